@@ -1,0 +1,124 @@
+//! What the server knows of one resource: a row of facts and a [`Strategy`].
+//!
+//! One file a kind under `kinds/<group>/`, holding its defaults, validation and strategy in that order; one row in
+//! [`crate::kinds::TABLE`]. Built-in and custom resources meet the registry through the same row.
+
+use apimachinery::{
+    Object,
+    field::ErrorList,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+
+/// Whether objects live in namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// They do.
+    Namespaced,
+    /// They do not.
+    Cluster,
+}
+
+/// One served resource in one version. Discovery, routing and the registry are driven by these rows.
+#[derive(Debug)]
+pub struct Resource {
+    /// Plural name and where it is served.
+    pub gvr: GroupVersionResource,
+    /// The kind of its objects.
+    pub gvk: GroupVersionKind,
+    /// Singular name.
+    pub singular: &'static str,
+    /// Where its objects live.
+    pub scope: Scope,
+    /// `po` for pods.
+    pub short_names: &'static [&'static str],
+    /// `all`.
+    pub categories: &'static [&'static str],
+    /// `create delete deletecollection get list patch update watch`, as discovery lists them; empty for pure subresources.
+    pub verbs: &'static [&'static str],
+    /// `status`, `scale`, `exec`, …
+    pub subresources: &'static [Subresource],
+    /// Defaults, validation, lifecycle.
+    pub strategy: &'static dyn Strategy,
+}
+
+/// A subresource as discovery lists it.
+#[derive(Debug)]
+pub struct Subresource {
+    /// Name after the slash.
+    pub name: &'static str,
+    /// The kind it takes and gives, which may be of another group (`autoscaling/v1 Scale`).
+    pub gvk: GroupVersionKind,
+    /// `get patch update`.
+    pub verbs: &'static [&'static str],
+}
+
+/// What happens to a value on its way into the store, in the order of the methods.
+///
+/// Pure and synchronous. Objects are in the version of the row. Metadata (name, uid, timestamps, generation of names, finalizers,
+/// owner references) is the registry's: it checks `metadata` by itself before it calls `validate`.
+pub trait Strategy: Send + Sync + std::fmt::Debug {
+    /// Fills what the client left out, beyond the constant defaults that stand in the facts.
+    fn default(&self, _object: &mut Object) {}
+    /// Clears what a client may not set at creation (mostly `status`) and sets `metadata.generation`.
+    fn prepare_for_create(&self, _object: &mut Object) {}
+    /// Takes over from `old` what an update may not change silently (mostly `status`), raises `metadata.generation` when the
+    /// desired state changed.
+    fn prepare_for_update(&self, _new: &mut Object, _old: &Object) {}
+    /// All complaints about a new object, in upstream's order.
+    fn validate(&self, _object: &Object) -> ErrorList {
+        Vec::new()
+    }
+    /// All complaints about `new` in the light of `old`.
+    fn validate_update(&self, _new: &Object, _old: &Object) -> ErrorList {
+        Vec::new()
+    }
+    /// Like the above for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        let status = new.remove("status");
+        let metadata = new.remove("metadata");
+        *new = old.clone();
+        match status {
+            Some(status) => new.insert("status".to_owned(), status),
+            None => new.remove("status"),
+        };
+        if let Some(metadata) = metadata {
+            new.insert("metadata".to_owned(), metadata);
+        }
+    }
+    /// All complaints about a status update.
+    fn validate_status_update(&self, _new: &Object, _old: &Object) -> ErrorList {
+        Vec::new()
+    }
+    /// Complaints about the name itself, as upstream's name function words them; DNS-1123 subdomain unless the kind differs.
+    fn validate_name(&self, name: &str, _prefix: bool) -> Vec<String> {
+        crate::names::dns1123_subdomain(name)
+    }
+    /// Warnings for the client (`Warning:` headers) about deprecated or ineffective fields.
+    fn warnings(&self, _new: &Object, _old: Option<&Object>) -> Vec<String> {
+        Vec::new()
+    }
+    /// Whether PUT to an absent name creates.
+    fn allow_create_on_update(&self) -> bool {
+        false
+    }
+    /// Whether PUT without a resourceVersion is taken.
+    fn allow_unconditional_update(&self) -> bool {
+        true
+    }
+    /// For graceful deletion: the grace period in seconds for this object when the client asked for `requested`; `None` deletes at once.
+    fn graceful_deletion_seconds(&self, _object: &Object, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+    /// Propagation when the client names none: whether dependents are orphaned (upstream's `DefaultGarbageCollectionPolicy`).
+    fn orphan_dependents_by_default(&self) -> bool {
+        false
+    }
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`: label and value, for an index kept with the object.
+    fn selectable_fields(&self, _object: &Object) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+    /// Whether a field selector on `field` is known, with upstream's error otherwise.
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "metadata.namespace")
+    }
+}

@@ -1,0 +1,1 @@
+//! The built-in kinds: facts tables, defaulting, validation, strategies, printer columns, subresources. No I/O.

@@ -1,0 +1,213 @@
+//! Validation errors tied to a field, worded as `k8s.io/apimachinery/pkg/util/validation/field` words them.
+
+use std::fmt;
+
+use serde_json::Value;
+
+/// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Cheap to extend: `path.child("spec").index(0)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Path(String);
+
+impl Path {
+    /// The path of a top-level field; `Path::new("")` is the root.
+    pub fn new(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The field `name` of this one.
+    pub fn child(&self, name: &str) -> Self {
+        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+    }
+
+    /// The `index`-th item of this list.
+    pub fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    /// The entry `key` of this map.
+    pub fn key(&self, key: &str) -> Self {
+        Self(format!("{}[{key}]", self.0))
+    }
+
+    /// The path as it stands in messages.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+    }
+}
+
+/// What is wrong with a field; the names are the `reason` of a `StatusCause`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorType {
+    /// The value referred to does not exist.
+    NotFound,
+    /// A required value is missing.
+    Required,
+    /// A value that must be unique stands twice.
+    Duplicate,
+    /// Malformed.
+    Invalid,
+    /// Not one of the supported values.
+    NotSupported,
+    /// Well formed, but not allowed here.
+    Forbidden,
+    /// Longer than allowed.
+    TooLong,
+    /// More items than allowed.
+    TooMany,
+    /// Something went wrong that is not the field's fault.
+    Internal,
+    /// Of the wrong JSON type.
+    TypeInvalid,
+    /// Fewer items than required.
+    TooFew,
+}
+
+impl ErrorType {
+    /// The `reason` of the cause.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotFound => "FieldValueNotFound",
+            Self::Required => "FieldValueRequired",
+            Self::Duplicate => "FieldValueDuplicate",
+            Self::Invalid => "FieldValueInvalid",
+            Self::NotSupported => "FieldValueNotSupported",
+            Self::Forbidden => "FieldValueForbidden",
+            Self::TooLong => "FieldValueTooLong",
+            Self::TooMany => "FieldValueTooMany",
+            Self::Internal => "InternalError",
+            Self::TypeInvalid => "FieldValueTypeInvalid",
+            Self::TooFew => "FieldValueTooFew",
+        }
+    }
+
+    /// The words that open the message.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::NotFound => "Not found",
+            Self::Required => "Required value",
+            Self::Duplicate => "Duplicate value",
+            Self::Invalid => "Invalid value",
+            Self::NotSupported => "Unsupported value",
+            Self::Forbidden => "Forbidden",
+            Self::TooLong => "Too long",
+            Self::TooMany => "Too many",
+            Self::Internal => "Internal error",
+            Self::TypeInvalid => "Invalid value",
+            Self::TooFew => "Too few",
+        }
+    }
+}
+
+/// One complaint about one field.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FieldError {
+    /// What sort.
+    pub kind: ErrorType,
+    /// Where; for messages, see [`FieldError::body`].
+    pub field: Path,
+    /// The offending value, where the message shows it.
+    pub bad_value: Option<Value>,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// All complaints, in the order upstream makes them.
+pub type ErrorList = Vec<FieldError>;
+
+impl FieldError {
+    fn new(kind: ErrorType, field: &Path, bad_value: Option<Value>, detail: impl Into<String>) -> Self {
+        Self { kind, field: field.clone(), bad_value, detail: detail.into() }
+    }
+
+    /// `Invalid value: <value>: <detail>`.
+    pub fn invalid(field: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Invalid, field, Some(value.into()), detail)
+    }
+
+    /// `Required value: <detail>`.
+    pub fn required(field: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Required, field, None, detail)
+    }
+
+    /// `Duplicate value: <value>`.
+    pub fn duplicate(field: &Path, value: impl Into<Value>) -> Self {
+        Self::new(ErrorType::Duplicate, field, Some(value.into()), "")
+    }
+
+    /// `Forbidden: <detail>`.
+    pub fn forbidden(field: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Forbidden, field, None, detail)
+    }
+
+    /// `Not found: <value>`.
+    pub fn not_found(field: &Path, value: impl Into<Value>) -> Self {
+        Self::new(ErrorType::NotFound, field, Some(value.into()), "")
+    }
+
+    /// `Unsupported value: <value>: supported values: "a", "b"`. The values are sorted by the caller as upstream has them.
+    pub fn not_supported(field: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
+        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let detail = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", quoted.join(", "))
+        };
+        Self::new(ErrorType::NotSupported, field, Some(value.into()), detail)
+    }
+
+    /// `Too long: may not be more than <max> bytes`.
+    pub fn too_long(field: &Path, max_bytes: usize) -> Self {
+        let unit = if max_bytes == 1 { "byte" } else { "bytes" };
+        Self::new(ErrorType::TooLong, field, None, format!("may not be more than {max_bytes} {unit}"))
+    }
+
+    /// `Too many: <actual>: must have at most <max> items`.
+    pub fn too_many(field: &Path, actual: usize, max: usize) -> Self {
+        let unit = if max == 1 { "item" } else { "items" };
+        Self::new(ErrorType::TooMany, field, Some(actual.into()), format!("must have at most {max} {unit}"))
+    }
+
+    /// `Invalid value: <value>: <detail>`, of the wrong JSON type.
+    pub fn type_invalid(field: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::TypeInvalid, field, Some(value.into()), detail)
+    }
+
+    /// `Internal error: <detail>`.
+    pub fn internal(field: &Path, detail: impl Into<String>) -> Self {
+        Self::new(ErrorType::Internal, field, None, detail)
+    }
+
+    /// The message without the field: the `message` of a `StatusCause`.
+    pub fn body(&self) -> String {
+        let mut out = self.kind.describe().to_owned();
+        if let Some(value) = &self.bad_value {
+            out.push_str(": ");
+            out.push_str(&display_value(value));
+        }
+        if !self.detail.is_empty() {
+            out.push_str(": ");
+            out.push_str(&self.detail);
+        }
+        out
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.body())
+    }
+}
+
+/// Values as upstream prints them: strings quoted as Go's `%q`, scalars bare, `null` for nothing, the rest as compact JSON.
+fn display_value(value: &Value) -> String {
+    match value {
+        Value::String(s) => format!("{s:?}"),
+        other => other.to_string(),
+    }
+}

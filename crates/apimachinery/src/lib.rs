@@ -1,0 +1,7 @@
+//! What all kinds share: `Schema`, group/version/kind, object metadata, selectors, quantities, patches, `Status`, encodings. No I/O.
+
+pub mod field;
+pub mod gvk;
+
+/// An object of any kind, as JSON.
+pub type Object = serde_json::Map<String, serde_json::Value>;

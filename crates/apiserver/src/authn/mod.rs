@@ -1,0 +1,39 @@
+//! Authentication: one file an authenticator, tried in the order of the table in [`Union`].
+
+use async_trait::async_trait;
+
+use crate::user::UserInfo;
+
+/// What the connection says about its peer, before any header is read.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// The client certificates in DER, leaf first; the TLS layer has checked possession, not trust.
+    pub certificates: Vec<Vec<u8>>,
+    /// The peer's address; none for calls within the process.
+    pub address: Option<std::net::SocketAddr>,
+}
+
+/// A verified identity.
+#[derive(Clone, Debug, Default)]
+pub struct Authenticated {
+    /// Who.
+    pub user: UserInfo,
+    /// For which audiences the credential is good, where it says so.
+    pub audiences: Vec<String>,
+}
+
+/// Turns the credentials of a request into a user.
+#[async_trait]
+pub trait Authenticator: Send + Sync {
+    /// `Ok(None)`: no credentials of this sort. `Err`: there were some and they are bad; the request ends with 401.
+    async fn authenticate(
+        &self,
+        headers: &http::HeaderMap,
+        peer: &Peer,
+    ) -> Result<Option<Authenticated>, AuthenticationError>;
+}
+
+/// Why credentials were refused. For the log: the client hears "Unauthorized" alone.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct AuthenticationError(pub String);

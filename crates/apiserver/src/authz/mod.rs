@@ -1,0 +1,32 @@
+//! Authorization: one file an authorizer, asked in the order of `--authorization-mode`; the first with an opinion decides.
+
+use async_trait::async_trait;
+
+use crate::{request_info::RequestInfo, user::UserInfo};
+
+/// Who wants to do what.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a> {
+    /// Who.
+    pub user: &'a UserInfo,
+    /// What, by verb, group, resource, subresource, namespace and name, or path.
+    pub request: &'a RequestInfo,
+}
+
+/// An authorizer's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes, and nobody else is asked.
+    Allow,
+    /// No, and nobody else is asked.
+    Deny,
+    /// Ask the next; when nobody has an opinion it is no.
+    NoOpinion,
+}
+
+/// Decides on requests.
+#[async_trait]
+pub trait Authorizer: Send + Sync {
+    /// The decision and its reason, which is shown to the client when it is no.
+    async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String);
+}

@@ -1,0 +1,1 @@
+//! kube-apiserver: request pipeline, generic registry, watch cache, admission, authentication, authorization.

@@ -1,0 +1,31 @@
+//! How the server's own parts (RBAC, node authorizer, admission, token checks) read objects: from the watch cache, without
+//! going through the request path.
+
+use std::sync::Arc;
+
+use apimachinery::{Object, gvk::GroupResource};
+use async_trait::async_trait;
+
+/// A read-only view of the watch caches.
+#[async_trait]
+pub trait ObjectReader: Send + Sync {
+    /// The object as the cache has it now; `None` if there is none (or the cache is still filling: see [`ObjectReader::synced`]).
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
+    /// Like `get`, but at least as fresh as the store was when it was called: for decisions where a stale "absent" would be wrong.
+    async fn get_fresh(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
+    /// All objects of a resource; `namespace` empty is all namespaces. In key order.
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>>;
+    /// A number that changes whenever any object of the resource does: for caches derived from [`ObjectReader::list`].
+    fn generation(&self, resource: &GroupResource) -> u64;
+    /// Whether the cache of the resource has been filled once.
+    fn synced(&self, resource: &GroupResource) -> bool;
+}
+
+/// How they write: through the registry's own checks, as `system:apiserver`.
+#[async_trait]
+pub trait ObjectWriter: Send + Sync {
+    /// Creates; `Err` is the Status a client would get.
+    async fn create(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    /// Replaces; `metadata.resourceVersion` is the precondition when set.
+    async fn update(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+}

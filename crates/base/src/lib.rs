@@ -1,0 +1,7 @@
+//! Clock, task groups, shutdown, logging, metrics and TLS set-up: what every component stands on.
+
+mod clock;
+mod task_group;
+
+pub use clock::Clock;
+pub use task_group::TaskGroup;

@@ -1,0 +1,1 @@
+//! What kubeadm does: PKI, kubeconfigs, tokens.

@@ -1,0 +1,1 @@
+//! client-go: transports, typed kinds, shared informers, workqueue, leader election, events.

@@ -1,0 +1,1 @@
+//! kube-controller-manager: one file per controller, one table of them.

@@ -1,0 +1,3 @@
+//! The binary: dispatch by argv[0] and subcommand, wiring, `up`, `status`, `down`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! kubelet: pod workers, probes, volumes, QoS, eviction, status, its HTTPS server.

@@ -1,0 +1,1 @@
+//! The pod network: links, IPAM, masquerade, host ports.

@@ -1,0 +1,1 @@
+//! The container runtime: images, snapshots, sandboxes, containers, the shim.

@@ -1,0 +1,1 @@
+//! Test clusters, fixtures and contract suites. Never in the binary.
