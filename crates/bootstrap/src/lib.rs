@@ -1,1 +1,14 @@
-//! What kubeadm does: PKI, kubeconfigs, tokens.
+//! What kubeadm does: the cluster's PKI and the kubeconfigs of its components and its administrator.
+//!
+//! File names are kubeadm's (<https://kubernetes.io/docs/setup/best-practices/certificates/>), so that whoever has run a
+//! cluster finds `ca.crt`, `apiserver.key` and `sa.pub` where they look for them.
+
+mod certificate;
+mod files;
+mod kubeconfig;
+mod pki;
+
+pub use certificate::{Authority, Issued, Subject, Usage};
+pub use files::write_atomically;
+pub use kubeconfig::{KubeconfigParams, render as render_kubeconfig};
+pub use pki::{Identity, Pki, PkiConfig, PkiError};
