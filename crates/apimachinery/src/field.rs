@@ -16,7 +16,11 @@ impl Path {
 
     /// The field `name` of this one.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() { Self(name.to_owned()) } else { Self(format!("{}.{name}", self.0)) }
+        if self.0.is_empty() {
+            Self(name.to_owned())
+        } else {
+            Self(format!("{}.{name}", self.0))
+        }
     }
 
     /// The `index`-th item of this list.
@@ -121,8 +125,18 @@ pub struct FieldError {
 pub type ErrorList = Vec<FieldError>;
 
 impl FieldError {
-    fn new(kind: ErrorType, field: &Path, bad_value: Option<Value>, detail: impl Into<String>) -> Self {
-        Self { kind, field: field.clone(), bad_value, detail: detail.into() }
+    fn new(
+        kind: ErrorType,
+        field: &Path,
+        bad_value: Option<Value>,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind,
+            field: field.clone(),
+            bad_value,
+            detail: detail.into(),
+        }
     }
 
     /// `Invalid value: <value>: <detail>`.
@@ -164,13 +178,23 @@ impl FieldError {
     /// `Too long: may not be more than <max> bytes`.
     pub fn too_long(field: &Path, max_bytes: usize) -> Self {
         let unit = if max_bytes == 1 { "byte" } else { "bytes" };
-        Self::new(ErrorType::TooLong, field, None, format!("may not be more than {max_bytes} {unit}"))
+        Self::new(
+            ErrorType::TooLong,
+            field,
+            None,
+            format!("may not be more than {max_bytes} {unit}"),
+        )
     }
 
     /// `Too many: <actual>: must have at most <max> items`.
     pub fn too_many(field: &Path, actual: usize, max: usize) -> Self {
         let unit = if max == 1 { "item" } else { "items" };
-        Self::new(ErrorType::TooMany, field, Some(actual.into()), format!("must have at most {max} {unit}"))
+        Self::new(
+            ErrorType::TooMany,
+            field,
+            Some(actual.into()),
+            format!("must have at most {max} {unit}"),
+        )
     }
 
     /// `Invalid value: <value>: <detail>`, of the wrong JSON type.

@@ -17,7 +17,10 @@ pub struct GroupVersion {
 impl GroupVersion {
     /// Of static names.
     pub const fn new(group: &'static str, version: &'static str) -> Self {
-        Self { group: Cow::Borrowed(group), version: Cow::Borrowed(version) }
+        Self {
+            group: Cow::Borrowed(group),
+            version: Cow::Borrowed(version),
+        }
     }
 
     /// Parses an `apiVersion`. More than one slash is not one.
@@ -31,7 +34,11 @@ impl GroupVersion {
 
     /// With a kind.
     pub fn kind(&self, kind: impl Into<Name>) -> GroupVersionKind {
-        GroupVersionKind { group: self.group.clone(), version: self.version.clone(), kind: kind.into() }
+        GroupVersionKind {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            kind: kind.into(),
+        }
     }
 
     /// With a resource.
@@ -76,7 +83,10 @@ impl GroupVersionKind {
 
     /// Without the kind.
     pub fn group_version(&self) -> GroupVersion {
-        GroupVersion { group: self.group.clone(), version: self.version.clone() }
+        GroupVersion {
+            group: self.group.clone(),
+            version: self.version.clone(),
+        }
     }
 }
 
@@ -110,7 +120,10 @@ impl GroupVersionResource {
 
     /// Without the version.
     pub fn group_resource(&self) -> GroupResource {
-        GroupResource { group: self.group.clone(), resource: self.resource.clone() }
+        GroupResource {
+            group: self.group.clone(),
+            resource: self.resource.clone(),
+        }
     }
 }
 
@@ -126,7 +139,10 @@ pub struct GroupResource {
 impl GroupResource {
     /// Of static names.
     pub const fn new(group: &'static str, resource: &'static str) -> Self {
-        Self { group: Cow::Borrowed(group), resource: Cow::Borrowed(resource) }
+        Self {
+            group: Cow::Borrowed(group),
+            resource: Cow::Borrowed(resource),
+        }
     }
 }
 

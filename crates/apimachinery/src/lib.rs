@@ -2,6 +2,10 @@
 
 pub mod field;
 pub mod gvk;
+pub mod meta;
+pub mod status;
+
+pub use status::Status;
 
 /// An object of any kind, as JSON.
 pub type Object = serde_json::Map<String, serde_json::Value>;
