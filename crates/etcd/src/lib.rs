@@ -1,5 +1,7 @@
 //! The store: the `Kv` trait, the embedded engine with its write-ahead log, the client of an external etcd v3 cluster.
 
+pub mod embedded;
 mod kv;
 
+pub use embedded::Embedded;
 pub use kv::*;
