@@ -1,1 +1,14 @@
-//! The kernel: netlink, nftables, namespaces, mounts, cgroups v1 and v2, `openat2`. The only crate with `unsafe`.
+//! The kernel: processes and namespaces, mounts, cgroups v1 and v2, `openat2`, capabilities, seccomp, terminals, netlink, nftables.
+//!
+//! The only crate with `unsafe`. Everything is a thin and safe shape of what the kernel offers; policy is its users'.
+
+pub mod capability;
+pub mod cgroup;
+pub mod loopback;
+pub mod mounts;
+pub mod nftables;
+pub mod process;
+pub mod root;
+pub mod seccomp;
+pub mod seqpacket;
+pub mod terminal;
