@@ -2,6 +2,8 @@
 
 pub mod embedded;
 mod kv;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use embedded::Embedded;
 pub use kv::*;
