@@ -15,6 +15,13 @@ pub trait ObjectReader: Send + Sync {
     async fn get_fresh(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
     /// All objects of a resource; `namespace` empty is all namespaces. In key order.
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>>;
+    /// The objects whose selectable field `field` (`spec.nodeName`) has this value. Answered from the cache's index where there is one.
+    fn list_by_field(&self, resource: &GroupResource, namespace: &str, field: &str, value: &str) -> Vec<Arc<Object>> {
+        let path: Vec<&str> = field.split('.').collect();
+        let mut objects = self.list(resource, namespace);
+        objects.retain(|object| crate::lookup::text(object, &path) == value);
+        objects
+    }
     /// A number that changes whenever any object of the resource does: for caches derived from [`ObjectReader::list`].
     fn generation(&self, resource: &GroupResource) -> u64;
     /// Whether the cache of the resource has been filled once.

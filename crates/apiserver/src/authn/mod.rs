@@ -1,6 +1,24 @@
 //! Authentication: one file an authenticator, tried in the order of the table in [`Union`].
 
+mod anonymous;
+pub mod bearer;
+mod bootstrap_token;
+pub mod impersonation;
+pub mod reviews;
+pub mod service_account;
+mod token_file;
+mod union;
+mod x509;
+
 use async_trait::async_trait;
+
+pub use anonymous::Anonymous;
+pub use bootstrap_token::BootstrapTokens;
+pub use reviews::{SelfSubjectReview, TokenReview};
+pub use service_account::ServiceAccountTokens;
+pub use token_file::{TokenFile, TokenFileError};
+pub use union::{BearerTokens, Union};
+pub use x509::{ClientCaError, ClientCertificates};
 
 use crate::user::UserInfo;
 
@@ -31,6 +49,13 @@ pub trait Authenticator: Send + Sync {
         headers: &http::HeaderMap,
         peer: &Peer,
     ) -> Result<Option<Authenticated>, AuthenticationError>;
+}
+
+/// Turns a bearer token into a user: requests carry one in a header, TokenReviews in their spec.
+#[async_trait]
+pub trait TokenAuthenticator: Send + Sync {
+    /// `Ok(None)`: not a token of this sort. `Err`: it is, and it is bad.
+    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError>;
 }
 
 /// Why credentials were refused. For the log: the client hears "Unauthorized" alone.

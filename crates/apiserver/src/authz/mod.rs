@@ -1,6 +1,17 @@
 //! Authorization: one file an authorizer, asked in the order of `--authorization-mode`; the first with an opinion decides.
 
+mod always;
+mod forbidden;
+pub mod node;
+pub mod rbac;
+pub mod reviews;
+mod union;
+
 use async_trait::async_trait;
+
+pub use always::{AlwaysAllow, AlwaysDeny, PrivilegedGroup};
+pub use forbidden::forbidden;
+pub use union::{Mode, Union};
 
 use crate::{request_info::RequestInfo, user::UserInfo};
 

@@ -1,0 +1,210 @@
+//! Service account tokens: bound ones (TokenRequest) and those kept in secrets.
+//!
+//! A token is good as long as everything it is bound to lives: the service account, and the pod, secret or node it names, each by
+//! uid. Absence is checked against the store, not the cache alone, because a token may be used the moment after its objects were made.
+//! Whose issuer is not ours is not our token, and the next authenticator is asked.
+
+use std::{sync::Arc, time::Duration};
+
+use apimachinery::{Object, gvk::GroupResource};
+use async_trait::async_trait;
+use base::Clock;
+use jiff::Timestamp;
+
+use super::{Authenticated, AuthenticationError, TokenAuthenticator};
+use crate::{
+    lookup,
+    reader::ObjectReader,
+    tokens::{
+        Jwt, PublicKey,
+        claims::{Claims, LEGACY_ISSUER, LegacyClaims, Reference},
+    },
+    user::UserInfo,
+};
+
+const SERVICE_ACCOUNTS: GroupResource = GroupResource::new("", "serviceaccounts");
+const SECRETS: GroupResource = GroupResource::new("", "secrets");
+const PODS: GroupResource = GroupResource::new("", "pods");
+const NODES: GroupResource = GroupResource::new("", "nodes");
+
+/// How long past its deletion timestamp an object still counts as there, so that a pod can use its token while it ends.
+const DELETION_LEEWAY: Duration = Duration::from_secs(60);
+
+/// What every service account's user name begins with.
+pub const USERNAME_PREFIX: &str = "system:serviceaccount:";
+
+/// Verifies tokens that this cluster's keys have signed.
+pub struct ServiceAccountTokens {
+    /// Accepted issuers; the first is the one that tokens are issued with.
+    pub issuers: Vec<String>,
+    /// Keys that may have signed.
+    pub keys: Vec<PublicKey>,
+    /// `--api-audiences`: for whom a token must be.
+    pub audiences: Vec<String>,
+    /// Where the bound objects are.
+    pub reader: Arc<dyn ObjectReader>,
+    /// For expiry.
+    pub clock: Clock,
+}
+
+#[async_trait]
+impl TokenAuthenticator for ServiceAccountTokens {
+    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
+        self.authenticate_for(token, &self.audiences).await
+    }
+}
+
+impl ServiceAccountTokens {
+    /// Like `authenticate_token`, but for other audiences than the API's own (TokenReview names them).
+    pub async fn authenticate_for(
+        &self,
+        token: &str,
+        audiences: &[String],
+    ) -> Result<Option<Authenticated>, AuthenticationError> {
+        let Some(jwt) = Jwt::parse(token) else { return Ok(None) };
+        let Some(unverified) = jwt.unverified_claims::<LegacyClaims>() else { return Ok(None) };
+        if unverified.issuer == LEGACY_ISSUER {
+            let claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+            // Such a token names no audience: it is good for the API alone.
+            let audiences = intersection(&self.audiences, audiences)?;
+            let user = self.check_legacy(token, &claims).await?;
+            return Ok(Some(Authenticated { user, audiences }));
+        }
+        if !self.issuers.contains(&unverified.issuer) {
+            return Ok(None);
+        }
+        let claims: Claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+        let audiences = intersection(&claims.audiences, audiences)?;
+        let user = self.check_bound(&claims).await?;
+        Ok(Some(Authenticated { user, audiences }))
+    }
+
+    async fn check_bound(&self, claims: &Claims) -> Result<UserInfo, AuthenticationError> {
+        let now = self.clock.now().as_second();
+        if claims.expires.is_some_and(|expires| now > expires) {
+            return Err(refused("service account token has expired"));
+        }
+        if claims.not_before.is_some_and(|start| now < start) || claims.issued_at.is_some_and(|issued| now < issued) {
+            return Err(refused("service account token is not valid yet"));
+        }
+        let bound = &claims.kubernetes;
+        let namespace = &bound.namespace;
+        let name = &bound.service_account.name;
+        if claims.subject != username(namespace, name) {
+            return Err(refused("the token's subject is not the service account it names"));
+        }
+        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &bound.service_account).await?;
+        if let Some(secret) = &bound.secret {
+            self.check_alive(&SECRETS, "secret", namespace, secret).await?;
+        }
+        let mut user = user_info(namespace, name, &bound.service_account.uid);
+        if let Some(pod) = &bound.pod {
+            self.check_alive(&PODS, "pod", namespace, pod).await?;
+            user.extra.insert("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.name.clone()]);
+            user.extra.insert("authentication.kubernetes.io/pod-uid".to_owned(), vec![pod.uid.clone()]);
+        }
+        if let Some(node) = &bound.node {
+            // A pod's token says on which node the pod was; the pod's life is what bounds it.
+            if bound.pod.is_none() {
+                self.check_alive(&NODES, "node", "", node).await?;
+            }
+            user.extra.insert("authentication.kubernetes.io/node-name".to_owned(), vec![node.name.clone()]);
+            if !node.uid.is_empty() {
+                user.extra.insert("authentication.kubernetes.io/node-uid".to_owned(), vec![node.uid.clone()]);
+            }
+        }
+        if !claims.id.is_empty() {
+            let id = format!("JTI={}", claims.id);
+            user.extra.insert("authentication.kubernetes.io/credential-id".to_owned(), vec![id]);
+        }
+        Ok(user)
+    }
+
+    async fn check_legacy(&self, token: &str, claims: &LegacyClaims) -> Result<UserInfo, AuthenticationError> {
+        let LegacyClaims { namespace, service_account: name, service_account_uid: uid, .. } = claims;
+        if claims.subject != username(namespace, name) {
+            return Err(refused("the token's subject is not the service account it names"));
+        }
+        let secret = self.find(&SECRETS, namespace, &claims.secret).await;
+        let secret = secret.ok_or_else(|| refused("the token's secret does not exist: it has been invalidated"))?;
+        let kept = lookup::text(&secret, &["data", "token"]);
+        use base64::{Engine as _, prelude::BASE64_STANDARD};
+        if BASE64_STANDARD.decode(kept).ok().as_deref() != Some(token.as_bytes()) {
+            return Err(refused("the token is not the one in its secret"));
+        }
+        if lookup::value(&secret, &["metadata", "labels", "kubernetes.io/legacy-token-invalid-since"]).is_some() {
+            return Err(refused("the token has been marked invalid for not being used"));
+        }
+        let account = Reference { name: name.clone(), uid: uid.clone() };
+        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account).await?;
+        Ok(user_info(namespace, name, uid))
+    }
+
+    async fn check_alive(
+        &self,
+        resource: &GroupResource,
+        noun: &str,
+        namespace: &str,
+        reference: &Reference,
+    ) -> Result<(), AuthenticationError> {
+        let Some(object) = self.find(resource, namespace, &reference.name).await else {
+            return Err(refused(&format!("{noun} {namespace}/{} does not exist", reference.name)));
+        };
+        if lookup::text(&object, &["metadata", "uid"]) != reference.uid {
+            return Err(refused(&format!("{noun} {namespace}/{} is another one: its uid differs", reference.name)));
+        }
+        let deleted = lookup::text(&object, &["metadata", "deletionTimestamp"]).parse::<Timestamp>();
+        if deleted.is_ok_and(|deleted| deleted + DELETION_LEEWAY < self.clock.now()) {
+            return Err(refused(&format!("{noun} {namespace}/{} has been deleted", reference.name)));
+        }
+        Ok(())
+    }
+
+    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        match self.reader.get(resource, namespace, name) {
+            Some(object) => Some(object),
+            None => self.reader.get_fresh(resource, namespace, name).await,
+        }
+    }
+}
+
+/// `system:serviceaccount:<namespace>:<name>`.
+pub fn username(namespace: &str, name: &str) -> String {
+    format!("{USERNAME_PREFIX}{namespace}:{name}")
+}
+
+/// Namespace and name of a service account's user name.
+pub fn split_username(username: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = username.strip_prefix(USERNAME_PREFIX)?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+}
+
+/// The groups of the service accounts of `namespace`.
+pub fn groups(namespace: &str) -> Vec<String> {
+    vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+}
+
+fn user_info(namespace: &str, name: &str, uid: &str) -> UserInfo {
+    UserInfo {
+        name: username(namespace, name),
+        uid: uid.to_owned(),
+        groups: groups(namespace),
+        ..UserInfo::default()
+    }
+}
+
+fn intersection(token: &[String], wanted: &[String]) -> Result<Vec<String>, AuthenticationError> {
+    let both: Vec<String> = token.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+    if both.is_empty() {
+        return Err(refused(&format!("token audiences {token:?} is invalid for the target audiences {wanted:?}")));
+    }
+    Ok(both)
+}
+
+fn unverifiable() -> AuthenticationError {
+    refused("the token is signed by none of the service account keys")
+}
+
+fn refused(why: &str) -> AuthenticationError {
+    AuthenticationError(why.to_owned())
+}

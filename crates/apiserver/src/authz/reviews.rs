@@ -1,0 +1,270 @@
+//! The `authorization.k8s.io` reviews: may this subject do that, may I, and what may I do here.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    gvk::{GroupResource, GroupVersion},
+    status::Status,
+};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{Attributes, Authorizer, Decision, rbac::RuleResolver};
+use crate::{
+    lookup,
+    request_info::RequestInfo,
+    user::UserInfo,
+    virtual_resource::{Question, VirtualResource},
+};
+
+const GROUP: &str = "authorization.k8s.io";
+
+/// Whom an access review is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// `subjectaccessreviews`: the user in the spec.
+    Subject,
+    /// `localsubjectaccessreviews`: the same, in one namespace.
+    Local,
+    /// `selfsubjectaccessreviews`: the asker.
+    Own,
+}
+
+/// Answers the three access reviews.
+pub struct AccessReview {
+    /// Which of them.
+    pub scope: Scope,
+    /// Decides.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+#[async_trait]
+impl VirtualResource for AccessReview {
+    fn resource(&self) -> GroupResource {
+        GroupResource::new(
+            GROUP,
+            match self.scope {
+                Scope::Subject => "subjectaccessreviews",
+                Scope::Local => "localsubjectaccessreviews",
+                Scope::Own => "selfsubjectaccessreviews",
+            },
+        )
+    }
+
+    async fn create(&self, question: Question<'_>) -> Result<Object, Status> {
+        let Question { user: asker, request: info, object: mut review } = question;
+        let errors = validate(&review, self.scope, &info.namespace);
+        if !errors.is_empty() {
+            // Upstream names no kind here.
+            return Err(Status::invalid(GROUP, "", "", &errors));
+        }
+        if self.scope == Scope::Local {
+            let asked = lookup::text(&review, &["spec", "resourceAttributes", "namespace"]);
+            if asked != info.namespace {
+                let message = format!("spec.resourceAttributes.namespace must match namespace: {}", info.namespace);
+                return Err(Status::bad_request(message));
+            }
+        }
+        let user = match self.scope {
+            Scope::Own => asker.clone(),
+            Scope::Subject | Scope::Local => subject(&review),
+        };
+        let request = request_of(&review);
+        let (decision, reason) = self.authorizer.authorize(Attributes { user: &user, request: &request }).await;
+        let mut status = json!({"allowed": decision == Decision::Allow});
+        if decision == Decision::Deny {
+            status["denied"] = true.into();
+        }
+        if !reason.is_empty() {
+            status["reason"] = reason.into();
+        }
+        review.insert("status".to_owned(), status);
+        Ok(review)
+    }
+}
+
+fn subject(review: &Object) -> UserInfo {
+    let extra: BTreeMap<String, Vec<String>> = lookup::map(review, &["spec", "extra"])
+        .into_iter()
+        .flatten()
+        .map(|(key, values)| {
+            let values = values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+            (key.to_ascii_lowercase(), values.collect())
+        })
+        .collect();
+    UserInfo {
+        name: lookup::text(review, &["spec", "user"]).to_owned(),
+        uid: lookup::text(review, &["spec", "uid"]).to_owned(),
+        groups: lookup::strings(review, &["spec", "groups"]),
+        extra,
+    }
+}
+
+/// The request that the review asks about.
+fn request_of(review: &Object) -> RequestInfo {
+    if let Some(attributes) = lookup::map(review, &["spec", "nonResourceAttributes"]) {
+        return RequestInfo {
+            path: lookup::text(attributes, &["path"]).to_owned(),
+            verb: lookup::text(attributes, &["verb"]).to_owned(),
+            ..RequestInfo::default()
+        };
+    }
+    let field = |name: &str| lookup::text(review, &["spec", "resourceAttributes", name]).to_owned();
+    RequestInfo {
+        is_resource: true,
+        verb: field("verb"),
+        group_version: GroupVersion { group: field("group").into(), version: field("version").into() },
+        namespace: field("namespace"),
+        resource: field("resource"),
+        subresource: field("subresource"),
+        name: field("name"),
+        field_selector: selector(review, "fieldSelector"),
+        label_selector: selector(review, "labelSelector"),
+        ..RequestInfo::default()
+    }
+}
+
+/// A selector as a query string would have it. Requirements that such a string cannot say are left out: they narrow, and an authorizer that
+/// does not see them decides about more.
+fn selector(review: &Object, name: &str) -> String {
+    let path = ["spec", "resourceAttributes", name];
+    let raw = lookup::text(review, &[path[0], path[1], path[2], "rawSelector"]);
+    if !raw.is_empty() {
+        return raw.to_owned();
+    }
+    let terms = lookup::objects(review, &[path[0], path[1], path[2], "requirements"]).filter_map(|requirement| {
+        let key = lookup::text(requirement, &["key"]);
+        let values = lookup::strings(requirement, &["values"]);
+        match (lookup::text(requirement, &["operator"]), values.as_slice()) {
+            ("In", [value]) => Some(format!("{key}={value}")),
+            ("NotIn", [value]) => Some(format!("{key}!={value}")),
+            _ => None,
+        }
+    });
+    terms.collect::<Vec<_>>().join(",")
+}
+
+fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
+    let spec = Path::new("spec");
+    let mut errors = ErrorList::new();
+    let resource = lookup::map(review, &["spec", "resourceAttributes"]);
+    let path = lookup::map(review, &["spec", "nonResourceAttributes"]);
+    match (resource, path) {
+        (Some(_), Some(attributes)) => {
+            let text = |name: &str| lookup::text(attributes, &[name]).to_owned();
+            // Shown as upstream's internal type prints.
+            let shown = json!({"Path": text("path"), "Verb": text("verb")});
+            let detail = "cannot be specified in combination with resourceAttributes";
+            errors.push(FieldError::invalid(&spec.child("nonResourceAttributes"), shown, detail));
+        }
+        (None, None) => {
+            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            errors.push(FieldError::invalid(&spec.child("resourceAttributes"), Value::Null, detail));
+        }
+        _ => {}
+    }
+    if scope != Scope::Own
+        && lookup::text(review, &["spec", "user"]).is_empty()
+        && lookup::list(review, &["spec", "groups"]).is_empty()
+    {
+        let detail = "at least one of user or group must be specified";
+        errors.push(FieldError::invalid(&spec.child("user"), "", detail));
+    }
+    if let Some(attributes) = resource {
+        let at = spec.child("resourceAttributes");
+        for name in ["fieldSelector", "labelSelector"] {
+            if let Some(selector) = lookup::map(attributes, &[name]) {
+                validate_selector(selector, &at.child(name), &mut errors);
+            }
+        }
+    }
+    if scope == Scope::Local {
+        if resource.is_none() {
+            let detail = "must be specified for a LocalSubjectAccessReview";
+            errors.push(FieldError::required(&spec.child("resourceAttributes"), detail));
+        }
+        let own = lookup::text(review, &["metadata", "namespace"]);
+        if !own.is_empty() && own != namespace {
+            let detail = format!("must match namespace: {namespace}");
+            errors.push(FieldError::invalid(&Path::new("metadata").child("namespace"), own, detail));
+        }
+    }
+    errors
+}
+
+fn validate_selector(selector: &Object, at: &Path, errors: &mut ErrorList) {
+    let raw = lookup::text(selector, &["rawSelector"]);
+    let requirements = lookup::list(selector, &["requirements"]);
+    match (raw.is_empty(), requirements.is_empty()) {
+        (false, false) => {
+            let detail = "may not specified at the same time as requirements";
+            errors.push(FieldError::invalid(&at.child("rawSelector"), raw, detail));
+        }
+        (true, true) => {
+            let detail = format!("when {at} is specified, requirements or rawSelector is required");
+            errors.push(FieldError::required(&at.child("requirements"), detail));
+        }
+        _ => {}
+    }
+    for (index, requirement) in lookup::objects(selector, &["requirements"]).enumerate() {
+        let at = at.child("requirements").index(index);
+        if lookup::text(requirement, &["key"]).is_empty() {
+            errors.push(FieldError::required(&at.child("key"), "must be specified"));
+        }
+        let values = lookup::list(requirement, &["values"]);
+        match lookup::text(requirement, &["operator"]) {
+            "In" | "NotIn" if values.is_empty() => {
+                let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(&at.child("values"), detail));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(&at.child("values"), detail));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(&at.child("operator"), other, "not a valid selector operator")),
+        }
+    }
+}
+
+/// Answers `selfsubjectrulesreviews`: what `kubectl auth can-i --list` shows.
+pub struct SelfSubjectRulesReview {
+    /// Knows the rules.
+    pub resolver: Arc<RuleResolver>,
+}
+
+#[async_trait]
+impl VirtualResource for SelfSubjectRulesReview {
+    fn resource(&self) -> GroupResource {
+        GroupResource::new(GROUP, "selfsubjectrulesreviews")
+    }
+
+    async fn create(&self, question: Question<'_>) -> Result<Object, Status> {
+        let mut review = question.object;
+        let namespace = lookup::text(&review, &["spec", "namespace"]).to_owned();
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        let resolved = self.resolver.rules_for(question.user, &namespace);
+        let mut rules = resolved.rules;
+        rules.sort_by(|a, b| (&a.api_groups, &a.resources, &a.non_resource_urls).cmp(&(&b.api_groups, &b.resources, &b.non_resource_urls)));
+        let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.resources.is_empty());
+        let values = |rules: Vec<&super::rbac::PolicyRule>| -> Vec<Value> {
+            rules.into_iter().map(super::rbac::PolicyRule::to_value).collect()
+        };
+        let mut status = json!({
+            "resourceRules": values(resources),
+            "nonResourceRules": values(paths),
+            "incomplete": !resolved.errors.is_empty(),
+        });
+        if !resolved.errors.is_empty() {
+            status["evaluationError"] = resolved.errors.join(", ").into();
+        }
+        // The namespace is not shown again: upstream's answer has an empty spec.
+        review.insert("spec".to_owned(), json!({}));
+        review.insert("status".to_owned(), status);
+        Ok(review)
+    }
+}

@@ -1,0 +1,17 @@
+//! Service account tokens: the keys, their form, issuing them, and telling others how to verify them (OpenID discovery).
+//!
+//! Verifying on behalf of a request is [`crate::authn::ServiceAccountTokens`].
+
+pub mod claims;
+mod der;
+mod issuer;
+mod jwt;
+mod key;
+pub mod openid;
+mod token_request;
+
+pub use issuer::Issuer;
+pub use jwt::{Jwt, sign};
+pub use key::{Algorithm, KeyError, PrivateKey, PublicKey, private_key, public_keys};
+pub use openid::OpenIdDiscovery;
+pub use token_request::TokenRequest;

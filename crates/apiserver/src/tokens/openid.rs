@@ -1,0 +1,54 @@
+//! `/.well-known/openid-configuration` and `/openid/v1/jwks`: what another system needs to verify our tokens by itself (KEP-1393).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+
+use super::PublicKey;
+
+/// Path of the configuration document.
+pub const CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
+/// Path of the key set.
+pub const JWKS_PATH: &str = "/openid/v1/jwks";
+
+/// Both documents, made once: they change only with the server's flags.
+#[derive(Debug)]
+pub struct OpenIdDiscovery {
+    configuration: Bytes,
+    keys: Bytes,
+}
+
+impl OpenIdDiscovery {
+    /// For tokens of `issuer`. `jwks_uri` is where outsiders find the key set.
+    pub fn new(issuer: &str, jwks_uri: &str, keys: &[PublicKey]) -> Self {
+        let mut algorithms: Vec<&str> = keys.iter().map(|key| key.algorithm().name()).collect();
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let configuration = json!({
+            "issuer": issuer,
+            "jwks_uri": jwks_uri,
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": algorithms,
+        });
+        let keys: Vec<_> = keys.iter().map(PublicKey::to_jwk).collect();
+        Self {
+            configuration: configuration.to_string().into(),
+            keys: json!({ "keys": keys }).to_string().into(),
+        }
+    }
+
+    /// The document at `path`, if it is one of the two.
+    pub fn respond(&self, path: &str) -> Option<Response<Bytes>> {
+        let (body, media_type) = match path.strip_suffix('/').unwrap_or(path) {
+            CONFIGURATION_PATH => (&self.configuration, "application/json"),
+            JWKS_PATH => (&self.keys, "application/jwk-set+json"),
+            _ => return None,
+        };
+        let mut response = Response::new(body.clone());
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+        Some(response)
+    }
+}
