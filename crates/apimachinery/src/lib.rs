@@ -3,8 +3,10 @@
 pub mod field;
 pub mod gvk;
 pub mod meta;
+pub mod schema;
 pub mod status;
 
+pub use schema::{Schema, TypeRef};
 pub use status::Status;
 
 /// An object of any kind, as JSON.

@@ -1,0 +1,552 @@
+//! `Schema`: what is known of a kind's shape, for built-in kinds and custom ones alike.
+//!
+//! An arena of [`Type`]s, addressed by [`TypeId`] and read through the copyable handle [`TypeRef`]. Decoding, pruning, defaulting,
+//! strategic merge, server-side apply and protobuf are each written once over these handles.
+//!
+//! Two families of objects meet here. Those of built-in kinds mirror upstream's Go structs ([`ObjectType::go`]): a value that has
+//! been through one has lost unknown fields and what `omitempty` drops, and shows zero values where it does not; [`Field::omit`] and
+//! [`Field::pointer`] say which. Custom kinds keep what they are given, as their OpenAPI schema allows.
+//!
+//! Names are `Arc<str>`: a thousand custom kinds share those of `metadata`.
+
+use std::{collections::HashMap, sync::Arc};
+
+use serde_json::Value;
+
+use crate::gvk::GroupVersionKind;
+
+/// Index of a type in its [`Schema`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(u32);
+
+/// Types without inner structure, each with its own wire formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scalar {
+    /// Text.
+    String,
+    /// `true` or `false`.
+    Bool,
+    /// 32 bits, signed.
+    Int32,
+    /// 64 bits, signed.
+    Int64,
+    /// Floating point.
+    Double,
+    /// Base64 in JSON.
+    Bytes,
+    /// `resource.Quantity`.
+    Quantity,
+    /// A number or a text.
+    IntOrString,
+    /// `meta/v1.Time`: RFC 3339 to the second.
+    Time,
+    /// `meta/v1.MicroTime`: RFC 3339 to the microsecond.
+    MicroTime,
+    /// `meta/v1.Duration`: `1h2m`.
+    Duration,
+    /// `runtime.RawExtension`: any object, kept as it is.
+    RawExtension,
+    /// `meta/v1.FieldsV1`: a set of fields as JSON.
+    FieldsV1,
+    /// Any JSON at all.
+    Json,
+}
+
+impl Scalar {
+    /// All, with the name that facts tables use.
+    pub const ALL: [(&'static str, Scalar); 14] = [
+        ("string", Self::String),
+        ("bool", Self::Bool),
+        ("int32", Self::Int32),
+        ("int64", Self::Int64),
+        ("float64", Self::Double),
+        ("bytes", Self::Bytes),
+        ("quantity", Self::Quantity),
+        ("int-or-string", Self::IntOrString),
+        ("time", Self::Time),
+        ("micro-time", Self::MicroTime),
+        ("duration", Self::Duration),
+        ("raw", Self::RawExtension),
+        ("fields-v1", Self::FieldsV1),
+        ("json", Self::Json),
+    ];
+}
+
+/// A node of the arena.
+#[derive(Debug)]
+pub enum Type {
+    /// A leaf.
+    Scalar(Scalar),
+    /// A map from strings.
+    Map(MapType),
+    /// A list.
+    List(ListType),
+    /// Named fields.
+    Object(ObjectType),
+    /// Either of two shapes, told apart by the JSON at hand.
+    Either(Either),
+}
+
+/// A map from strings to values of one type.
+#[derive(Debug)]
+pub struct MapType {
+    /// Of its values.
+    pub values: TypeId,
+    /// Owned as a whole by one manager (`x-kubernetes-map-type: atomic`).
+    pub atomic: bool,
+    /// Whether the values are messages that wrap a list: in protobuf, upstream's named list types (`ExtraValue`) are messages.
+    pub wrapped_values: bool,
+}
+
+/// A list.
+#[derive(Debug)]
+pub struct ListType {
+    /// Of its items.
+    pub items: TypeId,
+    /// How items are told apart.
+    pub semantics: ListSemantics,
+    /// Whether the list is a message of its own in protobuf (`Verbs`).
+    pub wrapped: bool,
+}
+
+/// `x-kubernetes-list-type`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListSemantics {
+    /// Owned as a whole.
+    Atomic,
+    /// Items are their own keys.
+    Set,
+    /// Items are objects with these keys.
+    Map(Arc<[Arc<str>]>),
+}
+
+/// Shapes told apart by their JSON; they occur in custom resource definitions alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Either {
+    /// `JSONSchemaPropsOrArray`: an object or a list of them.
+    ObjectOrList(TypeId),
+    /// `JSONSchemaPropsOrBool`: an object or a flag.
+    ObjectOrBool(TypeId),
+    /// `JSONSchemaPropsOrStringArray`: an object or a list of strings.
+    ObjectOrStrings(TypeId),
+}
+
+/// An object with named fields.
+#[derive(Debug, Default)]
+pub struct ObjectType {
+    /// Full name, `io.k8s.api.core.v1.Pod`; empty if it has none.
+    pub name: Arc<str>,
+    /// In the order of upstream's Go struct. Fields of inlined structs stand here too, marked [`Field::inlined`].
+    fields: Vec<Field>,
+    /// Indices into `fields`, sorted by name.
+    by_name: Vec<u16>,
+    /// Structs that are inlined in JSON but messages of their own in protobuf.
+    pub inlines: Vec<Inline>,
+    /// Behaves as a Go struct: unknown fields are lost, zero values come and go by [`Field::omit`].
+    pub go: bool,
+    /// Owned as a whole by one manager.
+    pub atomic: bool,
+    /// Unknown fields are kept (`x-kubernetes-preserve-unknown-fields`).
+    pub preserve_unknown: bool,
+    /// An object with `apiVersion`, `kind` and `metadata` of its own (`x-kubernetes-embedded-resource`).
+    pub embedded_resource: bool,
+    /// Of fields that have no name here (`additionalProperties` beside `properties`).
+    pub additional: Option<TypeId>,
+}
+
+/// See [`ObjectType::inlines`].
+#[derive(Clone, Copy, Debug)]
+pub struct Inline {
+    /// Protobuf field number.
+    pub tag: u32,
+    /// The inlined struct.
+    pub ty: TypeId,
+}
+
+/// When a Go struct's field stays out of its JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Omit {
+    /// Never: its zero value is written.
+    Never,
+    /// `omitempty`: when false, 0, empty or nil; structs are never empty.
+    #[default]
+    Empty,
+    /// `omitzero`: also when it is a struct of zero values.
+    Zero,
+}
+
+/// How strategic merge patch treats a field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PatchStrategy {
+    /// Lists are merged item by item.
+    pub merge: bool,
+    /// Only keys that the patch names are kept.
+    pub retain_keys: bool,
+    /// Objects are replaced as a whole.
+    pub replace: bool,
+    /// What tells items apart; none for lists of scalars.
+    pub merge_key: Option<Arc<str>>,
+}
+
+/// A named field.
+#[derive(Debug)]
+pub struct Field {
+    /// In JSON.
+    pub name: Arc<str>,
+    /// Of its value.
+    pub ty: TypeId,
+    /// Protobuf field number; 0 if it is not in protobuf.
+    pub tag: u32,
+    /// Whether Go holds it by pointer, so that a zero value differs from none.
+    pub pointer: bool,
+    /// See [`Omit`].
+    pub omit: Omit,
+    /// Comes from an inlined struct; in protobuf it stands in there.
+    pub inlined: bool,
+    /// `required` of OpenAPI.
+    pub required: bool,
+    /// Whether `null` is a value (`nullable` of custom kinds).
+    pub nullable: bool,
+    /// Constant default.
+    pub default: Option<Value>,
+    /// Allowed values of a string, sorted; empty for any.
+    pub enum_values: Arc<[Arc<str>]>,
+    /// Go's name of the scalar type where it has one of its own: `v1.PullPolicy`.
+    pub go_type: Option<Arc<str>>,
+    /// For strategic merge.
+    pub patch: PatchStrategy,
+}
+
+impl Field {
+    /// A plain one: optional, not in protobuf, no default.
+    pub fn new(name: impl Into<Arc<str>>, ty: TypeId) -> Self {
+        Self {
+            name: name.into(),
+            ty,
+            tag: 0,
+            pointer: false,
+            omit: Omit::Empty,
+            inlined: false,
+            required: false,
+            nullable: false,
+            default: None,
+            enum_values: Arc::from([]),
+            go_type: None,
+            patch: PatchStrategy::default(),
+        }
+    }
+}
+
+impl ObjectType {
+    /// With these fields. A later field of the same name is dropped: in Go, the outer one wins.
+    pub fn new(name: impl Into<Arc<str>>, fields: Vec<Field>) -> Self {
+        let mut object = Self {
+            name: name.into(),
+            ..Self::default()
+        };
+        object.set_fields(fields);
+        object
+    }
+
+    /// Replaces the fields.
+    pub fn set_fields(&mut self, fields: Vec<Field>) {
+        let mut by_name: Vec<u16> = (0..u16::try_from(fields.len()).unwrap_or(u16::MAX)).collect();
+        by_name.sort_by(|a, b| {
+            fields[usize::from(*a)]
+                .name
+                .cmp(&fields[usize::from(*b)].name)
+        });
+        by_name.dedup_by(|a, b| fields[usize::from(*a)].name == fields[usize::from(*b)].name);
+        self.fields = fields;
+        self.by_name = by_name;
+    }
+
+    /// In Go's order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Position of a field in [`ObjectType::fields`].
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.by_name
+            .binary_search_by(|i| (*self.fields[usize::from(*i)].name).cmp(name))
+            .ok()
+            .map(|at| usize::from(self.by_name[at]))
+    }
+
+    /// By name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.position(name).map(|at| &self.fields[at])
+    }
+
+    /// Last part of the name: Go's name of the struct.
+    pub fn go_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+}
+
+/// The arena, with names for its types and kinds.
+#[derive(Debug)]
+pub struct Schema {
+    types: Vec<Type>,
+    names: HashMap<Arc<str>, TypeId>,
+    kinds: HashMap<GroupVersionKind, TypeId>,
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Schema {
+    /// With the scalars alone.
+    pub fn new() -> Self {
+        let types = Scalar::ALL
+            .iter()
+            .map(|(_, scalar)| Type::Scalar(*scalar))
+            .collect();
+        Self {
+            types,
+            names: HashMap::new(),
+            kinds: HashMap::new(),
+        }
+    }
+
+    /// The scalar's type, which every schema has.
+    pub fn scalar(scalar: Scalar) -> TypeId {
+        let at = Scalar::ALL.iter().position(|(_, s)| *s == scalar);
+        TypeId(u32::try_from(at.unwrap_or_default()).unwrap_or_default())
+    }
+
+    /// Adds a type.
+    pub fn add(&mut self, ty: Type) -> TypeId {
+        let id =
+            TypeId(u32::try_from(self.types.len()).expect("a schema has fewer than 2^32 types"));
+        if let Type::Object(object) = &ty
+            && !object.name.is_empty()
+        {
+            self.names.insert(object.name.clone(), id);
+        }
+        self.types.push(ty);
+        id
+    }
+
+    /// Adds an object to be filled by [`Schema::set`], so that types may refer to each other.
+    pub fn declare(&mut self, name: &str) -> TypeId {
+        match self.names.get(name) {
+            Some(id) => *id,
+            None => self.add(Type::Object(ObjectType::new(name, Vec::new()))),
+        }
+    }
+
+    /// Gives a declared type its shape.
+    pub fn set(&mut self, id: TypeId, ty: Type) {
+        self.types[id.0 as usize] = ty;
+    }
+
+    /// Says which type a kind has.
+    pub fn set_kind(&mut self, gvk: GroupVersionKind, id: TypeId) {
+        self.kinds.insert(gvk, id);
+    }
+
+    /// The handle of a type.
+    pub fn get(&self, id: TypeId) -> TypeRef<'_> {
+        TypeRef { schema: self, id }
+    }
+
+    /// By full name: `io.k8s.api.core.v1.Pod`.
+    pub fn type_named(&self, name: &str) -> Option<TypeRef<'_>> {
+        self.names.get(name).map(|id| self.get(*id))
+    }
+
+    /// Of a kind.
+    pub fn type_of(&self, gvk: &GroupVersionKind) -> Option<TypeRef<'_>> {
+        self.kinds.get(gvk).map(|id| self.get(*id))
+    }
+
+    /// All kinds, in no order.
+    pub fn kinds(&self) -> impl Iterator<Item = (&GroupVersionKind, TypeRef<'_>)> {
+        self.kinds.iter().map(|(gvk, id)| (gvk, self.get(*id)))
+    }
+
+    /// Copies a type of another schema with all that it refers to. For `ObjectMeta` in the schemas of custom kinds.
+    pub fn import(&mut self, other: TypeRef<'_>) -> TypeId {
+        let mut copied = HashMap::new();
+        self.import_into(other, &mut copied)
+    }
+
+    fn import_into(&mut self, other: TypeRef<'_>, copied: &mut HashMap<TypeId, TypeId>) -> TypeId {
+        if let Some(id) = copied.get(&other.id) {
+            return *id;
+        }
+        if (other.id.0 as usize) < Scalar::ALL.len() {
+            return other.id;
+        }
+        let id = self.add(Type::Scalar(Scalar::Json));
+        copied.insert(other.id, id);
+        let mut of = |schema: &mut Self, inner: TypeId| schema.import_into(other.at(inner), copied);
+        let ty = match other.node() {
+            Type::Scalar(scalar) => Type::Scalar(*scalar),
+            Type::Map(map) => Type::Map(MapType {
+                values: of(self, map.values),
+                ..*map
+            }),
+            Type::List(list) => Type::List(ListType {
+                items: of(self, list.items),
+                semantics: list.semantics.clone(),
+                wrapped: list.wrapped,
+            }),
+            Type::Either(Either::ObjectOrList(inner)) => {
+                Type::Either(Either::ObjectOrList(of(self, *inner)))
+            }
+            Type::Either(Either::ObjectOrBool(inner)) => {
+                Type::Either(Either::ObjectOrBool(of(self, *inner)))
+            }
+            Type::Either(Either::ObjectOrStrings(inner)) => {
+                Type::Either(Either::ObjectOrStrings(of(self, *inner)))
+            }
+            Type::Object(object) => {
+                let fields = object
+                    .fields
+                    .iter()
+                    .map(|f| Field {
+                        name: f.name.clone(),
+                        ty: of(self, f.ty),
+                        default: f.default.clone(),
+                        enum_values: f.enum_values.clone(),
+                        go_type: f.go_type.clone(),
+                        patch: f.patch.clone(),
+                        ..*f
+                    })
+                    .collect();
+                let mut copy = ObjectType::new(object.name.clone(), fields);
+                copy.inlines = object
+                    .inlines
+                    .iter()
+                    .map(|i| Inline {
+                        tag: i.tag,
+                        ty: of(self, i.ty),
+                    })
+                    .collect();
+                copy.go = object.go;
+                copy.atomic = object.atomic;
+                copy.preserve_unknown = object.preserve_unknown;
+                copy.embedded_resource = object.embedded_resource;
+                copy.additional = object.additional.map(|a| of(self, a));
+                self.names.insert(copy.name.clone(), id);
+                Type::Object(copy)
+            }
+        };
+        self.set(id, ty);
+        id
+    }
+}
+
+/// A type together with the schema that its inner types stand in.
+#[derive(Clone, Copy)]
+pub struct TypeRef<'s> {
+    schema: &'s Schema,
+    id: TypeId,
+}
+
+impl std::fmt::Debug for TypeRef<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.node() {
+            Type::Object(object) => write!(f, "TypeRef({})", object.name),
+            other => write!(f, "TypeRef({other:?})"),
+        }
+    }
+}
+
+impl<'s> TypeRef<'s> {
+    /// Its index.
+    pub fn id(self) -> TypeId {
+        self.id
+    }
+
+    /// The schema it stands in.
+    pub fn schema(self) -> &'s Schema {
+        self.schema
+    }
+
+    /// What it is.
+    pub fn node(self) -> &'s Type {
+        &self.schema.types[self.id.0 as usize]
+    }
+
+    /// Another type of the same schema.
+    pub fn at(self, id: TypeId) -> TypeRef<'s> {
+        TypeRef {
+            schema: self.schema,
+            id,
+        }
+    }
+
+    /// As an object.
+    pub fn object(self) -> Option<&'s ObjectType> {
+        match self.node() {
+            Type::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// A field and its type; also the values of a map and of `additionalProperties`, which have no [`Field`].
+    pub fn field(self, name: &str) -> Option<(Option<&'s Field>, TypeRef<'s>)> {
+        match self.node() {
+            Type::Object(object) => match object.field(name) {
+                Some(field) => Some((Some(field), self.at(field.ty))),
+                None => object.additional.map(|id| (None, self.at(id))),
+            },
+            Type::Map(map) => Some((None, self.at(map.values))),
+            _ => None,
+        }
+    }
+
+    /// Of a list's items.
+    pub fn items(self) -> Option<TypeRef<'s>> {
+        match self.node() {
+            Type::List(list) => Some(self.at(list.items)),
+            _ => None,
+        }
+    }
+
+    /// How a list's items are told apart.
+    pub fn list(self) -> Option<&'s ListType> {
+        match self.node() {
+            Type::List(list) => Some(list),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recursive_types_are_imported_once() {
+        let mut a = Schema::new();
+        let props = a.declare("Props");
+        let items = a.add(Type::List(ListType {
+            items: props,
+            semantics: ListSemantics::Atomic,
+            wrapped: false,
+        }));
+        let fields = vec![
+            Field::new("title", Schema::scalar(Scalar::String)),
+            Field::new("allOf", items),
+        ];
+        a.set(props, Type::Object(ObjectType::new("Props", fields)));
+        let mut b = Schema::new();
+        let copy = b.import(a.get(props));
+        let copy = b.get(copy);
+        let (_, list) = copy.field("allOf").unwrap();
+        assert_eq!(list.items().unwrap().id(), copy.id());
+        assert!(b.type_named("Props").is_some());
+        assert!(matches!(
+            copy.field("title").unwrap().1.node(),
+            Type::Scalar(Scalar::String)
+        ));
+    }
+}
