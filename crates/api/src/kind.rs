@@ -37,8 +37,63 @@ pub struct Resource {
     pub verbs: &'static [&'static str],
     /// `status`, `scale`, `exec`, …
     pub subresources: &'static [Subresource],
+    /// Where and in which version objects are kept; `None` where nothing is kept (reviews, bindings).
+    pub storage: Option<Storage>,
     /// Defaults, validation, lifecycle.
     pub strategy: &'static dyn Strategy,
+}
+
+/// How the objects of a resource are kept.
+///
+/// Two rows may share a prefix: two versions of a resource, or one resource served by two groups (events). They then share a hub.
+#[derive(Debug)]
+pub struct Storage {
+    /// Below `/registry/`, as upstream's keys have it: `pods`, but `minions` for nodes.
+    pub prefix: &'static str,
+    /// The version kept, where it is not the row's own. The registry defaults in the row's version, turns the object into the
+    /// hub's, and calls everything else of [`Strategy`] on that; answers go the other way.
+    pub hub: Option<Hub>,
+}
+
+impl Storage {
+    /// Kept as served.
+    pub const fn plain(prefix: &'static str) -> Self {
+        Self { prefix, hub: None }
+    }
+}
+
+/// The version in which another version's objects are kept, and the way there and back.
+#[derive(Debug)]
+pub struct Hub {
+    /// The kind kept.
+    pub gvk: GroupVersionKind,
+    /// From the row's version, `apiVersion` and `kind` included. Loses nothing.
+    pub to_hub: fn(&mut Object),
+    /// Back.
+    pub from_hub: fn(&mut Object),
+}
+
+/// The lists of verbs that discovery shows, sorted as it sorts them.
+pub mod verbs {
+    /// What a stored resource offers.
+    pub const ALL: &[&str] = &[
+        "create",
+        "delete",
+        "deletecollection",
+        "get",
+        "list",
+        "patch",
+        "update",
+        "watch",
+    ];
+    /// A resource that only answers.
+    pub const CREATE: &[&str] = &["create"];
+    /// `status`, `scale`.
+    pub const GET_PATCH_UPDATE: &[&str] = &["get", "patch", "update"];
+    /// `exec`, `attach`, `portforward`.
+    pub const CONNECT: &[&str] = &["create", "get"];
+    /// `proxy`.
+    pub const PROXY: &[&str] = &["create", "delete", "get", "patch", "update"];
 }
 
 /// A subresource as discovery lists it.
@@ -50,6 +105,26 @@ pub struct Subresource {
     pub gvk: GroupVersionKind,
     /// `get patch update`.
     pub verbs: &'static [&'static str],
+}
+
+impl Subresource {
+    /// `status`, of the resource's own kind.
+    pub const fn status(gvk: GroupVersionKind) -> Self {
+        Self {
+            name: "status",
+            gvk,
+            verbs: verbs::GET_PATCH_UPDATE,
+        }
+    }
+
+    /// `scale`; see [`crate::scale`].
+    pub const fn scale() -> Self {
+        Self {
+            name: "scale",
+            gvk: GroupVersionKind::new("autoscaling", "v1", "Scale"),
+            verbs: verbs::GET_PATCH_UPDATE,
+        }
+    }
 }
 
 /// What happens to a value on its way into the store, in the order of the methods.

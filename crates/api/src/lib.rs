@@ -1,1 +1,10 @@
 //! The built-in kinds: facts tables, defaulting, validation, strategies, printer columns, subresources. No I/O.
+//!
+//! [`kinds::TABLE`] is the entry: one row a served resource, each with its [`kind::Strategy`]. The registry of the API server drives
+//! built-in and custom resources through the same trait.
+
+pub mod kind;
+pub mod kinds;
+pub mod names;
+
+pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};

@@ -1,0 +1,3 @@
+//! The kinds of `apiextensions`, one file each.
+
+pub mod custom_resource_definition;

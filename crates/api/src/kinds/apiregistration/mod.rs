@@ -1,0 +1,3 @@
+//! The kinds of `apiregistration`, one file each.
+
+pub mod api_service;

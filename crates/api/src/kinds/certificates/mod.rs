@@ -1,0 +1,3 @@
+//! The kinds of `certificates`, one file each.
+
+pub mod certificate_signing_request;

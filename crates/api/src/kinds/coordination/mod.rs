@@ -1,0 +1,3 @@
+//! The kinds of `coordination`, one file each.
+
+pub mod lease;

@@ -1,0 +1,24 @@
+//! `v1` ComponentStatus.
+
+use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+
+use crate::kind::{Resource, Scope, Strategy};
+
+/// Its row.
+pub static RESOURCE: Resource = Resource {
+    gvr: GroupVersionResource::new("", "v1", "componentstatuses"),
+    gvk: GroupVersionKind::new("", "v1", "ComponentStatus"),
+    singular: "componentstatus",
+    scope: Scope::Cluster,
+    short_names: &["cs"],
+    categories: &[],
+    verbs: &["get", "list"],
+    subresources: &[],
+    storage: None,
+    strategy: &ComponentStatusStrategy,
+};
+
+#[derive(Debug)]
+struct ComponentStatusStrategy;
+
+impl Strategy for ComponentStatusStrategy {}

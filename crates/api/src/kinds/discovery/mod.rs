@@ -1,0 +1,3 @@
+//! The kinds of `discovery`, one file each.
+
+pub mod endpoint_slice;

@@ -1,0 +1,3 @@
+//! The kinds of `events`, one file each.
+
+pub mod event;

@@ -1,0 +1,4 @@
+//! The kinds of `flowcontrol`, one file each.
+
+pub mod flow_schema;
+pub mod priority_level_configuration;

@@ -1,0 +1,3 @@
+//! The kinds of `node`, one file each.
+
+pub mod runtime_class;

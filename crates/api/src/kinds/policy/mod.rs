@@ -1,0 +1,3 @@
+//! The kinds of `policy`, one file each.
+
+pub mod pod_disruption_budget;

@@ -1,0 +1,3 @@
+//! The kinds of `scheduling`, one file each.
+
+pub mod priority_class;

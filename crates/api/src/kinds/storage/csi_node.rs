@@ -1,0 +1,24 @@
+//! `storage.k8s.io/v1` CSINode.
+
+use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+
+use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+
+/// Its row.
+pub static RESOURCE: Resource = Resource {
+    gvr: GroupVersionResource::new("storage.k8s.io", "v1", "csinodes"),
+    gvk: GroupVersionKind::new("storage.k8s.io", "v1", "CSINode"),
+    singular: "csinode",
+    scope: Scope::Cluster,
+    short_names: &[],
+    categories: &[],
+    verbs: verbs::ALL,
+    subresources: &[],
+    storage: Some(Storage::plain("csinodes")),
+    strategy: &CsiNodeStrategy,
+};
+
+#[derive(Debug)]
+struct CsiNodeStrategy;
+
+impl Strategy for CsiNodeStrategy {}

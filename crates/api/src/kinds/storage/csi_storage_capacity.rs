@@ -1,0 +1,24 @@
+//! `storage.k8s.io/v1` CSIStorageCapacity.
+
+use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+
+use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+
+/// Its row.
+pub static RESOURCE: Resource = Resource {
+    gvr: GroupVersionResource::new("storage.k8s.io", "v1", "csistoragecapacities"),
+    gvk: GroupVersionKind::new("storage.k8s.io", "v1", "CSIStorageCapacity"),
+    singular: "csistoragecapacity",
+    scope: Scope::Namespaced,
+    short_names: &[],
+    categories: &[],
+    verbs: verbs::ALL,
+    subresources: &[],
+    storage: Some(Storage::plain("csistoragecapacities")),
+    strategy: &CsiStorageCapacityStrategy,
+};
+
+#[derive(Debug)]
+struct CsiStorageCapacityStrategy;
+
+impl Strategy for CsiStorageCapacityStrategy {}
