@@ -2,8 +2,11 @@
 
 pub mod embedded;
 mod kv;
+mod proto;
+pub mod remote;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use embedded::Embedded;
 pub use kv::*;
+pub use remote::Remote;

@@ -1,7 +1,12 @@
 //! The contract suite on each implementation of `Kv`.
 
 use base::{Clock, TaskGroup};
-use etcd::{Embedded, embedded::Config, testing};
+use etcd::{
+    Embedded, Remote,
+    embedded::Config,
+    remote,
+    testing::{self, EtcdProcess},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn embedded() {
@@ -17,5 +22,17 @@ async fn embedded() {
     let tasks = TaskGroup::default();
     let store = Embedded::open(config, Clock::system(), &tasks).unwrap();
     assert_eq!((store.hash(None), store.status().revision), (hash, revision));
+    tasks.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn external_etcd() {
+    let dir = tempfile::tempdir().unwrap();
+    let etcd = EtcdProcess::start(dir.path());
+    let tasks = TaskGroup::default();
+    // The first endpoint is nobody's: every request has to find the second.
+    let config = remote::Config::new(["http://127.0.0.1:1".to_owned(), etcd.endpoint()]);
+    let kv = Remote::connect(config, &tasks).await.unwrap();
+    testing::suite(kv).await;
     tasks.shutdown().await;
 }
