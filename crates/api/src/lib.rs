@@ -3,8 +3,11 @@
 //! [`kinds::TABLE`] is the entry: one row a served resource, each with its [`kind::Strategy`]. The registry of the API server drives
 //! built-in and custom resources through the same trait.
 
+pub mod fields;
 pub mod kind;
 pub mod kinds;
+pub mod lifecycle;
+pub mod meta;
 pub mod names;
 
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};

@@ -1,0 +1,420 @@
+//! The rules of `metadata`, the same for every kind (`k8s.io/apimachinery/pkg/api/validation`).
+//!
+//! The registry calls them before the kind's own rules, so that complaints come in upstream's order.
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    meta,
+};
+use serde_json::Value;
+
+use crate::{
+    fields::{Fields, same_field},
+    names,
+};
+
+/// All annotations of an object together may take this many bytes.
+pub const TOTAL_ANNOTATION_SIZE_LIMIT_BYTES: usize = 256 * 1024;
+
+const IMMUTABLE: &str = "field is immutable";
+
+/// The `metadata` of a new object. `name_fn` judges a name; its flag says that more letters follow (`generateName`).
+pub fn validate_object_meta(
+    object: &Object,
+    namespaced: bool,
+    name_fn: &dyn Fn(&str, bool) -> Vec<String>,
+    path: &Path,
+) -> ErrorList {
+    let empty = Object::new();
+    let metadata = object.object("metadata").unwrap_or(&empty);
+    validate_meta(metadata, namespaced, name_fn, path)
+}
+
+/// [`validate_object_meta`] on the metadata itself, for templates that carry one.
+pub fn validate_meta(
+    metadata: &Object,
+    namespaced: bool,
+    name_fn: &dyn Fn(&str, bool) -> Vec<String>,
+    path: &Path,
+) -> ErrorList {
+    let mut errors = Vec::new();
+    let generate_name = metadata.text("generateName");
+    if !generate_name.is_empty() {
+        let field = path.child("generateName");
+        errors.extend(
+            name_fn(generate_name, true)
+                .into_iter()
+                .map(|m| FieldError::invalid(&field, generate_name, m)),
+        );
+    }
+    let name = metadata.text("name");
+    let field = path.child("name");
+    if name.is_empty() {
+        errors.push(FieldError::required(
+            &field,
+            "name or generateName is required",
+        ));
+    } else {
+        errors.extend(
+            name_fn(name, false)
+                .into_iter()
+                .map(|m| FieldError::invalid(&field, name, m)),
+        );
+    }
+    let namespace = metadata.text("namespace");
+    let field = path.child("namespace");
+    if namespaced {
+        if namespace.is_empty() {
+            errors.push(FieldError::required(&field, ""));
+        } else {
+            errors.extend(
+                names::dns1123_label(namespace)
+                    .into_iter()
+                    .map(|m| FieldError::invalid(&field, namespace, m)),
+            );
+        }
+    } else if !namespace.is_empty() {
+        errors.push(FieldError::forbidden(&field, "not allowed on this type"));
+    }
+    errors.extend(validate_accessor(metadata, path));
+    errors
+}
+
+/// What holds for new and updated metadata alike.
+fn validate_accessor(metadata: &Object, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    if let Some(generation) = metadata.int("generation") {
+        errors.extend(non_negative(generation, &path.child("generation")));
+    }
+    errors.extend(validate_labels(
+        metadata.object("labels"),
+        &path.child("labels"),
+    ));
+    errors.extend(validate_annotations(
+        metadata.object("annotations"),
+        &path.child("annotations"),
+    ));
+    errors.extend(validate_owner_references(
+        metadata,
+        &path.child("ownerReferences"),
+    ));
+    errors.extend(validate_finalizers(metadata, &path.child("finalizers")));
+    errors.extend(validate_managed_fields(
+        metadata,
+        &path.child("managedFields"),
+    ));
+    errors
+}
+
+/// `must be greater than or equal to 0`.
+pub fn non_negative(value: i64, path: &Path) -> Option<FieldError> {
+    (value < 0).then(|| FieldError::invalid(path, value, "must be greater than or equal to 0"))
+}
+
+/// Labels: qualified names to label values, in the order of the keys.
+pub fn validate_labels(labels: Option<&Object>, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    for (key, value) in labels.into_iter().flatten() {
+        let value = value.as_str().unwrap_or_default();
+        errors.extend(
+            names::qualified_name(key)
+                .into_iter()
+                .map(|m| FieldError::invalid(path, key.as_str(), m)),
+        );
+        errors.extend(
+            names::label_value(value)
+                .into_iter()
+                .map(|m| FieldError::invalid(path, value, m)),
+        );
+    }
+    errors
+}
+
+/// Annotations: qualified names (in any case) to anything, with a limit on the sum.
+pub fn validate_annotations(annotations: Option<&Object>, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    let mut size = 0;
+    for (key, value) in annotations.into_iter().flatten() {
+        size += key.len() + value.as_str().map_or(0, str::len);
+        errors.extend(
+            names::qualified_name(&key.to_lowercase())
+                .into_iter()
+                .map(|m| FieldError::invalid(path, key.as_str(), m)),
+        );
+    }
+    if size > TOTAL_ANNOTATION_SIZE_LIMIT_BYTES {
+        errors.push(FieldError::too_long(
+            path,
+            TOTAL_ANNOTATION_SIZE_LIMIT_BYTES,
+        ));
+    }
+    errors
+}
+
+fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    let mut controller: Option<&str> = None;
+    for (index, reference) in metadata.objects("ownerReferences") {
+        let at = path.index(index);
+        if reference.text("apiVersion").is_empty() {
+            errors.push(FieldError::invalid(
+                &at.child("apiVersion"),
+                "",
+                "version must not be empty",
+            ));
+        }
+        for field in ["kind", "name", "uid"] {
+            if reference.text(field).is_empty() {
+                errors.push(FieldError::invalid(
+                    &at.child(field),
+                    "",
+                    "must not be empty",
+                ));
+            }
+        }
+        if (reference.text("apiVersion"), reference.text("kind")) == ("v1", "Event") {
+            errors.push(FieldError::invalid(
+                &at,
+                Value::Object(reference.clone()),
+                "/v1, Kind=Event is disallowed from being an owner",
+            ));
+        }
+        if reference.is_true("controller") {
+            let name = reference.text("name");
+            if let Some(first) = controller {
+                errors.push(FieldError::invalid(
+                    path,
+                    metadata.list("ownerReferences").to_vec(),
+                    format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                        first, name
+                    ),
+                ));
+            } else {
+                controller = Some(name);
+            }
+        }
+    }
+    errors
+}
+
+fn validate_finalizers(metadata: &Object, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    let (mut orphan, mut foreground) = (false, false);
+    for (index, finalizer) in metadata.texts("finalizers").enumerate() {
+        errors.extend(finalizer_name(finalizer, &path.index(index)));
+        orphan |= finalizer == "orphan";
+        foreground |= finalizer == "foregroundDeletion";
+    }
+    if orphan && foreground {
+        errors.push(FieldError::invalid(
+            path,
+            metadata.list("finalizers").to_vec(),
+            "finalizer orphan and foregroundDeletion cannot be both set",
+        ));
+    }
+    errors
+}
+
+/// A finalizer is a qualified name; without a prefix it is one of the three that the server itself knows.
+pub fn finalizer_name(name: &str, path: &Path) -> ErrorList {
+    let mut errors: ErrorList = names::qualified_name(name)
+        .into_iter()
+        .map(|m| FieldError::invalid(path, name, m))
+        .collect();
+    if errors.is_empty()
+        && !name.contains('/')
+        && !matches!(name, "orphan" | "foregroundDeletion" | "kubernetes")
+    {
+        errors.push(FieldError::invalid(
+            path,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        ));
+    }
+    errors
+}
+
+fn validate_managed_fields(metadata: &Object, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    for (index, entry) in metadata.objects("managedFields") {
+        let at = path.index(index);
+        if !matches!(entry.text("operation"), "Apply" | "Update") {
+            errors.push(FieldError::invalid(
+                &at.child("operation"),
+                entry.text("operation"),
+                "must be `Apply` or `Update`",
+            ));
+        }
+        if !matches!(entry.text("fieldsType"), "" | "FieldsV1") {
+            errors.push(FieldError::invalid(
+                &at.child("fieldsType"),
+                entry.text("fieldsType"),
+                "must be `FieldsV1`",
+            ));
+        }
+        errors.extend(validate_field_manager(
+            entry.text("manager"),
+            &at.child("manager"),
+        ));
+        if entry.text("subresource").len() > 256 {
+            errors.push(FieldError::too_long(&at.child("subresource"), 256));
+        }
+    }
+    errors
+}
+
+/// The `fieldManager` of a write.
+pub fn validate_field_manager(manager: &str, path: &Path) -> ErrorList {
+    let mut errors = Vec::new();
+    if manager.len() > 128 {
+        errors.push(FieldError::too_long(path, 128));
+    }
+    if let Some((i, c)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+        errors.push(FieldError::invalid(
+            path,
+            manager,
+            format!("should only contain printable characters, found {c:?} at position {i}"),
+        ));
+    }
+    errors
+}
+
+/// `field is immutable`, when the two differ.
+pub fn validate_immutable_field(new: &Object, old: &Object, name: &str, path: &Path) -> ErrorList {
+    if same_field(new, old, name) {
+        return Vec::new();
+    }
+    let shown = new.get(name).cloned().unwrap_or(Value::Null);
+    vec![FieldError::invalid(&path.child(name), shown, IMMUTABLE)]
+}
+
+/// The `metadata` of an updated object, in the light of the old one.
+pub fn validate_object_meta_update(new: &Object, old: &Object, path: &Path) -> ErrorList {
+    let empty = Object::new();
+    let new_meta = new.object("metadata").unwrap_or(&empty);
+    let old_meta = old.object("metadata").unwrap_or(&empty);
+    let mut errors = Vec::new();
+
+    // A server that sets no finalizer after deletion began; those there may only go.
+    if meta::is_deleting(old) {
+        let before: Vec<&str> = old_meta.texts("finalizers").collect();
+        let mut extra: Vec<&str> = new_meta
+            .texts("finalizers")
+            .filter(|f| !before.contains(f))
+            .collect();
+        if !extra.is_empty() {
+            extra.sort_unstable();
+            let listed: Vec<String> = extra.iter().map(|f| format!("{f:?}")).collect();
+            errors.push(FieldError::forbidden(
+                &path.child("finalizers"),
+                format!(
+                    "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    listed.join(", ")
+                ),
+            ));
+        }
+    }
+    for (index, finalizer) in new_meta.texts("finalizers").enumerate() {
+        errors.extend(finalizer_name(
+            finalizer,
+            &path.child("finalizers").index(index),
+        ));
+    }
+    if new_meta.text("resourceVersion").is_empty() {
+        errors.push(FieldError::invalid(
+            &path.child("resourceVersion"),
+            new_meta.text("resourceVersion"),
+            "must be specified for an update",
+        ));
+    }
+    let generation = new_meta.int("generation").unwrap_or(0);
+    if generation < old_meta.int("generation").unwrap_or(0) {
+        errors.push(FieldError::invalid(
+            &path.child("generation"),
+            generation,
+            "must not be decremented",
+        ));
+    }
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        errors.extend(validate_immutable_field(new_meta, old_meta, field, path));
+    }
+    errors.extend(validate_labels(
+        new_meta.object("labels"),
+        &path.child("labels"),
+    ));
+    errors.extend(validate_annotations(
+        new_meta.object("annotations"),
+        &path.child("annotations"),
+    ));
+    errors.extend(validate_owner_references(
+        new_meta,
+        &path.child("ownerReferences"),
+    ));
+    errors.extend(validate_managed_fields(
+        new_meta,
+        &path.child("managedFields"),
+    ));
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Object {
+        value.as_object().cloned().unwrap()
+    }
+
+    fn subdomain(name: &str, _prefix: bool) -> Vec<String> {
+        names::dns1123_subdomain(name)
+    }
+
+    #[test]
+    fn complaints_come_in_upstreams_order() {
+        let bad = object(json!({"metadata": {
+            "namespace": "x",
+            "labels": {"a b": "c", "d": "e f"},
+            "finalizers": ["orphan", "plain"],
+            "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}],
+        }}));
+        let fields: Vec<String> =
+            validate_object_meta(&bad, false, &subdomain, &Path::new("metadata"))
+                .iter()
+                .map(|e| e.field.to_string())
+                .collect();
+        assert_eq!(
+            fields,
+            [
+                "metadata.name",
+                "metadata.namespace",
+                "metadata.labels",
+                "metadata.labels",
+                "metadata.ownerReferences[0]",
+                "metadata.finalizers[1]",
+            ]
+        );
+    }
+
+    #[test]
+    fn identity_stays() {
+        let old = object(json!({"metadata": {"name": "a", "uid": "1", "resourceVersion": "3"}}));
+        let new = object(json!({"metadata": {"name": "a", "uid": "2", "resourceVersion": "3"}}));
+        let errors = validate_object_meta_update(&new, &old, &Path::new("metadata"));
+        assert_eq!(
+            errors[0].to_string(),
+            "metadata.uid: Invalid value: \"2\": field is immutable"
+        );
+        assert!(validate_object_meta_update(&old, &old, &Path::new("metadata")).is_empty());
+    }
+}
