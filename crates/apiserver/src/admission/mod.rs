@@ -1,8 +1,25 @@
 //! Admission: one file a plugin, one row in the order of the table. Mutating plugins first, then the strategy's validation,
 //! then validating plugins.
 
-use apimachinery::{Object, gvk::GroupVersionKind};
+mod chain;
+mod default_toleration_seconds;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod rbac_escalation;
+mod service_account;
+mod table;
+
+use apimachinery::{
+    Object,
+    gvk::GroupVersionKind,
+    meta,
+    status::Status,
+};
 use async_trait::async_trait;
+
+pub use chain::Chain;
+pub use table::{Dependencies, UnknownPlugin, plugins};
 
 use crate::{request_info::RequestInfo, user::UserInfo};
 
@@ -40,6 +57,40 @@ pub struct Admission<'a> {
     pub options: &'a Object,
     /// Warnings for the client, to be added to.
     pub warnings: Vec<String>,
+}
+
+impl Admission<'_> {
+    /// Whether it is about this resource, with no subresource.
+    pub fn is(&self, group: &str, resource: &str) -> bool {
+        self.is_subresource(group, resource, "")
+    }
+
+    /// Whether it is about this subresource.
+    pub fn is_subresource(&self, group: &str, resource: &str, subresource: &str) -> bool {
+        self.request.group_version.group == group
+            && self.request.resource == resource
+            && self.request.subresource == subresource
+    }
+
+    /// The object as it would be stored.
+    pub fn new_object(&self) -> Option<&Object> {
+        self.object.as_deref()
+    }
+
+    /// The name of what it is about; before it is generated, what it will be generated from.
+    pub fn name(&self) -> &str {
+        if !self.request.name.is_empty() {
+            return &self.request.name;
+        }
+        let object = self.new_object();
+        let name = object.map(meta::name).filter(|name| !name.is_empty());
+        name.or_else(|| object.map(meta::generate_name).filter(|name| !name.is_empty())).unwrap_or("Unknown")
+    }
+
+    /// The refusal of a plugin.
+    pub fn forbidden(&self, reason: impl std::fmt::Display) -> Status {
+        Status::forbidden(&self.request.gvr().group_resource(), self.name(), reason)
+    }
 }
 
 /// A gate. A refusal is a ready-made `Status`; `apimachinery::status` words it.

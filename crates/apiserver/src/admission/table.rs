@@ -1,0 +1,71 @@
+//! All plugins, in upstream's order, and which of them run when nobody says otherwise.
+
+use std::sync::Arc;
+
+use base::Clock;
+
+use super::{
+    Plugin, default_toleration_seconds::DefaultTolerationSeconds, namespace_lifecycle::NamespaceLifecycle,
+    node_restriction::NodeRestriction, priority::Priority, rbac_escalation::RbacEscalation,
+    service_account::ServiceAccount,
+};
+use crate::{
+    authz::{Authorizer, rbac::RuleResolver},
+    reader::ObjectReader,
+};
+
+/// What plugins stand on.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// Reads objects.
+    pub reader: Arc<dyn ObjectReader>,
+    /// Decides what a user may do beyond the request itself.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Knows who holds which rules.
+    pub rules: Arc<RuleResolver>,
+    /// For the time.
+    pub clock: Clock,
+}
+
+/// A row: name, whether it is on by default, how it is made.
+struct Row {
+    name: &'static str,
+    on: bool,
+    make: fn(&Dependencies) -> Arc<dyn Plugin>,
+}
+
+const fn row(name: &'static str, on: bool, make: fn(&Dependencies) -> Arc<dyn Plugin>) -> Row {
+    Row { name, on, make }
+}
+
+/// The order is upstream's `AllOrderedPlugins`.
+const TABLE: &[Row] = &[
+    row("NamespaceLifecycle", true, |deps| Arc::new(NamespaceLifecycle::new(deps.reader.clone()))),
+    row("ServiceAccount", true, |deps| Arc::new(ServiceAccount::new(deps.reader.clone(), deps.clock.clone()))),
+    row("NodeRestriction", false, |deps| Arc::new(NodeRestriction::new(deps.reader.clone()))),
+    row("Priority", true, |deps| Arc::new(Priority::new(&deps.reader))),
+    row("DefaultTolerationSeconds", true, |_| Arc::new(DefaultTolerationSeconds)),
+];
+
+/// `--enable-admission-plugins` or `--disable-admission-plugins` names one that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown admission plugin: {0}")]
+pub struct UnknownPlugin(pub String);
+
+/// The plugins of a server: those on by default, with those of `enable` and without those of `disable`.
+///
+/// The escalation check of RBAC is no plugin upstream and cannot be disabled; it comes last, when nothing changes the object any more.
+pub fn plugins(
+    enable: &[String],
+    disable: &[String],
+    dependencies: &Dependencies,
+) -> Result<Vec<Arc<dyn Plugin>>, UnknownPlugin> {
+    if let Some(unknown) = enable.iter().chain(disable).find(|name| !TABLE.iter().any(|row| row.name == **name)) {
+        return Err(UnknownPlugin(unknown.clone()));
+    }
+    let named = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
+    let on = |row: &&Row| (row.on || named(enable, row)) && !named(disable, row);
+    let mut plugins: Vec<_> = TABLE.iter().filter(on).map(|row| (row.make)(dependencies)).collect();
+    plugins.push(Arc::new(RbacEscalation::new(dependencies.rules.clone(), dependencies.authorizer.clone())));
+    Ok(plugins)
+}
