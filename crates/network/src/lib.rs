@@ -1,5 +1,11 @@
 //! The pod network: links, IPAM, masquerade, host ports.
 
+mod bridge;
+mod ipam;
 mod pod_network;
+mod records;
+mod rules;
 
+pub use bridge::{Bridge, BridgeConfig, BridgeError};
+pub use ipam::{Cidr, CidrError};
 pub use pod_network::{PodIps, PodLink, PodNetwork, PodNetworkError, PortMapping, Protocol};

@@ -24,7 +24,10 @@ impl NftablesError {
         operation: String,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self { operation, source: source.into() }
+        Self {
+            operation,
+            source: source.into(),
+        }
     }
 }
 
@@ -46,11 +49,11 @@ impl Nftables {
         if changes.is_empty() {
             return Ok(());
         }
-        let transaction = self.transaction(table, changes)?;
-        transaction
-            .commit(&self.connection)
-            .await
-            .map_err(|error| NftablesError::new(format!("changing nftables table {}", table.name), error))
+        let replace = changes.recreate && self.exists(table).await?;
+        let transaction = self.transaction(table, changes, replace)?;
+        transaction.commit(&self.connection).await.map_err(|error| {
+            NftablesError::new(format!("changing nftables table {}", table.name), error)
+        })
     }
 
     /// Removes a table with all that is in it, if it is there.
@@ -62,12 +65,28 @@ impl Nftables {
             .map_err(|error| NftablesError::new(format!("removing nftables table {name}"), error))
     }
 
-    fn transaction(&self, table: &Table, changes: &Changes) -> Result<nft::Transaction, NftablesError> {
+    async fn exists(&self, table: &Table) -> Result<bool, NftablesError> {
+        let tables = self
+            .connection
+            .list_tables_in(table.family.into())
+            .await
+            .map_err(|error| NftablesError::new("listing nftables tables".to_owned(), error))?;
+        Ok(tables.iter().any(|found| found.name == table.name))
+    }
+
+    fn transaction(
+        &self,
+        table: &Table,
+        changes: &Changes,
+        replace: bool,
+    ) -> Result<nft::Transaction, NftablesError> {
         let (name, family) = (table.name.as_str(), nft::Family::from(table.family));
         let mut batch = self.connection.transaction();
+        if replace {
+            batch = batch.del_table(name, family);
+        }
         if changes.recreate {
-            // Added first, so that the removal cannot fail on kernels without NFT_MSG_DESTROYTABLE.
-            batch = batch.add_table(name, family).del_table(name, family).add_table(name, family);
+            batch = batch.add_table(name, family);
         }
         for set in &changes.add_sets {
             batch = batch.add_set(lower::set(table.family, name, set, &table.sets[set]));
@@ -84,8 +103,10 @@ impl Nftables {
         for (set, elements) in &changes.remove_elements {
             let lowered_set = lower::set(table.family, name, set, &table.sets[set]);
             for chunk in elements.chunks(ELEMENTS_PER_MESSAGE) {
-                let elements: Vec<_> =
-                    chunk.iter().map(|key| lower::element(key, None)).collect::<Result<_, _>>()?;
+                let elements: Vec<_> = chunk
+                    .iter()
+                    .map(|key| lower::element(key, None))
+                    .collect::<Result<_, _>>()?;
                 batch = batch.del_set_elements(&lowered_set, &elements);
             }
         }

@@ -36,7 +36,11 @@ impl Changes {
         };
         let mut changes = Self::default();
         changes.compare_sets(&old.sets, &new.sets);
-        changes.compare_chains(&old.chains, &new.chains, &replaced_sets(&old.sets, &new.sets));
+        changes.compare_chains(
+            &old.chains,
+            &new.chains,
+            &replaced_sets(&old.sets, &new.sets),
+        );
         changes
     }
 
@@ -55,8 +59,11 @@ impl Changes {
                 Some(before) => self.compare_elements(name, before, set),
             }
         }
-        self.remove_sets =
-            old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+        self.remove_sets = old
+            .keys()
+            .filter(|name| !new.contains_key(*name))
+            .cloned()
+            .collect();
     }
 
     fn compare_elements(&mut self, name: &str, old: &Set, new: &Set) {
@@ -86,7 +93,10 @@ impl Changes {
         new: &BTreeMap<String, Chain>,
         replaced_sets: &BTreeSet<&str>,
     ) {
-        debug_assert!(replaced_sets.is_empty(), "a set's shape is part of its name");
+        debug_assert!(
+            replaced_sets.is_empty(),
+            "a set's shape is part of its name"
+        );
         for (name, chain) in new {
             match old.get(name) {
                 None => {
@@ -97,8 +107,11 @@ impl Changes {
                 Some(_) => {}
             }
         }
-        self.remove_chains =
-            old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+        self.remove_chains = old
+            .keys()
+            .filter(|name| !new.contains_key(*name))
+            .cloned()
+            .collect();
     }
 }
 
@@ -111,17 +124,26 @@ fn replaced_sets<'a>(
     new: &'a BTreeMap<String, Set>,
 ) -> BTreeSet<&'a str> {
     new.iter()
-        .filter(|(name, set)| old.get(*name).is_some_and(|before| !same_shape(before, set)))
+        .filter(|(name, set)| {
+            old.get(*name)
+                .is_some_and(|before| !same_shape(before, set))
+        })
         .map(|(name, _)| name.as_str())
         .collect()
 }
 
 fn elements_of(sets: &BTreeMap<String, Set>) -> Vec<(String, Vec<(Element, Option<Verdict>)>)> {
-    sets.iter().filter_map(|(name, set)| elements_of_one(name, set)).collect()
+    sets.iter()
+        .filter_map(|(name, set)| elements_of_one(name, set))
+        .collect()
 }
 
 fn elements_of_one(name: &str, set: &Set) -> Option<(String, Vec<(Element, Option<Verdict>)>)> {
-    let elements: Vec<_> = set.elements.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let elements: Vec<_> = set
+        .elements
+        .iter()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     (!elements.is_empty()).then(|| (name.to_owned(), elements))
 }
 
@@ -134,10 +156,16 @@ mod tests {
         let mut table = Table::new(Family::Ip, "t");
         let mut map = Set::verdict_map(&[KeyField::DestinationPort]);
         for &port in ports {
-            map.elements.insert(vec![Key::Port(port)], Some(Verdict::Goto(target.to_owned())));
+            map.elements.insert(
+                vec![Key::Port(port)],
+                Some(Verdict::Goto(target.to_owned())),
+            );
         }
         table.sets.insert("ports".to_owned(), map);
-        table.chain(target).rules.push(vec![Statement::Verdict(Verdict::Accept)]);
+        table
+            .chain(target)
+            .rules
+            .push(vec![Statement::Verdict(Verdict::Accept)]);
         table
     }
 
@@ -162,7 +190,10 @@ mod tests {
     #[test]
     fn a_changed_verdict_is_removed_and_added() {
         let changes = Changes::between(Some(&table(&[1], "a")), &table(&[1], "b"));
-        assert_eq!(changes.remove_elements, [("ports".to_owned(), vec![vec![Key::Port(1)]])]);
+        assert_eq!(
+            changes.remove_elements,
+            [("ports".to_owned(), vec![vec![Key::Port(1)]])]
+        );
         assert_eq!(changes.add_chains, ["b"]);
         assert_eq!(changes.remove_chains, ["a"]);
     }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use nlink::netlink::nftables as nft;
 use nft::{
     CmpOp, DynsetExpr, DynsetOp, Expr, FibFlags, FibResult, LookupExpr, MasqExpr, Match, MetaKey,
     NumgenKind, PayloadBase, Register, Stmt, Value,
 };
+use nlink::netlink::nftables as nft;
 
 use super::{
     NftablesError,
@@ -40,7 +40,8 @@ pub(super) fn base_chain(hook: Hook) -> nft::BaseChain {
 
 pub(super) fn verdict(verdict: &Verdict) -> Result<nft::Verdict, NftablesError> {
     let chain = |name: &str| {
-        name.parse().map_err(|error| NftablesError::new(format!("naming chain {name}"), error))
+        name.parse()
+            .map_err(|error| NftablesError::new(format!("naming chain {name}"), error))
     };
     Ok(match verdict {
         Verdict::Accept => nft::Verdict::Accept,
@@ -67,7 +68,9 @@ pub(super) fn set(family: Family, table: &str, name: &str, set: &Set) -> nft::Se
             several => nft::SetKeyType::Concat(several.iter().map(of_field).collect()),
         },
     };
-    let mut lowered = nft::Set::new(table, name).family(family.into()).key_type(key);
+    let mut lowered = nft::Set::new(table, name)
+        .family(family.into())
+        .key_type(key);
     if set.is_map {
         lowered = lowered.vmap();
     }
@@ -117,25 +120,48 @@ fn lower(
 ) -> Result<(), NftablesError> {
     match statement {
         Statement::Source(address, length, inside) => {
-            items.push(prefix(nft::Field::Ip4Saddr, nft::Field::Ip6Saddr, *address, *length, *inside));
+            items.push(prefix(
+                nft::Field::Ip4Saddr,
+                nft::Field::Ip6Saddr,
+                *address,
+                *length,
+                *inside,
+            ));
         }
         Statement::Destination(address, length, inside) => {
-            items.push(prefix(nft::Field::Ip4Daddr, nft::Field::Ip6Daddr, *address, *length, *inside));
+            items.push(prefix(
+                nft::Field::Ip4Daddr,
+                nft::Field::Ip6Daddr,
+                *address,
+                *length,
+                *inside,
+            ));
         }
         Statement::DestinationIsLocal => items.extend([
-            Expr::Fib { dreg: Register::R0, result: FibResult::AddrType, flags: FibFlags::DADDR }.into(),
+            Expr::Fib {
+                dreg: Register::R0,
+                result: FibResult::AddrType,
+                flags: FibFlags::DADDR,
+            }
+            .into(),
             equals(&ROUTE_TYPE_LOCAL.to_ne_bytes()),
         ]),
         Statement::Protocol(protocol) => {
             items.push(Match::eq(nft::Field::L4Proto, protocol.number()).into());
         }
         Statement::DestinationPort(port) => {
-            items.extend([destination_port(Register::R0).into(), equals(&port.to_be_bytes())]);
+            items.extend([
+                destination_port(Register::R0).into(),
+                equals(&port.to_be_bytes()),
+            ]);
         }
         Statement::InputLink(name, is) => items.push(link(nft::Field::Iifname, name, *is)),
         Statement::OutputLink(name, is) => items.push(link(nft::Field::Oifname, name, *is)),
         Statement::Mark(bits) => {
-            let value = Value::Masked { value: u64::from(*bits), mask: u64::from(*bits) };
+            let value = Value::Masked {
+                value: u64::from(*bits),
+                mask: u64::from(*bits),
+            };
             items.push(Match::eq(nft::Field::Mark, value).into());
         }
         Statement::InSet(fields, set) => {
@@ -161,13 +187,30 @@ fn lower(
             look_up_verdict(map),
         ]),
         Statement::SetMark(bits) => {
-            items.push(Stmt::SetMarkMasked { value: *bits, mask: *bits }.into());
+            items.push(
+                Stmt::SetMarkMasked {
+                    value: *bits,
+                    mask: *bits,
+                }
+                .into(),
+            );
         }
         Statement::ClearMark(bits) => {
-            items.push(Stmt::SetMarkMasked { value: 0, mask: *bits }.into());
+            items.push(
+                Stmt::SetMarkMasked {
+                    value: 0,
+                    mask: *bits,
+                }
+                .into(),
+            );
         }
         Statement::DestinationNat(addr, port) => items.push(
-            Stmt::NatTo { nat_type: nft::NatType::Dnat, addr: *addr, port: *port }.into(),
+            Stmt::NatTo {
+                nat_type: nft::NatType::Dnat,
+                addr: *addr,
+                port: *port,
+            }
+            .into(),
         ),
         Statement::Masquerade => items.push(Expr::from(MasqExpr::new()).into()),
         Statement::Reject => {
@@ -195,7 +238,13 @@ fn load(family: Family, fields: &[KeyField]) -> Vec<nft::Item> {
             let (expression, words) = match field {
                 KeyField::Source => address(12, 8),
                 KeyField::Destination => address(16, 24),
-                KeyField::Protocol => (Expr::Meta { dreg, key: MetaKey::L4Proto }, 1),
+                KeyField::Protocol => (
+                    Expr::Meta {
+                        dreg,
+                        key: MetaKey::L4Proto,
+                    },
+                    1,
+                ),
                 KeyField::DestinationPort => (destination_port(dreg), 1),
             };
             word += words;
@@ -210,11 +259,21 @@ fn destination_port(dreg: Register) -> Expr {
 }
 
 fn payload(dreg: Register, base: PayloadBase, offset: u32, len: u32) -> Expr {
-    Expr::Payload { dreg, base, offset, len }
+    Expr::Payload {
+        dreg,
+        base,
+        offset,
+        len,
+    }
 }
 
 fn equals(data: &[u8]) -> nft::Item {
-    Expr::Cmp { sreg: Register::R0, op: CmpOp::Eq, data: data.to_vec() }.into()
+    Expr::Cmp {
+        sreg: Register::R0,
+        op: CmpOp::Eq,
+        data: data.to_vec(),
+    }
+    .into()
 }
 
 fn look_up_verdict(map: &str) -> nft::Item {
@@ -224,9 +283,17 @@ fn look_up_verdict(map: &str) -> nft::Item {
 fn prefix(v4: nft::Field, v6: nft::Field, address: IpAddr, length: u8, inside: bool) -> nft::Item {
     let field = if address.is_ipv4() { v4 } else { v6 };
     let value = Value::Prefix(address, length);
-    if inside { Match::eq(field, value).into() } else { Match::ne(field, value).into() }
+    if inside {
+        Match::eq(field, value).into()
+    } else {
+        Match::ne(field, value).into()
+    }
 }
 
 fn link(field: nft::Field, name: &str, is: bool) -> nft::Item {
-    if is { Match::eq(field, name).into() } else { Match::ne(field, name).into() }
+    if is {
+        Match::eq(field, name).into()
+    } else {
+        Match::ne(field, name).into()
+    }
 }

@@ -156,18 +156,31 @@ impl Set {
 
     /// A set of `fields`.
     pub fn of(fields: &[KeyField]) -> Self {
-        Self { is_map: false, ..Self::verdict_map(fields) }
+        Self {
+            is_map: false,
+            ..Self::verdict_map(fields)
+        }
     }
 
     /// Verdicts numbered from 0, for [`Statement::RandomVerdict`].
     pub fn choices(verdicts: impl IntoIterator<Item = Verdict>) -> Self {
-        let elements = (0..).zip(verdicts).map(|(n, verdict)| (vec![Key::Number(n)], Some(verdict)));
-        Self { fields: SetKey::Number, elements: elements.collect(), is_map: true, timeout: None }
+        let elements = (0..)
+            .zip(verdicts)
+            .map(|(n, verdict)| (vec![Key::Number(n)], Some(verdict)));
+        Self {
+            fields: SetKey::Number,
+            elements: elements.collect(),
+            is_map: true,
+            timeout: None,
+        }
     }
 
     /// A set of source addresses that the packet path fills, each for `timeout` from its last packet.
     pub fn recent_sources(timeout: Duration) -> Self {
-        Self { timeout: Some(timeout), ..Self::of(&[KeyField::Source]) }
+        Self {
+            timeout: Some(timeout),
+            ..Self::of(&[KeyField::Source])
+        }
     }
 }
 
@@ -215,7 +228,12 @@ pub enum Statement {
 impl Table {
     /// An empty table.
     pub fn new(family: Family, name: &str) -> Self {
-        Self { family, name: name.to_owned(), chains: BTreeMap::new(), sets: BTreeMap::new() }
+        Self {
+            family,
+            name: name.to_owned(),
+            chains: BTreeMap::new(),
+            sets: BTreeMap::new(),
+        }
     }
 
     /// The chain of that name, made if need be.
