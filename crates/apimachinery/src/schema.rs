@@ -110,7 +110,7 @@ pub struct ListType {
 }
 
 /// `x-kubernetes-list-type`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListSemantics {
     /// Owned as a whole.
     Atomic,

@@ -1,5 +1,6 @@
 //! The project's own commands, as `cargo xtask COMMAND`. One file a command, one row in [`COMMANDS`].
 
+mod facts;
 mod golden;
 mod test;
 mod tidy;
@@ -23,6 +24,11 @@ const COMMANDS: &[Command] = &[
         name: "tidy",
         about: "check the rules of the house that a program can check",
         run: tidy::run,
+    },
+    Command {
+        name: "facts",
+        about: "make the tables of built-in kinds: facts --reference DIR --source DIR",
+        run: facts::run,
     },
     Command {
         name: "golden",
