@@ -123,8 +123,14 @@ impl Embedded {
 
         let (commands, queue) = mpsc::channel(writer::QUEUE);
         let (maintain, wake) = std::sync::mpsc::sync_channel(1);
-        let writer =
-            Writer { shared: shared.clone(), wal: recovered.wal, commands: queue, maintain, lock };
+        let writer = Writer {
+            shared: shared.clone(),
+            wal: recovered.wal,
+            commands: queue,
+            maintain,
+            lock,
+            rotate_at: shared.limits.segment_bytes,
+        };
         let maintenance =
             maintain::Maintenance { shared: shared.clone(), commands: commands.clone(), wake };
         let writer = start_thread("etcd-writer", &shared, move || writer.run())?;

@@ -35,6 +35,15 @@ pub(super) struct WalError {
     pub(super) source: io::Error,
 }
 
+/// Why the log does not go on in a new segment.
+#[derive(Debug)]
+pub(super) enum RotateError {
+    /// The new segment could not be made; the log goes on where it is.
+    NotMade(io::Error),
+    /// The log itself failed.
+    Failed(WalError),
+}
+
 /// The log, open for writing. After an error it must not be used again.
 pub(super) struct Wal {
     disk: Arc<dyn Disk>,
@@ -129,17 +138,16 @@ impl Wal {
         Ok(())
     }
 
-    /// Goes on in a new segment. Answers the sequence number of its header.
-    pub(super) fn rotate(&mut self) -> Result<u64, WalError> {
+    /// Goes on in a new segment. [`RotateError::NotMade`] leaves the log as it was. Answers the sequence number of its header.
+    pub(super) fn rotate(&mut self) -> Result<u64, RotateError> {
         let next = self.segment + 1;
         // The seal takes the sequence number before the new header's.
         let made =
             Self::create_segment(&*self.disk, &self.dir, self.identity, next, self.sequence + 1);
-        let (file, length) =
-            made.map_err(|source| WalError { operation: "making a log segment", source })?;
+        let (file, length) = made.map_err(RotateError::NotMade)?;
         let mut seal = Vec::new();
         Record::Seal.encode(&mut seal);
-        self.append(&seal)?;
+        self.append(&seal).map_err(RotateError::Failed)?;
         self.sealed.push_back(self.length);
         self.file = file;
         self.segment = next;

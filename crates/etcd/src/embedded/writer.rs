@@ -13,7 +13,7 @@ use super::{
     checkpoint::Mark,
     lock::DirLock,
     record::Record,
-    wal::{Wal, WalError},
+    wal::{RotateError, Wal, WalError},
 };
 use crate::{KvError, LeaseId, Revision, Txn, TxnResponse};
 
@@ -61,6 +61,8 @@ pub(super) struct Writer {
     /// Wakes the maintenance thread.
     pub(super) maintain: SyncSender<()>,
     pub(super) lock: DirLock,
+    /// The length at which the newest segment is ended.
+    pub(super) rotate_at: u64,
 }
 
 impl Writer {
@@ -137,18 +139,17 @@ impl Writer {
 
     /// Makes the group durable, publishes it, answers it.
     fn commit(&mut self, group: &mut Group) {
-        let written = if group.frame.is_empty() {
-            Ok(())
-        } else {
-            self.wal.append(&group.frame).map_err(|error| self.poison(&error))
-        };
-        group.frame.clear();
-        if let Err(error) = written {
-            // Those that only read may have read what is not durable, so they are refused too.
-            group.pending.drain(..).for_each(|pending| pending.refuse(&error));
-            return;
+        if !group.frame.is_empty() {
+            let written = self.wal.append(&group.frame).map_err(|error| self.poison(&error));
+            group.frame.clear();
+            if let Err(error) = written {
+                // Those that only read may have read what is not durable, so they are refused too.
+                group.pending.drain(..).for_each(|pending| pending.refuse(&error));
+                return;
+            }
+            // Here alone: in a failed store the head stays ahead of the disk for ever.
+            self.shared.publish();
         }
-        self.shared.publish();
         let mut compacted = false;
         for pending in group.pending.drain(..) {
             match pending {
@@ -167,10 +168,11 @@ impl Writer {
                 }
             }
         }
-        if self.wal.segment_bytes() > self.shared.limits.segment_bytes
-            && let Err(error) = self.wal.rotate()
-        {
-            self.poison(&error);
+        if self.wal.segment_bytes() > self.rotate_at {
+            // Not made: the next attempt is a segment's length away.
+            let made = self.rotate().is_ok();
+            let length = if made { 0 } else { self.wal.segment_bytes() };
+            self.rotate_at = length + self.shared.limits.segment_bytes;
         }
         self.shared.log_bytes.store(self.wal.bytes(), Ordering::Relaxed);
         if compacted || self.shared.checkpoint_due() {
@@ -179,10 +181,21 @@ impl Writer {
         }
     }
 
+    /// Goes on in a new segment, and answers the sequence number of its header.
+    fn rotate(&mut self) -> Result<u64, KvError> {
+        self.wal.rotate().map_err(|error| match error {
+            RotateError::NotMade(error) => {
+                tracing::error!(%error, "a new log segment cannot be made; the old one grows");
+                KvError::Unavailable(error.to_string())
+            }
+            RotateError::Failed(error) => self.poison(&error),
+        })
+    }
+
     fn keep_house(&mut self, command: Command) {
         match command {
             Command::Rotate(answer) => {
-                let rotated = self.wal.rotate().map_err(|error| self.poison(&error));
+                let rotated = self.rotate();
                 give(answer, rotated.map(|sequence| self.mark(sequence)));
             }
             // A snapshot says nothing about the log: it is restored with a new one.
