@@ -1,0 +1,138 @@
+//! Who owns what: adopting objects that match a selector and have no controller, releasing those that match no longer.
+//!
+//! As upstream's `ControllerRefManager`: adoption checks with an uncached read that the owner still lives, and both are patches of
+//! `ownerReferences` alone that name the uid, so that they fail on a namesake.
+
+use std::sync::Arc;
+
+use client::{Api, ApiError, Kind, Object, Patch, selects};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use serde_json::json;
+use tracing::debug;
+
+use crate::reconcile::Error;
+
+/// What to do with one object a controller may own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is ours.
+    Keep,
+    /// It should become ours.
+    Adopt,
+    /// It should be ours no longer.
+    Release,
+    /// Not our business.
+    Ignore,
+}
+
+/// Decides about one object.
+pub(crate) fn claim<O: Object, T: Object>(
+    owner: &O,
+    selector: &LabelSelector,
+    object: &T,
+) -> Claim {
+    let matches = selects(selector, object.labels());
+    match object.controller_ref() {
+        Some(controller) if controller.uid != owner.uid() => Claim::Ignore,
+        Some(_) if matches => Claim::Keep,
+        // The owner's dependents are the garbage collector's when it is being deleted.
+        Some(_) if owner.is_being_deleted() => Claim::Ignore,
+        Some(_) => Claim::Release,
+        None if !matches || owner.is_being_deleted() || object.is_being_deleted() => Claim::Ignore,
+        None if !owner.namespace().is_empty() && owner.namespace() != object.namespace() => {
+            Claim::Ignore
+        }
+        None => Claim::Adopt,
+    }
+}
+
+/// Adopts and releases as needed; what is left is what `owner` owns.
+pub(crate) async fn claim_all<O: Kind, T: Kind>(
+    owners: &Api<O>,
+    owned: &Api<T>,
+    owner: &O,
+    selector: &LabelSelector,
+    candidates: Vec<Arc<T>>,
+) -> Result<Vec<Arc<T>>, Error> {
+    let mut claimed = Vec::with_capacity(candidates.len());
+    let mut errors = Vec::new();
+    let mut may_adopt = None;
+    for object in candidates {
+        match claim(owner, selector, &*object) {
+            Claim::Keep => claimed.push(object),
+            Claim::Ignore => {}
+            Claim::Release => {
+                debug!(owner = %owner.key(), object = %object.key(), "releasing");
+                if let Err(error) = release(owned, owner, &*object).await {
+                    errors.push(Error::from(error));
+                }
+            }
+            Claim::Adopt => {
+                if may_adopt.is_none() {
+                    may_adopt = Some(lives(owners, owner).await?);
+                }
+                if may_adopt == Some(true) {
+                    match adopt(owned, owner, &*object).await {
+                        Ok(adopted) => claimed.push(Arc::new(adopted)),
+                        Err(error) if error.is_not_found() => {}
+                        Err(error) => errors.push(Error::from(error)),
+                    }
+                }
+            }
+        }
+    }
+    Error::aggregate(errors)?;
+    Ok(claimed)
+}
+
+/// Whether the owner, read past all caches, still is the one we know and is not being deleted.
+async fn lives<O: Kind>(owners: &Api<O>, owner: &O) -> Result<bool, Error> {
+    let fresh = owners.get(owner.name()).await?;
+    if fresh.uid() != owner.uid() {
+        return Err(Error::State(format!(
+            "original {} {} is gone: got uid {}, wanted {}",
+            O::KIND,
+            owner.key(),
+            fresh.uid(),
+            owner.uid()
+        )));
+    }
+    Ok(!fresh.is_being_deleted())
+}
+
+async fn adopt<O: Kind, T: Kind>(owned: &Api<T>, owner: &O, object: &T) -> Result<T, ApiError> {
+    let patch = Patch::Strategic(json!({
+        "metadata": { "ownerReferences": [owner.controller_owner_reference()], "uid": object.uid() }
+    }));
+    owned.patch(object.name(), &patch).await
+}
+
+async fn release<O: Kind, T: Kind>(owned: &Api<T>, owner: &O, object: &T) -> Result<(), ApiError> {
+    let patch = Patch::Strategic(json!({
+        "metadata": {
+            "uid": object.uid(),
+            "ownerReferences": [{ "$patch": "delete", "uid": owner.uid() }],
+        }
+    }));
+    match owned.patch(object.name(), &patch).await {
+        // Gone, or a namesake: nothing to release.
+        Err(error) if error.is_not_found() || error.is_invalid() => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// An index of objects by their controller's uid; those without one stand under [`orphans_of`] their namespace.
+pub(crate) fn by_controller<T: Object>(object: &T) -> Vec<String> {
+    match object.controller_ref() {
+        Some(controller) => vec![controller.uid.clone()],
+        None => vec![orphans_of(object.namespace())],
+    }
+}
+
+/// The key of [`by_controller`] for objects without a controller.
+pub(crate) fn orphans_of(namespace: &str) -> String {
+    format!("orphans/{namespace}")
+}
+
+/// The name of the [`by_controller`] index.
+pub(crate) const CONTROLLER_INDEX: &str = "controller";

@@ -1,0 +1,106 @@
+//! The controller manager: starts the controllers that the configuration enables, under leader election if it says so.
+
+use std::sync::Arc;
+
+use base::{Clock, TaskGroup};
+use client::{Client, EventRecorder, InformerFactory, LeaderElector};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    context::{Config, ControllerContext},
+    table::TABLE,
+};
+
+/// What the controllers stand on.
+#[derive(Clone)]
+pub struct Deps {
+    /// To the API server.
+    pub client: Client,
+    /// Shared with whoever else in this process reads the same kinds; it outlives the controllers.
+    pub informers: InformerFactory,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// Why the controller manager ended before it was told to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Another one leads now; upstream exits here, to start anew with empty caches.
+    #[error("leader election lost")]
+    LeadershipLost,
+    /// `--controllers` names one that does not exist.
+    #[error("{0:?} is not in the list of known controllers")]
+    UnknownController(String),
+}
+
+/// The names of all controllers, for `--controllers`' help.
+pub fn known_controllers() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|controller| controller.name)
+}
+
+/// Runs the controllers until cancelled, and returns after all of them have stopped.
+pub async fn run(config: Config, deps: Deps, cancel: CancellationToken) -> Result<(), RunError> {
+    for entry in &config.controllers {
+        let name = entry.strip_prefix('-').unwrap_or(entry);
+        if name != "*" && !known_controllers().any(|known| known == name) {
+            return Err(RunError::UnknownController(name.to_owned()));
+        }
+    }
+    let election = config.leader_election.clone();
+    let Some(election) = election else {
+        lead(config, deps, cancel).await;
+        return Ok(());
+    };
+    let events = TaskGroup::new(&cancel);
+    let recorder = EventRecorder::new(
+        deps.client.clone(),
+        &election.resource_name,
+        None,
+        deps.clock.clone(),
+        &events,
+    );
+    let elector = LeaderElector::new(
+        deps.client.clone(),
+        election,
+        deps.clock.clone(),
+        Some(recorder),
+    );
+    let lost = elector
+        .run(cancel.clone(), |token| lead(config, deps, token))
+        .await;
+    events.shutdown().await;
+    if lost {
+        Err(RunError::LeadershipLost)
+    } else {
+        Ok(())
+    }
+}
+
+async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
+    let tasks = TaskGroup::new(&cancel);
+    let config = Arc::new(config);
+    let events = EventRecorder::new(
+        deps.client.clone(),
+        "kube-controller-manager",
+        None,
+        deps.clock.clone(),
+        &tasks,
+    );
+    for controller in TABLE
+        .iter()
+        .filter(|c| config.enables(c.name, c.default_on))
+    {
+        info!(controller = controller.name, "starting");
+        (controller.start)(ControllerContext {
+            client: deps.client.clone(),
+            informers: deps.informers.clone(),
+            recorder: events.with_component(controller.name),
+            clock: deps.clock.clone(),
+            config: config.clone(),
+            tasks: tasks.clone(),
+        });
+    }
+    tasks.wait().await;
+}
