@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod cgroup;
+pub mod conntrack;
 pub mod loopback;
 pub mod mounts;
 pub mod netlink;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, os::fd::AsFd, path::Path};
 use nlink::netlink::{
     Connection, Error, Route,
     addr::{Ipv4Address, Ipv6Address},
-    link::{BridgeLink, BridgePortConfig, DummyLink, VethLink},
+    link::{BridgeLink, BridgePortConfig, VethLink},
     route::{Ipv4Route, Ipv6Route},
 };
 
@@ -66,13 +66,6 @@ impl Netlink {
                 .await,
         )
         .map_err(failed(format!("making bridge {name}")))?;
-        self.set_up(name).await
-    }
-
-    /// A dummy link of that name, up.
-    pub async fn ensure_dummy(&self, name: &str) -> Result<(), NetlinkError> {
-        or_exists(self.connection.add_link(DummyLink::new(name)).await)
-            .map_err(failed(format!("making link {name}")))?;
         self.set_up(name).await
     }
 
