@@ -28,7 +28,10 @@ impl Clock {
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
     pub fn manual(start: Timestamp) -> Self {
-        Self(Some(Arc::new(Manual { now: Mutex::new(start), moved: Notify::new() })))
+        Self(Some(Arc::new(Manual {
+            now: Mutex::new(start),
+            moved: Notify::new(),
+        })))
     }
 
     /// Now.
@@ -57,7 +60,9 @@ impl Clock {
             loop {
                 let Some(manual) = &clock.0 else {
                     let left = deadline.duration_since(clock.now());
-                    let Ok(left) = Duration::try_from(left) else { return };
+                    let Ok(left) = Duration::try_from(left) else {
+                        return;
+                    };
                     if left.is_zero() {
                         return;
                     }

@@ -18,7 +18,10 @@ pub struct TaskGroup {
 impl TaskGroup {
     /// A group that is cancelled when `parent` is, and can be cancelled alone.
     pub fn new(parent: &CancellationToken) -> Self {
-        Self { cancel: parent.child_token(), tasks: TaskTracker::new() }
+        Self {
+            cancel: parent.child_token(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// The token that the group's tasks watch.
@@ -31,7 +34,8 @@ impl TaskGroup {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(task.instrument(tracing::info_span!("task", name)));
+        self.tasks
+            .spawn(task.instrument(tracing::info_span!("task", name)));
     }
 
     /// Starts a task that is dropped where it stands when the group is cancelled.

@@ -53,7 +53,10 @@ pub struct KeyRange {
 impl KeyRange {
     /// The single key `key`.
     pub fn key(key: impl Into<Bytes>) -> Self {
-        Self { start: key.into(), end: None }
+        Self {
+            start: key.into(),
+            end: None,
+        }
     }
 
     /// All keys that begin with `prefix`. An empty prefix is the whole key space.
@@ -63,13 +66,23 @@ impl KeyRange {
         while let Some(last) = end.last_mut() {
             if *last < 0xff {
                 *last += 1;
-                return Self { start, end: Some(end.into()) };
+                return Self {
+                    start,
+                    end: Some(end.into()),
+                };
             }
             end.pop();
         }
         // No byte can be raised: to the end of the key space, which etcd writes as "\0".
-        let start = if start.is_empty() { Bytes::from_static(b"\0") } else { start };
-        Self { start, end: Some(Bytes::from_static(b"\0")) }
+        let start = if start.is_empty() {
+            Bytes::from_static(b"\0")
+        } else {
+            start
+        };
+        Self {
+            start,
+            end: Some(Bytes::from_static(b"\0")),
+        }
     }
 
     /// Whether `key` lies in the range.
@@ -100,7 +113,13 @@ pub struct RangeRequest {
 impl RangeRequest {
     /// The whole of `range`, now.
     pub fn new(range: KeyRange) -> Self {
-        Self { range, revision: None, limit: 0, keys_only: false, count_only: false }
+        Self {
+            range,
+            revision: None,
+            limit: 0,
+            keys_only: false,
+            count_only: false,
+        }
     }
 }
 
@@ -230,7 +249,9 @@ pub enum KvError {
         compacted: Revision,
     },
     /// The revision asked for has not been reached yet.
-    #[error("mvcc: required revision {requested} is a future revision; the current one is {current}")]
+    #[error(
+        "mvcc: required revision {requested} is a future revision; the current one is {current}"
+    )]
     FutureRevision {
         /// The revision asked for.
         requested: Revision,

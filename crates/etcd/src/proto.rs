@@ -1,20 +1,26 @@
 //! The etcd v3 API as generated from `proto/`, and what both its client and its server need.
 
-#![allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::allow_attributes_without_reason,
-    clippy::large_futures,
-    reason = "generated code"
-)]
-
 use bytes::Bytes;
 
 use crate::{KeyRange, KeyValue, LeaseId, Revision};
 
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub(crate) mod mvccpb {
     tonic::include_proto!("mvccpb");
 }
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub(crate) mod etcdserverpb {
     tonic::include_proto!("etcdserverpb");
 }
@@ -53,5 +59,8 @@ pub(crate) fn range_end(range: &KeyRange) -> Bytes {
 
 /// A range as the wire has it.
 pub(crate) fn key_range(key: Bytes, range_end: Bytes) -> KeyRange {
-    KeyRange { start: key, end: (!range_end.is_empty()).then_some(range_end) }
+    KeyRange {
+        start: key,
+        end: (!range_end.is_empty()).then_some(range_end),
+    }
 }

@@ -1,5 +1,7 @@
 //! The contract suite on each implementation of `Kv`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use base::{Clock, TaskGroup};
 use etcd::{
     Embedded, Remote,
@@ -13,7 +15,11 @@ async fn embedded() {
     let dir = tempfile::tempdir().unwrap();
     let tasks = TaskGroup::default();
     // Small files, so that rotation and checkpoints happen in the middle of it.
-    let config = Config { segment_bytes: 64 << 10, checkpoint_bytes: 256 << 10, ..Config::new(dir.path()) };
+    let config = Config {
+        segment_bytes: 64 << 10,
+        checkpoint_bytes: 256 << 10,
+        ..Config::new(dir.path())
+    };
     let store = Embedded::open(config.clone(), Clock::system(), &tasks).unwrap();
     testing::suite(store.clone()).await;
     let (hash, revision) = (store.hash(None), store.status().revision);
@@ -21,7 +27,10 @@ async fn embedded() {
 
     let tasks = TaskGroup::default();
     let store = Embedded::open(config, Clock::system(), &tasks).unwrap();
-    assert_eq!((store.hash(None), store.status().revision), (hash, revision));
+    assert_eq!(
+        (store.hash(None), store.status().revision),
+        (hash, revision)
+    );
     tasks.shutdown().await;
 }
 

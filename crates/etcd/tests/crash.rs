@@ -3,6 +3,8 @@
 //!
 //! `IRONCLAD_KILLS` (300) and `IRONCLAD_SEED` change the run; a failure names its seed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader, Write as _},
@@ -25,7 +27,11 @@ const KEYS: u64 = 40;
 
 /// Small files, so that kills fall into rotations and checkpoints too.
 fn config(dir: &Path) -> Config {
-    Config { segment_bytes: 16 << 10, checkpoint_bytes: 48 << 10, ..Config::new(dir) }
+    Config {
+        segment_bytes: 16 << 10,
+        checkpoint_bytes: 48 << 10,
+        ..Config::new(dir)
+    }
 }
 
 fn key(writer: usize, number: u64) -> String {
@@ -42,8 +48,10 @@ fn number(value: &[u8]) -> u64 {
 async fn written(kv: &dyn Kv, writer: usize) -> (HashMap<u64, Revision>, u64) {
     let range = KeyRange::prefix(format!("/crash/{writer}/"));
     let kvs = kv.range(RangeRequest::new(range)).await.unwrap().kvs;
-    let held: HashMap<_, _> =
-        kvs.iter().map(|kv| (number(&kv.value), kv.mod_revision)).collect();
+    let held: HashMap<_, _> = kvs
+        .iter()
+        .map(|kv| (number(&kv.value), kv.mod_revision))
+        .collect();
     let last = held.keys().max().copied().unwrap_or(0);
     (held, last)
 }
@@ -64,14 +72,30 @@ async fn crash_child() {
                 last += 1;
                 let value = format!("{last} {}", "x".repeat((last % 7) as usize * 40));
                 let (key, value) = (key(writer, last).into(), value.into());
-                let op = Op::Put { key, value, lease: LeaseId::default() };
-                let done = store.txn(Txn { success: vec![op], ..Txn::default() }).await;
+                let op = Op::Put {
+                    key,
+                    value,
+                    lease: LeaseId::default(),
+                };
+                let done = store
+                    .txn(Txn {
+                        success: vec![op],
+                        ..Txn::default()
+                    })
+                    .await;
                 say(&format!("ack {writer} {last} {}", done.unwrap().revision));
             }
         });
     }
     let range = KeyRange::prefix("/crash/");
-    let mut watch = store.watch(WatchRequest { range, start: None, buffer: 8 }).await.unwrap();
+    let mut watch = store
+        .watch(WatchRequest {
+            range,
+            start: None,
+            buffer: 8,
+        })
+        .await
+        .unwrap();
     while let Some(batch) = watch.recv().await {
         let revision = batch.unwrap().revision;
         say(&format!("seen {revision}"));
@@ -143,24 +167,45 @@ impl Known {
     fn note(&mut self, revision: Revision, writer: usize, number: u64) {
         let before = self.revisions.insert(revision, (writer, number));
         let same = before.is_none_or(|before| before == (writer, number));
-        assert!(same, "revision {revision} was {before:?} and is now {:?}", (writer, number));
+        assert!(
+            same,
+            "revision {revision} was {before:?} and is now {:?}",
+            (writer, number)
+        );
         self.seen = self.seen.max(revision);
     }
 
     /// Every acknowledged write is there, none is invented, no revision is given twice.
     async fn check(&mut self, store: &Arc<Embedded>) {
         let now = store.revision().await.unwrap();
-        assert!(now >= self.seen, "revision {} was seen, and now it is {now}", self.seen);
+        assert!(
+            now >= self.seen,
+            "revision {} was seen, and now it is {now}",
+            self.seen
+        );
         for writer in 0..WRITERS {
             let (held, last) = written(&**store, writer).await;
             let acknowledged = self.acknowledged[writer];
-            assert!(last >= acknowledged, "writer {writer}: {acknowledged} was lost");
+            assert!(
+                last >= acknowledged,
+                "writer {writer}: {acknowledged} was lost"
+            );
             // A writer waits for each answer: at most one write is under way.
-            assert!(last <= acknowledged + 1, "writer {writer}: {last} was invented");
+            assert!(
+                last <= acknowledged + 1,
+                "writer {writer}: {last} was invented"
+            );
             let expected = last.min(KEYS);
-            assert_eq!(held.len() as u64, expected, "writer {writer}: keys are missing");
+            assert_eq!(
+                held.len() as u64,
+                expected,
+                "writer {writer}: keys are missing"
+            );
             for (number, revision) in held {
-                assert!(number + KEYS > last, "writer {writer}: {number} is stale at {last}");
+                assert!(
+                    number + KEYS > last,
+                    "writer {writer}: {number} is stale at {last}"
+                );
                 self.note(revision, writer, number);
             }
             self.acknowledged[writer] = last;
@@ -196,17 +241,28 @@ async fn kill_9_in_a_loop() {
         let (mut child, lines) = start_child(dir.path());
         // One in five dies while it starts, which is while it recovers.
         let early = random.below(5) == 0;
-        let life = Duration::from_micros(if early { random.below(20_000) } else { random.below(120_000) });
+        let life = Duration::from_micros(if early {
+            random.below(20_000)
+        } else {
+            random.below(120_000)
+        });
         if !early {
             let ready = lines.recv_timeout(Duration::from_secs(60));
-            assert_eq!(ready.as_deref(), Ok("ready"), "kill {kill}, seed {seed}: the store does not open");
+            assert_eq!(
+                ready.as_deref(),
+                Ok("ready"),
+                "kill {kill}, seed {seed}: the store does not open"
+            );
         }
         let end = Instant::now() + life;
         while let Ok(line) = lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             known.hear(&line);
         }
         let ended = child.try_wait().unwrap();
-        assert!(ended.is_none(), "kill {kill}, seed {seed}: the child ended by itself: {ended:?}");
+        assert!(
+            ended.is_none(),
+            "kill {kill}, seed {seed}: the child ended by itself: {ended:?}"
+        );
         child.kill().unwrap();
         child.wait().unwrap();
         lines.iter().for_each(|line| known.hear(&line));
@@ -218,6 +274,13 @@ async fn kill_9_in_a_loop() {
         drop(store);
         tasks.shutdown().await;
     }
-    assert!(known.acks as u64 > kills * 10, "only {} writes were acknowledged", known.acks);
-    println!("{} acknowledged writes, revision {}", known.acks, known.seen);
+    assert!(
+        known.acks as u64 > kills * 10,
+        "only {} writes were acknowledged",
+        known.acks
+    );
+    println!(
+        "{} acknowledged writes, revision {}",
+        known.acks, known.seen
+    );
 }

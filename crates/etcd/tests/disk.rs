@@ -1,6 +1,8 @@
 //! Disks that refuse: a failing fsync, a full disk (injected, and a real small tmpfs). A refused write is not there, nothing
 //! acknowledged is lost, and the store says clearly that it has failed.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{path::Path, sync::Arc};
 
 use base::{Clock, TaskGroup};
@@ -14,18 +16,35 @@ use etcd::{
 
 async fn put(kv: &dyn Kv, key: &str, value: &[u8]) -> Result<TxnResponse, KvError> {
     let (key, value) = (key.to_owned().into(), Bytes::copy_from_slice(value));
-    let op = Op::Put { key, value, lease: LeaseId::default() };
-    kv.txn(Txn { success: vec![op], ..Txn::default() }).await
+    let op = Op::Put {
+        key,
+        value,
+        lease: LeaseId::default(),
+    };
+    kv.txn(Txn {
+        success: vec![op],
+        ..Txn::default()
+    })
+    .await
 }
 
 async fn count(kv: &dyn Kv) -> u64 {
-    kv.range(RangeRequest::new(KeyRange::prefix("k"))).await.unwrap().count
+    kv.range(RangeRequest::new(KeyRange::prefix("k")))
+        .await
+        .unwrap()
+        .count
 }
 
 fn open(dir: &Path, disk: &FaultyDisk) -> (Arc<Embedded>, TaskGroup) {
     let tasks = TaskGroup::default();
-    let config = Config { disk: Arc::new(disk.clone()), ..Config::new(dir) };
-    (Embedded::open(config, Clock::system(), &tasks).unwrap(), tasks)
+    let config = Config {
+        disk: Arc::new(disk.clone()),
+        ..Config::new(dir)
+    };
+    (
+        Embedded::open(config, Clock::system(), &tasks).unwrap(),
+        tasks,
+    )
 }
 
 /// A store that fails by `fault` at its fourth write: what it says then, and what is there after a restart.
@@ -37,18 +56,34 @@ async fn fails_for_good(fault: Fault) {
         put(&*store, &format!("k{number}"), b"kept").await.unwrap();
     }
     let range = KeyRange::prefix("k");
-    let mut watch = store.watch(WatchRequest { range, start: None, buffer: 8 }).await.unwrap();
+    let mut watch = store
+        .watch(WatchRequest {
+            range,
+            start: None,
+            buffer: 8,
+        })
+        .await
+        .unwrap();
     assert!(watch.recv().await.unwrap().unwrap().changes.is_empty());
 
     disk.set(fault);
     let refused = put(&*store, "k3", b"refused").await;
-    assert!(matches!(refused, Err(KvError::Failed { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(KvError::Failed { .. })),
+        "{refused:?}"
+    );
     disk.set(Fault::None);
     let later = put(&*store, "k4", b"refused too").await;
-    assert!(matches!(later, Err(KvError::Failed { .. })), "a failed disk is not trusted again");
+    assert!(
+        matches!(later, Err(KvError::Failed { .. })),
+        "a failed disk is not trusted again"
+    );
     assert!(store.lease_grant(10).await.is_err());
     assert!(store.compact(Revision(2)).await.is_err());
-    assert!(matches!(store.status().failure, Some(KvError::Failed { .. })));
+    assert!(matches!(
+        store.status().failure,
+        Some(KvError::Failed { .. })
+    ));
     assert_eq!(count(&*store).await, 3, "reads go on, and do not see it");
     assert_eq!(store.revision().await.unwrap(), Revision(4));
     assert!(watch.try_recv().is_err(), "watchers do not see it");
@@ -57,8 +92,14 @@ async fn fails_for_good(fault: Fault) {
     tasks.shutdown().await;
 
     let (store, tasks) = open(dir.path(), &disk);
-    assert_eq!((store.hash(None), store.revision().await.unwrap()), (hash, Revision(4)));
-    assert_eq!(put(&*store, "k3", b"now").await.unwrap().revision, Revision(5));
+    assert_eq!(
+        (store.hash(None), store.revision().await.unwrap()),
+        (hash, Revision(4))
+    );
+    assert_eq!(
+        put(&*store, "k3", b"now").await.unwrap().revision,
+        Revision(5)
+    );
     tasks.shutdown().await;
 }
 
@@ -88,12 +129,16 @@ async fn a_checkpoint_that_cannot_be_made_harms_nothing() {
     let store = Embedded::open(config.clone(), Clock::system(), &tasks).unwrap();
     disk.set(Fault::Create);
     for number in 0..200 {
-        put(&*store, &format!("k{number}"), &[7; 500]).await.unwrap();
+        put(&*store, &format!("k{number}"), &[7; 500])
+            .await
+            .unwrap();
     }
     disk.set(Fault::None);
     let mut number = 200;
     while store.status().checkpoint_bytes == 0 {
-        put(&*store, &format!("k{number}"), &[7; 500]).await.unwrap();
+        put(&*store, &format!("k{number}"), &[7; 500])
+            .await
+            .unwrap();
         number += 1;
         assert!(number < 10_000, "checkpoints are tried again");
     }
@@ -138,7 +183,9 @@ async fn a_disk_that_is_really_full() {
             Err(error) => break error,
         }
     };
-    let KvError::Failed { message, .. } = &refused else { panic!("{refused:?}") };
+    let KvError::Failed { message, .. } = &refused else {
+        panic!("{refused:?}")
+    };
     assert!(message.contains("No space left"), "{message}");
     assert!(kept > 50, "{kept}");
     assert_eq!(count(&*store).await, kept);
@@ -146,7 +193,14 @@ async fn a_disk_that_is_really_full() {
     tasks.shutdown().await;
 
     let (store, tasks) = open(&dir, &disk);
-    assert_eq!(count(&*store).await, kept, "all that was acknowledged, and no more");
-    assert_eq!(store.revision().await.unwrap(), Revision(kept.cast_signed() + 1));
+    assert_eq!(
+        count(&*store).await,
+        kept,
+        "all that was acknowledged, and no more"
+    );
+    assert_eq!(
+        store.revision().await.unwrap(),
+        Revision(kept.cast_signed() + 1)
+    );
     tasks.shutdown().await;
 }

@@ -1,20 +1,31 @@
 //! The client of an external etcd, where the contract suite does not reach: members that die and come back.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{sync::Arc, time::Duration};
 
 use base::TaskGroup;
 use etcd::{
-    Kv, KvError, KeyRange, LeaseId, Op, RangeRequest, Remote, Revision, Txn, WatchRequest, remote,
+    KeyRange, Kv, KvError, LeaseId, Op, RangeRequest, Remote, Revision, Txn, WatchRequest, remote,
     testing::EtcdProcess,
 };
 
 fn put(key: &str, value: &str) -> Txn {
     let (key, value) = (key.to_owned().into(), value.to_owned().into());
-    Txn { success: vec![Op::Put { key, value, lease: LeaseId::default() }], ..Txn::default() }
+    Txn {
+        success: vec![Op::Put {
+            key,
+            value,
+            lease: LeaseId::default(),
+        }],
+        ..Txn::default()
+    }
 }
 
 async fn connect(etcd: &EtcdProcess, tasks: &TaskGroup) -> Arc<Remote> {
-    Remote::connect(remote::Config::new([etcd.endpoint()]), tasks).await.unwrap()
+    Remote::connect(remote::Config::new([etcd.endpoint()]), tasks)
+        .await
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +35,11 @@ async fn a_watch_goes_on_after_etcd_was_killed() {
     let tasks = TaskGroup::default();
     let kv = connect(&etcd, &tasks).await;
     let range = KeyRange::prefix("/a/");
-    let request = WatchRequest { range, start: None, buffer: 1 };
+    let request = WatchRequest {
+        range,
+        start: None,
+        buffer: 1,
+    };
     let mut watch = kv.watch(request).await.unwrap();
     let mut written = Vec::new();
     for round in 0..3 {
@@ -34,7 +49,11 @@ async fn a_watch_goes_on_after_etcd_was_killed() {
             written.push(kv.txn(txn).await.unwrap().revision);
         }
         etcd.restart();
-        while kv.range(RangeRequest::new(KeyRange::key("x"))).await.is_err() {
+        while kv
+            .range(RangeRequest::new(KeyRange::key("x")))
+            .await
+            .is_err()
+        {
             tokio::task::yield_now().await;
         }
     }
@@ -69,11 +88,21 @@ async fn compaction_under_a_watch_is_told() {
         kv.txn(put("a", &number.to_string())).await.unwrap();
     }
     kv.compact(Revision(5)).await.unwrap();
-    let request = WatchRequest { range: KeyRange::key("a"), start: Some(Revision(2)), buffer: 1 };
+    let request = WatchRequest {
+        range: KeyRange::key("a"),
+        start: Some(Revision(2)),
+        buffer: 1,
+    };
     let mut watch = kv.watch(request).await.unwrap();
     let end = watch.recv().await.expect("it says why it ends");
     assert!(
-        matches!(end, Err(KvError::Compacted { requested: Revision(2), compacted: Revision(5) })),
+        matches!(
+            end,
+            Err(KvError::Compacted {
+                requested: Revision(2),
+                compacted: Revision(5)
+            })
+        ),
         "{end:?}"
     );
     tasks.shutdown().await;

@@ -82,12 +82,18 @@ pub(super) fn write(
     let failed = |source| OpenError::io("writing", &temporary, source);
     let written = (|| {
         let file = disk.create(&temporary).map_err(failed)?;
-        let mut output = Output { file, sequence: 0, buffer: Vec::new(), bytes: 0 };
+        let mut output = Output {
+            file,
+            sequence: 0,
+            buffer: Vec::new(),
+            bytes: 0,
+        };
         write_frames(&mut output, mark, store, stop, &failed)?;
         output.file.sync().map_err(failed)?;
         disk.rename(&temporary, path).map_err(failed)?;
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        disk.sync_dir(dir.unwrap_or(Path::new("."))).map_err(failed)?;
+        disk.sync_dir(dir.unwrap_or(Path::new(".")))
+            .map_err(failed)?;
         Ok(output.bytes)
     })();
     if written.is_err() {
@@ -115,7 +121,9 @@ fn write_frames(
     let mut after: Option<Bytes> = None;
     loop {
         if stop.load(Ordering::Relaxed) {
-            return Err(OpenError::Stopped(KvError::Unavailable("it is stopping".into())));
+            return Err(OpenError::Stopped(KvError::Unavailable(
+                "it is stopping".into(),
+            )));
         }
         let (page, last) = {
             let store = store.read().unwrap_or_else(PoisonError::into_inner);
@@ -130,7 +138,11 @@ fn write_frames(
         }
         output.frame(&payload).map_err(failed)?;
     }
-    let compacted = store.read().unwrap_or_else(PoisonError::into_inner).compacted().0;
+    let compacted = store
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .compacted()
+        .0;
     payload.clear();
     Record::End { keys, compacted }.encode(&mut payload);
     output.frame(&payload).map_err(failed)
@@ -148,11 +160,18 @@ fn header(mark: &Mark) -> Record {
 
 /// Reads a whole checkpoint. Anything amiss is an error that names the file and the offset.
 pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<(Store, Mark), OpenError> {
-    let input = disk.read(path).map_err(|error| OpenError::io("opening", path, error))?;
+    let input = disk
+        .read(path)
+        .map_err(|error| OpenError::io("opening", path, error))?;
     let mut frames = FrameReader::new(path, input, IDENTITY);
     let mut payload = frames.next()?;
-    let Some(Record::Checkpoint { format, identity, segment, sequence, revision }) =
-        Record::decode(&mut payload)
+    let Some(Record::Checkpoint {
+        format,
+        identity,
+        segment,
+        sequence,
+        revision,
+    }) = Record::decode(&mut payload)
     else {
         return Err(frames.damaged("it does not begin as a checkpoint"));
     };
@@ -176,7 +195,10 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<(Store, Mark), OpenEr
                     keys += 1;
                     store.load(key, versions).map_err(damaged)?;
                 }
-                Some(Record::End { keys: expected, compacted }) => {
+                Some(Record::End {
+                    keys: expected,
+                    compacted,
+                }) => {
                     if keys != expected || !payload.is_empty() {
                         return Err(damaged("the number of keys is not what it was"));
                     }
@@ -186,7 +208,16 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<(Store, Mark), OpenEr
                     }
                     let leases = store.leases();
                     let revision = Revision(revision);
-                    return Ok((store, Mark { identity, segment, sequence, revision, leases }));
+                    return Ok((
+                        store,
+                        Mark {
+                            identity,
+                            segment,
+                            sequence,
+                            revision,
+                            leases,
+                        },
+                    ));
                 }
                 _ => return Err(damaged("the record cannot be read")),
             }
@@ -197,11 +228,18 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<(Store, Mark), OpenEr
 /// Copies a checkpoint that has been read without fault, under another header.
 pub(super) fn copy(disk: &dyn Disk, from: &Path, to: &Path, mark: &Mark) -> Result<(), OpenError> {
     let failed = |source| OpenError::io("writing", to, source);
-    let input = disk.read(from).map_err(|error| OpenError::io("opening", from, error))?;
+    let input = disk
+        .read(from)
+        .map_err(|error| OpenError::io("opening", from, error))?;
     let mut payload = Vec::new();
     header(mark).encode(&mut payload);
     let file = disk.create(&temporary(to)).map_err(failed)?;
-    let mut output = Output { file, sequence: 0, buffer: Vec::new(), bytes: 0 };
+    let mut output = Output {
+        file,
+        sequence: 0,
+        buffer: Vec::new(),
+        bytes: 0,
+    };
     output.frame(&payload).map_err(failed)?;
     let mut frames = FrameReader::new(from, input, IDENTITY);
     frames.next()?;

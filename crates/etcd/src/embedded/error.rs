@@ -65,10 +65,18 @@ pub enum OpenError {
 
 impl OpenError {
     pub(super) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { operation, path: path.to_owned(), source }
+        Self::Io {
+            operation,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(super) fn damaged(file: &Path, offset: u64, reason: &str) -> Self {
-        Self::Damaged { file: file.to_owned(), offset, reason: reason.to_owned() }
+        Self::Damaged {
+            file: file.to_owned(),
+            offset,
+            reason: reason.to_owned(),
+        }
     }
 }

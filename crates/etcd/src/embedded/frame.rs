@@ -53,7 +53,9 @@ impl Header {
     /// The header at the beginning of `bytes`, if a valid one is there.
     fn parse(identity: u32, bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..HEADER)?;
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         if word(0) != MAGIC || word(20) != checksum(identity, &bytes[..20]) {
             return None;
         }
@@ -107,7 +109,11 @@ pub(super) fn next(identity: u32, file: &[u8], offset: usize) -> Next<'_> {
         }
         return Next::Damaged("the frame fails its checksum");
     }
-    Next::Frame { sequence: header.sequence, payload, end }
+    Next::Frame {
+        sequence: header.sequence,
+        payload,
+        end,
+    }
 }
 
 /// Whether `file[start..end]` overlaps a sector whose part from `start` on holds zeros alone.
@@ -145,7 +151,14 @@ pub(super) struct FrameReader<'a> {
 
 impl<'a> FrameReader<'a> {
     pub(super) fn new(path: &'a Path, input: Box<dyn Read + Send>, identity: u32) -> Self {
-        Self { path, input: BufReader::with_capacity(256 << 10, input), identity, offset: 0, sequence: 0, payload: Vec::new() }
+        Self {
+            path,
+            input: BufReader::with_capacity(256 << 10, input),
+            identity,
+            offset: 0,
+            sequence: 0,
+            payload: Vec::new(),
+        }
     }
 
     /// The payload of the next frame. The end of the file is damage too: whole files end with a record that says so.
@@ -160,7 +173,11 @@ impl<'a> FrameReader<'a> {
         // Read by `take`, so that a length is not believed before the bytes are there.
         let mut payload = std::mem::take(&mut self.payload);
         payload.clear();
-        let read = self.input.by_ref().take(header.length as u64).read_to_end(&mut payload);
+        let read = self
+            .input
+            .by_ref()
+            .take(header.length as u64)
+            .read_to_end(&mut payload);
         let read = read.map_err(|error| OpenError::io("reading", self.path, error))?;
         if read != header.length {
             return Err(self.damaged("the file is cut short"));
@@ -177,7 +194,9 @@ impl<'a> FrameReader<'a> {
     /// Whether all frames have been read.
     pub(super) fn at_end(&mut self) -> Result<bool, OpenError> {
         let rest = self.input.fill_buf();
-        Ok(rest.map_err(|error| OpenError::io("reading", self.path, error))?.is_empty())
+        Ok(rest
+            .map_err(|error| OpenError::io("reading", self.path, error))?
+            .is_empty())
     }
 
     /// An error about the frame at hand.
@@ -186,9 +205,11 @@ impl<'a> FrameReader<'a> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), OpenError> {
-        self.input.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.damaged("the file is cut short"),
-            _ => OpenError::io("reading", self.path, error),
-        })
+        self.input
+            .read_exact(buffer)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => self.damaged("the file is cut short"),
+                _ => OpenError::io("reading", self.path, error),
+            })
     }
 }

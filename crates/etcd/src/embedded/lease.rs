@@ -35,7 +35,11 @@ struct Deadline {
 
 impl Deadlines {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default(), changed: Notify::new() }
+        Self {
+            clock,
+            state: Mutex::default(),
+            changed: Notify::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,7 +68,11 @@ impl Deadlines {
     pub(super) fn renew(&self, id: LeaseId) -> Result<i64, KvError> {
         let mut state = self.state();
         let now = self.clock.now();
-        let old = state.leases.get(&id).copied().filter(|deadline| deadline.at > now);
+        let old = state
+            .leases
+            .get(&id)
+            .copied()
+            .filter(|deadline| deadline.at > now);
         let old = old.ok_or(KvError::LeaseNotFound(id))?;
         let at = self.deadline(old.ttl);
         state.queue.remove(&(old.at, id.0));
@@ -77,7 +85,14 @@ impl Deadlines {
     /// The time granted to a lease and what is left of it, in seconds.
     pub(super) fn time_to_live(&self, id: LeaseId) -> Option<(i64, i64)> {
         let deadline = *self.state().leases.get(&id)?;
-        Some((deadline.ttl, deadline.at.duration_since(self.clock.now()).as_secs().max(0)))
+        Some((
+            deadline.ttl,
+            deadline
+                .at
+                .duration_since(self.clock.now())
+                .as_secs()
+                .max(0),
+        ))
     }
 
     /// Waits until leases are over, and answers them. Each is answered once.

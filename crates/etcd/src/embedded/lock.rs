@@ -32,12 +32,17 @@ impl DirLock {
                 let _ = file.read_to_string(&mut pid);
                 let pid: Option<u32> = pid.trim().parse().ok();
                 let holder = pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-                return Err(OpenError::Locked { dir: dir.to_owned(), holder });
+                return Err(OpenError::Locked {
+                    dir: dir.to_owned(),
+                    holder,
+                });
             }
             Err(error) => return Err(failed(error.into())),
         }
         // Only for the message above: a full disk must not keep the store from being read.
-        let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
 }

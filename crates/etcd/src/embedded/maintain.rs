@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering, mpsc::Receiver};
 use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{
-    shared::Shared,
     checkpoint::{self, checkpoint_number, checkpoint_path},
     error::OpenError,
+    shared::Shared,
     writer::{Answer, Command},
 };
 use crate::KvError;
@@ -42,25 +42,46 @@ impl Maintenance {
     }
 
     fn scrub(&self) {
-        let _gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.shared.stopping.load(Ordering::Relaxed) && self.shared.write().scrub(SCRUB_STEP) {}
-        self.shared.scrubbed.store(self.shared.read().compacted().0, Ordering::Release);
+        let _gate = self
+            .shared
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while !self.shared.stopping.load(Ordering::Relaxed) && self.shared.write().scrub(SCRUB_STEP)
+        {
+        }
+        self.shared
+            .scrubbed
+            .store(self.shared.read().compacted().0, Ordering::Release);
     }
 
     fn checkpoint(&self) -> Result<(), OpenError> {
-        let _gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let _gate = self
+            .shared
+            .gate
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let shared = &self.shared;
         let mark = ask(&self.commands, Command::Rotate)?;
         let segment = mark.segment;
         let path = checkpoint_path(&shared.dir, segment);
-        let bytes = checkpoint::write(&*shared.disk, &path, &mark, &shared.store, &shared.stopping)?;
+        let bytes =
+            checkpoint::write(&*shared.disk, &path, &mark, &shared.store, &shared.stopping)?;
         shared.note_checkpoint(bytes);
         let files = shared.disk.list(&shared.dir);
         let files = files.map_err(|error| OpenError::io("listing", &shared.dir, error))?;
-        for old in files.iter().filter(|file| checkpoint_number(file).is_some_and(|it| it < segment)) {
-            shared.disk.remove(old).map_err(|error| OpenError::io("removing", old, error))?;
+        for old in files
+            .iter()
+            .filter(|file| checkpoint_number(file).is_some_and(|it| it < segment))
+        {
+            shared
+                .disk
+                .remove(old)
+                .map_err(|error| OpenError::io("removing", old, error))?;
         }
-        ask(&self.commands, |answer| Command::RemoveBefore(segment, answer))?;
+        ask(&self.commands, |answer| {
+            Command::RemoveBefore(segment, answer)
+        })?;
         tracing::debug!(revision = mark.revision.0, bytes, "checkpoint");
         Ok(())
     }
@@ -73,6 +94,11 @@ pub(super) fn ask<T>(
 ) -> Result<T, OpenError> {
     let stopped = || OpenError::Stopped(KvError::Unavailable("it is stopping".into()));
     let (answer, reply) = oneshot::channel();
-    commands.blocking_send(command(answer)).map_err(|_| stopped())?;
-    reply.blocking_recv().map_err(|_| stopped())?.map_err(OpenError::Stopped)
+    commands
+        .blocking_send(command(answer))
+        .map_err(|_| stopped())?;
+    reply
+        .blocking_recv()
+        .map_err(|_| stopped())?
+        .map_err(OpenError::Stopped)
 }

@@ -48,8 +48,8 @@ use tokio::sync::{mpsc, oneshot};
 use writer::{Answer, Command, Writer};
 
 use crate::{
-    Kv, KvError, LeaseId, Op, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, WatchRequest,
-    WatchStream,
+    Kv, KvError, LeaseId, Op, RangeRequest, RangeResponse, Revision, Txn, TxnResponse,
+    WatchRequest, WatchStream,
 };
 
 /// etcd's default `--max-request-bytes`.
@@ -117,7 +117,13 @@ impl Embedded {
         let lock = DirLock::take(&config.dir)?;
         let recovered = recovery::recover(config.disk.clone(), &config.dir, &clock)?;
         let log_bytes = recovered.wal.bytes();
-        let shared = Shared::new(config, clock, tasks.clone(), recovered.store, recovered.identity);
+        let shared = Shared::new(
+            config,
+            clock,
+            tasks.clone(),
+            recovered.store,
+            recovered.identity,
+        );
         let shared = Arc::new(shared);
         shared.log_bytes.store(log_bytes, Ordering::Relaxed);
 
@@ -131,8 +137,11 @@ impl Embedded {
             lock,
             rotate_at: shared.limits.segment_bytes,
         };
-        let maintenance =
-            maintain::Maintenance { shared: shared.clone(), commands: commands.clone(), wake };
+        let maintenance = maintain::Maintenance {
+            shared: shared.clone(),
+            commands: commands.clone(),
+            wake,
+        };
         let writer = start_thread("etcd-writer", &shared, move || writer.run())?;
         let maintenance = start_thread("etcd-maintain", &shared, move || maintenance.run())?;
 
@@ -145,7 +154,10 @@ impl Embedded {
             let _ = maintenance.await;
         });
         let progress = shared.clone();
-        tasks.spawn_cancellable("etcd-progress", async move { progress.hub.run_progress().await });
+        tasks.spawn_cancellable(
+            "etcd-progress",
+            async move { progress.hub.run_progress().await },
+        );
         let store = Arc::new(Self { shared, commands });
         tasks.spawn_cancellable("etcd-leases", expire_leases(store.clone()));
         Ok(store)
@@ -155,7 +167,10 @@ impl Embedded {
     pub async fn snapshot(&self, path: impl Into<PathBuf>) -> Result<Revision, OpenError> {
         let (shared, commands, path) = (self.shared.clone(), self.commands.clone(), path.into());
         let done = tokio::task::spawn_blocking(move || {
-            let _gate = shared.gate.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _gate = shared
+                .gate
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let mark = maintain::ask(&commands, Command::Mark)?;
             checkpoint::write(&*shared.disk, &path, &mark, &shared.store, &shared.stopping)?;
             Ok(mark.revision)
@@ -178,7 +193,9 @@ impl Embedded {
 
     /// A checksum of all that can be seen at `revision` (now, if `None`): equal for stores that hold the same.
     pub fn hash(&self, revision: Option<Revision>) -> u32 {
-        self.shared.read().hash(revision.unwrap_or_else(|| self.shared.durable()))
+        self.shared
+            .read()
+            .hash(revision.unwrap_or_else(|| self.shared.durable()))
     }
 
     /// Grants a lease with an id of the caller's choice.
@@ -190,7 +207,8 @@ impl Embedded {
         if ttl_seconds > MAX_LEASE_TTL {
             return Err(KvError::Invalid("too large lease TTL".into()));
         }
-        self.ask(|answer| Command::Grant(id, ttl_seconds.max(1), answer)).await
+        self.ask(|answer| Command::Grant(id, ttl_seconds.max(1), answer))
+            .await
     }
 
     /// A lease's granted time, what is left of it, both in seconds, and its keys.
@@ -201,13 +219,21 @@ impl Embedded {
 
     /// All leases.
     pub fn leases(&self) -> Vec<LeaseId> {
-        self.shared.read().leases().into_iter().map(|(id, _)| id).collect()
+        self.shared
+            .read()
+            .leases()
+            .into_iter()
+            .map(|(id, _)| id)
+            .collect()
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, KvError> {
         let stopped = || KvError::Unavailable("it is stopping".into());
         let (answer, reply) = oneshot::channel();
-        self.commands.send(command(answer)).await.map_err(|_| stopped())?;
+        self.commands
+            .send(command(answer))
+            .await
+            .map_err(|_| stopped())?;
         reply.await.map_err(|_| stopped())?
     }
 }
@@ -287,10 +313,12 @@ fn start_thread(
     body: impl FnOnce() + Send + 'static,
 ) -> Result<oneshot::Receiver<()>, OpenError> {
     let (done, ended) = oneshot::channel::<()>();
-    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let _done = done;
-        body();
-    });
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let _done = done;
+            body();
+        });
     thread.map_err(|error| OpenError::io("starting a thread for", &shared.dir, error))?;
     Ok(ended)
 }

@@ -31,7 +31,10 @@ pub(super) enum Record {
     /// Last in every log segment but the newest: the segment that follows exists.
     Seal,
     /// A write transaction.
-    Txn { revision: i64, changes: Vec<(Bytes, Version)> },
+    Txn {
+        revision: i64,
+        changes: Vec<(Bytes, Version)>,
+    },
     /// History before this revision is gone.
     Compact { revision: i64 },
     /// A lease came into being.
@@ -39,7 +42,13 @@ pub(super) enum Record {
     /// A lease ended. Its keys are deleted by the transaction before, in the same frame.
     LeaseRevoke { id: LeaseId },
     /// First in a checkpoint of the store `identity`: everything up to `revision`; the log goes on in `segment`, whose first frame has `sequence`.
-    Checkpoint { format: u32, identity: u32, segment: u64, sequence: u64, revision: i64 },
+    Checkpoint {
+        format: u32,
+        identity: u32,
+        segment: u64,
+        sequence: u64,
+        revision: i64,
+    },
     /// A key with all its versions.
     Key { key: Bytes, versions: Vec<Version> },
     /// Last in a checkpoint.
@@ -81,7 +90,13 @@ impl Record {
                 out.push(6);
                 put_signed(out, id.0);
             }
-            Self::Checkpoint { format, identity, segment, sequence, revision } => {
+            Self::Checkpoint {
+                format,
+                identity,
+                segment,
+                sequence,
+                revision,
+            } => {
                 out.push(7);
                 put(out, u64::from(*format));
                 put(out, u64::from(*identity));
@@ -115,7 +130,10 @@ impl Record {
         let (tag, rest) = input.split_first()?;
         *input = rest;
         Some(match tag {
-            1 => Self::Segment { format: take(input)?.try_into().ok()?, segment: take(input)? },
+            1 => Self::Segment {
+                format: take(input)?.try_into().ok()?,
+                segment: take(input)?,
+            },
             2 => Self::Seal,
             3 => {
                 let revision = take_signed(input)?;
@@ -138,9 +156,16 @@ impl Record {
                 }
                 Self::Txn { revision, changes }
             }
-            4 => Self::Compact { revision: take_signed(input)? },
-            5 => Self::LeaseGrant { id: LeaseId(take_signed(input)?), ttl: take_signed(input)? },
-            6 => Self::LeaseRevoke { id: LeaseId(take_signed(input)?) },
+            4 => Self::Compact {
+                revision: take_signed(input)?,
+            },
+            5 => Self::LeaseGrant {
+                id: LeaseId(take_signed(input)?),
+                ttl: take_signed(input)?,
+            },
+            6 => Self::LeaseRevoke {
+                id: LeaseId(take_signed(input)?),
+            },
             7 => Self::Checkpoint {
                 format: take(input)?.try_into().ok()?,
                 identity: take(input)?.try_into().ok()?,
@@ -164,7 +189,10 @@ impl Record {
                 }
                 Self::Key { key, versions }
             }
-            9 => Self::End { keys: take(input)?, compacted: take_signed(input)? },
+            9 => Self::End {
+                keys: take(input)?,
+                compacted: take_signed(input)?,
+            },
             _ => return None,
         })
     }

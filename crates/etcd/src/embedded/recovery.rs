@@ -43,7 +43,9 @@ pub(super) fn recover(
     dir: &Path,
     clock: &Clock,
 ) -> Result<Recovered, OpenError> {
-    let files = disk.list(dir).map_err(|error| OpenError::io("listing", dir, error))?;
+    let files = disk
+        .list(dir)
+        .map_err(|error| OpenError::io("listing", dir, error))?;
     let identity = match read_format(&*disk, dir)? {
         Some(identity) => identity,
         None => {
@@ -52,20 +54,35 @@ pub(super) fn recover(
             identity
         }
     };
-    let files = disk.list(dir).map_err(|error| OpenError::io("listing", dir, error))?;
-    let newest = files.iter().filter_map(|path| checkpoint_number(path)).max();
+    let files = disk
+        .list(dir)
+        .map_err(|error| OpenError::io("listing", dir, error))?;
+    let newest = files
+        .iter()
+        .filter_map(|path| checkpoint_number(path))
+        .max();
     let (mut store, first, sequence) = match newest {
         None => (Store::new(), 1, 0),
         Some(number) => {
             let path = checkpoint_path(dir, number);
             let (store, mark) = checkpoint::read(&*disk, &path)?;
             if mark.identity != identity || mark.segment != number {
-                return Err(OpenError::damaged(&path, 0, "it belongs to another store or place"));
+                return Err(OpenError::damaged(
+                    &path,
+                    0,
+                    "it belongs to another store or place",
+                ));
             }
             (store, number, mark.sequence)
         }
     };
-    let mut log = LogReader { disk: &*disk, dir, identity, sequence, sealed: VecDeque::new() };
+    let mut log = LogReader {
+        disk: &*disk,
+        dir,
+        identity,
+        sequence,
+        sealed: VecDeque::new(),
+    };
     let end = log.read(first, &files, &mut store)?;
     while store.scrub(usize::MAX) {}
 
@@ -83,7 +100,9 @@ pub(super) fn recover(
         cut.map_err(|error| OpenError::io("cutting", &path, error))?;
     }
     for path in &files {
-        let superfluous = path.extension().is_some_and(|extension| extension == TEMPORARY)
+        let superfluous = path
+            .extension()
+            .is_some_and(|extension| extension == TEMPORARY)
             || segment_number(path).is_some_and(|number| number < first)
             || checkpoint_number(path).is_some_and(|number| number < first);
         if superfluous {
@@ -99,20 +118,38 @@ pub(super) fn recover(
         sequence: log.sequence,
     };
     let wal = Wal::resume(disk, dir, identity, end).map_err(mended)?;
-    Ok(Recovered { store, wal, identity })
+    Ok(Recovered {
+        store,
+        wal,
+        identity,
+    })
 }
 
 /// Makes `dir`, which must be empty or absent, a data directory with what the snapshot holds.
-pub(super) fn restore(disk: &dyn Disk, snapshot: &Path, dir: &Path, clock: &Clock) -> Result<Revision, OpenError> {
+pub(super) fn restore(
+    disk: &dyn Disk,
+    snapshot: &Path,
+    dir: &Path,
+    clock: &Clock,
+) -> Result<Revision, OpenError> {
     let (_, mark) = checkpoint::read(disk, snapshot)?;
     std::fs::create_dir_all(dir).map_err(|error| OpenError::io("making", dir, error))?;
-    let files = disk.list(dir).map_err(|error| OpenError::io("listing", dir, error))?;
+    let files = disk
+        .list(dir)
+        .map_err(|error| OpenError::io("listing", dir, error))?;
     if !files.is_empty() {
-        return Err(OpenError::NotEmpty { dir: dir.to_owned() });
+        return Err(OpenError::NotEmpty {
+            dir: dir.to_owned(),
+        });
     }
     let identity = new_identity(clock);
     let revision = mark.revision;
-    let mark = Mark { identity, segment: 1, sequence: 0, ..mark };
+    let mark = Mark {
+        identity,
+        segment: 1,
+        sequence: 0,
+        ..mark
+    };
     checkpoint::copy(disk, snapshot, &checkpoint_path(dir, 1), &mark)?;
     initialise(disk, dir, &[], identity)?;
     Ok(revision)
@@ -144,7 +181,11 @@ impl LogReader<'_> {
         files: &[PathBuf],
         store: &mut Store,
     ) -> Result<LogEnd, OpenError> {
-        let last = files.iter().filter_map(|path| segment_number(path)).max().unwrap_or(0);
+        let last = files
+            .iter()
+            .filter_map(|path| segment_number(path))
+            .max()
+            .unwrap_or(0);
         let mut segment = first;
         loop {
             let path = segment_path(self.dir, segment);
@@ -158,8 +199,12 @@ impl LogReader<'_> {
                 segment += 1;
                 continue;
             }
-            let mut found =
-                LogEnd { segment, length: end.offset as u64, torn: end.torn, taken_back: None };
+            let mut found = LogEnd {
+                segment,
+                length: end.offset as u64,
+                torn: end.torn,
+                taken_back: None,
+            };
             if segment < last {
                 if segment + 1 == last && self.is_empty(last)? {
                     found.taken_back = Some(last);
@@ -174,7 +219,10 @@ impl LogReader<'_> {
 
     fn slurp(&self, path: &Path) -> Result<Vec<u8>, OpenError> {
         let mut bytes = Vec::new();
-        let read = self.disk.read(path).and_then(|mut file| file.read_to_end(&mut bytes));
+        let read = self
+            .disk
+            .read(path)
+            .and_then(|mut file| file.read_to_end(&mut bytes));
         read.map_err(|error| OpenError::io("reading", path, error))?;
         Ok(bytes)
     }
@@ -182,7 +230,9 @@ impl LogReader<'_> {
     /// Whether a segment holds its header alone.
     fn is_empty(&self, segment: u64) -> Result<bool, OpenError> {
         let bytes = self.slurp(&segment_path(self.dir, segment))?;
-        Ok(matches!(frame::next(self.identity, &bytes, 0), Next::Frame { end, .. } if end == bytes.len()))
+        Ok(
+            matches!(frame::next(self.identity, &bytes, 0), Next::Frame { end, .. } if end == bytes.len()),
+        )
     }
 
     fn replay(
@@ -196,13 +246,29 @@ impl LogReader<'_> {
         loop {
             let damaged = |reason: &str| OpenError::damaged(path, offset as u64, reason);
             let (sequence, mut payload, end) = match frame::next(self.identity, bytes, offset) {
-                Next::Frame { sequence, payload, end } => (sequence, payload, end),
+                Next::Frame {
+                    sequence,
+                    payload,
+                    end,
+                } => (sequence, payload, end),
                 // A segment comes into being whole, by a rename: without its header it was cut by something else.
                 Next::End | Next::Torn if offset == 0 => {
                     return Err(damaged("the segment header is missing"));
                 }
-                Next::End => return Ok(SegmentEnd { offset, sealed: false, torn: false }),
-                Next::Torn => return Ok(SegmentEnd { offset, sealed: false, torn: true }),
+                Next::End => {
+                    return Ok(SegmentEnd {
+                        offset,
+                        sealed: false,
+                        torn: false,
+                    });
+                }
+                Next::Torn => {
+                    return Ok(SegmentEnd {
+                        offset,
+                        sealed: false,
+                        torn: true,
+                    });
+                }
                 Next::Damaged(reason) => return Err(damaged(reason)),
             };
             if sequence != self.sequence {
@@ -210,16 +276,23 @@ impl LogReader<'_> {
             }
             self.sequence += 1;
             while !payload.is_empty() {
-                let record =
-                    Record::decode(&mut payload).ok_or_else(|| damaged("the record cannot be read"))?;
+                let record = Record::decode(&mut payload)
+                    .ok_or_else(|| damaged("the record cannot be read"))?;
                 match record {
-                    Record::Segment { format, segment: number } if offset == 0 => {
+                    Record::Segment {
+                        format,
+                        segment: number,
+                    } if offset == 0 => {
                         if format != FORMAT || number != segment {
                             return Err(damaged("the segment header is not this segment's"));
                         }
                     }
                     Record::Seal if end == bytes.len() => {
-                        return Ok(SegmentEnd { offset: end, sealed: true, torn: false });
+                        return Ok(SegmentEnd {
+                            offset: end,
+                            sealed: true,
+                            torn: false,
+                        });
                     }
                     record => store.replay(record).map_err(damaged)?,
                 }
@@ -250,7 +323,9 @@ fn initialise(
     let first = segment_path(dir, 1);
     let written = files.contains(&first) && {
         let mut head = Vec::new();
-        let read = disk.read(&first).and_then(|file| file.take(256).read_to_end(&mut head));
+        let read = disk
+            .read(&first)
+            .and_then(|file| file.take(256).read_to_end(&mut head));
         read.map_err(|error| OpenError::io("reading", &first, error))? > SEGMENT_HEADER_MAX
     };
     if written || files.iter().any(|file| foreign(&file)) {
@@ -260,14 +335,18 @@ fn initialise(
     made.map_err(|error| OpenError::io("making a log in", dir, error))?;
     let mut text = String::new();
     let _ = write!(text, "ironclad-store {FORMAT}\nidentity {identity:08x}\n");
-    write_whole(disk, &path, text.as_bytes()).map_err(|error| OpenError::io("writing", &path, error))
+    write_whole(disk, &path, text.as_bytes())
+        .map_err(|error| OpenError::io("writing", &path, error))
 }
 
 /// The store's identity, if the directory has been initialised.
 fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Option<u32>, OpenError> {
     let path = dir.join(FORMAT_FILE);
     let mut text = String::new();
-    match disk.read(&path).and_then(|file| file.take(4096).read_to_string(&mut text)) {
+    match disk
+        .read(&path)
+        .and_then(|file| file.take(4096).read_to_string(&mut text))
+    {
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::io("reading", &path, error)),
@@ -278,7 +357,9 @@ fn read_format(disk: &dyn Disk, dir: &Path) -> Result<Option<u32>, OpenError> {
         supported: FORMAT,
     };
     let mut lines = text.lines();
-    let format = lines.next().and_then(|line| line.strip_prefix("ironclad-store "));
+    let format = lines
+        .next()
+        .and_then(|line| line.strip_prefix("ironclad-store "));
     if format.and_then(|format| format.parse().ok()) != Some(FORMAT) {
         return Err(unknown());
     }

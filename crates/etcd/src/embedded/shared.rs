@@ -109,7 +109,10 @@ impl Shared {
             let store = self.read();
             let revisions = before + 1..=store.head().0;
             self.durable.store(store.head().0, Ordering::Release);
-            revisions.flat_map(|revision| store.changed(revision)).cloned().collect()
+            revisions
+                .flat_map(|revision| store.changed(revision))
+                .cloned()
+                .collect()
         };
         if !changed.is_empty() {
             self.hub.publish(&changed);
@@ -154,14 +157,16 @@ impl Shared {
     /// A checkpoint of so many bytes stands.
     pub(super) fn note_checkpoint(&self, bytes: u64) {
         self.checkpoint_bytes.store(bytes, Ordering::Relaxed);
-        self.checkpointed.store(self.scrubbed.load(Ordering::Acquire), Ordering::Relaxed);
+        self.checkpointed
+            .store(self.scrubbed.load(Ordering::Acquire), Ordering::Relaxed);
         self.postponed_to.store(0, Ordering::Relaxed);
     }
 
     /// A checkpoint failed: the next one is tried when the log has grown by a quarter of what makes one due.
     pub(super) fn postpone_checkpoint(&self) {
         let log = self.log_bytes.load(Ordering::Relaxed);
-        self.postponed_to.store(log + self.limits.checkpoint_bytes / 4, Ordering::Relaxed);
+        self.postponed_to
+            .store(log + self.limits.checkpoint_bytes / 4, Ordering::Relaxed);
     }
 
     pub(super) fn status(&self) -> Status {

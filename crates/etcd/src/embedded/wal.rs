@@ -107,7 +107,11 @@ impl Wal {
         let path = segment_path(dir, segment);
         let temporary = temporary(&path);
         let mut payload = Vec::new();
-        Record::Segment { format: FORMAT, segment }.encode(&mut payload);
+        Record::Segment {
+            format: FORMAT,
+            segment,
+        }
+        .encode(&mut payload);
         let mut bytes = Vec::new();
         frame::encode(identity, sequence, &payload, &mut bytes);
         let mut file = disk.create(&temporary)?;
@@ -123,12 +127,21 @@ impl Wal {
         self.buffer.clear();
         frame::encode(self.identity, self.sequence, payload, &mut self.buffer);
         let failed = |operation| move |source| WalError { operation, source };
-        let written = self.file.append(&self.buffer).map_err(failed("writing the log"));
-        let durable = written
-            .and_then(|()| self.file.sync().map_err(failed("making the log durable (fdatasync)")));
+        let written = self
+            .file
+            .append(&self.buffer)
+            .map_err(failed("writing the log"));
+        let durable = written.and_then(|()| {
+            self.file
+                .sync()
+                .map_err(failed("making the log durable (fdatasync)"))
+        });
         if durable.is_err() {
             // A refused write should not come back after a restart. Best effort: the disk is failing.
-            let _ = self.file.truncate(self.length).and_then(|()| self.file.sync());
+            let _ = self
+                .file
+                .truncate(self.length)
+                .and_then(|()| self.file.sync());
             return durable;
         }
         self.length += self.buffer.len() as u64;
@@ -142,8 +155,13 @@ impl Wal {
     pub(super) fn rotate(&mut self) -> Result<u64, RotateError> {
         let next = self.segment + 1;
         // The seal takes the sequence number before the new header's.
-        let made =
-            Self::create_segment(&*self.disk, &self.dir, self.identity, next, self.sequence + 1);
+        let made = Self::create_segment(
+            &*self.disk,
+            &self.dir,
+            self.identity,
+            next,
+            self.sequence + 1,
+        );
         let (file, length) = made.map_err(RotateError::NotMade)?;
         let mut seal = Vec::new();
         Record::Seal.encode(&mut seal);

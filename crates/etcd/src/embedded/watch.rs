@@ -43,7 +43,9 @@ impl Hub {
     pub(super) fn publish(&self, changed: &[Bytes]) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|watcher| {
-            let Some(watcher) = watcher.upgrade() else { return false };
+            let Some(watcher) = watcher.upgrade() else {
+                return false;
+            };
             if changed.iter().any(|key| watcher.range.contains(key)) {
                 watcher.wake.notify_one();
             }
@@ -71,7 +73,10 @@ impl Hub {
     }
 
     fn join(&self, range: KeyRange) -> Arc<Watcher> {
-        let watcher = Arc::new(Watcher { range, wake: Notify::new() });
+        let watcher = Arc::new(Watcher {
+            range,
+            wake: Notify::new(),
+        });
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.push(Arc::downgrade(&watcher));
         watcher
@@ -86,10 +91,16 @@ pub(super) fn watch(shared: &Arc<Shared>, request: WatchRequest) -> Result<Watch
     // Joined before the revision is read: a change in between wakes the watcher for nothing, but none is missed.
     let watcher = shared.hub.join(request.range);
     let durable = shared.durable();
-    let next = request.start.filter(|start| start.0 > 0).unwrap_or(Revision(durable.0 + 1));
+    let next = request
+        .start
+        .filter(|start| start.0 > 0)
+        .unwrap_or(Revision(durable.0 + 1));
     let compacted = shared.read().compacted();
     if next < compacted {
-        return Err(KvError::Compacted { requested: next, compacted });
+        return Err(KvError::Compacted {
+            requested: next,
+            compacted,
+        });
     }
     let (sender, stream) = mpsc::channel(request.buffer.max(1));
     let shared_by_task = shared.clone();
@@ -130,7 +141,10 @@ async fn deliver(
         }
         if announced < durable {
             announced = durable;
-            let progress = WatchBatch { revision: durable, changes: Vec::new() };
+            let progress = WatchBatch {
+                revision: durable,
+                changes: Vec::new(),
+            };
             if sender.send(Ok(progress)).await.is_err() {
                 return Ok(());
             }

@@ -9,10 +9,10 @@ use std::sync::{Arc, atomic::Ordering, mpsc::SyncSender};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    shared::Shared,
     checkpoint::Mark,
     lock::DirLock,
     record::Record,
+    shared::Shared,
     wal::{RotateError, Wal, WalError},
 };
 use crate::{KvError, LeaseId, Revision, Txn, TxnResponse};
@@ -140,11 +140,17 @@ impl Writer {
     /// Makes the group durable, publishes it, answers it.
     fn commit(&mut self, group: &mut Group) {
         if !group.frame.is_empty() {
-            let written = self.wal.append(&group.frame).map_err(|error| self.poison(&error));
+            let written = self
+                .wal
+                .append(&group.frame)
+                .map_err(|error| self.poison(&error));
             group.frame.clear();
             if let Err(error) = written {
                 // Those that only read may have read what is not durable, so they are refused too.
-                group.pending.drain(..).for_each(|pending| pending.refuse(&error));
+                group
+                    .pending
+                    .drain(..)
+                    .for_each(|pending| pending.refuse(&error));
                 return;
             }
             // Here alone: in a failed store the head stays ahead of the disk for ever.
@@ -174,7 +180,9 @@ impl Writer {
             let length = if made { 0 } else { self.wal.segment_bytes() };
             self.rotate_at = length + self.shared.limits.segment_bytes;
         }
-        self.shared.log_bytes.store(self.wal.bytes(), Ordering::Relaxed);
+        self.shared
+            .log_bytes
+            .store(self.wal.bytes(), Ordering::Relaxed);
         if compacted || self.shared.checkpoint_due() {
             // Full: it is awake already.
             let _ = self.maintain.try_send(());
@@ -202,8 +210,13 @@ impl Writer {
             Command::Mark(answer) => give(answer, Ok(self.mark(0))),
             Command::RemoveBefore(segment, answer) => {
                 let removed = self.wal.remove_before(segment);
-                self.shared.log_bytes.store(self.wal.bytes(), Ordering::Relaxed);
-                give(answer, removed.map_err(|error| KvError::Unavailable(error.to_string())));
+                self.shared
+                    .log_bytes
+                    .store(self.wal.bytes(), Ordering::Relaxed);
+                give(
+                    answer,
+                    removed.map_err(|error| KvError::Unavailable(error.to_string())),
+                );
             }
             // What has been sent is still done; nothing more is taken.
             _ => self.commands.close(),
@@ -235,7 +248,9 @@ impl Writer {
 
 impl Group {
     fn note<'a>(&mut self, records: impl IntoIterator<Item = &'a Record>) {
-        records.into_iter().for_each(|record| record.encode(&mut self.frame));
+        records
+            .into_iter()
+            .for_each(|record| record.encode(&mut self.frame));
     }
 }
 

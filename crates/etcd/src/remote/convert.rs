@@ -62,12 +62,16 @@ pub(super) fn txn_request(txn: Txn) -> pb::TxnRequest {
 
 fn compare(compare: Compare) -> pb::Compare {
     let (key, target, union) = match compare {
-        Compare::ModRevision(key, revision) => {
-            (key, CompareTarget::Mod, TargetUnion::ModRevision(revision.0))
-        }
-        Compare::CreateRevision(key, revision) => {
-            (key, CompareTarget::Create, TargetUnion::CreateRevision(revision.0))
-        }
+        Compare::ModRevision(key, revision) => (
+            key,
+            CompareTarget::Mod,
+            TargetUnion::ModRevision(revision.0),
+        ),
+        Compare::CreateRevision(key, revision) => (
+            key,
+            CompareTarget::Create,
+            TargetUnion::CreateRevision(revision.0),
+        ),
         Compare::Version(key, version) => {
             (key, CompareTarget::Version, TargetUnion::Version(version))
         }
@@ -98,7 +102,9 @@ fn op(op: Op) -> pb::RequestOp {
         }),
         Op::Range(request) => Request::RequestRange(range_request(&request)),
     };
-    pb::RequestOp { request: Some(request) }
+    pb::RequestOp {
+        request: Some(request),
+    }
 }
 
 pub(super) fn txn_response(response: pb::TxnResponse) -> TxnResponse {
@@ -114,23 +120,34 @@ pub(super) fn txn_response(response: pb::TxnResponse) -> TxnResponse {
             Response::ResponseTxn(_) => return None,
         })
     });
-    TxnResponse { revision, succeeded: response.succeeded, responses: responses.collect() }
+    TxnResponse {
+        revision,
+        succeeded: response.succeeded,
+        responses: responses.collect(),
+    }
 }
 
 /// The revision that a transaction's reads ask for.
 pub(super) fn asked_revision(txn: &Txn) -> Option<Revision> {
-    txn.success.iter().chain(&txn.failure).find_map(|op| match op {
-        Op::Range(request) => request.revision,
-        _ => None,
-    })
+    txn.success
+        .iter()
+        .chain(&txn.failure)
+        .find_map(|op| match op {
+            Op::Range(request) => request.revision,
+            _ => None,
+        })
 }
 
 /// The lease that a refusal is about, as far as one can tell.
 pub(super) fn first_lease(txn: &pb::TxnRequest) -> LeaseId {
-    let lease = txn.success.iter().chain(&txn.failure).find_map(|op| match &op.request {
-        Some(Request::RequestPut(put)) if put.lease != 0 => Some(LeaseId(put.lease)),
-        _ => None,
-    });
+    let lease = txn
+        .success
+        .iter()
+        .chain(&txn.failure)
+        .find_map(|op| match &op.request {
+            Some(Request::RequestPut(put)) if put.lease != 0 => Some(LeaseId(put.lease)),
+            _ => None,
+        });
     lease.unwrap_or_default()
 }
 
@@ -138,7 +155,10 @@ pub(super) fn first_lease(txn: &pb::TxnRequest) -> LeaseId {
 pub(super) fn at_revision(error: KvError, asked: Option<Revision>) -> KvError {
     let requested = asked.unwrap_or_default();
     match error {
-        KvError::Compacted { compacted, .. } => KvError::Compacted { requested, compacted },
+        KvError::Compacted { compacted, .. } => KvError::Compacted {
+            requested,
+            compacted,
+        },
         KvError::FutureRevision { current, .. } => KvError::FutureRevision { requested, current },
         error => error,
     }
@@ -149,21 +169,27 @@ pub(super) fn error(status: &Status) -> KvError {
     let message = status.message();
     let says = |text: &str| message.contains(text);
     match status.code() {
-        Code::OutOfRange if says("has been compacted") => {
-            KvError::Compacted { requested: Revision(0), compacted: Revision(0) }
-        }
-        Code::OutOfRange if says("future revision") => {
-            KvError::FutureRevision { requested: Revision(0), current: Revision(0) }
-        }
+        Code::OutOfRange if says("has been compacted") => KvError::Compacted {
+            requested: Revision(0),
+            compacted: Revision(0),
+        },
+        Code::OutOfRange if says("future revision") => KvError::FutureRevision {
+            requested: Revision(0),
+            current: Revision(0),
+        },
         Code::NotFound if says("lease not found") => KvError::LeaseNotFound(LeaseId::default()),
         Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange
             if says("too large") || says("larger than max") =>
         {
-            KvError::TooLarge { size: 0, limit: USUAL_MAX_REQUEST }
+            KvError::TooLarge {
+                size: 0,
+                limit: USUAL_MAX_REQUEST,
+            }
         }
-        Code::ResourceExhausted if says("space exceeded") => {
-            KvError::Failed { operation: "writing to etcd", message: message.to_owned() }
-        }
+        Code::ResourceExhausted if says("space exceeded") => KvError::Failed {
+            operation: "writing to etcd",
+            message: message.to_owned(),
+        },
         Code::InvalidArgument
         | Code::FailedPrecondition
         | Code::OutOfRange

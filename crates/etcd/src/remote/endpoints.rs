@@ -41,7 +41,10 @@ impl Endpoints {
         if config.endpoints.is_empty() {
             return Err(KvError::Invalid("no etcd endpoint is given".into()));
         }
-        let channels = config.endpoints.iter().map(|address| channel(config, address));
+        let channels = config
+            .endpoints
+            .iter()
+            .map(|address| channel(config, address));
         Ok(Self {
             channels: channels.collect::<Result<_, _>>()?,
             current: AtomicUsize::new(0),
@@ -63,7 +66,9 @@ impl Endpoints {
     /// This endpoint does not answer: ask the next, unless somebody has gone there already.
     pub(super) fn leave(&self, number: usize) {
         let next = (number + 1) % self.channels.len();
-        let _ = self.current.compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self
+            .current
+            .compare_exchange(number, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Sends a request, to each endpoint once at most.
@@ -104,11 +109,18 @@ pub(super) fn kv_client(channel: Channel) -> KvClient<Channel> {
 
 fn channel(config: &Config, address: &str) -> Result<Channel, KvError> {
     let invalid = |error: tonic::transport::Error| {
-        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        let cause = error
+            .source()
+            .map(|cause| format!(": {cause}"))
+            .unwrap_or_default();
         KvError::Invalid(format!("etcd endpoint {address:?}: {error}{cause}"))
     };
     // As with etcd's own client, a bare host:port is plain HTTP.
-    let url = if address.contains("://") { address.into() } else { format!("http://{address}") };
+    let url = if address.contains("://") {
+        address.into()
+    } else {
+        format!("http://{address}")
+    };
     let mut endpoint = Endpoint::from_shared(url)
         .map_err(invalid)?
         .connect_timeout(config.connect_timeout)

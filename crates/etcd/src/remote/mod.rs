@@ -54,7 +54,9 @@ pub struct Tls {
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The key stays out of logs.
-        f.debug_struct("Tls").field("ca", &self.ca.is_some()).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("ca", &self.ca.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +86,9 @@ impl Remote {
     pub async fn connect(config: Config, tasks: &TaskGroup) -> Result<Arc<Self>, KvError> {
         let endpoints = Arc::new(Endpoints::new(&config)?);
         let status = endpoints.call(Retry::Always, |channel| async move {
-            MaintenanceClient::new(channel).status(StatusRequest {}).await
+            MaintenanceClient::new(channel)
+                .status(StatusRequest {})
+                .await
         });
         let status = status.await?;
         let progress_on_request = progress_is_safe(&status.version);
@@ -95,7 +99,12 @@ impl Remote {
             );
         }
         let wanted = signal::Sender::new(Revision(0));
-        Ok(Arc::new(Self { endpoints, wanted, progress_on_request, tasks: tasks.clone() }))
+        Ok(Arc::new(Self {
+            endpoints,
+            wanted,
+            progress_on_request,
+            tasks: tasks.clone(),
+        }))
     }
 
     /// Renews a lease; answers its time to live, which is 0 when there is no such lease.
@@ -103,7 +112,10 @@ impl Remote {
         let request = LeaseKeepAliveRequest { id: lease.0 };
         let answer = self.endpoints.call(Retry::Always, |channel| async move {
             let once = futures_util::stream::iter([request]);
-            let mut answers = LeaseClient::new(channel).lease_keep_alive(once).await?.into_inner();
+            let mut answers = LeaseClient::new(channel)
+                .lease_keep_alive(once)
+                .await?
+                .into_inner();
             let answer = answers.message().await?;
             let answer = answer.ok_or_else(|| tonic::Status::unavailable("the stream ended"))?;
             Ok(tonic::Response::new(answer))
@@ -114,7 +126,9 @@ impl Remote {
 
 /// Whether progress may be asked for; see the module's head.
 fn progress_is_safe(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let mut numbers = version
+        .split(['.', '-'])
+        .map(|number| number.parse().unwrap_or(0));
     let mut number = || -> u32 { numbers.next().unwrap_or(0) };
     match (number(), number(), number()) {
         (3, 4, patch) => patch >= 31,
@@ -131,7 +145,9 @@ impl Kv for Remote {
             let wire = wire.clone();
             async move { endpoints::kv_client(channel).range(wire).await }
         });
-        let answer = answer.await.map_err(|error| convert::at_revision(error, request.revision))?;
+        let answer = answer
+            .await
+            .map_err(|error| convert::at_revision(error, request.revision))?;
         Ok(convert::range_response(answer, Revision(0)))
     }
 
@@ -143,9 +159,10 @@ impl Kv for Remote {
             async move { endpoints::kv_client(channel).txn(wire).await }
         });
         let answer = answer.await.map_err(|error| match error {
-            KvError::TooLarge { limit, .. } => {
-                KvError::TooLarge { size: prost::Message::encoded_len(&wire), limit }
-            }
+            KvError::TooLarge { limit, .. } => KvError::TooLarge {
+                size: prost::Message::encoded_len(&wire),
+                limit,
+            },
             KvError::LeaseNotFound(_) => KvError::LeaseNotFound(convert::first_lease(&wire)),
             error => convert::at_revision(error, asked),
         })?;
@@ -179,16 +196,24 @@ impl Kv for Remote {
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
-        let wire = CompactionRequest { revision: revision.0, physical: false };
+        let wire = CompactionRequest {
+            revision: revision.0,
+            physical: false,
+        };
         let answer = self.endpoints.call(Retry::IfNotSent, |channel| async move {
             KvClient::new(channel).compact(wire).await
         });
-        answer.await.map_err(|error| convert::at_revision(error, Some(revision)))?;
+        answer
+            .await
+            .map_err(|error| convert::at_revision(error, Some(revision)))?;
         Ok(())
     }
 
     async fn lease_grant(&self, ttl_seconds: i64) -> Result<LeaseId, KvError> {
-        let wire = LeaseGrantRequest { ttl: ttl_seconds.max(1), id: 0 };
+        let wire = LeaseGrantRequest {
+            ttl: ttl_seconds.max(1),
+            id: 0,
+        };
         // Granted twice, one of the two expires unused.
         let answer = self.endpoints.call(Retry::Always, |channel| async move {
             LeaseClient::new(channel).lease_grant(wire).await

@@ -91,10 +91,19 @@ pub(super) async fn open(
     let next = start.unwrap_or(Revision(standing.revision.0 + 1));
     let (receiver, stream) = mpsc::channel(buffer.max(1));
     if start.is_none() {
-        let stands = WatchBatch { revision: standing.revision, changes: Vec::new() };
-        receiver.try_send(Ok(stands)).expect("a new channel has room");
+        let stands = WatchBatch {
+            revision: standing.revision,
+            changes: Vec::new(),
+        };
+        receiver
+            .try_send(Ok(stands))
+            .expect("a new channel has room");
     }
-    let mut watch = Watch { settings, next, receiver };
+    let mut watch = Watch {
+        settings,
+        next,
+        receiver,
+    };
     tasks.spawn_cancellable("etcd-watch", async move { watch.run(standing).await });
     Ok(stream)
 }
@@ -132,21 +141,34 @@ impl Settings {
         };
         let create = RequestUnion::CreateRequest(create);
         requests
-            .try_send(WatchRequest { request_union: Some(create) })
+            .try_send(WatchRequest {
+                request_union: Some(create),
+            })
             .expect("a new channel has room");
         let outgoing = futures_util::stream::unfold(queue, |mut queue| async move {
             queue.recv().await.map(|request| (request, queue))
         });
         let mut client = client.max_decoding_message_size(MAX_ANSWER);
-        let responses = client.watch(outgoing).await.map_err(|status| convert::error(&status))?;
+        let responses = client
+            .watch(outgoing)
+            .await
+            .map_err(|status| convert::error(&status))?;
         let mut responses = responses.into_inner();
-        let first = responses.message().await.map_err(|status| convert::error(&status))?;
+        let first = responses
+            .message()
+            .await
+            .map_err(|status| convert::error(&status))?;
         let first = first.ok_or_else(|| KvError::Unavailable("the stream ended".into()))?;
         if first.canceled {
             return Err(cancelled(&first, start.unwrap_or_default()));
         }
         let revision = Revision(first.header.unwrap_or_default().revision);
-        Ok(Standing { endpoint, requests, responses, revision })
+        Ok(Standing {
+            endpoint,
+            requests,
+            responses,
+            revision,
+        })
     }
 }
 
@@ -227,7 +249,11 @@ impl Watch {
             };
             if response.canceled {
                 let error = cancelled(&response, self.next);
-                return if error.is_retryable() { End::Lost } else { End::Refused(error) };
+                return if error.is_retryable() {
+                    End::Lost
+                } else {
+                    End::Refused(error)
+                };
             }
             let progress = Revision(response.header.map_or(0, |header| header.revision));
             let is_notice = response.events.is_empty() && !response.created && !response.fragment;
@@ -252,7 +278,13 @@ impl Watch {
             return Ok(());
         }
         self.next = Revision(revision.0 + 1);
-        self.receiver.send(Ok(WatchBatch { revision, changes: Vec::new() })).await.map_err(drop)
+        self.receiver
+            .send(Ok(WatchBatch {
+                revision,
+                changes: Vec::new(),
+            }))
+            .await
+            .map_err(drop)
     }
 
     /// Events come in order, and a response (all its fragments together) holds whole revisions.
@@ -262,7 +294,10 @@ impl Watch {
             let Some(change) = change(event).filter(|change| change.revision >= self.next) else {
                 continue;
             };
-            if changes.last().is_some_and(|last| last.revision < change.revision) {
+            if changes
+                .last()
+                .is_some_and(|last| last.revision < change.revision)
+            {
                 self.batch(std::mem::take(&mut changes)).await?;
             }
             changes.push(change);
@@ -271,9 +306,14 @@ impl Watch {
     }
 
     async fn batch(&mut self, changes: Vec<Change>) -> Result<(), ()> {
-        let Some(revision) = changes.last().map(|change| change.revision) else { return Ok(()) };
+        let Some(revision) = changes.last().map(|change| change.revision) else {
+            return Ok(());
+        };
         self.next = Revision(revision.0 + 1);
-        self.receiver.send(Ok(WatchBatch { revision, changes })).await.map_err(drop)
+        self.receiver
+            .send(Ok(WatchBatch { revision, changes }))
+            .await
+            .map_err(drop)
     }
 }
 
@@ -298,7 +338,10 @@ fn lost(status: &Status) -> End {
 /// Why etcd ended a watch.
 fn cancelled(response: &WatchResponse, requested: Revision) -> KvError {
     if response.compact_revision > 0 {
-        return KvError::Compacted { requested, compacted: Revision(response.compact_revision) };
+        return KvError::Compacted {
+            requested,
+            compacted: Revision(response.compact_revision),
+        };
     }
     // No leader, a member that leaves: another one may do better.
     KvError::Unavailable(format!("etcd ended the watch: {}", response.cancel_reason))

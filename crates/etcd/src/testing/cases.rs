@@ -52,7 +52,10 @@ pub async fn suite(kv: Arc<dyn Kv>) {
     for (name, case) in CASES {
         // Seen only if the test fails.
         println!("contract: {name}");
-        let run = case(Subject { kv: kv.clone(), prefix: format!("/contract/{name}/") });
+        let run = case(Subject {
+            kv: kv.clone(),
+            prefix: format!("/contract/{name}/"),
+        });
         tokio::time::timeout(3 * PATIENCE, run)
             .await
             .unwrap_or_else(|_| panic!("{name} takes too long"));
@@ -84,11 +87,20 @@ impl Subject {
     }
 
     async fn txn(&self, compare: Vec<Compare>, success: Vec<Op>, failure: Vec<Op>) -> TxnResponse {
-        self.kv.txn(Txn { compare, success, failure }).await.expect("the transaction is run")
+        self.kv
+            .txn(Txn {
+                compare,
+                success,
+                failure,
+            })
+            .await
+            .expect("the transaction is run")
     }
 
     async fn put(&self, name: &str, value: &str) -> Revision {
-        self.txn(vec![], vec![self.put_op(name, value)], vec![]).await.revision
+        self.txn(vec![], vec![self.put_op(name, value)], vec![])
+            .await
+            .revision
     }
 
     async fn delete(&self, range: KeyRange) -> TxnResponse {
@@ -100,11 +112,19 @@ impl Subject {
     }
 
     async fn get(&self, name: &str) -> Option<KeyValue> {
-        self.range(RangeRequest::new(KeyRange::key(self.key(name)))).await.kvs.pop()
+        self.range(RangeRequest::new(KeyRange::key(self.key(name))))
+            .await
+            .kvs
+            .pop()
     }
 
     async fn names(&self, revision: Option<Revision>) -> Vec<String> {
-        let response = self.range(RangeRequest { revision, ..RangeRequest::new(self.all()) }).await;
+        let response = self
+            .range(RangeRequest {
+                revision,
+                ..RangeRequest::new(self.all())
+            })
+            .await;
         response.kvs.iter().map(|kv| self.name(&kv.key)).collect()
     }
 
@@ -117,9 +137,17 @@ impl Subject {
     }
 
     async fn watch(&self, start: Option<Revision>, buffer: usize) -> Watched {
-        let request = WatchRequest { range: self.all(), start, buffer };
+        let request = WatchRequest {
+            range: self.all(),
+            start,
+            buffer,
+        };
         let stream = self.kv.watch(request).await.expect("the watch is opened");
-        Watched { stream, reached: Revision(0), pending: Vec::new() }
+        Watched {
+            stream,
+            reached: Revision(0),
+            pending: Vec::new(),
+        }
     }
 }
 
@@ -133,11 +161,16 @@ struct Watched {
 impl Watched {
     async fn batch(&mut self) -> Result<Vec<Change>, KvError> {
         let item = tokio::time::timeout(PATIENCE, self.stream.recv()).await;
-        let batch = item.expect("the watch delivers in time").expect("the watch does not end")?;
+        let batch = item
+            .expect("the watch delivers in time")
+            .expect("the watch does not end")?;
         if batch.changes.is_empty() {
             assert!(batch.revision >= self.reached, "progress does not go back");
         } else {
-            assert!(batch.revision > self.reached, "batches ascend and come once");
+            assert!(
+                batch.revision > self.reached,
+                "batches ascend and come once"
+            );
         }
         for change in &batch.changes {
             assert_eq!(change.revision, batch.revision, "a batch is one revision");
@@ -169,22 +202,33 @@ async fn a_put_counts_versions(it: Subject) {
     let first = it.put("a", "1").await;
     let second = it.put("a", "2").await;
     let kv = it.get("a").await.expect("a is there");
-    assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (first, second, 2));
+    assert_eq!(
+        (kv.create_revision, kv.mod_revision, kv.version),
+        (first, second, 2)
+    );
     assert_eq!(kv.value, "2");
     it.delete(KeyRange::key(it.key("a"))).await;
     assert_eq!(it.get("a").await, None);
     let again = it.put("a", "3").await;
     let kv = it.get("a").await.expect("a is there again");
-    assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (again, again, 1));
+    assert_eq!(
+        (kv.create_revision, kv.mod_revision, kv.version),
+        (again, again, 1)
+    );
 }
 
 async fn only_writes_take_revisions(it: Subject) {
     let before = it.revision().await;
     assert_eq!(it.put("a", "1").await, Revision(before.0 + 1));
-    assert_eq!(it.put("a", "1").await, Revision(before.0 + 2), "an equal value is a write too");
+    assert_eq!(
+        it.put("a", "1").await,
+        Revision(before.0 + 2),
+        "an equal value is a write too"
+    );
     let nothing = it.delete(KeyRange::key(it.key("absent"))).await;
     assert_eq!(nothing.revision, Revision(before.0 + 2));
-    it.txn(vec![], vec![Op::Range(RangeRequest::new(it.all()))], vec![]).await;
+    it.txn(vec![], vec![Op::Range(RangeRequest::new(it.all()))], vec![])
+        .await;
     it.txn(vec![], vec![], vec![]).await;
     assert_eq!(it.revision().await, Revision(before.0 + 2));
     let all = it.range(RangeRequest::new(it.all())).await;
@@ -213,27 +257,39 @@ async fn compares_hold_as_in_etcd(it: Subject) {
     ];
     for (compare, holds) in cases {
         let told = format!("{compare:?}");
-        assert_eq!(it.txn(vec![compare], vec![], vec![]).await.succeeded, holds, "{told}");
+        assert_eq!(
+            it.txn(vec![compare], vec![], vec![]).await.succeeded,
+            holds,
+            "{told}"
+        );
     }
     let both = vec![
         Compare::ModRevision(here.clone(), modified),
         Compare::ModRevision(absent.clone(), modified),
     ];
-    assert!(!it.txn(both, vec![], vec![]).await.succeeded, "all must hold");
+    assert!(
+        !it.txn(both, vec![], vec![]).await.succeeded,
+        "all must hold"
+    );
     it.delete(KeyRange::key(here.clone())).await;
     let gone = vec![
         Compare::ModRevision(here.clone(), Revision(0)),
         Compare::CreateRevision(here.clone(), Revision(0)),
         Compare::Version(here, 0),
     ];
-    assert!(it.txn(gone, vec![], vec![]).await.succeeded, "a deleted key is absent");
+    assert!(
+        it.txn(gone, vec![], vec![]).await.succeeded,
+        "a deleted key is absent"
+    );
 }
 
 async fn a_failed_compare_answers_what_is_there(it: Subject) {
     let revision = it.put("a", "1").await;
     let read = Op::Range(RangeRequest::new(KeyRange::key(it.key("a"))));
     let stale = Compare::ModRevision(it.key("a"), Revision(revision.0 - 1));
-    let answer = it.txn(vec![stale], vec![it.put_op("a", "2")], vec![read]).await;
+    let answer = it
+        .txn(vec![stale], vec![it.put_op("a", "2")], vec![read])
+        .await;
     assert!(!answer.succeeded);
     let [OpResponse::Range(range)] = &answer.responses[..] else {
         panic!("not the failure branch: {answer:?}")
@@ -271,13 +327,19 @@ async fn a_transaction_is_one_revision(it: Subject) {
     assert_eq!(removed[0].value, "old");
     assert_eq!(names(after), ["a", "c"], "reads see the writes before them");
     for name in ["a", "c"] {
-        assert_eq!(it.get(name).await.expect("it is there").mod_revision, answer.revision);
+        assert_eq!(
+            it.get(name).await.expect("it is there").mod_revision,
+            answer.revision
+        );
     }
     let over = it.txn(vec![], vec![it.put_op("a", "2")], vec![]).await;
     let [OpResponse::Put(Some(old))] = &over.responses[..] else {
         panic!("a put answers what was there: {over:?}")
     };
-    assert_eq!((old.value.as_ref(), old.mod_revision), (&b"1"[..], answer.revision));
+    assert_eq!(
+        (old.value.as_ref(), old.mod_revision),
+        (&b"1"[..], answer.revision)
+    );
 }
 
 async fn a_key_is_written_once(it: Subject) {
@@ -285,7 +347,13 @@ async fn a_key_is_written_once(it: Subject) {
     let twice = vec![it.put_op("a", "1"), it.put_op("a", "2")];
     let both = vec![it.put_op("a", "1"), Op::Delete(it.all())];
     for success in [twice, both] {
-        let refused = it.kv.txn(Txn { success, ..Txn::default() }).await;
+        let refused = it
+            .kv
+            .txn(Txn {
+                success,
+                ..Txn::default()
+            })
+            .await;
         assert!(matches!(refused, Err(KvError::Invalid(_))), "{refused:?}");
     }
     assert_eq!(it.revision().await, before);
@@ -293,10 +361,23 @@ async fn a_key_is_written_once(it: Subject) {
 }
 
 async fn empty_keys_are_refused(it: Subject) {
-    let read = it.kv.range(RangeRequest::new(KeyRange::key(Bytes::new()))).await;
+    let read = it
+        .kv
+        .range(RangeRequest::new(KeyRange::key(Bytes::new())))
+        .await;
     assert!(matches!(read, Err(KvError::Invalid(_))), "{read:?}");
-    let op = Op::Put { key: Bytes::new(), value: "1".into(), lease: LeaseId::default() };
-    let put = it.kv.txn(Txn { success: vec![op], ..Txn::default() }).await;
+    let op = Op::Put {
+        key: Bytes::new(),
+        value: "1".into(),
+        lease: LeaseId::default(),
+    };
+    let put = it
+        .kv
+        .txn(Txn {
+            success: vec![op],
+            ..Txn::default()
+        })
+        .await;
     assert!(matches!(put, Err(KvError::Invalid(_))), "{put:?}");
 }
 
@@ -305,14 +386,26 @@ async fn deletions_answer_what_was_there(it: Subject) {
         it.put(name, name).await;
     }
     let removed = it.delete(KeyRange::prefix(it.key("b/"))).await;
-    let [OpResponse::Delete(kvs)] = &removed.responses[..] else { panic!("{removed:?}") };
+    let [OpResponse::Delete(kvs)] = &removed.responses[..] else {
+        panic!("{removed:?}")
+    };
     assert_eq!(kvs.len(), 1);
     assert_eq!(kvs[0].value, "b/1");
     assert_eq!(it.names(None).await, ["a", "b", "b0", "c"]);
-    let half = KeyRange { start: it.key("b"), end: Some(it.key("c")) };
+    let half = KeyRange {
+        start: it.key("b"),
+        end: Some(it.key("c")),
+    };
     it.delete(half).await;
-    assert_eq!(it.names(None).await, ["a", "c"], "the end is not in the range");
-    let upside_down = KeyRange { start: it.key("z"), end: Some(it.key("a")) };
+    assert_eq!(
+        it.names(None).await,
+        ["a", "c"],
+        "the end is not in the range"
+    );
+    let upside_down = KeyRange {
+        start: it.key("z"),
+        end: Some(it.key("a")),
+    };
     assert_eq!(it.range(RangeRequest::new(upside_down)).await.count, 0);
 }
 
@@ -323,13 +416,33 @@ async fn ranges_are_cut_and_counted(it: Subject) {
     let all = it.range(RangeRequest::new(it.all())).await;
     assert_eq!((all.kvs.len(), all.more, all.count), (5, false, 5));
     assert!(all.kvs.is_sorted_by_key(|kv| kv.key.clone()), "keys ascend");
-    let cut = it.range(RangeRequest { limit: 2, ..RangeRequest::new(it.all()) }).await;
+    let cut = it
+        .range(RangeRequest {
+            limit: 2,
+            ..RangeRequest::new(it.all())
+        })
+        .await;
     assert_eq!((cut.kvs.len(), cut.more, cut.count), (2, true, 5));
-    let exact = it.range(RangeRequest { limit: 5, ..RangeRequest::new(it.all()) }).await;
+    let exact = it
+        .range(RangeRequest {
+            limit: 5,
+            ..RangeRequest::new(it.all())
+        })
+        .await;
     assert_eq!((exact.kvs.len(), exact.more), (5, false));
-    let keys = it.range(RangeRequest { keys_only: true, ..RangeRequest::new(it.all()) }).await;
+    let keys = it
+        .range(RangeRequest {
+            keys_only: true,
+            ..RangeRequest::new(it.all())
+        })
+        .await;
     assert!(keys.kvs.iter().all(|kv| kv.value.is_empty()) && keys.kvs.len() == 5);
-    let count = it.range(RangeRequest { count_only: true, ..RangeRequest::new(it.all()) }).await;
+    let count = it
+        .range(RangeRequest {
+            count_only: true,
+            ..RangeRequest::new(it.all())
+        })
+        .await;
     assert_eq!((count.kvs.len(), count.count), (0, 5));
 }
 
@@ -340,21 +453,50 @@ async fn the_past_can_be_read(it: Subject) {
     assert_eq!(it.names(Some(first)).await, ["a"]);
     assert_eq!(it.names(Some(second)).await, ["a", "b"]);
     assert_eq!(it.names(Some(third)).await, ["b"]);
-    let past = it.range(RangeRequest { revision: Some(first), ..RangeRequest::new(it.all()) }).await;
-    assert_eq!(past.revision, third, "the answer tells the current revision");
+    let past = it
+        .range(RangeRequest {
+            revision: Some(first),
+            ..RangeRequest::new(it.all())
+        })
+        .await;
+    assert_eq!(
+        past.revision, third,
+        "the answer tells the current revision"
+    );
     let future = Some(Revision(third.0 + 1000));
-    let refused = it.kv.range(RangeRequest { revision: future, ..RangeRequest::new(it.all()) }).await;
-    assert!(matches!(refused, Err(KvError::FutureRevision { .. })), "{refused:?}");
+    let refused = it
+        .kv
+        .range(RangeRequest {
+            revision: future,
+            ..RangeRequest::new(it.all())
+        })
+        .await;
+    assert!(
+        matches!(refused, Err(KvError::FutureRevision { .. })),
+        "{refused:?}"
+    );
 }
 
 async fn large_requests_are_refused(it: Subject) {
     let value = "x".repeat(8 << 20);
     let op = it.put_op("large", &value);
-    let refused = it.kv.txn(Txn { success: vec![op], ..Txn::default() }).await;
-    assert!(matches!(refused, Err(KvError::TooLarge { .. })), "not refused for its size");
+    let refused = it
+        .kv
+        .txn(Txn {
+            success: vec![op],
+            ..Txn::default()
+        })
+        .await;
+    assert!(
+        matches!(refused, Err(KvError::TooLarge { .. })),
+        "not refused for its size"
+    );
     let value = "x".repeat(1 << 20);
     it.put("mebibyte", &value).await;
-    assert_eq!(it.get("mebibyte").await.expect("it is there").value.len(), 1 << 20);
+    assert_eq!(
+        it.get("mebibyte").await.expect("it is there").value.len(),
+        1 << 20
+    );
 }
 
 async fn counting_together_loses_nothing(it: Subject) {
@@ -383,8 +525,17 @@ async fn counting_together_loses_nothing(it: Subject) {
 }
 
 async fn put_leased(it: &Subject, name: &str, lease: LeaseId) -> Result<TxnResponse, KvError> {
-    let op = Op::Put { key: it.key(name), value: "leased".into(), lease };
-    it.kv.txn(Txn { success: vec![op], ..Txn::default() }).await
+    let op = Op::Put {
+        key: it.key(name),
+        value: "leased".into(),
+        lease,
+    };
+    it.kv
+        .txn(Txn {
+            success: vec![op],
+            ..Txn::default()
+        })
+        .await
 }
 
 async fn a_lease_takes_its_keys_along(it: Subject) {
@@ -395,7 +546,10 @@ async fn a_lease_takes_its_keys_along(it: Subject) {
     put_leased(&it, "b", lease).await.expect("b is put");
     it.put("c", "free").await;
     assert_eq!(it.get("a").await.expect("a is there").lease, lease);
-    assert_eq!(it.kv.lease_keep_alive(lease).await.expect("it is renewed"), 600);
+    assert_eq!(
+        it.kv.lease_keep_alive(lease).await.expect("it is renewed"),
+        600
+    );
     let before = it.revision().await;
     let mut watch = it.watch(Some(Revision(before.0 + 1)), 16).await;
     it.kv.lease_revoke(lease).await.expect("it is revoked");
@@ -405,11 +559,32 @@ async fn a_lease_takes_its_keys_along(it: Subject) {
     assert!(gone.iter().all(|change| change.new.is_none()));
     assert_eq!(it.revision().await, Revision(before.0 + 1));
     let missing = |result: &KvError| matches!(result, KvError::LeaseNotFound(_));
-    assert!(it.kv.lease_revoke(lease).await.is_err_and(|error| missing(&error)));
-    assert!(it.kv.lease_keep_alive(lease).await.is_err_and(|error| missing(&error)));
-    assert!(put_leased(&it, "d", lease).await.is_err_and(|error| missing(&error)));
-    it.kv.lease_revoke(other).await.expect("a lease without keys is revoked");
-    assert_eq!(it.revision().await, Revision(before.0 + 1), "which is no revision");
+    assert!(
+        it.kv
+            .lease_revoke(lease)
+            .await
+            .is_err_and(|error| missing(&error))
+    );
+    assert!(
+        it.kv
+            .lease_keep_alive(lease)
+            .await
+            .is_err_and(|error| missing(&error))
+    );
+    assert!(
+        put_leased(&it, "d", lease)
+            .await
+            .is_err_and(|error| missing(&error))
+    );
+    it.kv
+        .lease_revoke(other)
+        .await
+        .expect("a lease without keys is revoked");
+    assert_eq!(
+        it.revision().await,
+        Revision(before.0 + 1),
+        "which is no revision"
+    );
 }
 
 async fn a_lease_follows_its_key(it: Subject) {
@@ -440,7 +615,13 @@ async fn a_watch_delivers_what_comes(it: Subject) {
     it.put("a", "before").await;
     let mut watch = it.watch(None, 16).await;
     let put = it.put("a", "1").await;
-    it.kv.txn(Txn { success: vec![other_key("watched/elsewhere")], ..Txn::default() }).await.expect("written");
+    it.kv
+        .txn(Txn {
+            success: vec![other_key("watched/elsewhere")],
+            ..Txn::default()
+        })
+        .await
+        .expect("written");
     let deleted = it.delete(KeyRange::key(it.key("a"))).await.revision;
     let change = watch.next().await;
     assert_eq!((change.revision, it.name(&change.key).as_str()), (put, "a"));
@@ -452,7 +633,11 @@ async fn a_watch_delivers_what_comes(it: Subject) {
 }
 
 fn other_key(name: &'static str) -> Op {
-    Op::Put { key: Bytes::from_static(name.as_bytes()), value: "1".into(), lease: LeaseId::default() }
+    Op::Put {
+        key: Bytes::from_static(name.as_bytes()),
+        value: "1".into(),
+        lease: LeaseId::default(),
+    }
 }
 
 async fn a_watch_delivers_whole_revisions(it: Subject) {
@@ -473,10 +658,17 @@ async fn a_watch_delivers_whole_revisions(it: Subject) {
             }
         }
         assert_eq!((batches[0].len(), batches[0][0].revision), (60, first));
-        let order: Vec<String> = batches[0].iter().map(|change| it.name(&change.key)).collect();
+        let order: Vec<String> = batches[0]
+            .iter()
+            .map(|change| it.name(&change.key))
+            .collect();
         assert_eq!(order, names, "changes come in the order they were made");
         assert_eq!((batches[1].len(), batches[1][0].revision), (60, second));
-        assert!(batches[1].iter().all(|change| change.old.is_some() && change.new.is_none()));
+        assert!(
+            batches[1]
+                .iter()
+                .all(|change| change.old.is_some() && change.new.is_none())
+        );
     }
 }
 
@@ -491,7 +683,11 @@ async fn a_watch_starts_in_the_past(it: Subject) {
     }
     assert_eq!(values, ["1", "2", "3"]);
     it.put("a", "4").await;
-    assert_eq!(watch.next().await.new.expect("it was put").value, "4", "and goes on");
+    assert_eq!(
+        watch.next().await.new.expect("it was put").value,
+        "4",
+        "and goes on"
+    );
 }
 
 async fn a_watch_starts_in_the_future(it: Subject) {
@@ -501,7 +697,10 @@ async fn a_watch_starts_in_the_future(it: Subject) {
         it.put("a", value).await;
     }
     let change = watch.next().await;
-    assert_eq!((change.revision, change.new.expect("it was put").value), (Revision(now.0 + 3), "4".into()));
+    assert_eq!(
+        (change.revision, change.new.expect("it was put").value),
+        (Revision(now.0 + 3), "4".into())
+    );
 }
 
 async fn a_slow_watcher_loses_nothing(it: Subject) {
@@ -514,7 +713,10 @@ async fn a_slow_watcher_loses_nothing(it: Subject) {
     let changes = slow.reach(last).await;
     assert_eq!(changes.len(), WRITES);
     for (number, change) in changes.iter().enumerate() {
-        assert_eq!(change.new.as_ref().expect("it was put").value, number.to_string());
+        assert_eq!(
+            change.new.as_ref().expect("it was put").value,
+            number.to_string()
+        );
     }
 }
 
@@ -523,11 +725,17 @@ async fn a_quiet_watch_makes_progress(it: Subject) {
     let mut watch = it.watch(None, 16).await;
     let mut elsewhere = Revision(0);
     for _ in 0..10 {
-        let txn = Txn { success: vec![other_key("elsewhere")], ..Txn::default() };
+        let txn = Txn {
+            success: vec![other_key("elsewhere")],
+            ..Txn::default()
+        };
         elsewhere = it.kv.txn(txn).await.expect("written").revision;
     }
     assert_eq!(it.revision().await, elsewhere);
-    assert!(watch.reach(elsewhere).await.is_empty(), "nothing of interest, but told so");
+    assert!(
+        watch.reach(elsewhere).await.is_empty(),
+        "nothing of interest, but told so"
+    );
 }
 
 async fn compaction_forgets(it: Subject) {
@@ -538,25 +746,51 @@ async fn compaction_forgets(it: Subject) {
     it.put("a", "3").await;
     it.kv.compact(third).await.expect("it is compacted");
     assert_eq!(it.get("a").await.expect("a is there").value, "3");
-    assert_eq!(it.names(Some(third)).await, ["a"], "the revision itself stays readable");
-    let at = |revision| RangeRequest { revision: Some(revision), ..RangeRequest::new(it.all()) };
+    assert_eq!(
+        it.names(Some(third)).await,
+        ["a"],
+        "the revision itself stays readable"
+    );
+    let at = |revision| RangeRequest {
+        revision: Some(revision),
+        ..RangeRequest::new(it.all())
+    };
     for revision in [first, second] {
         let refused = it.kv.range(at(revision)).await;
-        assert!(matches!(refused, Err(KvError::Compacted { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(KvError::Compacted { .. })),
+            "{refused:?}"
+        );
     }
     let repeated = it.kv.compact(third).await;
-    assert!(matches!(repeated, Err(KvError::Compacted { .. })), "{repeated:?}");
+    assert!(
+        matches!(repeated, Err(KvError::Compacted { .. })),
+        "{repeated:?}"
+    );
     let future = it.kv.compact(Revision(third.0 + 1000)).await;
-    assert!(matches!(future, Err(KvError::FutureRevision { .. })), "{future:?}");
+    assert!(
+        matches!(future, Err(KvError::FutureRevision { .. })),
+        "{future:?}"
+    );
 
-    let request = WatchRequest { range: it.all(), start: Some(first), buffer: 16 };
+    let request = WatchRequest {
+        range: it.all(),
+        start: Some(first),
+        buffer: 16,
+    };
     let refused = match it.kv.watch(request).await {
         Err(error) => error,
         Ok(stream) => {
-            let mut watch = Watched { stream, reached: Revision(0), pending: Vec::new() };
+            let mut watch = Watched {
+                stream,
+                reached: Revision(0),
+                pending: Vec::new(),
+            };
             loop {
                 match watch.batch().await {
-                    Ok(changes) => assert!(changes.is_empty(), "forgotten changes came: {changes:?}"),
+                    Ok(changes) => {
+                        assert!(changes.is_empty(), "forgotten changes came: {changes:?}")
+                    }
                     Err(error) => break error,
                 }
             }

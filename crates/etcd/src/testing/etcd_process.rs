@@ -40,7 +40,12 @@ impl EtcdProcess {
         .map(str::to_owned)
         .to_vec();
         let child = launch(&binary, &args);
-        Self { child, endpoint, args, binary }
+        Self {
+            child,
+            endpoint,
+            args,
+            binary,
+        }
     }
 
     /// Where clients connect.
@@ -81,10 +86,17 @@ fn find_binary() -> PathBuf {
 
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback gives a port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 /// Starts etcd and reads its log until it says that it serves clients.
+#[expect(
+    clippy::zombie_processes,
+    reason = "whoever gets the child waits for it"
+)]
 fn launch(binary: &Path, args: &[String]) -> Child {
     let mut child = Command::new(binary)
         .args(args)

@@ -53,7 +53,10 @@ impl FaultyDisk {
     }
 
     fn file(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(FaultyFile { file, disk: self.clone() })
+        Box::new(FaultyFile {
+            file,
+            disk: self.clone(),
+        })
     }
 }
 

@@ -13,8 +13,16 @@ const MAX_TXN_OPS: usize = 128;
 impl Store {
     /// Whether a transaction may run. Both branches are checked, whichever will be taken.
     pub(super) fn check(&self, txn: &Txn) -> Result<(), KvError> {
-        if txn.compare.len().max(txn.success.len()).max(txn.failure.len()) > MAX_TXN_OPS {
-            return Err(KvError::Invalid("too many operations in txn request".into()));
+        if txn
+            .compare
+            .len()
+            .max(txn.success.len())
+            .max(txn.failure.len())
+            > MAX_TXN_OPS
+        {
+            return Err(KvError::Invalid(
+                "too many operations in txn request".into(),
+            ));
         }
         for ops in [&txn.success, &txn.failure] {
             check_written_once(ops)?;
@@ -38,11 +46,15 @@ impl Store {
     pub(super) fn check_range(&self, request: &RangeRequest, now: Revision) -> Result<(), KvError> {
         check_key(&request.range.start)?;
         match request.revision {
-            Some(requested) if requested > now => {
-                Err(KvError::FutureRevision { requested, current: now })
-            }
+            Some(requested) if requested > now => Err(KvError::FutureRevision {
+                requested,
+                current: now,
+            }),
             Some(requested) if requested.0 > 0 && requested.0 < self.compacted => {
-                Err(KvError::Compacted { requested, compacted: Revision(self.compacted) })
+                Err(KvError::Compacted {
+                    requested,
+                    compacted: Revision(self.compacted),
+                })
             }
             _ => Ok(()),
         }
@@ -64,15 +76,22 @@ fn check_written_once(ops: &[Op]) -> Result<(), KvError> {
         match op {
             Op::Put { key, .. } => {
                 if !put.insert(key) {
-                    return Err(KvError::Invalid("duplicate key given in txn request".into()));
+                    return Err(KvError::Invalid(
+                        "duplicate key given in txn request".into(),
+                    ));
                 }
             }
             Op::Delete(range) => deleted.push(range),
             Op::Range(_) => {}
         }
     }
-    if deleted.iter().any(|range| put.iter().any(|key| range.contains(key))) {
-        return Err(KvError::Invalid("duplicate key given in txn request".into()));
+    if deleted
+        .iter()
+        .any(|range| put.iter().any(|key| range.contains(key)))
+    {
+        return Err(KvError::Invalid(
+            "duplicate key given in txn request".into(),
+        ));
     }
     Ok(())
 }

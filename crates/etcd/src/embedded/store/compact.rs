@@ -15,13 +15,21 @@ impl Store {
     ) -> Result<Record, KvError> {
         if requested.0 <= self.compacted {
             let compacted = Revision(self.compacted);
-            return Err(KvError::Compacted { requested, compacted });
+            return Err(KvError::Compacted {
+                requested,
+                compacted,
+            });
         }
         if requested > now {
-            return Err(KvError::FutureRevision { requested, current: now });
+            return Err(KvError::FutureRevision {
+                requested,
+                current: now,
+            });
         }
         self.compacted = requested.0;
-        Ok(Record::Compact { revision: requested.0 })
+        Ok(Record::Compact {
+            revision: requested.0,
+        })
     }
 
     /// Frees what compaction has forgotten, `steps` revisions at most. Answers whether there is more to do.
@@ -29,7 +37,10 @@ impl Store {
         for _ in 0..steps {
             if self.history_start >= self.compacted {
                 // The entry of `compacted` stays for watches, but what it superseded goes.
-                if let Some(keys) = self.history.front().filter(|_| self.history_start == self.compacted)
+                if let Some(keys) = self
+                    .history
+                    .front()
+                    .filter(|_| self.history_start == self.compacted)
                 {
                     for key in keys.clone() {
                         self.scrub_key(&key);
@@ -37,7 +48,9 @@ impl Store {
                 }
                 return false;
             }
-            let Some(keys) = self.history.pop_front() else { return false };
+            let Some(keys) = self.history.pop_front() else {
+                return false;
+            };
             self.history_start += 1;
             for key in keys {
                 self.scrub_key(&key);
@@ -47,9 +60,13 @@ impl Store {
     }
 
     fn scrub_key(&mut self, key: &bytes::Bytes) {
-        let Some(versions) = self.keys.get_mut(key) else { return };
+        let Some(versions) = self.keys.get_mut(key) else {
+            return;
+        };
         let reached = versions.partition_point(|version| version.mod_revision <= self.compacted);
-        let Some(last) = reached.checked_sub(1) else { return };
+        let Some(last) = reached.checked_sub(1) else {
+            return;
+        };
         let gone_too = versions[last].is_deletion() && versions[last].mod_revision < self.compacted;
         for version in versions.drain(..last + usize::from(gone_too)) {
             self.size -= size(key, &version);

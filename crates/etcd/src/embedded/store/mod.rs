@@ -108,7 +108,11 @@ impl Store {
     pub fn apply(&mut self, txn: &Txn) -> Result<Applied, crate::KvError> {
         self.check(txn)?;
         let succeeded = txn.compare.iter().all(|compare| self.holds(compare));
-        let ops = if succeeded { &txn.success } else { &txn.failure };
+        let ops = if succeeded {
+            &txn.success
+        } else {
+            &txn.failure
+        };
         let mut changes = Vec::new();
         let mut responses = Vec::with_capacity(ops.len());
         for op in ops {
@@ -125,19 +129,32 @@ impl Store {
             });
         }
         let record = self.commit(changes);
-        let response = TxnResponse { revision: Revision(self.head), succeeded, responses };
+        let response = TxnResponse {
+            revision: Revision(self.head),
+            succeeded,
+            responses,
+        };
         Ok(Applied { response, record })
     }
 
     /// Adds a lease. The caller has made sure that `id` is free.
     pub(super) fn grant(&mut self, id: LeaseId, ttl: i64) -> Record {
-        self.leases.insert(id, Lease { ttl, keys: BTreeSet::new() });
+        self.leases.insert(
+            id,
+            Lease {
+                ttl,
+                keys: BTreeSet::new(),
+            },
+        );
         Record::LeaseGrant { id, ttl }
     }
 
     /// Ends a lease: the deletion of its keys (one revision for all), if it has any, and its end.
     pub(super) fn revoke(&mut self, id: LeaseId) -> Result<Vec<Record>, crate::KvError> {
-        let lease = self.leases.remove(&id).ok_or(crate::KvError::LeaseNotFound(id))?;
+        let lease = self
+            .leases
+            .remove(&id)
+            .ok_or(crate::KvError::LeaseNotFound(id))?;
         let mut changes = Vec::new();
         for key in lease.keys {
             self.delete(&KeyRange::key(key), &mut changes);
@@ -154,7 +171,10 @@ impl Store {
 
     /// All leases with their times to live in seconds.
     pub(super) fn leases(&self) -> Vec<(LeaseId, i64)> {
-        self.leases.iter().map(|(id, lease)| (*id, lease.ttl)).collect()
+        self.leases
+            .iter()
+            .map(|(id, lease)| (*id, lease.ttl))
+            .collect()
     }
 
     /// The keys that hang on a lease.
@@ -251,8 +271,12 @@ impl Store {
             return None;
         }
         self.head += 1;
-        self.history.push_back(changes.iter().map(|(key, _)| key.clone()).collect());
-        Some(Record::Txn { revision: self.head, changes })
+        self.history
+            .push_back(changes.iter().map(|(key, _)| key.clone()).collect());
+        Some(Record::Txn {
+            revision: self.head,
+            changes,
+        })
     }
 
     /// Takes in a record of the log, at recovery. `Err` says why it cannot follow what went before.
@@ -264,7 +288,10 @@ impl Store {
                 }
                 let mut keys: Changed = smallvec![];
                 for (key, version) in changes {
-                    let key = self.keys.get_key_value(&key).map_or(key, |(key, _)| key.clone());
+                    let key = self
+                        .keys
+                        .get_key_value(&key)
+                        .map_or(key, |(key, _)| key.clone());
                     keys.push(key.clone());
                     self.insert(key, version);
                 }
@@ -302,7 +329,9 @@ impl Store {
         let start = compacted.min(revision + 1).max(2);
         let mut changes: Vec<(i64, u32, Bytes)> = Vec::new();
         for (key, versions) in &self.keys {
-            let late = versions.iter().filter(|version| version.mod_revision >= start);
+            let late = versions
+                .iter()
+                .filter(|version| version.mod_revision >= start);
             changes.extend(late.map(|late| (late.mod_revision, late.position, key.clone())));
         }
         changes.sort_unstable();

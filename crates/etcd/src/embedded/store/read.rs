@@ -27,10 +27,22 @@ impl Store {
     /// Reads a range that has been checked.
     pub(super) fn read(&self, request: &RangeRequest, now: Revision) -> RangeResponse {
         // As in etcd, a revision of 0 or less is now.
-        let at = request.revision.filter(|revision| revision.0 > 0).unwrap_or(now).0;
-        let limit = if request.limit == 0 { usize::MAX } else { request.limit };
-        let mut response =
-            RangeResponse { revision: now, kvs: Vec::new(), more: false, count: 0 };
+        let at = request
+            .revision
+            .filter(|revision| revision.0 > 0)
+            .unwrap_or(now)
+            .0;
+        let limit = if request.limit == 0 {
+            usize::MAX
+        } else {
+            request.limit
+        };
+        let mut response = RangeResponse {
+            revision: now,
+            kvs: Vec::new(),
+            more: false,
+            count: 0,
+        };
         for (key, versions) in self.keys.range::<[u8], _>(bounds(&request.range)) {
             let Some(version) = at_revision(versions, at).filter(|it| !it.is_deletion()) else {
                 continue;
@@ -78,21 +90,32 @@ impl Store {
                 .collect();
             if !changes.is_empty() {
                 found += changes.len();
-                batches.push(WatchBatch { revision: Revision(revision), changes });
+                batches.push(WatchBatch {
+                    revision: Revision(revision),
+                    changes,
+                });
             }
             revision += 1;
         }
-        Ok(Page { batches, next: Revision(revision.max(from.0)) })
+        Ok(Page {
+            batches,
+            next: Revision(revision.max(from.0)),
+        })
     }
 
     /// The keys that a revision changed.
     pub(in crate::embedded) fn changed(&self, revision: i64) -> &[Bytes] {
         let entry = usize::try_from(revision - self.history_start).ok();
-        entry.and_then(|entry| self.history.get(entry)).map_or(&[], |keys| keys.as_slice())
+        entry
+            .and_then(|entry| self.history.get(entry))
+            .map_or(&[], |keys| keys.as_slice())
     }
 
     fn change(&self, key: &Bytes, revision: i64) -> Change {
-        let versions = self.keys.get(key).expect("a key in the history is in the map");
+        let versions = self
+            .keys
+            .get(key)
+            .expect("a key in the history is in the map");
         let place = versions.partition_point(|version| version.mod_revision < revision);
         let kv = |version: &Version| -> Option<KeyValue> {
             (!version.is_deletion()).then(|| version.key_value(key))
@@ -101,7 +124,9 @@ impl Store {
             key: key.clone(),
             revision: Revision(revision),
             new: versions.get(place).and_then(kv),
-            old: place.checked_sub(1).and_then(|before| kv(&versions[before])),
+            old: place
+                .checked_sub(1)
+                .and_then(|before| kv(&versions[before])),
         }
     }
 
@@ -121,7 +146,11 @@ impl Store {
                 break;
             }
             let end = versions.partition_point(|version| version.mod_revision <= revision.0);
-            seen += versions[..end].iter().map(|it| it.value.len() + 64).sum::<usize>() + 64;
+            seen += versions[..end]
+                .iter()
+                .map(|it| it.value.len() + 64)
+                .sum::<usize>()
+                + 64;
             last = Some(key.clone());
             if end > 0 {
                 page.push((key.clone(), versions[..end].to_vec()));
