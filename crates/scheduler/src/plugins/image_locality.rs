@@ -1,0 +1,93 @@
+//! ImageLocality: better a node that has the pod's images already; large images count more.
+
+use crate::{
+    cache::Snapshot,
+    framework::{CycleState, MAX_NODE_SCORE, Plugin, PreFilter, Rejection, Score},
+    node_info::NodeInfo,
+    pod_info::PodInfo,
+};
+
+pub(super) struct ImageLocality;
+
+const MEBIBYTE: i64 = 1024 * 1024;
+/// Images that together are smaller are not worth a thought.
+const MIN_BYTES: i64 = 23 * MEBIBYTE;
+/// For each container, images of this size or more count fully.
+const MAX_BYTES_PER_CONTAINER: i64 = 1000 * MEBIBYTE;
+
+/// Of each image of the pod: its name, and its share of the cluster's nodes.
+struct ImageSpread(Vec<(String, f64)>);
+
+impl Plugin for ImageLocality {
+    fn name(&self) -> &'static str {
+        "ImageLocality"
+    }
+    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
+    fn score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+}
+
+impl PreFilter for ImageLocality {
+    fn pre_filter(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+    ) -> Result<Option<std::collections::BTreeSet<String>>, Rejection> {
+        let total = nodes.0.len().max(1) as f64;
+        let spread = images(pod).map(|image| {
+            let having = nodes
+                .0
+                .iter()
+                .filter(|node| node.images.contains_key(&image))
+                .count();
+            (image, having as f64 / total)
+        });
+        let spread = ImageSpread(spread.collect());
+        state.write(self.name(), spread);
+        Ok(None)
+    }
+}
+
+impl Score for ImageLocality {
+    fn score(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
+        let Some(ImageSpread(images)) = state.read(self.name()) else {
+            return 0;
+        };
+        let bytes: i64 = images
+            .iter()
+            .filter_map(|(image, share)| Some((*node.images.get(image)? as f64 * share) as i64))
+            .sum();
+        let containers = i64::try_from(containers(pod)).unwrap_or(i64::MAX);
+        let maximum = MAX_BYTES_PER_CONTAINER.saturating_mul(containers);
+        if maximum <= MIN_BYTES {
+            return 0;
+        }
+        MAX_NODE_SCORE * (bytes.clamp(MIN_BYTES, maximum) - MIN_BYTES) / (maximum - MIN_BYTES)
+    }
+}
+
+fn containers(pod: &PodInfo) -> usize {
+    pod.spec().containers.len() + pod.spec().init_containers.as_ref().map_or(0, Vec::len)
+}
+
+/// Names with their tag, as nodes report them.
+fn images(pod: &PodInfo) -> impl Iterator<Item = String> {
+    let spec = pod.spec();
+    spec.init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
+        .filter_map(|container| {
+            let image = container.image.as_deref()?;
+            let last = image.rsplit('/').next().unwrap_or(image);
+            Some(if last.contains([':', '@']) {
+                image.to_owned()
+            } else {
+                format!("{image}:latest")
+            })
+        })
+}

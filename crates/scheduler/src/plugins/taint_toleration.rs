@@ -1,0 +1,129 @@
+//! TaintToleration: a node's taints keep pods away that do not tolerate them; `PreferNoSchedule` only makes the node less liked.
+
+use k8s_openapi::api::core::v1::{Taint, Toleration};
+
+use crate::{
+    framework::{CycleState, EventKind, Filter, Plugin, Score, Verdict, normalize_by_maximum},
+    node_info::NodeInfo,
+    pod_info::PodInfo,
+};
+
+pub(super) struct TaintToleration;
+
+impl Plugin for TaintToleration {
+    fn name(&self) -> &'static str {
+        "TaintToleration"
+    }
+    fn events(&self) -> &'static [EventKind] {
+        &[
+            EventKind::NodeAdded,
+            EventKind::NodeTaints,
+            EventKind::PodChanged,
+        ]
+    }
+    fn filter(&self) -> Option<&dyn Filter> {
+        Some(self)
+    }
+    fn score(&self) -> Option<&dyn Score> {
+        Some(self)
+    }
+}
+
+impl Filter for TaintToleration {
+    fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict {
+        let keeps_away =
+            |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
+        match node
+            .taints()
+            .iter()
+            .filter(keeps_away)
+            .find(|taint| !tolerates(pod, taint))
+        {
+            None => Verdict::Success,
+            Some(_) => Verdict::unresolvable("node(s) had untolerated taint(s)"),
+        }
+    }
+}
+
+impl Score for TaintToleration {
+    /// How many taints the pod would rather avoid.
+    fn score(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
+        let disliked = node
+            .taints()
+            .iter()
+            .filter(|taint| taint.effect == "PreferNoSchedule" && !tolerates(pod, taint))
+            .count();
+        i64::try_from(disliked).unwrap_or(i64::MAX)
+    }
+
+    fn normalize(&self, scores: &mut [i64]) {
+        normalize_by_maximum(scores, true);
+    }
+}
+
+/// Whether one of the pod's tolerations covers `taint`.
+pub(super) fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
+    pod.spec()
+        .tolerations
+        .iter()
+        .flatten()
+        .any(|toleration| covers(toleration, taint))
+}
+
+fn covers(toleration: &Toleration, taint: &Taint) -> bool {
+    let matches_or_empty = |own: &Option<String>, other: &str| {
+        own.as_deref()
+            .is_none_or(|own| own.is_empty() || own == other)
+    };
+    if !matches_or_empty(&toleration.effect, &taint.effect)
+        || !matches_or_empty(&toleration.key, &taint.key)
+    {
+        return false;
+    }
+    let value = taint.value.as_deref().unwrap_or_default();
+    let own = toleration.value.as_deref().unwrap_or_default();
+    match toleration.operator.as_deref() {
+        None | Some("" | "Equal") => own == value,
+        Some("Exists") => true,
+        Some(comparison @ ("Gt" | "Lt")) => match (own.parse::<i64>(), value.parse::<i64>()) {
+            (Ok(own), Ok(value)) if comparison == "Gt" => value > own,
+            (Ok(own), Ok(value)) => value < own,
+            _ => false,
+        },
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tolerations_cover_taints_as_documented() {
+        let taint = Taint {
+            key: "k".to_owned(),
+            value: Some("v".to_owned()),
+            effect: "NoSchedule".to_owned(),
+            time_added: None,
+        };
+        let toleration = |key: &str, operator: &str, value: &str, effect: &str| Toleration {
+            key: Some(key.to_owned()),
+            operator: Some(operator.to_owned()),
+            value: Some(value.to_owned()),
+            effect: Some(effect.to_owned()),
+            toleration_seconds: None,
+        };
+        for (toleration, expected) in [
+            (toleration("k", "Equal", "v", "NoSchedule"), true),
+            (toleration("k", "Equal", "other", "NoSchedule"), false),
+            (toleration("k", "Exists", "", "NoSchedule"), true),
+            (toleration("k", "Exists", "", ""), true),
+            (toleration("", "Exists", "", ""), true),
+            (toleration("k", "Exists", "", "NoExecute"), false),
+            (toleration("other", "Exists", "", ""), false),
+            (Toleration::default(), false),
+        ] {
+            assert_eq!(covers(&toleration, &taint), expected, "{toleration:?}");
+        }
+    }
+}

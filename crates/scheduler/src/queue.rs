@@ -1,0 +1,515 @@
+//! The scheduling queue: which pod is tried next, and when a refused pod is tried again.
+//!
+//! A pod is in one of four places. *Active* pods wait for their turn, in the order of the queue-sort plugin. A pod whose attempt failed
+//! is *unschedulable* until an event happens that one of the plugins which refused it says may help, or until it has waited
+//! [`MAX_UNSCHEDULABLE`]; it then is *backing off*: 1 s after the first attempt, doubling to 10 s, counted from the failure. *Gated* pods
+//! were refused before they entered, and wait to be changed. Events that happen while a pod is being tried are
+//! remembered until its attempt ends: otherwise a pod could wait for an event that has just passed.
+//!
+//! Pure: time comes in with each call, and nothing here waits.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    framework::{ClusterEvent, Profile},
+    pod_info::PodInfo,
+};
+
+/// First back-off of a pod.
+const INITIAL_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
+/// Longest back-off of a pod.
+const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(10);
+/// After this long an unschedulable pod is tried again without any event.
+const MAX_UNSCHEDULABLE: SignedDuration = SignedDuration::from_mins(5);
+
+/// A pod in the queue or under way.
+#[derive(Clone, Debug)]
+pub(crate) struct QueuedPod {
+    pub(crate) info: Arc<PodInfo>,
+    /// When it entered the queue for the first time.
+    pub(crate) first_seen: Timestamp,
+    /// How often it has been tried.
+    pub(crate) attempts: u32,
+    /// The plugins that refused it at its last attempt.
+    refused_by: BTreeSet<&'static str>,
+    /// When that attempt failed.
+    failed_at: Timestamp,
+}
+
+impl QueuedPod {
+    fn backoff_ends(&self) -> Timestamp {
+        let doublings = self.attempts.saturating_sub(1).min(8);
+        self.failed_at + MAX_BACKOFF.min(INITIAL_BACKOFF * (1 << doublings))
+    }
+}
+
+#[derive(Debug)]
+enum Place {
+    Active,
+    BackingOff,
+    Unschedulable,
+    Gated,
+    /// Popped; events from this number on have not been seen by its attempt.
+    InFlight {
+        events_from: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Entry {
+    pod: QueuedPod,
+    place: Place,
+    /// Heap entries of an older epoch are stale.
+    epoch: u64,
+}
+
+impl Entry {
+    /// Whether a heap entry of that epoch is this one's, and up to date.
+    fn is_candidate(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.place, Place::Active)
+    }
+}
+
+/// The queue of one profile. Bounded by the number of pods without a node.
+pub(crate) struct SchedulingQueue {
+    profile: Arc<Profile>,
+    entries: HashMap<String, Entry>,
+    active: BinaryHeap<Candidate>,
+    backing_off: BinaryHeap<Deadline>,
+    unschedulable: BinaryHeap<Deadline>,
+    /// Events since the oldest attempt under way began, each with its number; empty when none is.
+    recent_events: VecDeque<(u64, ClusterEvent)>,
+    next_event: u64,
+    in_flight: usize,
+    next_epoch: u64,
+}
+
+/// A heap entry ordered by the queue-sort plugin; the greatest is tried first.
+struct Candidate {
+    profile: Arc<Profile>,
+    info: Arc<PodInfo>,
+    first_seen: Timestamp,
+    epoch: u64,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = self.profile.compare(
+            (&self.info, self.first_seen),
+            (&other.info, other.first_seen),
+        );
+        order.reverse().then_with(|| other.epoch.cmp(&self.epoch))
+    }
+}
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Candidate {}
+
+/// A heap entry ordered by time; the greatest is due first.
+#[derive(PartialEq, Eq)]
+struct Deadline {
+    at: Timestamp,
+    uid: String,
+    epoch: u64,
+}
+
+impl Ord for Deadline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other
+            .at
+            .cmp(&self.at)
+            .then_with(|| other.epoch.cmp(&self.epoch))
+    }
+}
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl SchedulingQueue {
+    pub(crate) fn new(profile: Arc<Profile>) -> Self {
+        Self {
+            profile,
+            entries: HashMap::new(),
+            active: BinaryHeap::new(),
+            backing_off: BinaryHeap::new(),
+            unschedulable: BinaryHeap::new(),
+            recent_events: VecDeque::new(),
+            next_event: 0,
+            in_flight: 0,
+            next_epoch: 0,
+        }
+    }
+
+    /// A pod without a node came or changed.
+    pub(crate) fn add_or_update(&mut self, info: Arc<PodInfo>, now: Timestamp) {
+        let uid = info.uid.clone();
+        let Some(entry) = self.entries.get_mut(&uid) else {
+            let pod = QueuedPod {
+                info,
+                first_seen: now,
+                attempts: 0,
+                refused_by: BTreeSet::new(),
+                failed_at: now,
+            };
+            self.enter(uid, pod);
+            return;
+        };
+        let changed = is_scheduling_change(&entry.pod.info, &info);
+        entry.pod.info = info;
+        match entry.place {
+            Place::Active => self.activate(&uid),
+            Place::Gated => {
+                if let Some(entry) = self.entries.remove(&uid) {
+                    self.enter(uid, entry.pod);
+                }
+            }
+            Place::Unschedulable if changed => {
+                if self.is_helped(&uid, &ClusterEvent::PodChanged) {
+                    self.requeue(&uid, now);
+                }
+            }
+            Place::Unschedulable | Place::BackingOff | Place::InFlight { .. } => {}
+        }
+    }
+
+    fn enter(&mut self, uid: String, mut pod: QueuedPod) {
+        let refusal = self.profile.pre_enqueue(&pod.info);
+        pod.refused_by = refusal.iter().map(|r| r.plugin).collect();
+        let gated = refusal.is_some();
+        self.entries.insert(
+            uid.clone(),
+            Entry {
+                pod,
+                place: Place::Gated,
+                epoch: 0,
+            },
+        );
+        if !gated {
+            self.activate(&uid);
+        }
+    }
+
+    /// A pod went, or has got a node.
+    pub(crate) fn remove(&mut self, uid: &str) {
+        if let Some(Entry {
+            place: Place::InFlight { .. },
+            ..
+        }) = self.entries.remove(uid)
+        {
+            self.end_flight();
+        }
+    }
+
+    /// Uids of all pods that it knows.
+    pub(crate) fn uids(&self) -> impl Iterator<Item = &String> {
+        self.entries.keys()
+    }
+
+    /// Whether [`SchedulingQueue::pop`] has something now.
+    pub(crate) fn is_ready(&mut self, now: Timestamp) -> bool {
+        self.advance(now);
+        while let Some(candidate) = self.active.peek() {
+            let uid = &candidate.info.uid;
+            if self
+                .entries
+                .get(uid)
+                .is_some_and(|entry| entry.is_candidate(candidate.epoch))
+            {
+                return true;
+            }
+            self.active.pop();
+        }
+        false
+    }
+
+    /// The next pod to try. It stays known as being under way until [`SchedulingQueue::fail`] or [`SchedulingQueue::remove`].
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<QueuedPod> {
+        if !self.is_ready(now) {
+            return None;
+        }
+        let candidate = self.active.pop()?;
+        let entry = self.entries.get_mut(&candidate.info.uid)?;
+        entry.place = Place::InFlight {
+            events_from: self.next_event,
+        };
+        entry.pod.attempts += 1;
+        self.in_flight += 1;
+        Some(entry.pod.clone())
+    }
+
+    /// An attempt failed: refused by these plugins, or by none of them but for a passing reason, such as a write that
+    /// did not go through.
+    pub(crate) fn fail(&mut self, uid: &str, refused_by: BTreeSet<&'static str>, now: Timestamp) {
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        let Place::InFlight { events_from } = entry.place else {
+            return;
+        };
+        let passing = refused_by.is_empty();
+        entry.pod.refused_by = refused_by;
+        entry.pod.failed_at = now;
+        entry.place = Place::Unschedulable;
+        let missed: Vec<ClusterEvent> = self
+            .recent_events
+            .iter()
+            .filter(|(number, _)| *number >= events_from)
+            .map(|(_, event)| event.clone())
+            .collect();
+        self.end_flight();
+        if passing || missed.iter().any(|event| self.is_helped(uid, event)) {
+            self.requeue(uid, now);
+        } else {
+            let epoch = self.next_epoch();
+            if let Some(entry) = self.entries.get_mut(uid) {
+                entry.epoch = epoch;
+            }
+            self.unschedulable.push(Deadline {
+                at: now + MAX_UNSCHEDULABLE,
+                uid: uid.to_owned(),
+                epoch,
+            });
+        }
+    }
+
+    /// Something happened in the cluster: pods that it may help are tried again.
+    pub(crate) fn on_event(&mut self, event: &ClusterEvent, now: Timestamp) {
+        if self.in_flight > 0 {
+            self.recent_events
+                .push_back((self.next_event, event.clone()));
+        }
+        self.next_event += 1;
+        let helped: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(uid, entry)| {
+                matches!(entry.place, Place::Unschedulable) && self.is_helped(uid, event)
+            })
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in helped {
+            self.requeue(&uid, now);
+        }
+    }
+
+    /// When [`SchedulingQueue::pop`] may have something that it has not now. `None`: not before something happens.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        [self.backing_off.peek(), self.unschedulable.peek()]
+            .into_iter()
+            .flatten()
+            .map(|d| d.at)
+            .min()
+    }
+
+    fn is_helped(&self, uid: &str, event: &ClusterEvent) -> bool {
+        self.entries.get(uid).is_some_and(|entry| {
+            let pod = &entry.pod;
+            pod.refused_by
+                .iter()
+                .any(|plugin| self.profile.may_help(plugin, event, &pod.info))
+        })
+    }
+
+    /// To the active pods, or to those backing off if it is too early.
+    fn requeue(&mut self, uid: &str, now: Timestamp) {
+        let Some(entry) = self.entries.get(uid) else {
+            return;
+        };
+        let at = entry.pod.backoff_ends();
+        if at <= now {
+            self.activate(uid);
+            return;
+        }
+        let epoch = self.next_epoch();
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.place = Place::BackingOff;
+            entry.epoch = epoch;
+            self.backing_off.push(Deadline {
+                at,
+                uid: uid.to_owned(),
+                epoch,
+            });
+        }
+    }
+
+    fn activate(&mut self, uid: &str) {
+        let epoch = self.next_epoch();
+        let Some(entry) = self.entries.get_mut(uid) else {
+            return;
+        };
+        entry.place = Place::Active;
+        entry.epoch = epoch;
+        self.active.push(Candidate {
+            profile: Arc::clone(&self.profile),
+            info: Arc::clone(&entry.pod.info),
+            first_seen: entry.pod.first_seen,
+            epoch,
+        });
+    }
+
+    /// Moves pods whose time has come.
+    fn advance(&mut self, now: Timestamp) {
+        while self.backing_off.peek().is_some_and(|d| d.at <= now) {
+            let Some(due) = self.backing_off.pop() else {
+                break;
+            };
+            if self
+                .entries
+                .get(&due.uid)
+                .is_some_and(|entry| entry.epoch == due.epoch)
+            {
+                self.activate(&due.uid);
+            }
+        }
+        while self.unschedulable.peek().is_some_and(|d| d.at <= now) {
+            let Some(due) = self.unschedulable.pop() else {
+                break;
+            };
+            if self
+                .entries
+                .get(&due.uid)
+                .is_some_and(|entry| entry.epoch == due.epoch)
+            {
+                self.requeue(&due.uid, now);
+            }
+        }
+    }
+
+    fn end_flight(&mut self) {
+        self.in_flight -= 1;
+        if self.in_flight == 0 {
+            self.recent_events.clear();
+        }
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.next_epoch += 1;
+        self.next_epoch
+    }
+}
+
+/// Whether anything changed that a plugin may look at; status and bookkeeping are not.
+fn is_scheduling_change(old: &PodInfo, new: &PodInfo) -> bool {
+    old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{plugins, testing};
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    fn queue() -> SchedulingQueue {
+        SchedulingQueue::new(Arc::new(plugins::profile_for_tests()))
+    }
+
+    fn refused(plugin: &'static str) -> BTreeSet<&'static str> {
+        BTreeSet::from([plugin])
+    }
+
+    #[test]
+    fn higher_priority_goes_first_then_the_older() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        queue.add_or_update(testing::pod("b").info(), at(1));
+        queue.add_or_update(testing::pod("c").priority(10).info(), at(2));
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop(at(3)))
+            .map(|pod| pod.info.name.clone())
+            .collect();
+        assert_eq!(order, ["c", "a", "b"]);
+    }
+
+    #[test]
+    fn a_gated_pod_waits_for_its_gates_to_go() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").gate("example.com/wait").info(), at(0));
+        assert!(queue.pop(at(1)).is_none());
+        queue.add_or_update(testing::pod("a").info(), at(2));
+        assert_eq!(queue.pop(at(2)).unwrap().info.name, "a");
+    }
+
+    #[test]
+    fn an_unschedulable_pod_backs_off_only_after_an_event_that_may_help() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        let pod = queue.pop(at(0)).unwrap();
+        queue.fail(&pod.info.uid, refused("NodeResourcesFit"), at(0));
+        assert!(queue.pop(at(5)).is_none());
+        let node = testing::node("n1").labels(&[("zone", "z")]).build();
+        let change = NodeChange {
+            labels: true,
+            ..NodeChange::default()
+        };
+        queue.on_event(&ClusterEvent::NodeUpdated(node.clone(), change), at(5));
+        assert!(queue.pop(at(6)).is_none(), "labels do not make room");
+        queue.on_event(&ClusterEvent::NodeAdded(node), at(6));
+        assert!(queue.pop(at(6)).is_some());
+    }
+
+    #[test]
+    fn an_event_during_the_attempt_is_not_missed() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        let pod = queue.pop(at(0)).unwrap();
+        queue.on_event(&ClusterEvent::NodeAdded(testing::node("n1").build()), at(0));
+        queue.fail(&pod.info.uid, refused("NodeResourcesFit"), at(0));
+        assert_eq!(queue.next_deadline(), Some(at(1)));
+        assert!(queue.pop(at(0)).is_none(), "backs off a second");
+        assert!(queue.pop(at(1)).is_some());
+    }
+
+    #[test]
+    fn back_off_doubles_to_ten_seconds() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        let mut now = 0;
+        for expected in [1, 2, 4, 8, 10, 10] {
+            let pod = queue.pop(at(now)).unwrap();
+            queue.fail(&pod.info.uid, BTreeSet::new(), at(now));
+            assert_eq!(queue.next_deadline(), Some(at(now + expected)));
+            now += expected;
+        }
+    }
+
+    #[test]
+    fn after_five_minutes_a_pod_is_tried_without_any_event() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        let pod = queue.pop(at(0)).unwrap();
+        queue.fail(&pod.info.uid, refused("NodeName"), at(0));
+        assert!(queue.pop(at(299)).is_none());
+        assert!(queue.pop(at(300)).is_some());
+    }
+
+    #[test]
+    fn a_pod_deleted_while_under_way_does_not_come_back() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        let pod = queue.pop(at(0)).unwrap();
+        queue.remove(&pod.info.uid);
+        queue.fail(&pod.info.uid, BTreeSet::new(), at(0));
+        assert!(queue.pop(at(100)).is_none());
+        assert!(queue.next_deadline().is_none());
+    }
+
+    use crate::framework::NodeChange;
+}
