@@ -129,7 +129,8 @@ impl Subresource {
 
 /// What happens to a value on its way into the store, in the order of the methods.
 ///
-/// Pure and synchronous. Objects are in the version of the row. Metadata (name, uid, timestamps, generation of names, finalizers,
+/// Pure and synchronous. [`Strategy::default`] sees the version of the row, everything else the version kept ([`Storage::hub`]). Before
+/// `prepare_for_create` the registry has filled name, namespace, uid and creationTimestamp. Metadata (name, uid, timestamps, generation of names, finalizers,
 /// owner references) is the registry's: it checks `metadata` by itself before it calls `validate`.
 pub trait Strategy: Send + Sync + std::fmt::Debug {
     /// Fills what the client left out, beyond the constant defaults that stand in the facts.
@@ -165,8 +166,12 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
         Vec::new()
     }
     /// Complaints about the name itself, as upstream's name function words them; DNS-1123 subdomain unless the kind differs.
-    fn validate_name(&self, name: &str, _prefix: bool) -> Vec<String> {
-        crate::names::dns1123_subdomain(name)
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix {
+            crate::names::dns1123_subdomain(&crate::names::mask_trailing_dash(name))
+        } else {
+            crate::names::dns1123_subdomain(name)
+        }
     }
     /// Warnings for the client (`Warning:` headers) about deprecated or ineffective fields.
     fn warnings(&self, _new: &Object, _old: Option<&Object>) -> Vec<String> {

@@ -10,5 +10,6 @@ pub mod kinds;
 pub mod lifecycle;
 pub mod meta;
 pub mod names;
+pub mod quantity;
 
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};

@@ -1,8 +1,16 @@
 //! `admissionregistration.k8s.io/v1` MutatingAdmissionPolicyBinding.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::admissionregistration::validating_admission_policy::default_match,
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -29,4 +37,20 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct MutatingAdmissionPolicyBindingStrategy;
 
-impl Strategy for MutatingAdmissionPolicyBindingStrategy {}
+impl Strategy for MutatingAdmissionPolicyBindingStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        if let Some(resources) = spec.object_mut("matchResources") {
+            default_match(resources);
+        }
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

@@ -1,8 +1,16 @@
 //! `admissionregistration.k8s.io/v1` MutatingWebhookConfiguration.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::admissionregistration::validating_webhook_configuration::default_webhook,
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -29,4 +37,20 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct MutatingWebhookConfigurationStrategy;
 
-impl Strategy for MutatingWebhookConfigurationStrategy {}
+impl Strategy for MutatingWebhookConfigurationStrategy {
+    fn default(&self, object: &mut Object) {
+        object.each_object("webhooks", |webhook| {
+            default_webhook(webhook);
+            webhook.set_default("reinvocationPolicy", "Never");
+        });
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["webhooks"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

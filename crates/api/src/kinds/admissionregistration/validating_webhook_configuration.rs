@@ -1,8 +1,15 @@
 //! `admissionregistration.k8s.io/v1` ValidatingWebhookConfiguration.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -29,4 +36,35 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ValidatingWebhookConfigurationStrategy;
 
-impl Strategy for ValidatingWebhookConfigurationStrategy {}
+impl Strategy for ValidatingWebhookConfigurationStrategy {
+    fn default(&self, object: &mut Object) {
+        object.each_object("webhooks", |webhook| default_webhook(webhook));
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["webhooks"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}
+
+/// What both sorts of webhook share.
+pub fn default_webhook(webhook: &mut Object) {
+    webhook.set_default("failurePolicy", "Fail");
+    webhook.set_default("matchPolicy", "Equivalent");
+    webhook.ensure_object("namespaceSelector");
+    webhook.ensure_object("objectSelector");
+    webhook.set_default("timeoutSeconds", 10);
+    webhook.each_object("rules", default_rule);
+    if let Some(service) = webhook.ensure_object("clientConfig").object_mut("service") {
+        service.set_default("port", 443);
+    }
+}
+
+/// A rule matches resources of any scope, unless it says otherwise.
+pub fn default_rule(rule: &mut Object) {
+    rule.set_default("scope", "*");
+}

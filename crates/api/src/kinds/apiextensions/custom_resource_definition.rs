@@ -1,8 +1,16 @@
 //! `apiextensions.k8s.io/v1` CustomResourceDefinition.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+use serde_json::{Value, json};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -27,4 +35,72 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct CustomResourceDefinitionStrategy;
 
-impl Strategy for CustomResourceDefinitionStrategy {}
+impl Strategy for CustomResourceDefinitionStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        spec.ensure_object("conversion")
+            .set_default_zero("strategy", "None");
+        if let Some(webhook) = spec
+            .object_mut("conversion")
+            .and_then(|c| c.object_mut("webhook"))
+            && let Some(service) = webhook
+                .object_mut("clientConfig")
+                .and_then(|c| c.object_mut("service"))
+        {
+            service.set_default("port", 443);
+        }
+        let names = spec.ensure_object("names");
+        let kind = names.text("kind").to_owned();
+        if !kind.is_empty() {
+            names.set_default_zero("singular", kind.to_lowercase());
+            names.set_default_zero("listKind", format!("{kind}List"));
+        }
+        status_fields(object);
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        let storage = storage_version(object);
+        status_fields(object);
+        if let Some(version) = storage {
+            object
+                .ensure_object("status")
+                .set("storedVersions", vec![version]);
+        }
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        // What was ever the storage version may still be in the store.
+        if let Some(version) = storage_version(new) {
+            let status = new.ensure_object("status");
+            let mut stored = status.list("storedVersions").to_vec();
+            if !stored.contains(&version) {
+                stored.push(version);
+                status.set("storedVersions", stored);
+            }
+        }
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(new, old, &["labels", "annotations"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}
+
+fn storage_version(object: &Object) -> Option<Value> {
+    let spec = object.object("spec")?;
+    let (_, version) = spec
+        .objects("versions")
+        .find(|(_, v)| v.is_true("storage"))?;
+    version.get("name").cloned()
+}
+
+fn status_fields(object: &mut Object) {
+    let status = object.ensure_object("status");
+    status.set_default("conditions", Value::Null);
+    status.set_default("storedVersions", Value::Null);
+    status.set_default("acceptedNames", json!({"plural": "", "kind": ""}));
+}

@@ -1,8 +1,17 @@
 //! `apiregistration.k8s.io/v1` APIService.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
+};
+use serde_json::json;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -25,4 +34,32 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ApiServiceStrategy;
 
-impl Strategy for ApiServiceStrategy {}
+impl Strategy for ApiServiceStrategy {
+    fn default(&self, object: &mut Object) {
+        if let Some(service) = object.ensure_object("spec").object_mut("service") {
+            service.set_default("port", 443);
+        }
+        object.ensure_object("status");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        object.ensure_object("status");
+        if !object.object("spec").is_some_and(|s| s.has("service")) {
+            // Served by this server itself, so there is nothing to probe.
+            let now = meta::creation_timestamp(object).to_owned();
+            object.ensure_object("status").set(
+                "conditions",
+                json!([{
+                    "type": "Available", "status": "True", "lastTransitionTime": now,
+                    "reason": "Local", "message": "Local APIServices are always available",
+                }]),
+            );
+        }
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

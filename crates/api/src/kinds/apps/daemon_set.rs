@@ -1,8 +1,16 @@
 //! `apps/v1` DaemonSet.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::pod_spec::defaults,
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -25,4 +33,43 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct DaemonSetStrategy;
 
-impl Strategy for DaemonSetStrategy {}
+impl Strategy for DaemonSetStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        defaults::template(spec, "template");
+        let strategy = spec.ensure_object("updateStrategy");
+        strategy.set_default_zero("type", "RollingUpdate");
+        if strategy.text("type") == "RollingUpdate" {
+            let rolling = strategy.ensure_object("rollingUpdate");
+            rolling.set_default("maxUnavailable", 1);
+            rolling.set_default("maxSurge", 0);
+        }
+        spec.set_default("revisionHistoryLimit", 10);
+        lifecycle::zeroes(
+            object.ensure_object("status"),
+            &[
+                "currentNumberScheduled",
+                "numberMisscheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+            ],
+        );
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        lifecycle::zeroes(
+            object.ensure_object("status"),
+            &[
+                "currentNumberScheduled",
+                "numberMisscheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+            ],
+        );
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+}

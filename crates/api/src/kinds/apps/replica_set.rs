@@ -1,8 +1,16 @@
 //! `apps/v1` ReplicaSet.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::pod_spec::defaults,
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -24,4 +32,20 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ReplicaSetStrategy;
 
-impl Strategy for ReplicaSetStrategy {}
+impl Strategy for ReplicaSetStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        defaults::template(spec, "template");
+        spec.set_default("replicas", 1);
+        lifecycle::zeroes(object.ensure_object("status"), &["replicas"]);
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        lifecycle::zeroes(object.ensure_object("status"), &["replicas"]);
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+}

@@ -1,8 +1,15 @@
 //! `certificates.k8s.io/v1` CertificateSigningRequest.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -32,4 +39,16 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct CertificateSigningRequestStrategy;
 
-impl Strategy for CertificateSigningRequestStrategy {}
+impl Strategy for CertificateSigningRequestStrategy {
+    fn default(&self, object: &mut Object) {
+        object.ensure_object("spec");
+        object.ensure_object("status");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        object.ensure_object("status");
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+    }
+}

@@ -21,4 +21,11 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct LeaseStrategy;
 
-impl Strategy for LeaseStrategy {}
+impl Strategy for LeaseStrategy {
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+}

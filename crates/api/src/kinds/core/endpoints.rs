@@ -1,8 +1,14 @@
 //! `v1` Endpoints.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +27,13 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct EndpointsStrategy;
 
-impl Strategy for EndpointsStrategy {}
+impl Strategy for EndpointsStrategy {
+    fn default(&self, object: &mut Object) {
+        object.each_object("subsets", |subset| {
+            subset.each_object("ports", |port| port.set_default_zero("protocol", "TCP"));
+        });
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+}

@@ -1,8 +1,17 @@
 //! `v1` Namespace.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
+};
+use serde_json::json;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource},
+    lifecycle, names,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -30,4 +39,59 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct NamespaceStrategy;
 
-impl Strategy for NamespaceStrategy {}
+impl Strategy for NamespaceStrategy {
+    fn default(&self, object: &mut Object) {
+        name_label(object);
+        object.ensure_object("spec");
+        object
+            .ensure_object("status")
+            .set_default_zero("phase", "Active");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        name_label(object);
+        object.set("status", json!({"phase": "Active"}));
+        let spec = object.ensure_object("spec");
+        let mut finalizers = spec.list("finalizers").to_vec();
+        if !finalizers.iter().any(|f| f == "kubernetes") {
+            finalizers.push("kubernetes".into());
+        }
+        spec.set("finalizers", finalizers);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        name_label(new);
+        lifecycle::keep(new, old, &["spec", "status"]);
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let phase = object.object("status").map_or("", |s| s.text("phase"));
+        vec![
+            ("status.phase", phase.to_owned()),
+            ("name", meta::name(object).to_owned()),
+        ]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "status.phase" | "name")
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::dns1123_label(&if prefix {
+            names::mask_trailing_dash(name)
+        } else {
+            name.to_owned()
+        })
+    }
+}
+
+/// Every namespace carries its name as a label, so that selectors can name it.
+fn name_label(object: &mut Object) {
+    let name = meta::name(object).to_owned();
+    if !name.is_empty() {
+        meta::set_label(object, "kubernetes.io/metadata.name", Some(&name));
+    }
+}
+
+/// The `finalize` subresource: only `spec.finalizers` may change.
+pub fn prepare_for_finalize(new: &mut Object, old: &Object) {
+    lifecycle::keep(new, old, &["status"]);
+}

@@ -1,8 +1,19 @@
 //! `v1` Pod.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
+};
+use serde_json::{Value, json};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::pod_spec::defaults,
+    kinds::core::pod_spec::qos,
+    lifecycle, names,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -68,4 +79,186 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct PodStrategy;
 
-impl Strategy for PodStrategy {}
+impl Strategy for PodStrategy {
+    fn default(&self, object: &mut Object) {
+        defaults::pod(object);
+        object.ensure_object("status");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+        let class = qos::class(object);
+        let now = meta::creation_timestamp(object).to_owned();
+        let spec = object.ensure_object("spec");
+        defaults::service_account_alias(spec);
+        let gated = !spec.list("schedulingGates").is_empty();
+        let mut status = json!({"phase": "Pending", "qosClass": class});
+        if gated {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "lastProbeTime": null,
+                "lastTransitionTime": now, "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
+        }
+        object.set("status", status);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        defaults::service_account_alias(new.ensure_object("spec"));
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(new, old, &["deletionTimestamp", "ownerReferences"]);
+        let class = old
+            .object("status")
+            .map_or("", |s| s.text("qosClass"))
+            .to_owned();
+        let status = new.ensure_object("status");
+        // The class follows from the spec; a kubelet that leaves it out does not unset it.
+        if !class.is_empty() {
+            status.set_default_zero("qosClass", class);
+        }
+    }
+    fn graceful_deletion_seconds(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
+        let spec = object.object("spec")?;
+        let period = requested
+            .or_else(|| spec.int("terminationGracePeriodSeconds"))
+            .unwrap_or(0);
+        let phase = object.object("status").map_or("", |s| s.text("phase"));
+        // No kubelet would confirm the end of a pod that has no node, and one that has ended has nothing left to do.
+        if spec.text("nodeName").is_empty() || matches!(phase, "Failed" | "Succeeded") {
+            return None;
+        }
+        // A negative period asks for the shortest.
+        let period = if period < 0 { 1 } else { period };
+        (period > 0).then_some(period)
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let status = object.object("status").unwrap_or(&empty);
+        let mut ip = status.text("podIP");
+        if ip.is_empty() {
+            ip = status
+                .objects("podIPs")
+                .next()
+                .map_or("", |(_, p)| p.text("ip"));
+        }
+        let text = |s: &str| s.to_owned();
+        vec![
+            ("spec.nodeName", text(spec.text("nodeName"))),
+            ("spec.restartPolicy", text(spec.text("restartPolicy"))),
+            ("spec.schedulerName", text(spec.text("schedulerName"))),
+            (
+                "spec.serviceAccountName",
+                text(spec.text("serviceAccountName")),
+            ),
+            ("spec.hostNetwork", spec.is_true("hostNetwork").to_string()),
+            ("status.phase", text(status.text("phase"))),
+            ("status.podIP", text(ip)),
+            (
+                "status.nominatedNodeName",
+                text(status.text("nominatedNodeName")),
+            ),
+        ]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(
+            field,
+            "metadata.name"
+                | "metadata.namespace"
+                | "spec.nodeName"
+                | "spec.restartPolicy"
+                | "spec.schedulerName"
+                | "spec.serviceAccountName"
+                | "spec.hostNetwork"
+                | "status.phase"
+                | "status.podIP"
+                | "status.podIPs"
+                | "status.nominatedNodeName"
+        )
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::dns1123_subdomain(&if prefix {
+            names::mask_trailing_dash(name)
+        } else {
+            name.to_owned()
+        })
+    }
+}
+
+/// The `ephemeralcontainers` subresource: only they come from `new`.
+pub fn prepare_for_ephemeral_containers(new: &mut Object, old: &Object) {
+    let containers = new
+        .object("spec")
+        .and_then(|s| s.get("ephemeralContainers"))
+        .cloned();
+    let version = meta::resource_version(new).to_owned();
+    *new = old.clone();
+    meta::set_resource_version(new, &version);
+    new.ensure_object("spec")
+        .set_or_remove("ephemeralContainers", containers);
+    lifecycle::bump_generation(new, old, &["spec"]);
+}
+
+/// The `resize` subresource: only the resources and resize policies of containers come from `new`.
+pub fn prepare_for_resize(new: &mut Object, old: &Object) {
+    let asked = new.object("spec").cloned().unwrap_or_default();
+    let version = meta::resource_version(new).to_owned();
+    *new = old.clone();
+    meta::set_resource_version(new, &version);
+    let spec = new.ensure_object("spec");
+    for list in ["containers", "initContainers"] {
+        spec.each_object(list, |container| {
+            let name = container.text("name").to_owned();
+            let Some((_, source)) = asked.objects(list).find(|(_, c)| c.text("name") == name)
+            else {
+                return;
+            };
+            for field in ["resources", "resizePolicy"] {
+                container.set_or_remove(field, source.get(field).cloned());
+            }
+        });
+    }
+    lifecycle::bump_generation(new, old, &["spec"]);
+}
+
+/// The `binding` subresource: puts the pod on a node. `None` when the binding names no node.
+pub fn apply_binding(pod: &mut Object, binding: &Object, now: &str) -> Option<()> {
+    let node = binding
+        .object("target")
+        .map(|t| t.text("name"))
+        .filter(|n| !n.is_empty())?
+        .to_owned();
+    if let Some(annotations) = binding
+        .object("metadata")
+        .and_then(|m| m.object("annotations"))
+    {
+        for (key, value) in annotations {
+            meta::set_annotation(pod, key, value.as_str());
+        }
+    }
+    pod.ensure_object("spec").set("nodeName", node);
+    set_condition(
+        pod.ensure_object("status"),
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
+    );
+    Some(())
+}
+
+/// Puts a condition in the place of the one of its type; keeps the time of its last change when its status is the same.
+pub fn set_condition(status: &mut Object, mut condition: Value) {
+    let list = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(list) = list.as_array_mut() else {
+        return;
+    };
+    match list.iter_mut().find(|c| c["type"] == condition["type"]) {
+        Some(old) => {
+            if old["status"] == condition["status"] {
+                condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            *old = condition;
+        }
+        None => list.push(condition),
+    }
+}

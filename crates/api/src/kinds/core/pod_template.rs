@@ -1,8 +1,15 @@
 //! `v1` PodTemplate.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::pod_spec::defaults,
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,17 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct PodTemplateStrategy;
 
-impl Strategy for PodTemplateStrategy {}
+impl Strategy for PodTemplateStrategy {
+    fn default(&self, object: &mut Object) {
+        defaults::template(object, "template");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["template"]);
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+}

@@ -1,8 +1,18 @@
 //! `v1` Service.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+use serde_json::Value;
+use serde_json::json;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    fields::same_field,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle, names,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -28,4 +38,229 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ServiceStrategy;
 
-impl Strategy for ServiceStrategy {}
+impl Strategy for ServiceStrategy {
+    fn default(&self, object: &mut Object) {
+        default(object.ensure_object("spec"));
+        let balancer = object.ensure_object("status").ensure_object("loadBalancer");
+        balancer.each_object("ingress", |ingress| {
+            if !ingress.text("ip").is_empty() {
+                ingress.set_default("ipMode", "VIP");
+            }
+        });
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.set("status", json!({"loadBalancer": {}}));
+        normalize_cluster_ips(object, None);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        normalize_cluster_ips(new, Some(old));
+        patch_allocated_values(new, old);
+        drop_type_dependent_fields(new, old);
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let spec = |f| object.object("spec").map_or("", |s| s.text(f)).to_owned();
+        vec![
+            ("spec.clusterIP", spec("clusterIP")),
+            ("spec.type", spec("type")),
+        ]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(
+            field,
+            "metadata.name" | "metadata.namespace" | "spec.clusterIP" | "spec.type"
+        )
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        names::dns1035_label(&if prefix {
+            names::mask_trailing_dash(name)
+        } else {
+            name.to_owned()
+        })
+    }
+}
+
+fn default(spec: &mut Object) {
+    spec.set_default_zero("sessionAffinity", "None");
+    if spec.text("sessionAffinity") == "ClientIP" {
+        spec.ensure_object("sessionAffinityConfig")
+            .ensure_object("clientIP")
+            .set_default("timeoutSeconds", CLIENT_IP_SERVICE_AFFINITY_SECONDS);
+    } else if spec.text("sessionAffinity") == "None" {
+        spec.remove("sessionAffinityConfig");
+    }
+    spec.set_default_zero("type", "ClusterIP");
+    spec.each_object("ports", |port| {
+        port.set_default_zero("protocol", "TCP");
+        let number = port.int("port").unwrap_or(0);
+        port.set_default_zero("targetPort", number);
+    });
+    if is_externally_accessible(spec) {
+        spec.set_default_zero("externalTrafficPolicy", "Cluster");
+    }
+    if spec.text("type") != "ExternalName" {
+        spec.set_default("internalTrafficPolicy", "Cluster");
+    }
+    if spec.text("type") == "LoadBalancer" {
+        spec.set_default("allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// Three hours.
+const CLIENT_IP_SERVICE_AFFINITY_SECONDS: i64 = 10_800;
+
+/// Whether traffic can come from outside: then `externalTrafficPolicy` has a meaning.
+pub fn is_externally_accessible(spec: &Object) -> bool {
+    match spec.text("type") {
+        "NodePort" | "LoadBalancer" => true,
+        "ClusterIP" => !spec.list("externalIPs").is_empty(),
+        _ => false,
+    }
+}
+
+/// `clusterIP` and `clusterIPs[0]` are one thing under two names; whichever the client changed wins.
+pub fn normalize_cluster_ips(new: &mut Object, old: Option<&Object>) {
+    let spec = new.ensure_object("spec");
+    let single = spec.text("clusterIP").to_owned();
+    let Some(old) = old.and_then(|o| o.object("spec")) else {
+        if !single.is_empty() && spec.list("clusterIPs").is_empty() {
+            spec.set("clusterIPs", vec![Value::from(single)]);
+        }
+        return;
+    };
+    // A client that knows only the older field clears the one it does not know, or leaves it as it was.
+    if old.text("clusterIP") != single {
+        if single.is_empty() {
+            if same_field(spec, old, "clusterIPs") {
+                spec.remove("clusterIPs");
+            }
+        } else if same_field(spec, old, "clusterIPs") || spec.list("clusterIPs").is_empty() {
+            spec.set("clusterIPs", vec![Value::from(single)]);
+        }
+    } else if spec.list("clusterIPs").is_empty() && !single.is_empty() {
+        spec.set("clusterIPs", vec![Value::from(single)]);
+    }
+}
+
+/// Takes over what was allocated before where the update leaves it open, so that a PUT of a manifest keeps addresses and ports.
+pub fn patch_allocated_values(new: &mut Object, old: &Object) {
+    let Some(old) = old.object("spec") else {
+        return;
+    };
+    let spec = new.ensure_object("spec");
+    let needs = |kind: &str| matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
+    if needs(old.text("type")) && needs(spec.text("type")) {
+        if spec.text("clusterIP").is_empty() {
+            spec.set_or_remove("clusterIP", old.get("clusterIP").cloned());
+        }
+        if spec.list("clusterIPs").is_empty() && spec.text("clusterIP") == old.text("clusterIP") {
+            spec.set_or_remove("clusterIPs", old.get("clusterIPs").cloned());
+        }
+    }
+    let needs_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
+    if needs_ports(old.text("type")) && needs_ports(spec.text("type")) {
+        let mut before: Vec<(String, i64, i64)> = old
+            .objects("ports")
+            .map(|(_, p)| {
+                (
+                    p.text("protocol").to_owned(),
+                    p.int("port").unwrap_or(0),
+                    p.int("nodePort").unwrap_or(0),
+                )
+            })
+            .collect();
+        // A node port that the update names itself is not handed to another of its ports.
+        let named: Vec<i64> = spec
+            .objects("ports")
+            .filter_map(|(_, p)| p.int("nodePort"))
+            .collect();
+        before.retain(|(_, _, node_port)| !named.contains(node_port));
+        spec.each_object("ports", |port| {
+            if port.int("nodePort").unwrap_or(0) != 0 {
+                return;
+            }
+            let key = (port.text("protocol"), port.int("port").unwrap_or(0));
+            if let Some(at) = before
+                .iter()
+                .position(|(proto, number, _)| (proto.as_str(), *number) == key)
+            {
+                let (_, _, node_port) = before.remove(at);
+                if node_port != 0 {
+                    port.set("nodePort", node_port);
+                }
+            }
+        });
+        if old.text("type") == "LoadBalancer"
+            && spec.text("type") == "LoadBalancer"
+            && spec.int("healthCheckNodePort").unwrap_or(0) == 0
+            && spec.text("externalTrafficPolicy") == "Local"
+        {
+            spec.set_or_remove(
+                "healthCheckNodePort",
+                old.get("healthCheckNodePort").cloned(),
+            );
+        }
+    }
+}
+
+/// When the type changes, what belonged to the old type goes, unless the client set it anew.
+pub fn drop_type_dependent_fields(new: &mut Object, old: &Object) {
+    let Some(old) = old.object("spec") else {
+        return;
+    };
+    let spec = new.ensure_object("spec");
+    let cluster = |s: &Object| s.text("type") != "ExternalName";
+    let node_ports = |s: &Object| matches!(s.text("type"), "NodePort" | "LoadBalancer");
+    if cluster(old) && !cluster(spec) {
+        for field in [
+            "clusterIP",
+            "clusterIPs",
+            "ipFamilies",
+            "ipFamilyPolicy",
+            "internalTrafficPolicy",
+        ] {
+            if same_field(spec, old, field) {
+                spec.remove(field);
+            }
+        }
+    }
+    if node_ports(old) && !node_ports(spec) {
+        let before: Vec<i64> = old
+            .objects("ports")
+            .filter_map(|(_, p)| p.int("nodePort"))
+            .collect();
+        let after: Vec<i64> = spec
+            .objects("ports")
+            .filter_map(|(_, p)| p.int("nodePort"))
+            .collect();
+        if before == after {
+            spec.each_object("ports", |port| {
+                port.remove("nodePort");
+            });
+        }
+    }
+    if old.text("type") == "LoadBalancer" && spec.text("type") != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
+            if same_field(spec, old, field) {
+                spec.remove(field);
+            }
+        }
+    }
+    let health =
+        |s: &Object| s.text("type") == "LoadBalancer" && s.text("externalTrafficPolicy") == "Local";
+    if health(old) && !health(spec) && same_field(spec, old, "healthCheckNodePort") {
+        spec.remove("healthCheckNodePort");
+    }
+    if is_externally_accessible(old)
+        && !is_externally_accessible(spec)
+        && same_field(spec, old, "externalTrafficPolicy")
+    {
+        spec.remove("externalTrafficPolicy");
+    }
+}

@@ -1,8 +1,15 @@
 //! `flowcontrol.apiserver.k8s.io/v1` FlowSchema.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -25,4 +32,23 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct FlowSchemaStrategy;
 
-impl Strategy for FlowSchemaStrategy {}
+impl Strategy for FlowSchemaStrategy {
+    fn default(&self, object: &mut Object) {
+        object
+            .ensure_object("spec")
+            .set_default_zero("matchingPrecedence", 1000);
+        object.ensure_object("status");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        object.ensure_object("status");
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

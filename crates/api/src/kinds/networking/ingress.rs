@@ -1,8 +1,15 @@
 //! `networking.k8s.io/v1` Ingress.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -25,4 +32,20 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct IngressStrategy;
 
-impl Strategy for IngressStrategy {}
+impl Strategy for IngressStrategy {
+    fn default(&self, object: &mut Object) {
+        object.ensure_object("spec");
+        object.ensure_object("status").ensure_object("loadBalancer");
+        object.ensure_object("status");
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        object.ensure_object("status");
+        object.ensure_object("status").ensure_object("loadBalancer");
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+}

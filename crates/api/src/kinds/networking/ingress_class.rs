@@ -1,8 +1,15 @@
 //! `networking.k8s.io/v1` IngressClass.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,16 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct IngressClassStrategy;
 
-impl Strategy for IngressClassStrategy {}
+impl Strategy for IngressClassStrategy {
+    fn default(&self, object: &mut Object) {
+        if let Some(parameters) = object.ensure_object("spec").object_mut("parameters") {
+            parameters.set_default("scope", "Cluster");
+        }
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+}

@@ -21,4 +21,8 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct RuntimeClassStrategy;
 
-impl Strategy for RuntimeClassStrategy {}
+impl Strategy for RuntimeClassStrategy {
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

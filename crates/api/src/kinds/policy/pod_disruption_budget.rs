@@ -1,8 +1,15 @@
 //! `policy/v1` PodDisruptionBudget.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, Subresource, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -25,4 +32,36 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct PodDisruptionBudgetStrategy;
 
-impl Strategy for PodDisruptionBudgetStrategy {}
+impl Strategy for PodDisruptionBudgetStrategy {
+    fn default(&self, object: &mut Object) {
+        lifecycle::zeroes(
+            object.ensure_object("status"),
+            &[
+                "disruptionsAllowed",
+                "currentHealthy",
+                "desiredHealthy",
+                "expectedPods",
+            ],
+        );
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        object.remove("status");
+        lifecycle::zeroes(
+            object.ensure_object("status"),
+            &[
+                "disruptionsAllowed",
+                "currentHealthy",
+                "desiredHealthy",
+                "expectedPods",
+            ],
+        );
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep(new, old, &["status"]);
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

@@ -1,8 +1,16 @@
 //! `rbac.authorization.k8s.io/v1` ClusterRole.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+use serde_json::Value;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +29,18 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ClusterRoleStrategy;
 
-impl Strategy for ClusterRoleStrategy {}
+impl Strategy for ClusterRoleStrategy {
+    fn default(&self, object: &mut Object) {
+        object.set_default("rules", Value::Null);
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix {
+            names::path_segment_prefix(name)
+        } else {
+            names::path_segment_name(name)
+        }
+    }
+}

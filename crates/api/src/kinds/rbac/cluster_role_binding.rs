@@ -1,8 +1,15 @@
 //! `rbac.authorization.k8s.io/v1` ClusterRoleBinding.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::rbac::role_binding,
+    names,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,18 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ClusterRoleBindingStrategy;
 
-impl Strategy for ClusterRoleBindingStrategy {}
+impl Strategy for ClusterRoleBindingStrategy {
+    fn default(&self, object: &mut Object) {
+        role_binding::default_binding(object);
+    }
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix {
+            names::path_segment_prefix(name)
+        } else {
+            names::path_segment_name(name)
+        }
+    }
+}

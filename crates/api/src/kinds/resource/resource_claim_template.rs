@@ -1,8 +1,15 @@
 //! `resource.k8s.io/v1` ResourceClaimTemplate.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::resource::resource_claim::default_claim_spec,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,10 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ResourceClaimTemplateStrategy;
 
-impl Strategy for ResourceClaimTemplateStrategy {}
+impl Strategy for ResourceClaimTemplateStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        spec.ensure_object("metadata");
+        default_claim_spec(spec.ensure_object("spec"));
+    }
+}

@@ -1,8 +1,14 @@
 //! `resource.k8s.io/v1` ResourceSlice.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +27,11 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ResourceSliceStrategy;
 
-impl Strategy for ResourceSliceStrategy {}
+impl Strategy for ResourceSliceStrategy {
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["spec"]);
+    }
+}

@@ -1,8 +1,15 @@
 //! `scheduling.k8s.io/v1` PriorityClass.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    lifecycle,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,15 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct PriorityClassStrategy;
 
-impl Strategy for PriorityClassStrategy {}
+impl Strategy for PriorityClassStrategy {
+    fn default(&self, object: &mut Object) {
+        object.set_default("preemptionPolicy", "PreemptLowerPriority");
+        object.set_default("value", 0);
+    }
+    fn prepare_for_create(&self, object: &mut Object) {
+        lifecycle::first_generation(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["value", "globalDefault", "preemptionPolicy"]);
+    }
+}

@@ -1,8 +1,15 @@
 //! `storage.k8s.io/v1` CSIDriver.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+use serde_json::json;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,20 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct CsiDriverStrategy;
 
-impl Strategy for CsiDriverStrategy {}
+impl Strategy for CsiDriverStrategy {
+    fn default(&self, object: &mut Object) {
+        let spec = object.ensure_object("spec");
+        spec.set_default("attachRequired", true);
+        spec.set_default("podInfoOnMount", false);
+        spec.set_default("storageCapacity", false);
+        spec.set_default("fsGroupPolicy", "ReadWriteOnceWithFSType");
+        if spec.list("volumeLifecycleModes").is_empty() {
+            spec.set("volumeLifecycleModes", json!(["Persistent"]));
+        }
+        spec.set_default("requiresRepublish", false);
+        spec.set_default("seLinuxMount", false);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

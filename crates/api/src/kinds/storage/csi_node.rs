@@ -1,8 +1,15 @@
 //! `storage.k8s.io/v1` CSINode.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
+use serde_json::Value;
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +28,13 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct CsiNodeStrategy;
 
-impl Strategy for CsiNodeStrategy {}
+impl Strategy for CsiNodeStrategy {
+    fn default(&self, object: &mut Object) {
+        object
+            .ensure_object("spec")
+            .set_default("drivers", Value::Null);
+    }
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

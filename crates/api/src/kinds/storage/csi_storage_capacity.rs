@@ -21,4 +21,8 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct CsiStorageCapacityStrategy;
 
-impl Strategy for CsiStorageCapacityStrategy {}
+impl Strategy for CsiStorageCapacityStrategy {
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+}

@@ -1,8 +1,14 @@
 //! `storage.k8s.io/v1` StorageClass.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +27,9 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct StorageClassStrategy;
 
-impl Strategy for StorageClassStrategy {}
+impl Strategy for StorageClassStrategy {
+    fn default(&self, object: &mut Object) {
+        object.set_default("reclaimPolicy", "Delete");
+        object.set_default("volumeBindingMode", "Immediate");
+    }
+}

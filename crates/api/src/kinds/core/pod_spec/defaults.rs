@@ -1,0 +1,283 @@
+//! Defaults of a pod's spec (`pkg/apis/core/v1/defaults.go`).
+//!
+//! [`pod`] is for pods alone; [`template`] for what a workload carries, where upstream leaves more open.
+
+use apimachinery::Object;
+use serde_json::{Map, Value};
+
+use crate::fields::Fields;
+
+/// A template: its metadata is always written.
+pub fn template(owner: &mut Object, field: &str) {
+    let template = owner.ensure_object(field);
+    template.ensure_object("metadata");
+    spec(template.ensure_object("spec"));
+}
+
+/// The spec of a pod.
+pub fn pod(object: &mut Object) {
+    let spec_of_pod = object.ensure_object("spec");
+    for list in ["containers", "initContainers"] {
+        spec_of_pod.each_object(list, requests_from_limits);
+    }
+    spec_of_pod.set_default("enableServiceLinks", true);
+    if spec_of_pod.is_true("hostNetwork") {
+        for list in ["containers", "initContainers"] {
+            spec_of_pod.each_object(list, |container| {
+                container.each_object("ports", |port| {
+                    let number = port.int("containerPort").unwrap_or(0);
+                    port.set_default_zero("hostPort", number);
+                });
+            });
+        }
+    }
+    spec(spec_of_pod);
+}
+
+/// What is limited and not requested is requested as much as it is limited to.
+fn requests_from_limits(container: &mut Object) {
+    let Some(resources) = container.object_mut("resources") else {
+        return;
+    };
+    let Some(limits) = resources.object("limits").cloned() else {
+        return;
+    };
+    let requests = resources.ensure_object("requests");
+    for (name, limit) in limits {
+        requests.entry(name).or_insert(limit);
+    }
+    if requests.is_empty() {
+        resources.remove("requests");
+    }
+}
+
+/// What pods and templates share.
+pub fn spec(spec: &mut Object) {
+    spec.set_default_zero("restartPolicy", "Always");
+    spec.set_default("terminationGracePeriodSeconds", 30);
+    spec.set_default_zero("dnsPolicy", "ClusterFirst");
+    spec.set_default("securityContext", Map::new());
+    spec.set_default_zero("schedulerName", "default-scheduler");
+    service_account_alias(spec);
+    spec.each_object("volumes", volume);
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        spec.each_object(list, container);
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`; both are always written.
+pub fn service_account_alias(spec: &mut Object) {
+    let mut name = spec.text("serviceAccountName").to_owned();
+    if name.is_empty() {
+        name = spec.text("serviceAccount").to_owned();
+    }
+    if name.is_empty() {
+        return;
+    }
+    spec.set("serviceAccountName", name.as_str());
+    spec.set("serviceAccount", name);
+}
+
+fn container(container: &mut Object) {
+    container.set_default("resources", Map::new());
+    container.set_default_zero("terminationMessagePath", "/dev/termination-log");
+    container.set_default_zero("terminationMessagePolicy", "File");
+    let policy = pull_policy(container.text("image"));
+    container.set_default_zero("imagePullPolicy", policy);
+    container.each_object("ports", |port| port.set_default_zero("protocol", "TCP"));
+    container.each_object("env", |env| {
+        if let Some(source) = env.object_mut("valueFrom") {
+            field_ref(source);
+            if let Some(file) = source.object_mut("fileKeyRef") {
+                file.set_default("optional", false);
+            }
+        }
+    });
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.object_mut(name) {
+            handler(probe);
+            probe.set_default_zero("timeoutSeconds", 1);
+            probe.set_default_zero("periodSeconds", 10);
+            probe.set_default_zero("successThreshold", 1);
+            probe.set_default_zero("failureThreshold", 3);
+        }
+    }
+    if let Some(lifecycle) = container.object_mut("lifecycle") {
+        for name in ["postStart", "preStop"] {
+            if let Some(hook) = lifecycle.object_mut(name) {
+                handler(hook);
+            }
+        }
+    }
+}
+
+/// `Always` for images that can change below their name: no tag, or `latest`. A digest never changes.
+pub fn pull_policy(image: &str) -> &'static str {
+    if image.contains('@') {
+        return "IfNotPresent";
+    }
+    let last = image.rsplit('/').next().unwrap_or(image);
+    match last.split_once(':') {
+        None | Some((_, "latest")) => "Always",
+        Some(_) => "IfNotPresent",
+    }
+}
+
+fn handler(handler: &mut Object) {
+    if let Some(http) = handler.object_mut("httpGet") {
+        http.set_default_zero("path", "/");
+        http.set_default_zero("scheme", "HTTP");
+    }
+    if let Some(grpc) = handler.object_mut("grpc") {
+        grpc.set_default("service", "");
+    }
+}
+
+/// `fieldRef` and `resourceFieldRef`, in environment variables and downward API files.
+fn field_ref(source: &mut Object) {
+    if let Some(field) = source.object_mut("fieldRef") {
+        field.set_default_zero("apiVersion", "v1");
+    }
+    if let Some(resource) = source.object_mut("resourceFieldRef") {
+        resource.set_default("divisor", "0");
+    }
+}
+
+/// 0644, as JSON has no octal numbers.
+const FILE_MODE: i64 = 0o644;
+
+/// A volume, in a pod or (its source alone) in a PersistentVolume.
+pub fn volume(volume: &mut Object) {
+    let sourceless = !volume.iter().any(|(k, v)| k != "name" && !v.is_null());
+    if sourceless {
+        volume.set("emptyDir", Map::new());
+    }
+    for name in ["secret", "configMap", "downwardAPI", "projected"] {
+        if let Some(source) = volume.object_mut(name) {
+            source.set_default("defaultMode", FILE_MODE);
+        }
+    }
+    if let Some(source) = volume.object_mut("downwardAPI") {
+        source.each_object("items", field_ref);
+    }
+    if let Some(projected) = volume.object_mut("projected") {
+        projected.each_object("sources", |source| {
+            if let Some(token) = source.object_mut("serviceAccountToken") {
+                token.set_default("expirationSeconds", 3600);
+            }
+            if let Some(downward) = source.object_mut("downwardAPI") {
+                downward.each_object("items", field_ref);
+            }
+        });
+    }
+    if let Some(image) = volume.object_mut("image") {
+        let policy = pull_policy(image.text("reference"));
+        image.set_default_zero("pullPolicy", policy);
+    }
+    if let Some(template) = volume
+        .object_mut("ephemeral")
+        .and_then(|e| e.object_mut("volumeClaimTemplate"))
+    {
+        template.ensure_object("metadata");
+        template
+            .ensure_object("spec")
+            .set_default("volumeMode", "Filesystem");
+    }
+    volume_source(volume);
+}
+
+/// The sources that pods and PersistentVolumes share.
+pub fn volume_source(owner: &mut Object) {
+    const CONSTANTS: &[(&str, &[(&str, &str)])] = &[
+        ("iscsi", &[("iscsiInterface", "default")]),
+        (
+            "rbd",
+            &[
+                ("pool", "rbd"),
+                ("user", "admin"),
+                ("keyring", "/etc/ceph/keyring"),
+            ],
+        ),
+        (
+            "azureDisk",
+            &[
+                ("cachingMode", "ReadWrite"),
+                ("kind", "Shared"),
+                ("fsType", "ext4"),
+            ],
+        ),
+        (
+            "scaleIO",
+            &[("storageMode", "ThinProvisioned"), ("fsType", "xfs")],
+        ),
+    ];
+    for (source, fields) in CONSTANTS {
+        if let Some(source) = owner.object_mut(source) {
+            for (field, value) in *fields {
+                source.set_default_zero(field, Value::from(*value));
+            }
+        }
+    }
+    if let Some(disk) = owner.object_mut("azureDisk") {
+        disk.set_default("readOnly", false);
+    }
+    if let Some(path) = owner.object_mut("hostPath") {
+        path.set_default("type", "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pull_policies() {
+        for (image, policy) in [
+            ("nginx", "Always"),
+            ("nginx:latest", "Always"),
+            ("nginx:1.2", "IfNotPresent"),
+            ("host:5000/nginx", "Always"),
+            ("host:5000/nginx:1", "IfNotPresent"),
+            ("nginx@sha256:00", "IfNotPresent"),
+        ] {
+            assert_eq!(pull_policy(image), policy, "{image}");
+        }
+    }
+
+    #[test]
+    fn limits_are_requested() {
+        let mut object = json!({"spec": {"hostNetwork": true, "containers": [{
+            "name": "c", "image": "i:1", "ports": [{"containerPort": 80}],
+            "resources": {"limits": {"cpu": "1", "memory": "2"}, "requests": {"cpu": "500m"}},
+        }]}})
+        .as_object()
+        .cloned()
+        .unwrap();
+        pod(&mut object);
+        let container = &object["spec"]["containers"][0];
+        assert_eq!(
+            container["resources"]["requests"],
+            json!({"cpu": "500m", "memory": "2"})
+        );
+        assert_eq!(
+            container["ports"][0],
+            json!({"containerPort": 80, "hostPort": 80, "protocol": "TCP"})
+        );
+        assert_eq!(object["spec"]["enableServiceLinks"], true);
+    }
+
+    #[test]
+    fn defaulting_twice_changes_nothing() {
+        let mut object = json!({"spec": {"serviceAccount": "x", "volumes": [{"name": "v"}],
+            "containers": [{"name": "c", "image": "i", "livenessProbe": {"httpGet": {"port": 1}}}]}})
+        .as_object()
+        .cloned()
+        .unwrap();
+        pod(&mut object);
+        let once = object.clone();
+        pod(&mut object);
+        assert_eq!(object, once);
+    }
+}
