@@ -4,9 +4,11 @@ pub mod embedded;
 mod kv;
 mod proto;
 pub mod remote;
+mod server;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use embedded::Embedded;
 pub use kv::*;
 pub use remote::Remote;
+pub use server::serve;

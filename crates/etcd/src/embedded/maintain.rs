@@ -47,8 +47,10 @@ impl Maintenance {
             .gate
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        while !self.shared.stopping.load(Ordering::Relaxed) && self.shared.write().scrub(SCRUB_STEP)
-        {
+        let mut more = true;
+        while more && !self.shared.stopping.load(Ordering::Relaxed) {
+            // The lock is let go between steps.
+            more = self.shared.write().scrub(SCRUB_STEP);
         }
         self.shared
             .scrubbed

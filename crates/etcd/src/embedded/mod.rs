@@ -191,6 +191,11 @@ impl Embedded {
         self.shared.status()
     }
 
+    /// A number that tells this store from others; the same for the life of the data directory.
+    pub fn identity(&self) -> u32 {
+        self.shared.identity
+    }
+
     /// A checksum of all that can be seen at `revision` (now, if `None`): equal for stores that hold the same.
     pub fn hash(&self, revision: Option<Revision>) -> u32 {
         self.shared

@@ -190,6 +190,10 @@ pub(super) fn error(status: &Status) -> KvError {
             operation: "writing to etcd",
             message: message.to_owned(),
         },
+        Code::Internal if says("store failed") => KvError::Failed {
+            operation: "writing to etcd",
+            message: message.to_owned(),
+        },
         Code::InvalidArgument
         | Code::FailedPrecondition
         | Code::OutOfRange
