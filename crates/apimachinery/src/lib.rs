@@ -3,9 +3,12 @@
 pub mod field;
 pub mod gvk;
 pub mod meta;
+pub mod quantity;
 pub mod schema;
 pub mod status;
+pub mod time;
 
+pub use quantity::Quantity;
 pub use schema::{Schema, TypeRef};
 pub use status::Status;
 

@@ -1,0 +1,459 @@
+//! `resource.Quantity`: `500m`, `1Gi`, `1e3`: exact numbers with the suffix families of upstream.
+//!
+//! Held as billionths in an `i128`: upstream knows nothing finer (it rounds away from zero) and caps what is larger than `i64::MAX`
+//! units. Printing gives the canonical form: no fraction, the largest suffix that allows so, in the family it was written in. A
+//! binary value below 1024, or with a fraction, prints in the decimal family.
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::{Add, AddAssign, Neg, Sub, SubAssign},
+    str::FromStr,
+};
+
+/// Billionths in one.
+const NANO: i128 = 1_000_000_000;
+/// Larger amounts become this.
+const MAX: i128 = i64::MAX as i128 * NANO;
+
+/// The family of suffixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `n u m k M G T P E`.
+    #[default]
+    DecimalSi,
+    /// `Ki Mi Gi Ti Pi Ei`.
+    BinarySi,
+    /// `e3`.
+    DecimalExponent,
+}
+
+/// An amount. Equality and order are those of the number, whatever its format.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quantity {
+    nanos: i128,
+    format: Format,
+}
+
+/// Why a text is no quantity, in upstream's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuantityError {
+    /// It does not look like one at all.
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
+    Format,
+    /// The suffix is none.
+    #[error("unable to parse quantity's suffix")]
+    Suffix,
+    /// The number is none.
+    #[error("unable to parse numeric part of quantity")]
+    Number,
+}
+
+impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        nanos: 0,
+        format: Format::DecimalSi,
+    };
+
+    /// So many units.
+    pub const fn new(units: i64, format: Format) -> Self {
+        Self {
+            nanos: units as i128 * NANO,
+            format,
+        }
+    }
+
+    /// So many thousandths, as CPU is counted.
+    pub const fn from_milli(milli: i64) -> Self {
+        Self {
+            nanos: milli as i128 * (NANO / 1000),
+            format: Format::DecimalSi,
+        }
+    }
+
+    /// How it prints.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(&self) -> bool {
+        self.nanos == 0
+    }
+
+    /// -1, 0 or 1.
+    pub fn sign(&self) -> i32 {
+        self.nanos.signum() as i32
+    }
+
+    /// Units, rounded away from zero (upstream's `Value()`).
+    pub fn value(&self) -> i64 {
+        clamp(divide_away_from_zero(self.nanos, NANO))
+    }
+
+    /// Thousandths, rounded away from zero (upstream's `MilliValue()`).
+    pub fn milli_value(&self) -> i64 {
+        clamp(divide_away_from_zero(self.nanos, NANO / 1000))
+    }
+
+    /// Units, if it has no fraction.
+    pub fn as_i64(&self) -> Option<i64> {
+        (self.nanos % NANO == 0).then(|| clamp(self.nanos / NANO))
+    }
+
+    /// As floating point, for ratios.
+    pub fn as_f64(&self) -> f64 {
+        self.nanos as f64 / NANO as f64
+    }
+
+    /// With the sum's format taken from the other if this is zero, as upstream adds.
+    fn sum(self, other: Self, nanos: i128) -> Self {
+        let format = if self.nanos == 0 {
+            other.format
+        } else {
+            self.format
+        };
+        Self { nanos, format }
+    }
+}
+
+fn clamp(value: i128) -> i64 {
+    i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
+}
+
+fn divide_away_from_zero(value: i128, by: i128) -> i128 {
+    let quotient = value / by;
+    if value % by == 0 {
+        quotient
+    } else {
+        quotient + value.signum()
+    }
+}
+
+impl PartialEq for Quantity {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Quantity {}
+
+impl Hash for Quantity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.nanos.hash(state);
+    }
+}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Quantity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl Add for Quantity {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        self.sum(other, self.nanos.saturating_add(other.nanos))
+    }
+}
+
+impl Sub for Quantity {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        self.sum(other, self.nanos.saturating_sub(other.nanos))
+    }
+}
+
+impl AddAssign for Quantity {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl SubAssign for Quantity {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
+    }
+}
+
+impl Neg for Quantity {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Self {
+            nanos: -self.nanos,
+            ..self
+        }
+    }
+}
+
+/// The powers of a suffix.
+struct Suffix {
+    ten: i32,
+    two: u32,
+    format: Format,
+}
+
+fn suffix(text: &str) -> Option<Suffix> {
+    let decimal = |ten| {
+        Some(Suffix {
+            ten,
+            two: 0,
+            format: Format::DecimalSi,
+        })
+    };
+    let binary = |two| {
+        Some(Suffix {
+            ten: 0,
+            two,
+            format: Format::BinarySi,
+        })
+    };
+    match text {
+        "n" => decimal(-9),
+        "u" => decimal(-6),
+        "m" => decimal(-3),
+        "" => decimal(0),
+        "k" => decimal(3),
+        "M" => decimal(6),
+        "G" => decimal(9),
+        "T" => decimal(12),
+        "P" => decimal(15),
+        "E" => decimal(18),
+        "Ki" => binary(10),
+        "Mi" => binary(20),
+        "Gi" => binary(30),
+        "Ti" => binary(40),
+        "Pi" => binary(50),
+        "Ei" => binary(60),
+        _ => {
+            let ten = text.strip_prefix(['e', 'E'])?.parse().ok()?;
+            Some(Suffix {
+                ten,
+                two: 0,
+                format: Format::DecimalExponent,
+            })
+        }
+    }
+}
+
+impl FromStr for Quantity {
+    type Err = QuantityError;
+
+    fn from_str(text: &str) -> Result<Self, QuantityError> {
+        if text.is_empty() {
+            return Err(QuantityError::Format);
+        }
+        let (negative, rest) = match text.as_bytes()[0] {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, rest) = rest.split_at(digits(rest));
+        let (fraction, rest) = match rest.strip_prefix('.') {
+            Some(rest) => rest.split_at(digits(rest)),
+            None => ("", rest),
+        };
+        let letters = rest
+            .bytes()
+            .take_while(|b| b"eEinumkKMGTP".contains(b))
+            .count();
+        let exponent = rest[letters..]
+            .strip_prefix(['+', '-'])
+            .unwrap_or(&rest[letters..]);
+        if digits(exponent) != exponent.len() {
+            return Err(QuantityError::Format);
+        }
+        let suffix = suffix(rest).ok_or(QuantityError::Suffix)?;
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(QuantityError::Number);
+        }
+        let nanos = nanos(whole, fraction, &suffix).min(MAX);
+        Ok(Self {
+            nanos: if negative { -nanos } else { nanos },
+            format: suffix.format,
+        })
+    }
+}
+
+/// `whole.fraction` times the suffix, in billionths, rounded up, saturating.
+fn nanos(whole: &str, fraction: &str, suffix: &Suffix) -> i128 {
+    // Digits beyond these cannot matter but for rounding up.
+    const KEPT: usize = 24;
+    let fraction = fraction.trim_end_matches('0');
+    let (kept, lost) = fraction.split_at(fraction.len().min(KEPT));
+    let mut mantissa = i128::from(!lost.is_empty());
+    let mut digits = whole.trim_start_matches('0').len();
+    if digits > 20 {
+        return i128::MAX;
+    }
+    mantissa = whole.bytes().chain(kept.bytes()).fold(0i128, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(i128::from(digit - b'0'))
+    }) + mantissa;
+    if mantissa == 0 {
+        return 0;
+    }
+    digits += kept.len();
+    let mut ten = suffix.ten + 9 - i32::try_from(kept.len()).unwrap_or(i32::MAX);
+    // Powers of two may not fit beside many decimals: drop decimals that cannot reach a billionth.
+    let mut mantissa = match mantissa.checked_mul(1i128 << suffix.two) {
+        Some(product) => product,
+        None if digits > 20 => {
+            let spare = u32::try_from(digits - 20).unwrap_or_default().min(20);
+            ten += i32::try_from(spare).unwrap_or_default();
+            divide_away_from_zero(mantissa, 10i128.pow(spare)).saturating_mul(1i128 << suffix.two)
+        }
+        None => return i128::MAX,
+    };
+    while ten > 0 && mantissa < MAX {
+        mantissa = mantissa.saturating_mul(10);
+        ten -= 1;
+    }
+    if ten < 0 {
+        let by = 10i128.checked_pow(ten.unsigned_abs()).unwrap_or(i128::MAX);
+        mantissa = divide_away_from_zero(mantissa, by);
+    }
+    mantissa
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.nanos == 0 {
+            return f.write_str("0");
+        }
+        let small = self.nanos.abs() < 1024 * NANO;
+        if self.format == Format::BinarySi && !small && self.nanos % NANO == 0 {
+            let mut amount = self.nanos / NANO;
+            let mut power = 0;
+            while amount % 1024 == 0 && power < 6 {
+                amount /= 1024;
+                power += 1;
+            }
+            return write!(
+                f,
+                "{amount}{}",
+                ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power]
+            );
+        }
+        let mut amount = self.nanos;
+        let mut power = 0;
+        while amount % 1000 == 0 && power < 9 {
+            amount /= 1000;
+            power += 1;
+        }
+        if self.format == Format::DecimalExponent {
+            return match power {
+                3 => write!(f, "{amount}"),
+                _ => write!(f, "{amount}e{}", (power as i32 - 3) * 3),
+            };
+        }
+        write!(
+            f,
+            "{amount}{}",
+            ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][power]
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn canonical(text: &str) -> String {
+        text.parse::<Quantity>().unwrap().to_string()
+    }
+
+    #[test]
+    fn canonical_forms() {
+        let cases = [
+            ("0", "0"),
+            ("0Mi", "0"),
+            ("-0", "0"),
+            ("1", "1"),
+            ("1000", "1k"),
+            ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1500m", "1500m"),
+            ("0.0000000001", "1n"),
+            ("1024", "1024"),
+            ("1Ki", "1Ki"),
+            ("1024Ki", "1Mi"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("100Ki", "100Ki"),
+            ("1e3", "1e3"),
+            ("12e1", "120"),
+            ("1E3", "1e3"),
+            ("1E", "1E"),
+            ("9223372036854775808", "9223372036854775807"),
+            ("1e40", "9223372036854775807"),
+            (".5", "500m"),
+            ("5.", "5"),
+            ("+1", "1"),
+            ("-1.5", "-1500m"),
+            ("1.00000000000000000000001", "1000000001n"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(canonical(text), expected, "{text}");
+        }
+        // Many decimals beside a power of two do not overflow.
+        assert_eq!(
+            "0.3333333333333333333333Gi"
+                .parse::<Quantity>()
+                .unwrap()
+                .value(),
+            357_913_942
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_upstream() {
+        for (text, error) in [
+            ("", QuantityError::Format),
+            ("true", QuantityError::Format),
+            ("1 ", QuantityError::Format),
+            ("1mm", QuantityError::Suffix),
+            ("1ki", QuantityError::Suffix),
+            ("m", QuantityError::Number),
+        ] {
+            assert_eq!(text.parse::<Quantity>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn values_round_away_from_zero() {
+        let q: Quantity = "1500m".parse().unwrap();
+        assert_eq!((q.value(), q.milli_value(), q.as_i64()), (2, 1500, None));
+        assert_eq!((-q).value(), -2);
+        let sum = Quantity::ZERO + "1Gi".parse().unwrap() + "1Mi".parse().unwrap();
+        assert_eq!(sum.to_string(), "1025Mi");
+    }
+
+    proptest! {
+        #[test]
+        fn printing_keeps_the_value(number in -1_000_000_000i64..1_000_000_000, suffix in "n|u|m||k|M|G|Ki|Mi|Gi|e3|e-3") {
+            let q: Quantity = format!("{number}{suffix}").parse().unwrap();
+            let back: Quantity = q.to_string().parse().unwrap();
+            prop_assert_eq!(q, back);
+            prop_assert_eq!(q.to_string(), back.to_string());
+        }
+
+        #[test]
+        fn never_panics(text in "[-+]?[0-9.]{0,45}[eEinumkKMGTP]{0,2}[-+]?[0-9]{0,4}") {
+            let _ = text.parse::<Quantity>();
+        }
+    }
+}
