@@ -1,6 +1,7 @@
 //! Clock, task groups, shutdown, logging, metrics and TLS set-up: what every component stands on.
 
 mod clock;
+pub mod metrics;
 mod task_group;
 
 pub use clock::Clock;

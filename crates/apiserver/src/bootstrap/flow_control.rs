@@ -1,0 +1,199 @@
+//! The flow schemas and priority levels that every cluster has. Facts of upstream's suggested and mandatory configuration at v1.36.
+
+use apimachinery::{Object, gvk::GroupResource};
+use serde_json::{Value, json};
+
+use super::{Wanted, objects::object};
+use crate::lookup;
+
+const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
+
+/// What happens to requests that find no seat.
+#[derive(Clone, Copy)]
+enum Excess {
+    Reject,
+    /// Queues and hand size.
+    Queue(u32, u32),
+}
+
+/// Name, nominal shares, percentage that can be lent, excess. `exempt` is not limited and stands by itself.
+const LEVELS: &[(&str, u32, u32, Excess)] = &[
+    ("catch-all", 5, 0, Excess::Reject),
+    ("global-default", 20, 50, Excess::Queue(128, 6)),
+    ("leader-election", 10, 0, Excess::Queue(16, 4)),
+    ("node-high", 40, 25, Excess::Queue(64, 6)),
+    ("system", 30, 33, Excess::Queue(64, 6)),
+    ("workload-high", 40, 50, Excess::Queue(128, 6)),
+    ("workload-low", 100, 90, Excess::Queue(128, 6)),
+];
+
+const QUEUE_LENGTH: u32 = 50;
+
+/// Whose requests.
+#[derive(Clone, Copy)]
+enum Subject {
+    Group(&'static str),
+    User(&'static str),
+    /// All service accounts of a namespace.
+    Accounts(&'static str),
+}
+
+/// Which requests.
+#[derive(Clone, Copy)]
+enum Requests {
+    Everything,
+    LeaderElection,
+    NodeHealth,
+    Probes,
+}
+
+struct Schema {
+    name: &'static str,
+    level: &'static str,
+    precedence: u32,
+    /// Empty for none.
+    distinguisher: &'static str,
+    subjects: &'static [Subject],
+    requests: Requests,
+}
+
+const fn schema(
+    name: &'static str,
+    level: &'static str,
+    precedence: u32,
+    distinguisher: &'static str,
+    subjects: &'static [Subject],
+    requests: Requests,
+) -> Schema {
+    Schema { name, level, precedence, distinguisher, subjects, requests }
+}
+
+const EVERYBODY: &[Subject] = &[Subject::Group("system:unauthenticated"), Subject::Group("system:authenticated")];
+const MANAGER: Subject = Subject::User("system:kube-controller-manager");
+const SCHEDULER: Subject = Subject::User("system:kube-scheduler");
+const SYSTEM_ACCOUNTS: Subject = Subject::Accounts("kube-system");
+const NODES: Subject = Subject::Group("system:nodes");
+
+#[rustfmt::skip]
+const SCHEMAS: &[Schema] = &[
+    schema("exempt", "exempt", 1, "", &[Subject::Group("system:masters")], Requests::Everything),
+    schema("probes", "exempt", 2, "", EVERYBODY, Requests::Probes),
+    schema("system-leader-election", "leader-election", 100, "ByUser", &[MANAGER, SCHEDULER, SYSTEM_ACCOUNTS], Requests::LeaderElection),
+    schema("system-node-high", "node-high", 400, "ByUser", &[NODES], Requests::NodeHealth),
+    schema("system-nodes", "system", 500, "ByUser", &[NODES], Requests::Everything),
+    schema("kube-controller-manager", "workload-high", 800, "ByNamespace", &[MANAGER], Requests::Everything),
+    schema("kube-scheduler", "workload-high", 800, "ByNamespace", &[SCHEDULER], Requests::Everything),
+    schema("kube-system-service-accounts", "workload-high", 900, "ByNamespace", &[SYSTEM_ACCOUNTS], Requests::Everything),
+    schema("service-accounts", "workload-low", 9000, "ByUser", &[Subject::Group("system:serviceaccounts")], Requests::Everything),
+    schema("global-default", "global-default", 9900, "ByUser", EVERYBODY, Requests::Everything),
+    schema("catch-all", "catch-all", 10000, "ByUser", EVERYBODY, Requests::Everything),
+];
+
+impl Subject {
+    fn to_value(self) -> Value {
+        match self {
+            Self::Group(name) => json!({"kind": "Group", "group": {"name": name}}),
+            Self::User(name) => json!({"kind": "User", "user": {"name": name}}),
+            Self::Accounts(namespace) => {
+                json!({"kind": "ServiceAccount", "serviceAccount": {"namespace": namespace, "name": "*"}})
+            }
+        }
+    }
+}
+
+impl Requests {
+    /// The rule of these subjects.
+    fn rule(self, subjects: &[Subject]) -> Value {
+        let subjects: Vec<Value> = subjects.iter().map(|subject| subject.to_value()).collect();
+        let leases = |verbs: &[&str]| {
+            json!({"verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": ["*"]})
+        };
+        match self {
+            Self::Everything => json!({
+                "subjects": subjects,
+                "resourceRules": [{
+                    "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"],
+                }],
+                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            }),
+            Self::LeaderElection => {
+                json!({"subjects": subjects, "resourceRules": [leases(&["get", "create", "update"])]})
+            }
+            Self::NodeHealth => json!({
+                "subjects": subjects,
+                "resourceRules": [
+                    {
+                        "verbs": ["*"], "apiGroups": [""], "resources": ["nodes", "nodes/status"],
+                        "clusterScope": true, "namespaces": ["*"],
+                    },
+                    leases(&["*"]),
+                ],
+            }),
+            Self::Probes => json!({
+                "subjects": subjects,
+                "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}],
+            }),
+        }
+    }
+}
+
+pub(super) fn objects() -> impl Iterator<Item = Wanted> {
+    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
+    let levels = LEVELS.iter().map(|(name, shares, lendable, excess)| {
+        let response = match excess {
+            Excess::Reject => json!({"type": "Reject"}),
+            Excess::Queue(queues, hand_size) => json!({
+                "type": "Queue",
+                "queuing": {"queues": queues, "handSize": hand_size, "queueLengthLimit": QUEUE_LENGTH},
+            }),
+        };
+        let limited =
+            json!({"nominalConcurrencyShares": shares, "limitResponse": response, "lendablePercent": lendable});
+        level(name, json!({"type": "Limited", "limited": limited}))
+    });
+    let schemas = SCHEMAS.iter().map(|row| {
+        let mut spec = json!({
+            "priorityLevelConfiguration": {"name": row.level},
+            "matchingPrecedence": row.precedence,
+            "rules": [row.requests.rule(row.subjects)],
+        });
+        if !row.distinguisher.is_empty() {
+            spec["distinguisherMethod"] = json!({"type": row.distinguisher});
+        }
+        let condition = json!({
+            "type": "Dangling", "status": "False", "reason": "Found",
+            "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {:?} and it exists", row.level),
+        });
+        wanted("flowschemas", "FlowSchema", row.name, spec, json!({"conditions": [condition]}))
+    });
+    levels.chain([level("exempt", exempt)]).chain(schemas)
+}
+
+fn level(name: &str, spec: Value) -> Wanted {
+    wanted("prioritylevelconfigurations", "PriorityLevelConfiguration", name, spec, json!({}))
+}
+
+fn wanted(resource: &'static str, kind: &str, name: &str, spec: Value, status: Value) -> Wanted {
+    Wanted {
+        resource: GroupResource::new(GROUP, resource),
+        object: object(json!({
+            "apiVersion": format!("{GROUP}/v1"), "kind": kind,
+            "metadata": {"name": name, "annotations": {AUTOUPDATE: "true"}},
+            "spec": spec, "status": status,
+        })),
+        mend: restore_spec,
+    }
+}
+
+/// An object that says so follows the server; one that says no is its owner's.
+fn restore_spec(existing: &Object, wanted: &Object) -> Option<Object> {
+    let follows = apimachinery::meta::annotation(existing, AUTOUPDATE) == Some("true");
+    let spec = lookup::value(wanted, &["spec"]);
+    if !follows || lookup::value(existing, &["spec"]) == spec {
+        return None;
+    }
+    let mut mended = existing.clone();
+    lookup::set(&mut mended, &["spec"], spec.cloned().unwrap_or_default());
+    Some(mended)
+}

@@ -1,0 +1,75 @@
+//! The aggregated form (KEP-3352): everything under `/api`, and everything under `/apis`, in one document each.
+
+use std::collections::BTreeMap;
+
+use api::{Resource, Scope};
+use apimachinery::gvk::GroupVersionKind;
+use http::HeaderValue;
+use ring::digest;
+use serde_json::{Value, json};
+
+use super::{Aggregated, legacy::versions_by_group};
+
+pub(super) fn lists(rows: &[&Resource]) -> BTreeMap<&'static str, Aggregated> {
+    let (core, named): (Vec<_>, Vec<_>) = rows.iter().copied().partition(|row| row.gvr.group.is_empty());
+    [("/api", list(&core)), ("/apis", list(&named))].into()
+}
+
+fn list(rows: &[&Resource]) -> Aggregated {
+    let groups: Vec<Value> = versions_by_group(rows).into_iter().map(|(name, versions)| group(name, &versions, rows)).collect();
+    let document = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups,
+    });
+    let body = document.to_string();
+    let hash: String = digest::digest(&digest::SHA512, body.as_bytes()).as_ref().iter().map(|b| format!("{b:02X}")).collect();
+    let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits are a header value");
+    Aggregated { body: body.into(), etag }
+}
+
+fn group(name: &str, versions: &[&str], rows: &[&Resource]) -> Value {
+    let versions: Vec<Value> = versions
+        .iter()
+        .map(|version| {
+            let own = rows.iter().filter(|row| row.gvr.group == name && row.gvr.version == *version);
+            let mut own: Vec<_> = own.copied().collect();
+            own.sort_by(|a, b| a.gvr.resource.cmp(&b.gvr.resource));
+            let resources: Vec<Value> = own.into_iter().map(resource).collect();
+            json!({"version": version, "resources": resources, "freshness": "Current"})
+        })
+        .collect();
+    let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+fn resource(row: &Resource) -> Value {
+    let scope = match row.scope {
+        Scope::Namespaced => "Namespaced",
+        Scope::Cluster => "Cluster",
+    };
+    let mut entry = json!({
+        "resource": row.gvr.resource, "responseKind": response_kind(row, &row.gvk), "scope": scope,
+        "singularResource": row.singular, "verbs": row.verbs,
+    });
+    if !row.short_names.is_empty() {
+        entry["shortNames"] = json!(row.short_names);
+    }
+    if !row.categories.is_empty() {
+        entry["categories"] = json!(row.categories);
+    }
+    if !row.subresources.is_empty() {
+        let subresources: Vec<Value> = row
+            .subresources
+            .iter()
+            .map(|sub| json!({"subresource": sub.name, "responseKind": response_kind(row, &sub.gvk), "verbs": sub.verbs}))
+            .collect();
+        entry["subresources"] = subresources.into();
+    }
+    entry
+}
+
+/// Group and version stay empty where they are the resource's own.
+fn response_kind(row: &Resource, gvk: &GroupVersionKind) -> Value {
+    let own = gvk.group == row.gvr.group && gvk.version == row.gvr.version;
+    let (group, version) = if own { ("", "") } else { (&*gvk.group, &*gvk.version) };
+    json!({"group": group, "version": version, "kind": gvk.kind})
+}

@@ -1,0 +1,62 @@
+use http::header::ACCEPT;
+
+use super::*;
+
+fn discovery() -> Discovery {
+    Discovery::new(api::kinds::TABLE, "127.0.0.1:6443")
+}
+
+fn accepting(accept: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, accept.parse().unwrap());
+    headers
+}
+
+#[test]
+fn the_first_clause_that_fits_decides() {
+    let v2 = AGGREGATED;
+    let v9 = AGGREGATED.replace("v=v2", "v=v9");
+    for (accept, expected) in [
+        (v2.to_owned(), true),
+        (format!("{v2},application/json"), true),
+        (format!("{v2};profile=nopeer"), true),
+        (format!("{v9},application/json,{v2}"), false),
+        ("application/json".to_owned(), false),
+        ("*/*".to_owned(), false),
+    ] {
+        assert_eq!(wants_aggregated(&accepting(&accept)), expected, "{accept}");
+    }
+}
+
+#[test]
+fn a_known_etag_is_answered_without_a_body() {
+    let discovery = discovery();
+    let ask = |headers: &HeaderMap| {
+        discovery.respond(&Method::GET, "/apis", headers, &Query::default()).unwrap().unwrap()
+    };
+    let mut headers = accepting(AGGREGATED);
+    let first = ask(&headers);
+    assert_eq!(first.status(), StatusCode::OK);
+    headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+    assert_eq!(ask(&headers).status(), StatusCode::NOT_MODIFIED);
+}
+
+#[test]
+fn the_storage_version_hash_is_upstreams() {
+    let (document, _) = &discovery().documents["/api/v1"];
+    let config_maps = crate::lookup::objects(document, &["resources"])
+        .find(|entry| crate::lookup::text(entry, &["name"]) == "configmaps")
+        .unwrap();
+    assert_eq!(crate::lookup::text(config_maps, &["storageVersionHash"]), "qFsyl6wFWjQ=");
+}
+
+#[test]
+fn other_paths_and_methods() {
+    let discovery = discovery();
+    let ask = |method: Method, path: &str| {
+        discovery.respond(&method, path, &HeaderMap::new(), &Query::default())
+    };
+    assert!(ask(Method::GET, "/apis/apps/v0").is_none());
+    assert!(ask(Method::GET, "/apis/apps/v1/").unwrap().is_ok());
+    assert_eq!(ask(Method::POST, "/apis").unwrap().unwrap_err().code, 405);
+}

@@ -1,0 +1,353 @@
+//! Metrics in Prometheus' text format (0.0.4), the one that upstream's components serve.
+//!
+//! A [`Registry`] holds families; a family is a metric of one name with one set of label names. Values are atomics: counting takes a read lock
+//! on the family's map and one atomic add. Series are never removed, so label values must come from a bounded set.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The media type of [`Registry::encode`].
+pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+/// Writes samples of one family at the time of a scrape.
+type Collect = Box<dyn Fn(&mut Sink<'_>) + Send + Sync>;
+
+/// The families of a component. Cheap to clone; clones are the same registry.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<RwLock<BTreeMap<&'static str, Family>>>);
+
+struct Family {
+    help: &'static str,
+    kind: &'static str,
+    collect: Collect,
+}
+
+/// Takes the samples of a family.
+pub struct Sink<'a> {
+    name: &'static str,
+    out: &'a mut String,
+}
+
+impl Sink<'_> {
+    /// One sample.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: f64) {
+        self.suffixed("", labels, value);
+    }
+
+    fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
+        self.out.push_str(self.name);
+        self.out.push_str(suffix);
+        if !labels.is_empty() {
+            self.out.push('{');
+            for (index, (name, value)) in labels.iter().enumerate() {
+                if index > 0 {
+                    self.out.push(',');
+                }
+                self.out.push_str(name);
+                self.out.push_str("=\"");
+                for c in value.chars() {
+                    match c {
+                        '\\' => self.out.push_str("\\\\"),
+                        '"' => self.out.push_str("\\\""),
+                        '\n' => self.out.push_str("\\n"),
+                        c => self.out.push(c),
+                    }
+                }
+                self.out.push('"');
+            }
+            self.out.push('}');
+        }
+        let _ = writeln!(self.out, " {value}");
+    }
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A family of counters. The name ends in `_total`.
+    pub fn counter(&self, name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Counter {
+        let counter = Counter(Vector::new(labels));
+        let series = counter.0.clone();
+        self.add(name, help, "counter", Box::new(move |sink| series.collect(sink)));
+        counter
+    }
+
+    /// A family of gauges.
+    pub fn gauge(&self, name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Gauge {
+        let gauge = Gauge(Vector::new(labels));
+        let series = gauge.0.clone();
+        self.add(name, help, "gauge", Box::new(move |sink| series.collect(sink)));
+        gauge
+    }
+
+    /// A family of histograms with these upper bounds, ascending.
+    pub fn histogram(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+        bounds: &'static [f64],
+    ) -> Histogram {
+        let histogram = Histogram { series: Arc::default(), labels, bounds };
+        let series = histogram.clone();
+        self.add(name, help, "histogram", Box::new(move |sink| series.collect(sink)));
+        histogram
+    }
+
+    /// A family whose samples are found out when somebody asks. `kind` is `gauge` or `counter`.
+    pub fn on_scrape(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        kind: &'static str,
+        collect: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
+    ) {
+        self.add(name, help, kind, Box::new(collect));
+    }
+
+    fn add(&self, name: &'static str, help: &'static str, kind: &'static str, collect: Collect) {
+        let mut families = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        families.insert(name, Family { help, kind, collect });
+    }
+
+    /// All families in order of name.
+    pub fn encode(&self) -> String {
+        let mut out = String::with_capacity(16 * 1024);
+        for (name, family) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let _ = writeln!(out, "# HELP {name} {}", family.help);
+            let _ = writeln!(out, "# TYPE {name} {}", family.kind);
+            (family.collect)(&mut Sink { name, out: &mut out });
+        }
+        out
+    }
+}
+
+/// Series of a family by label values.
+#[derive(Clone)]
+struct Vector {
+    labels: &'static [&'static str],
+    series: Arc<RwLock<BTreeMap<Box<[Box<str>]>, Arc<AtomicU64>>>>,
+}
+
+impl Vector {
+    fn new(labels: &'static [&'static str]) -> Self {
+        let vector = Self { labels, series: Arc::default() };
+        if labels.is_empty() {
+            // A metric without labels is there from the start.
+            vector.with(&[], |_| {});
+        }
+        vector
+    }
+
+    fn with(&self, values: &[&str], act: impl FnOnce(&AtomicU64)) {
+        debug_assert_eq!(values.len(), self.labels.len(), "one value for each label");
+        with_series(&self.series, values, |value| act(value));
+    }
+
+    fn collect(&self, sink: &mut Sink<'_>) {
+        for (values, value) in self.series.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            sink.sample(&pairs(self.labels, values), f64::from_bits(value.load(Ordering::Relaxed)));
+        }
+    }
+}
+
+/// Finds or makes a series.
+fn with_series<T: Default>(
+    series: &RwLock<BTreeMap<Box<[Box<str>]>, Arc<T>>>,
+    values: &[&str],
+    act: impl FnOnce(&T),
+) {
+    let key: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
+    let found = series.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    let found = found.unwrap_or_else(|| {
+        let mut series = series.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(series.entry(key).or_default())
+    });
+    act(&found);
+}
+
+fn pairs<'a>(labels: &[&'a str], values: &'a [Box<str>]) -> Vec<(&'a str, &'a str)> {
+    labels.iter().copied().zip(values.iter().map(|value| &**value)).collect()
+}
+
+fn add(cell: &AtomicU64, amount: f64) {
+    let mut current = cell.load(Ordering::Relaxed);
+    loop {
+        let next = (f64::from_bits(current) + amount).to_bits();
+        match cell.compare_exchange_weak(current, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(actual) => current = actual,
+        }
+    }
+}
+
+/// Counts up.
+#[derive(Clone)]
+pub struct Counter(Vector);
+
+impl Counter {
+    /// One more, of the series with these label values.
+    pub fn increment(&self, values: &[&str]) {
+        self.add(values, 1.0);
+    }
+
+    /// So many more; never negative.
+    pub fn add(&self, values: &[&str], amount: f64) {
+        self.0.with(values, |cell| add(cell, amount));
+    }
+}
+
+/// Goes up and down.
+#[derive(Clone)]
+pub struct Gauge(Vector);
+
+impl Gauge {
+    /// Is so much now.
+    pub fn set(&self, values: &[&str], value: f64) {
+        self.0.with(values, |cell| cell.store(value.to_bits(), Ordering::Relaxed));
+    }
+
+    /// So much more, or less.
+    pub fn add(&self, values: &[&str], amount: f64) {
+        self.0.with(values, |cell| add(cell, amount));
+    }
+}
+
+/// Counts values by size.
+#[derive(Clone)]
+pub struct Histogram {
+    series: Arc<RwLock<BTreeMap<Box<[Box<str>]>, Arc<Buckets>>>>,
+    labels: &'static [&'static str],
+    bounds: &'static [f64],
+}
+
+#[derive(Default)]
+struct Buckets {
+    /// By bound, the last beyond all; not cumulative. Made at the first observation.
+    counts: RwLock<Box<[AtomicU64]>>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    /// Takes in one value.
+    pub fn observe(&self, values: &[&str], observed: f64) {
+        with_series(&self.series, values, |buckets| {
+            add(&buckets.sum, observed);
+            let bucket = self.bounds.partition_point(|bound| *bound < observed);
+            let counts = buckets.counts.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = counts.get(bucket) {
+                count.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            drop(counts);
+            let mut counts = buckets.counts.write().unwrap_or_else(PoisonError::into_inner);
+            if counts.is_empty() {
+                *counts = (0..=self.bounds.len()).map(|_| AtomicU64::new(0)).collect();
+            }
+            counts[bucket].fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    fn collect(&self, sink: &mut Sink<'_>) {
+        for (values, buckets) in self.series.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let labels = pairs(self.labels, values);
+            let counts = buckets.counts.read().unwrap_or_else(PoisonError::into_inner);
+            let mut total = 0;
+            for (index, count) in counts.iter().enumerate() {
+                total += count.load(Ordering::Relaxed);
+                let bound = self.bounds.get(index).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+                let mut labels = labels.clone();
+                labels.push(("le", &bound));
+                sink.suffixed("_bucket", &labels, total as f64);
+            }
+            sink.suffixed("_sum", &labels, f64::from_bits(buckets.sum.load(Ordering::Relaxed)));
+            sink.suffixed("_count", &labels, total as f64);
+        }
+    }
+}
+
+/// The process' own metrics, as every Prometheus client names them. Elsewhere than on Linux there are none.
+pub fn process(registry: &Registry) {
+    registry.on_scrape("process_resident_memory_bytes", "Resident memory size in bytes.", "gauge", |sink| {
+        if let Some(kilobytes) = status_field("VmRSS:") {
+            sink.sample(&[], kilobytes * 1024.0);
+        }
+    });
+    registry.on_scrape("process_virtual_memory_bytes", "Virtual memory size in bytes.", "gauge", |sink| {
+        if let Some(kilobytes) = status_field("VmSize:") {
+            sink.sample(&[], kilobytes * 1024.0);
+        }
+    });
+    registry.on_scrape("process_open_fds", "Number of open file descriptors.", "gauge", |sink| {
+        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+            sink.sample(&[], entries.count() as f64);
+        }
+    });
+    registry.on_scrape(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+        "counter",
+        |sink| {
+            if let Some(seconds) = cpu_seconds() {
+                sink.sample(&[], seconds);
+            }
+        },
+    );
+    let start = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+    registry.on_scrape(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        "gauge",
+        move |sink| sink.sample(&[], start),
+    );
+}
+
+fn status_field(name: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time, in the kernel's fixed 100 ticks a second.
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The command's name may hold spaces; the fields are counted from its closing parenthesis.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_what_prometheus_reads() {
+        let registry = Registry::new();
+        let requests = registry.counter("requests_total", "Requests.", &["verb"]);
+        requests.increment(&["GET"]);
+        requests.add(&["a\"b"], 2.0);
+        registry.gauge("inflight", "Now.", &[]).set(&[], 1.5);
+        let seconds = registry.histogram("seconds", "Took.", &[], &[0.1, 1.0]);
+        for observed in [0.05, 0.1, 0.5, 7.0] {
+            seconds.observe(&[], observed);
+        }
+        assert_eq!(
+            registry.encode(),
+            "# HELP inflight Now.\n# TYPE inflight gauge\ninflight 1.5\n\
+             # HELP requests_total Requests.\n# TYPE requests_total counter\n\
+             requests_total{verb=\"GET\"} 1\nrequests_total{verb=\"a\\\"b\"} 2\n\
+             # HELP seconds Took.\n# TYPE seconds histogram\nseconds_bucket{le=\"0.1\"} 2\n\
+             seconds_bucket{le=\"1\"} 3\nseconds_bucket{le=\"+Inf\"} 4\nseconds_sum 7.65\nseconds_count 4\n"
+        );
+    }
+}
