@@ -22,6 +22,8 @@
 mod check;
 mod compact;
 mod read;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
