@@ -1,5 +1,6 @@
 //! What all kinds share: `Schema`, group/version/kind, object metadata, selectors, quantities, patches, `Status`, encodings. No I/O.
 
+pub mod decode;
 pub mod field;
 pub mod gvk;
 pub mod meta;

@@ -1,0 +1,131 @@
+//! What a Go struct would write again: zero values that `omitempty` drops, and those that always show.
+//!
+//! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list or map from none; neither do we.
+
+use serde_json::{Map, Value};
+
+use crate::schema::{Field, ObjectType, Omit, Scalar, Type, TypeRef};
+
+/// What becomes of a field.
+pub(super) enum Slot {
+    /// It shows this.
+    Filled(Value),
+    /// It does not show, unless [`fill`] gives it a zero value.
+    Empty,
+}
+
+/// A decoded value put into its field.
+pub(super) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot {
+    let Some(value) = value else {
+        return Slot::Empty;
+    };
+    let empty = match &value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty() && matches!(ty.node(), Type::Map(_)),
+        _ if field.pointer => false,
+        Value::String(text) => {
+            text.is_empty() && matches!(ty.node(), Type::Scalar(Scalar::String | Scalar::Bytes))
+        }
+        Value::Bool(flag) => !flag && matches!(ty.node(), Type::Scalar(Scalar::Bool)),
+        Value::Number(number) => {
+            matches!(
+                ty.node(),
+                Type::Scalar(Scalar::Int32 | Scalar::Int64 | Scalar::Double)
+            ) && number.as_f64() == Some(0.0)
+        }
+        _ => false,
+    };
+    // Structs without pointer are filled to the end before they come here; `omitzero` asks whether all of it is zero.
+    let zero = field.omit == Omit::Zero
+        && !field.pointer
+        && ty
+            .object()
+            .is_some_and(|object| is_zero(ty, object, &value));
+    if empty || zero {
+        Slot::Empty
+    } else {
+        Slot::Filled(value)
+    }
+}
+
+/// Gives the fields that always show, and are not there, their zero values.
+pub(super) fn fill(ty: TypeRef<'_>, object: &ObjectType, out: &mut Map<String, Value>) {
+    for field in object.fields() {
+        let shows = match field.omit {
+            Omit::Never => true,
+            Omit::Zero => false,
+            Omit::Empty => {
+                !field.pointer
+                    && match ty.at(field.ty).node() {
+                        Type::Object(object) => object.go,
+                        Type::Scalar(scalar) => is_struct(*scalar),
+                        _ => false,
+                    }
+            }
+        };
+        if shows && !out.contains_key(&*field.name) {
+            out.insert(field.name.to_string(), zero_of(field, ty.at(field.ty)));
+        }
+    }
+}
+
+/// Scalars that are structs in Go, so that `omitempty` does not drop them.
+fn is_struct(scalar: Scalar) -> bool {
+    matches!(
+        scalar,
+        Scalar::Quantity
+            | Scalar::IntOrString
+            | Scalar::Time
+            | Scalar::MicroTime
+            | Scalar::Duration
+            | Scalar::RawExtension
+    )
+}
+
+fn zero_of(field: &Field, ty: TypeRef<'_>) -> Value {
+    if field.pointer { Value::Null } else { zero(ty) }
+}
+
+/// The zero value as JSON.
+fn zero(ty: TypeRef<'_>) -> Value {
+    match ty.node() {
+        Type::Scalar(scalar) => match scalar {
+            Scalar::String => Value::from(""),
+            Scalar::Bool => Value::Bool(false),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::IntOrString => Value::from(0),
+            Scalar::Quantity => Value::from("0"),
+            Scalar::Duration => Value::from("0s"),
+            Scalar::Bytes
+            | Scalar::Time
+            | Scalar::MicroTime
+            | Scalar::RawExtension
+            | Scalar::FieldsV1
+            | Scalar::Json => Value::Null,
+        },
+        Type::Map(_) | Type::List(_) | Type::Either(_) => Value::Null,
+        Type::Object(object) => {
+            let mut out = Map::new();
+            fill(ty, object, &mut out);
+            Value::Object(out)
+        }
+    }
+}
+
+/// What `null` becomes as an item of a list or a value of a map in a Go struct; elsewhere it stays.
+pub(super) fn zero_item(ty: TypeRef<'_>, around: Option<&ObjectType>) -> Option<Value> {
+    Some(if around.is_some() {
+        zero(ty)
+    } else {
+        Value::Null
+    })
+}
+
+fn is_zero(ty: TypeRef<'_>, object: &ObjectType, value: &Value) -> bool {
+    let Some(map) = value.as_object() else {
+        return false;
+    };
+    map.iter().all(|(name, value)| match object.field(name) {
+        Some(field) => *value == zero_of(field, ty.at(field.ty)),
+        None => false,
+    })
+}

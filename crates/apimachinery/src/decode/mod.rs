@@ -1,0 +1,186 @@
+//! Bodies into objects: JSON and YAML, by schema, with what strict validation finds.
+//!
+//! One pass over the text prunes unknown fields, finds unknown and duplicate ones, checks types, brings quantities and times into their
+//! canonical form, and drops and fills zero values as a Go struct would ([`canonical`]). Field names match exactly, case included.
+//! A tree that a patch made is decoded by writing it out and reading it again, which is what upstream does, too.
+//!
+//! Errors are worded as those of Go's decoder. Bodies are bounded by the server before they come here; nesting is bounded here.
+
+mod canonical;
+mod scan;
+mod typed;
+mod yaml;
+
+use serde_json::Value;
+
+use crate::{Object, schema::TypeRef};
+use scan::{Kind, Path, Scanner};
+
+pub use yaml::to_json as yaml_to_json;
+
+/// At most this many findings are kept, as upstream does.
+const MAX_FINDINGS: usize = 100;
+
+/// An object and what is dubious about the text it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded {
+    /// Pruned and canonical.
+    pub object: Object,
+    /// `unknown field "spec.foo"`, `duplicate field "spec.bar"`, in the order of the text.
+    pub findings: Vec<String>,
+}
+
+/// A body that cannot be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No JSON at all.
+    #[error("{0}")]
+    Syntax(String),
+    /// JSON, but not of this type.
+    #[error("{0}")]
+    Type(String),
+}
+
+/// The message of strict validation: `strict decoding error: unknown field "a", duplicate field "b"`.
+pub fn strict_error(findings: &[String]) -> String {
+    format!("strict decoding error: {}", findings.join(", "))
+}
+
+#[derive(Default)]
+struct Findings {
+    /// First type error.
+    error: Option<String>,
+    list: Vec<String>,
+}
+
+impl Findings {
+    fn duplicate(&mut self, path: String) {
+        self.push(format!("duplicate field {path:?}"));
+    }
+
+    fn unknown(&mut self, path: String) {
+        self.push(format!("unknown field {path:?}"));
+    }
+
+    fn push(&mut self, finding: String) {
+        if self.list.len() < MAX_FINDINGS && !self.list.contains(&finding) {
+            self.list.push(finding);
+        }
+    }
+}
+
+/// Decodes an object of this type. `null` is an empty one.
+///
+/// # Errors
+/// What is no JSON, and values of the wrong type.
+pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
+    let text = String::from_utf8_lossy(body);
+    let mut findings = Findings::default();
+    let mut decoder = typed::Decoder {
+        scanner: Scanner::new(&text),
+        findings: &mut findings,
+    };
+    let value = decoder.root(ty).map_err(|e| DecodeError::Syntax(e.0))?;
+    if let Some(error) = findings.error {
+        return Err(DecodeError::Type(error));
+    }
+    let object = match value {
+        Value::Object(object) => object,
+        _ => match json(b"{}", ty) {
+            Ok(empty) => empty.object,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Decoded {
+        object,
+        findings: findings.list,
+    })
+}
+
+/// Decodes a tree anew by a type: after a patch, or for another version.
+///
+/// # Errors
+/// Values of the wrong type.
+pub fn object(object: &Object, ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
+    let body = serde_json::to_vec(object).map_err(|e| DecodeError::Syntax(e.to_string()))?;
+    json(&body, ty)
+}
+
+/// Decodes any JSON, finding duplicate fields.
+///
+/// # Errors
+/// What is no JSON.
+pub fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
+    let text = String::from_utf8_lossy(body);
+    let mut findings = Findings::default();
+    let mut scanner = Scanner::new(&text);
+    let value = scanner
+        .value(&mut Path::ROOT.clone(), &mut |path| {
+            findings.duplicate(path)
+        })
+        .and_then(|value| scanner.end().map(|()| value))
+        .map_err(|e| DecodeError::Syntax(e.0))?;
+    Ok((value, findings.list))
+}
+
+/// The body is no object with a version and a kind. Worded as upstream's, without the body that it quotes in the end.
+const VERSION_KIND: &str = "couldn't get version/kind; json parse error: ";
+/// Go prints the struct that it decodes into.
+const VERSION_KIND_STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// `apiVersion` and `kind` of a JSON body; empty if absent.
+///
+/// # Errors
+/// `couldn't get version/kind; json parse error: …`.
+pub fn version_kind(body: &[u8]) -> Result<(String, String), DecodeError> {
+    let text = String::from_utf8_lossy(body);
+    let syntax = |e: scan::SyntaxError| DecodeError::Syntax(format!("{VERSION_KIND}{}", e.0));
+    // Go checks the syntax of the whole before it looks at any of it.
+    let mut scanner = Scanner::new(&text);
+    scanner
+        .skip()
+        .and_then(|()| scanner.end())
+        .map_err(syntax)?;
+    let mut scanner = Scanner::new(&text);
+    let mut found = (String::new(), String::new());
+    let mut error = None;
+    match scanner.peek().map_err(syntax)? {
+        Kind::Null => return Ok(found),
+        Kind::Object => {}
+        other => {
+            let message = format!(
+                "json: cannot unmarshal {} into Go value of type {VERSION_KIND_STRUCT}",
+                other.name()
+            );
+            return Err(DecodeError::Type(format!("{VERSION_KIND}{message}")));
+        }
+    }
+    let mut key = scanner.first_key().map_err(syntax)?;
+    while let Some(name) = key {
+        let target = match &*name {
+            "apiVersion" => Some(&mut found.0),
+            "kind" => Some(&mut found.1),
+            _ => None,
+        };
+        match (target, scanner.peek().map_err(syntax)?) {
+            (Some(target), Kind::String) => {
+                *target = scanner.string().map_err(syntax)?.into_owned()
+            }
+            (Some(_), Kind::Null) | (None, _) => scanner.skip().map_err(syntax)?,
+            (Some(_), kind) => {
+                scanner.skip().map_err(syntax)?;
+                error.get_or_insert_with(|| {
+                    let kind = kind.name();
+                    format!(
+                        "json: cannot unmarshal {kind} into Go struct field .{name} of type string"
+                    )
+                });
+            }
+        }
+        key = scanner.next_key().map_err(syntax)?;
+    }
+    match error {
+        Some(message) => Err(DecodeError::Type(format!("{VERSION_KIND}{message}"))),
+        None => Ok(found),
+    }
+}
