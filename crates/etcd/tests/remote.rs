@@ -107,3 +107,45 @@ async fn compaction_under_a_watch_is_told() {
     );
     tasks.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_with_client_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let ca = params.self_signed(&ca_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.extended_key_usages = vec![
+        rcgen::ExtendedKeyUsagePurpose::ServerAuth,
+        rcgen::ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let write = |name: &str, pem: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let (ca_file, certificate_file, key_file) = (
+        write("ca.crt", ca.pem()),
+        write("tls.crt", certificate.pem()),
+        write("tls.key", key.serialize_pem()),
+    );
+    let data = dir.path().join("data");
+    let etcd = EtcdProcess::start_tls(&data, &ca_file, &certificate_file, &key_file);
+
+    let tasks = TaskGroup::default();
+    let mut config = remote::Config::new([etcd.endpoint()]);
+    config.tls.ca = Some(ca.pem().into_bytes());
+    let stranger = Remote::connect(config.clone(), &tasks).await;
+    assert!(stranger.is_err(), "etcd wants to know who we are");
+    config.tls.identity = Some((
+        certificate.pem().into_bytes(),
+        key.serialize_pem().into_bytes(),
+    ));
+    let kv = Remote::connect(config, &tasks).await.unwrap();
+    assert_eq!(kv.txn(put("a", "1")).await.unwrap().revision, Revision(2));
+    tasks.shutdown().await;
+}

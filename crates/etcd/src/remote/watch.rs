@@ -34,6 +34,8 @@ use crate::{
 
 /// etcd leaves a request for progress unanswered while it is behind: it is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// And never sooner than this, however often somebody wants to know.
+const ASK_PACE: Duration = Duration::from_millis(10);
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_MOST: Duration = Duration::from_secs(2);
 /// The longest that opening may take at one endpoint.
@@ -226,6 +228,7 @@ impl Watch {
     async fn deliver(&mut self, mut standing: Standing) -> End {
         let mut fragments: Vec<Event> = Vec::new();
         let mut wanted = self.settings.wanted.clone();
+        let mut asked = tokio::time::Instant::now();
         let mut ask_again = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let behind = *wanted.borrow_and_update() >= self.next;
@@ -233,12 +236,16 @@ impl Watch {
             let response = tokio::select! {
                 () = self.receiver.closed() => return End::Dropped,
                 response = standing.responses.message() => response,
-                Ok(()) = wanted.changed() => continue,
+                Ok(()) = wanted.changed() => {
+                    ask_again.as_mut().reset(asked + ASK_PACE);
+                    continue;
+                }
                 () = &mut ask_again, if asks => {
                     let ask = RequestUnion::ProgressRequest(WatchProgressRequest {});
                     // Full: etcd has not read the one before.
                     let _ = standing.requests.try_send(WatchRequest { request_union: Some(ask) });
-                    ask_again.as_mut().reset(tokio::time::Instant::now() + ASK_AGAIN);
+                    asked = tokio::time::Instant::now();
+                    ask_again.as_mut().reset(asked + ASK_AGAIN);
                     continue;
                 }
             };

@@ -22,11 +22,29 @@ impl EtcdProcess {
     /// # Panics
     /// When no etcd binary is found (`IRONCLAD_TEST_ETCD`, then `PATH`, then `.clients/etcd` in the workspace), or it does not start.
     pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, "http", &[])
+    }
+
+    /// Starts an etcd that serves by TLS, and asks its clients for certificates of the same authority. Files are PEM.
+    ///
+    /// # Panics
+    /// As [`EtcdProcess::start`].
+    pub fn start_tls(dir: &Path, ca: &Path, certificate: &Path, key: &Path) -> Self {
+        let args = [
+            "--client-cert-auth".to_owned(),
+            format!("--trusted-ca-file={}", ca.display()),
+            format!("--cert-file={}", certificate.display()),
+            format!("--key-file={}", key.display()),
+        ];
+        Self::start_with(dir, "https", &args)
+    }
+
+    fn start_with(dir: &Path, scheme: &str, more: &[String]) -> Self {
         let binary = find_binary();
         let (client, peer) = (free_port(), free_port());
-        let endpoint = format!("http://127.0.0.1:{client}");
+        let endpoint = format!("{scheme}://127.0.0.1:{client}");
         let peer = format!("http://127.0.0.1:{peer}");
-        let args = [
+        let mut args = [
             "--name=test",
             &format!("--data-dir={}", dir.display()),
             &format!("--listen-client-urls={endpoint}"),
@@ -39,6 +57,7 @@ impl EtcdProcess {
         ]
         .map(str::to_owned)
         .to_vec();
+        args.extend_from_slice(more);
         let child = launch(&binary, &args);
         Self {
             child,
