@@ -5,6 +5,7 @@ pub mod authn;
 pub mod authz;
 pub mod bootstrap;
 pub mod derived;
+pub mod health;
 pub mod lookup;
 pub mod query;
 pub mod reader;

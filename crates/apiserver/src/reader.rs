@@ -35,4 +35,8 @@ pub trait ObjectWriter: Send + Sync {
     async fn create(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
     /// Replaces; `metadata.resourceVersion` is the precondition when set.
     async fn update(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    /// Replaces the status alone, as the `status` subresource does.
+    async fn update_status(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    /// Deletes at once; `Err` with reason `NotFound` if it is not there.
+    async fn delete(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<(), apimachinery::status::Status>;
 }
