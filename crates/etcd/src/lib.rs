@@ -1,4 +1,5 @@
-//! The store: the `Kv` trait, the embedded engine with its write-ahead log, the client of an external etcd v3 cluster.
+//! The store: the `Kv` trait, the embedded engine with its write-ahead log, the client of an external etcd v3 cluster, and the
+//! etcd v3 gRPC API over the embedded engine.
 
 pub mod embedded;
 mod kv;

@@ -334,3 +334,57 @@ async fn reads_neither_wait_for_the_disk_nor_run_ahead_of_it() {
     assert_eq!(keys(&*store).await, ["a"]);
     tasks.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_range_is_of_one_revision() {
+    const KEYS: usize = 5000;
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = TaskGroup::default();
+    let store = Embedded::open(Config::new(dir.path()), Clock::system(), &tasks).unwrap();
+    let key = |number: usize| format!("k{number:04}");
+    let writes = (0..KEYS).map(|number| {
+        let store = store.clone();
+        async move { put(&*store, &key(number), "0", NO_LEASE).await }
+    });
+    futures_util::future::join_all(writes)
+        .await
+        .into_iter()
+        .for_each(|put| drop(put.unwrap()));
+    // Every transaction writes its number to the first and the last key, and history goes as fast as it comes.
+    let writer = store.clone();
+    tasks.spawn_cancellable("writer", async move {
+        for number in 1_u32.. {
+            let ops = [key(0), key(KEYS - 1)].map(|key| Op::Put {
+                key: key.into(),
+                value: number.to_string().into(),
+                lease: NO_LEASE,
+            });
+            let txn = Txn {
+                success: ops.into(),
+                ..Txn::default()
+            };
+            let revision = writer.txn(txn).await.unwrap().revision;
+            writer.compact(revision).await.unwrap();
+        }
+    });
+    for _ in 0..50 {
+        let request = RangeRequest::new(KeyRange::prefix("k"));
+        let all = store.range(request).await.unwrap();
+        assert_eq!(
+            (all.kvs.len(), all.count, all.more),
+            (KEYS, KEYS as u64, false)
+        );
+        assert_eq!(all.kvs[0].value, all.kvs[KEYS - 1].value);
+        assert!(all.kvs.is_sorted_by_key(|kv| kv.key.clone()));
+        let cut = RangeRequest {
+            limit: 2000,
+            ..RangeRequest::new(KeyRange::prefix("k"))
+        };
+        let cut = store.range(cut).await.unwrap();
+        assert_eq!(
+            (cut.kvs.len(), cut.count, cut.more),
+            (2000, KEYS as u64, true)
+        );
+    }
+    tasks.shutdown().await;
+}

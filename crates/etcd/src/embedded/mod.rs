@@ -23,6 +23,7 @@ mod frame;
 mod lease;
 mod lock;
 mod maintain;
+mod range;
 mod record;
 mod recovery;
 mod shared;
@@ -246,8 +247,7 @@ impl Embedded {
 #[async_trait]
 impl Kv for Embedded {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, KvError> {
-        let durable = self.shared.durable();
-        self.shared.read().range(&request, durable)
+        self.shared.range(&request).await
     }
 
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, KvError> {

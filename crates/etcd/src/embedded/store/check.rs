@@ -43,7 +43,11 @@ impl Store {
     }
 
     /// Whether a range may be read when `now` is the last revision.
-    pub(super) fn check_range(&self, request: &RangeRequest, now: Revision) -> Result<(), KvError> {
+    pub(in crate::embedded) fn check_range(
+        &self,
+        request: &RangeRequest,
+        now: Revision,
+    ) -> Result<(), KvError> {
         check_key(&request.range.start)?;
         match request.revision {
             Some(requested) if requested > now => Err(KvError::FutureRevision {

@@ -31,6 +31,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub(super) use read::{empty, read_at};
 use smallvec::{SmallVec, smallvec};
 
 use super::record::{Record, Version};

@@ -26,42 +26,46 @@ impl Store {
 
     /// Reads a range that has been checked.
     pub(super) fn read(&self, request: &RangeRequest, now: Revision) -> RangeResponse {
-        // As in etcd, a revision of 0 or less is now.
-        let at = request
-            .revision
-            .filter(|revision| revision.0 > 0)
-            .unwrap_or(now)
-            .0;
-        let limit = if request.limit == 0 {
-            usize::MAX
-        } else {
-            request.limit
-        };
-        let mut response = RangeResponse {
-            revision: now,
-            kvs: Vec::new(),
-            more: false,
-            count: 0,
-        };
-        for (key, versions) in self.keys.range::<[u8], _>(bounds(&request.range)) {
-            let Some(version) = at_revision(versions, at).filter(|it| !it.is_deletion()) else {
-                continue;
-            };
-            response.count += 1;
-            if request.count_only {
-                continue;
-            }
-            if response.kvs.len() >= limit {
-                response.more = true;
-                continue;
-            }
-            let mut kv = version.key_value(key);
-            if request.keys_only {
-                kv.value = Bytes::new();
-            }
-            response.kvs.push(kv);
-        }
+        let mut response = empty(now);
+        self.read_part(request, None, usize::MAX, &mut response);
         response
+    }
+
+    /// Reads on in a range, `keys` keys at most, behind `after`. Answers where to read on, if that was not all. The revision read
+    /// at must be one and the same, and not compacted, for all parts.
+    pub(in crate::embedded) fn read_part(
+        &self,
+        request: &RangeRequest,
+        after: Option<&Bytes>,
+        keys: usize,
+        response: &mut RangeResponse,
+    ) -> Option<Bytes> {
+        let at = read_at(request, response.revision).0;
+        let limit = match request.limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let (start, end) = bounds(&request.range);
+        let start = after.map_or(start, |after| Bound::Excluded(after.as_ref()));
+        for (visited, (key, versions)) in self.keys.range::<[u8], _>((start, end)).enumerate() {
+            let visible = at_revision(versions, at).filter(|it| !it.is_deletion());
+            if let Some(version) = visible {
+                response.count += 1;
+                if !request.count_only && response.kvs.len() < limit {
+                    let mut kv = version.key_value(key);
+                    if request.keys_only {
+                        kv.value = Bytes::new();
+                    }
+                    response.kvs.push(kv);
+                } else {
+                    response.more = !request.count_only;
+                }
+            }
+            if visited + 1 == keys && request.range.end.is_some() {
+                return Some(key.clone());
+            }
+        }
+        None
     }
 
     /// The changes to `range` from revision `from` up to and including `to`; about `limit` of them, but whole revisions.
@@ -180,6 +184,24 @@ impl Store {
             }
         }
         hasher.finalize()
+    }
+}
+
+/// The revision that a request reads at, when `now` is the last. As in etcd, 0 or less is now.
+pub(in crate::embedded) fn read_at(request: &RangeRequest, now: Revision) -> Revision {
+    request
+        .revision
+        .filter(|revision| revision.0 > 0)
+        .unwrap_or(now)
+}
+
+/// An answer to fill.
+pub(in crate::embedded) fn empty(now: Revision) -> RangeResponse {
+    RangeResponse {
+        revision: now,
+        kvs: Vec::new(),
+        more: false,
+        count: 0,
     }
 }
 
