@@ -3,10 +3,17 @@
 mod context;
 mod controller_ref;
 mod deployment;
+mod endpoint_slice;
+mod endpoints;
 mod expectations;
 mod manager;
+mod namespace;
 mod pods;
 mod reconcile;
+mod replica_set;
+mod root_ca_cert_publisher;
+mod service_account;
+mod service_pods;
 mod table;
 
 pub use context::Config;

@@ -96,7 +96,7 @@ async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
         (controller.start)(ControllerContext {
             client: deps.client.clone(),
             informers: deps.informers.clone(),
-            recorder: events.with_component(controller.name),
+            recorder: events.with_component(controller.event_source),
             clock: deps.clock.clone(),
             config: config.clone(),
             tasks: tasks.clone(),

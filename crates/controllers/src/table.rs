@@ -1,24 +1,65 @@
 //! All controllers, in the order in which they start. A new one is one file (or folder) and one row.
 
-use crate::{context::ControllerContext, deployment};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
+
+use crate::{
+    context::ControllerContext, deployment, endpoint_slice, endpoints, namespace, replica_set,
+    root_ca_cert_publisher, service_account,
+};
 
 /// One controller.
 pub(crate) struct Controller {
     /// Upstream's name, as `--controllers` takes it.
     pub(crate) name: &'static str,
+    /// The name that its events carry as their source.
+    pub(crate) event_source: &'static str,
     /// Whether `*` includes it.
     pub(crate) default_on: bool,
     /// Starts its tasks in the context's group and returns.
     pub(crate) start: fn(ControllerContext),
 }
 
-const fn on(name: &'static str, start: fn(ControllerContext)) -> Controller {
+const fn on(
+    name: &'static str,
+    event_source: &'static str,
+    start: fn(ControllerContext),
+) -> Controller {
     Controller {
         name,
+        event_source,
         default_on: true,
         start,
     }
 }
 
 /// The table.
-pub(crate) const TABLE: &[Controller] = &[on(deployment::NAME, deployment::start)];
+pub(crate) const TABLE: &[Controller] = &[
+    on(namespace::NAME, "namespace-controller", namespace::start),
+    on(
+        service_account::NAME,
+        "serviceaccount-controller",
+        service_account::start,
+    ),
+    on(
+        root_ca_cert_publisher::NAME,
+        "root-ca-cert-publisher",
+        root_ca_cert_publisher::start,
+    ),
+    on(deployment::NAME, "deployment-controller", deployment::start),
+    on(
+        replica_set::REPLICA_SET,
+        "replicaset-controller",
+        replica_set::start::<ReplicaSet>,
+    ),
+    on(
+        replica_set::REPLICATION_CONTROLLER,
+        "replication-controller",
+        replica_set::start::<ReplicationController>,
+    ),
+    on(endpoints::NAME, "endpoint-controller", endpoints::start),
+    on(
+        endpoint_slice::NAME,
+        "endpoint-slice-controller",
+        endpoint_slice::start,
+    ),
+];

@@ -73,6 +73,7 @@ fn watch_replica_sets(
     queue: &Workqueue<ObjectKey>,
 ) {
     let (deployments, queue) = (controller.deployments.store().clone(), queue.clone());
+    let (all_deployments, all) = (deployments.clone(), queue.clone());
     let enqueue = move |set: &ReplicaSet| match set.controller_ref() {
         Some(owner) if owner.kind == Deployment::KIND => {
             queue.add(ObjectKey::new(set.namespace(), &owner.name))
@@ -95,8 +96,10 @@ fn watch_replica_sets(
         NAME,
         &controller.replica_sets,
         move |event| match event {
-            // The Deployments' own resync looks at all of them.
-            Event::Resync => {}
+            Event::Resync => all_deployments
+                .keys()
+                .into_iter()
+                .for_each(|key| all.add(key)),
             Event::Updated { old, new } => {
                 if old.controller_ref() != new.controller_ref() {
                     enqueue(&old);
