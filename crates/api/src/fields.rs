@@ -3,7 +3,7 @@
 //! Objects reach this crate decoded by schema, so a field has the right type or is not there; a wrong type reads as absent. Where
 //! upstream has no pointer, absent and zero are one thing, and the readers below give the zero.
 
-use apimachinery::Object;
+use apimachinery::{Object, Quantity};
 use serde_json::{Map, Value};
 
 /// Field access on an [`Object`], at any depth.
@@ -144,6 +144,15 @@ impl Fields for Map<String, Value> {
             Some(value) => self.insert(name.to_owned(), value),
             None => self.remove(name),
         };
+    }
+}
+
+/// The value of a field that holds a quantity, which may be a bare number.
+pub fn quantity(value: &Value) -> Option<Quantity> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.to_string().parse().ok(),
+        _ => None,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod lifecycle;
 pub mod meta;
 pub mod names;
-pub mod quantity;
+pub mod printers;
+pub mod scale;
 
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use apimachinery::Object;
+use apimachinery::{Object, Quantity};
 
-use crate::{fields::Fields, quantity::Amount};
+use crate::fields::{Fields, quantity};
 
 /// `Guaranteed`, `Burstable` or `BestEffort`: what the pod asks for decides it, nothing else.
 pub fn class(pod: &Object) -> &'static str {
@@ -41,17 +41,22 @@ pub fn class(pod: &Object) -> &'static str {
 }
 
 /// Adds what is more than nothing of processor and memory, and says how many of the two there were.
-fn add<'a>(list: Option<&'a Object>, sum: &mut BTreeMap<&'a str, Amount>) -> usize {
+fn add<'a>(list: Option<&'a Object>, sum: &mut BTreeMap<&'a str, Quantity>) -> usize {
     let mut found = 0;
     for (name, value) in list.into_iter().flatten() {
         if !matches!(name.as_str(), "cpu" | "memory") {
             continue;
         }
-        let amount = Amount::of_value(value).unwrap_or_default();
-        if amount > Amount::ZERO {
+        let Some(amount) = quantity(value) else {
+            continue;
+        };
+        if amount.sign() > 0 {
             found += 1;
-            let total = sum.entry(name.as_str()).or_default();
-            *total = *total + amount;
+            let total = match sum.remove(name.as_str()) {
+                Some(before) => before + amount,
+                None => amount,
+            };
+            sum.insert(name.as_str(), total);
         }
     }
     found

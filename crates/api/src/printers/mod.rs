@@ -1,0 +1,133 @@
+//! Rows of `kubectl get`: one function a kind, one table of them. The columns stand in [`crate::facts`].
+//!
+//! Every row has the cells of all columns, those of `-o wide` too; the client chooses. The objects are in the version kept
+//! ([`crate::kind::Storage::hub`]), which for events is the core group's.
+
+mod age;
+mod core;
+mod format;
+mod metrics;
+mod network;
+mod pods;
+mod policy;
+mod workloads;
+
+use apimachinery::Object;
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use self::age::human_duration;
+use crate::kind::Resource;
+
+/// The cells of an object's row at the time `now`.
+type Printer = fn(&Object, Timestamp) -> Vec<Value>;
+
+/// Kinds and their printers; a kind that is not here shows its name and when it was made.
+const PRINTERS: &[(&str, Printer)] = &[
+    ("APIService", core::api_service),
+    (
+        "CertificateSigningRequest",
+        core::certificate_signing_request,
+    ),
+    ("ComponentStatus", core::component_status),
+    ("ConfigMap", core::config_map),
+    ("Event", core::event),
+    ("Lease", core::lease),
+    ("Namespace", core::namespace),
+    ("Node", core::node),
+    ("PersistentVolume", core::persistent_volume),
+    ("PersistentVolumeClaim", core::persistent_volume_claim),
+    ("PriorityClass", core::priority_class),
+    ("ResourceQuota", core::resource_quota),
+    ("Secret", core::secret),
+    ("ServiceAccount", core::name_and_age),
+    ("DeviceClass", core::name_and_age),
+    ("ResourceClaimTemplate", core::name_and_age),
+    ("Pod", pods::cells),
+    ("ControllerRevision", workloads::controller_revision),
+    ("CronJob", workloads::cron_job),
+    ("DaemonSet", workloads::daemon_set),
+    ("Deployment", workloads::deployment),
+    (
+        "HorizontalPodAutoscaler",
+        workloads::horizontal_pod_autoscaler,
+    ),
+    ("Job", workloads::job),
+    ("PodDisruptionBudget", workloads::pod_disruption_budget),
+    ("PodTemplate", workloads::pod_template),
+    ("ReplicaSet", workloads::replica_set),
+    ("ReplicationController", workloads::replication_controller),
+    ("StatefulSet", workloads::stateful_set),
+    ("Endpoints", network::endpoints),
+    ("EndpointSlice", network::endpoint_slice),
+    ("Ingress", network::ingress),
+    ("IngressClass", network::ingress_class),
+    ("IPAddress", network::ip_address),
+    ("NetworkPolicy", network::network_policy),
+    ("Service", network::service),
+    ("ServiceCIDR", network::service_cidr),
+    ("ClusterRoleBinding", policy::binding),
+    ("RoleBinding", policy::binding),
+    ("CSIDriver", policy::csi_driver),
+    ("CSINode", policy::csi_node),
+    ("StorageClass", policy::storage_class),
+    ("VolumeAttachment", policy::volume_attachment),
+    ("VolumeAttributesClass", policy::volume_attributes_class),
+    ("RuntimeClass", policy::runtime_class),
+    ("MutatingAdmissionPolicy", policy::admission_policy),
+    (
+        "MutatingAdmissionPolicyBinding",
+        policy::admission_policy_binding,
+    ),
+    ("MutatingWebhookConfiguration", policy::webhooks),
+    ("ValidatingAdmissionPolicy", policy::admission_policy),
+    (
+        "ValidatingAdmissionPolicyBinding",
+        policy::admission_policy_binding,
+    ),
+    ("ValidatingWebhookConfiguration", policy::webhooks),
+    ("FlowSchema", policy::flow_schema),
+    (
+        "PriorityLevelConfiguration",
+        policy::priority_level_configuration,
+    ),
+    ("ResourceClaim", policy::resource_claim),
+    ("ResourceSlice", policy::resource_slice),
+];
+
+/// The cells of a row, one for each column of the resource.
+pub fn cells(resource: &Resource, object: &Object, now: Timestamp) -> Vec<Value> {
+    // Custom resources may bear the name of a built-in kind.
+    let built_in = crate::kinds::by_kind(&resource.gvk).is_some();
+    let printer = PRINTERS
+        .iter()
+        .find(|(kind, _)| built_in && *kind == resource.gvk.kind)
+        .map_or(policy::created_at as Printer, |(_, printer)| *printer);
+    printer(object, now)
+}
+
+/// The conditions of a row (`TableRow.conditions`).
+pub fn row_conditions(resource: &Resource, object: &Object) -> Vec<Value> {
+    if resource.gvr.group.is_empty() && resource.gvr.resource == "pods" {
+        pods::row_conditions(object)
+    } else {
+        Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{facts, kinds::TABLE};
+
+    #[test]
+    fn every_row_has_a_cell_for_each_column() {
+        for resource in TABLE {
+            let Some(columns) = facts::columns(&resource.gvr) else {
+                continue;
+            };
+            let cells = cells(resource, &Object::new(), Timestamp::UNIX_EPOCH);
+            assert_eq!(cells.len(), columns.len(), "{}", resource.gvr.resource);
+        }
+    }
+}
