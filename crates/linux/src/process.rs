@@ -10,7 +10,7 @@ use std::{
 };
 
 pub use rustix::{
-    process::{Pid, Signal, WaitOptions, WaitStatus, waitpid},
+    process::{Pid, Signal, WaitOptions, WaitStatus, wait, waitpid},
     thread::UnshareFlags,
 };
 
@@ -127,6 +127,13 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Closes every descriptor from `first` on: what a careless parent left open. For the very start of a program, when it owns none of them.
+pub fn close_inherited_from(first: u32) -> io::Result<()> {
+    // SAFETY: the caller says that nothing of this process owns these descriptors yet.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Unblocks all signals and gives each its default disposition: what a program expects to be started with.

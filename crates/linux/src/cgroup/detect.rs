@@ -105,6 +105,32 @@ impl Hierarchy {
             .map(|(point, controllers)| (point.as_path(), controllers.as_slice()))
     }
 
+    /// The `cgroup.procs` files of the cgroups that a text of `/proc/PID/cgroup` names.
+    pub fn procs_files(&self, proc_cgroup: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for line in proc_cgroup.lines() {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else {
+                continue;
+            };
+            let mount = match (self.version, controllers) {
+                (Version::V2, "") => self.mounts().next(),
+                (Version::V1, controllers) if !controllers.is_empty() => controllers
+                    .split(',')
+                    .find_map(|controller| self.mount_of(controller)),
+                _ => None,
+            };
+            if let Some(mount) = mount {
+                files.push(
+                    mount
+                        .join(path.trim_start_matches('/'))
+                        .join("cgroup.procs"),
+                );
+            }
+        }
+        files
+    }
+
     /// Where the hierarchy with this controller is mounted.
     pub fn mount_of(&self, controller: &str) -> Option<&Path> {
         match self.version {
