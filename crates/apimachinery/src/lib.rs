@@ -1,8 +1,12 @@
 //! What all kinds share: `Schema`, group/version/kind, object metadata, selectors, quantities, patches, `Status`, encodings. No I/O.
 
 pub mod decode;
+pub mod default;
 pub mod field;
+pub mod fields;
 pub mod gvk;
+pub mod intstr;
+pub mod labels;
 pub mod meta;
 pub mod quantity;
 pub mod schema;

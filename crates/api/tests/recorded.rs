@@ -1,0 +1,163 @@
+//! The facts tables against what a real server wrote: its samples of every type, and its recorded answers.
+//!
+//! The data are not part of this repository; directories are given by the environment:
+//! `API_TESTDATA=DIR RECORDED_ANSWERS=DIR cargo nextest run -p api --test recorded --run-ignored all`
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use api::facts;
+use apimachinery::{Object, decode, gvk::GroupVersion, meta, schema::TypeRef};
+use serde_json::Value;
+
+fn directory(variable: &str) -> Vec<PathBuf> {
+    let dir = std::env::var_os(variable).unwrap_or_else(|| panic!("set {variable} to a directory"));
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn type_of(object: &Object) -> Option<TypeRef<'static>> {
+    let of = GroupVersion::parse(meta::api_version(object))?;
+    facts::type_of(&of.kind(meta::kind(object).to_owned()))
+}
+
+/// Paths at which two values differ.
+fn difference(path: &str, a: &Value, b: &Value, out: &mut Vec<String>) {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|k| !a.contains_key(*k))) {
+                let none = Value::from("<absent>");
+                let (a, b) = (a.get(key).unwrap_or(&none), b.get(key).unwrap_or(&none));
+                difference(&format!("{path}.{key}"), a, b, out);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (index, (a, b)) in a.iter().zip(b).enumerate() {
+                difference(&format!("{path}[{index}]"), a, b, out);
+            }
+        }
+        _ if a != b => out.push(format!("{path}: {a} became {b}")),
+        _ => {}
+    }
+}
+
+#[test]
+#[ignore = "needs API_TESTDATA, the samples that the Kubernetes project publishes"]
+fn samples_decode_to_themselves() {
+    let (mut seen, mut failures) = (0, Vec::new());
+    for file in directory("API_TESTDATA")
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "json"))
+    {
+        let body = fs::read(file).unwrap();
+        let object: Object = serde_json::from_slice(&body).unwrap();
+        let Some(ty) = type_of(&object) else { continue };
+        seen += 1;
+        match decode::json(&body, ty) {
+            Ok(decoded) => {
+                failures.extend(
+                    decoded
+                        .findings
+                        .iter()
+                        .map(|f| format!("{}: {f}", file.display())),
+                );
+                let before = failures.len();
+                difference(
+                    "",
+                    &Value::Object(object),
+                    &Value::Object(decoded.object),
+                    &mut failures,
+                );
+                for failure in &mut failures[before..] {
+                    failure.insert_str(0, &format!("{}: ", file.file_stem().unwrap().display()));
+                }
+            }
+            Err(error) => failures.push(format!("{}: {error}", file.display())),
+        }
+    }
+    assert!(seen > 50, "only {seen} samples are of known types");
+    assert!(
+        failures.is_empty(),
+        "{seen} samples, {} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+/// The placeholders of the recordings, replaced by values of the kind that they stand for; `false` if that is not known.
+fn concrete(value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => {
+            match text.as_str() {
+                "<time>" => "2024-01-01T00:00:00Z".clone_into(text),
+                "<microtime>" => "2024-01-01T00:00:00.000001Z".clone_into(text),
+                "<any>" => return false,
+                "<nodePort>" => *value = Value::from(30_000),
+                _ => {}
+            }
+            true
+        }
+        Value::Array(items) => items.iter_mut().all(concrete),
+        Value::Object(map) => map.values_mut().all(concrete),
+        _ => true,
+    }
+}
+
+#[test]
+#[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
+fn recorded_answers_decode_to_themselves() {
+    let (mut seen, mut failures) = (0, BTreeMap::<String, usize>::new());
+    for file in directory("RECORDED_ANSWERS")
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
+    {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            for step in case["steps"].as_array().unwrap() {
+                let Some(body) = step.pointer("/response/body").and_then(Value::as_object) else {
+                    continue;
+                };
+                let mut body = Value::Object(body.clone());
+                if !concrete(&mut body) {
+                    continue;
+                }
+                let body = body.as_object().unwrap();
+                // Lists and tables are made for an answer: they show an empty list as such.
+                if meta::kind(body).ends_with("List") || meta::kind(body) == "Table" {
+                    continue;
+                }
+                let Some(ty) = type_of(body) else { continue };
+                seen += 1;
+                let mut found = Vec::new();
+                match decode::object(body, ty) {
+                    Ok(decoded) => {
+                        found.extend(decoded.findings);
+                        difference(
+                            "",
+                            &Value::Object(body.clone()),
+                            &Value::Object(decoded.object),
+                            &mut found,
+                        );
+                    }
+                    Err(error) => found.push(error.to_string()),
+                }
+                for failure in found {
+                    *failures
+                        .entry(format!("{}: {failure}", meta::kind(body)))
+                        .or_default() += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 500, "only {seen} answers are of known types");
+    let text: Vec<String> = failures.iter().map(|(f, n)| format!("{n}x {f}")).collect();
+    assert!(
+        failures.is_empty(),
+        "{seen} answers, {} failures:\n{}",
+        failures.len(),
+        text.join("\n")
+    );
+}

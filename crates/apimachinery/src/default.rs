@@ -1,0 +1,121 @@
+//! Constant defaults of a schema, put where a value is absent.
+//!
+//! Defaults that depend on other fields are code, in the strategies of the kinds. As with upstream's generated defaulters, a default goes into
+//! every object that is there, and an object that is absent stays so, unless it has a default itself.
+
+use serde_json::Value;
+
+use crate::{
+    Object,
+    schema::{Either, Scalar, Type, TypeRef},
+};
+
+/// Fills in the constant defaults of a built-in or custom kind.
+pub fn apply(object: &mut Object, ty: TypeRef<'_>) {
+    let Type::Object(known) = ty.node() else {
+        return;
+    };
+    for field in known.fields() {
+        let inner = ty.at(field.ty);
+        if let Some(default) = &field.default {
+            let absent = match object.get(&*field.name) {
+                None => true,
+                // A Go field without pointer cannot tell its zero value from none; a custom kind's null takes the default unless it may be null.
+                Some(Value::String(text)) => known.go && !field.pointer && text.is_empty(),
+                Some(Value::Number(number)) => {
+                    known.go && !field.pointer && number.as_i64() == Some(0)
+                }
+                Some(Value::Null) => known.go || !field.nullable,
+                Some(_) => false,
+            };
+            if absent {
+                object.insert(field.name.to_string(), default.clone());
+            }
+        }
+        if !matches!(inner.node(), Type::Scalar(_))
+            && let Some(value) = object.get_mut(&*field.name)
+        {
+            value_defaults(value, inner);
+        }
+    }
+    if let Some(additional) = known.additional {
+        let inner = ty.at(additional);
+        for (name, value) in object.iter_mut() {
+            if known.field(name).is_none() {
+                value_defaults(value, inner);
+            }
+        }
+    }
+}
+
+fn value_defaults(value: &mut Value, ty: TypeRef<'_>) {
+    match (ty.node(), value) {
+        (Type::Object(_), Value::Object(object)) => apply(object, ty),
+        (Type::Map(map), Value::Object(entries)) => {
+            let inner = ty.at(map.values);
+            if !is_leaf(inner) {
+                entries
+                    .values_mut()
+                    .for_each(|value| value_defaults(value, inner));
+            }
+        }
+        (Type::List(list), Value::Array(items)) => {
+            let inner = ty.at(list.items);
+            if !is_leaf(inner) {
+                items
+                    .iter_mut()
+                    .for_each(|value| value_defaults(value, inner));
+            }
+        }
+        (
+            Type::Either(
+                Either::ObjectOrList(inner)
+                | Either::ObjectOrBool(inner)
+                | Either::ObjectOrStrings(inner),
+            ),
+            Value::Object(object),
+        ) => apply(object, ty.at(*inner)),
+        _ => {}
+    }
+}
+
+fn is_leaf(ty: TypeRef<'_>) -> bool {
+    matches!(
+        ty.node(),
+        Type::Scalar(Scalar::String | Scalar::Bytes | Scalar::Quantity | Scalar::Json)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{Field, ListSemantics, ListType, ObjectType, Schema};
+
+    #[test]
+    fn defaults_reach_into_lists() {
+        let mut schema = Schema::new();
+        let mut protocol = Field::new("protocol", Schema::scalar(Scalar::String));
+        protocol.default = Some(json!("TCP"));
+        let mut port = ObjectType::new("Port", vec![protocol]);
+        port.go = true;
+        let items = schema.add(Type::Object(port));
+        let semantics = ListSemantics::Atomic;
+        let ports = schema.add(Type::List(ListType {
+            items,
+            semantics,
+            wrapped: false,
+        }));
+        let root = schema.add(Type::Object(ObjectType::new(
+            "Spec",
+            vec![Field::new("ports", ports)],
+        )));
+        let mut value = json!({"ports": [{}, {"protocol": ""}, {"protocol": "UDP"}]});
+        apply(value.as_object_mut().unwrap(), schema.get(root));
+        assert_eq!(
+            value,
+            json!({"ports": [{"protocol": "TCP"}, {"protocol": "TCP"}, {"protocol": "UDP"}]})
+        );
+    }
+}
