@@ -388,3 +388,47 @@ async fn a_long_range_is_of_one_revision() {
     }
     tasks.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_watcher_that_outsleeps_the_history_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = TaskGroup::default();
+    let store = Embedded::open(Config::new(dir.path()), Clock::system(), &tasks).unwrap();
+    let range = KeyRange::prefix("k");
+    let request = WatchRequest {
+        range,
+        start: None,
+        buffer: 1,
+    };
+    let mut watch = store.watch(request).await.unwrap();
+    for number in 0..2000 {
+        put(&*store, "k", &number.to_string(), NO_LEASE)
+            .await
+            .unwrap();
+    }
+    let revision = store.revision().await.unwrap();
+    store.compact(revision).await.unwrap();
+    let mut reached = Revision(1);
+    let end = loop {
+        match watch.recv().await.expect("it says why it ends") {
+            Ok(batch) => {
+                assert!(
+                    batch.changes.is_empty() || batch.revision.0 == reached.0 + 1,
+                    "no gaps"
+                );
+                reached = batch.revision;
+            }
+            Err(error) => break error,
+        }
+    };
+    let gone = KvError::Compacted {
+        requested: Revision(reached.0 + 1),
+        compacted: revision,
+    };
+    assert_eq!(end.to_string(), gone.to_string());
+    assert!(
+        reached < Revision(revision.0 - 1000),
+        "it had been held back: {reached}"
+    );
+    tasks.shutdown().await;
+}

@@ -19,7 +19,7 @@ impl Shared {
                 answer => return answer,
             }
         }
-        // Compaction keeps overtaking: for once in one go. Under the lock, nothing durable is compacted.
+        // Compaction keeps overtaking: for once in one go. Under the lock, the present is not compacted.
         let store = self.read();
         store.range(request, self.durable())
     }

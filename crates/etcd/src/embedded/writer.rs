@@ -145,6 +145,8 @@ impl Writer {
                 .append(&group.frame)
                 .map_err(|error| self.poison(&error));
             group.frame.clear();
+            // A burst should not hold its size in memory for ever.
+            group.frame.shrink_to(1 << 20);
             if let Err(error) = written {
                 // Those that only read may have read what is not durable, so they are refused too.
                 group

@@ -40,10 +40,13 @@ use crate::{Compare, KeyRange, KeyValue, LeaseId, Op, OpResponse, Revision, Txn,
 /// The keys of one revision, in the order of the changes.
 type Changed = SmallVec<[Bytes; 1]>;
 
+/// The versions of one key, ascending. Most keys have one, which then needs no allocation of its own.
+type Versions = SmallVec<[Version; 1]>;
+
 /// See the module's head.
 #[derive(Debug)]
 pub struct Store {
-    keys: BTreeMap<Bytes, Vec<Version>>,
+    keys: BTreeMap<Bytes, Versions>,
     history: VecDeque<Changed>,
     /// The revision of `history`'s first entry.
     history_start: i64,

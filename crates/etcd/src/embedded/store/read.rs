@@ -10,6 +10,9 @@ use crate::{
     embedded::record::Version,
 };
 
+/// Revisions looked through under one lock, whether they hold anything of interest or not.
+const SCAN: i64 = 4096;
+
 /// A run of changes, for a watcher.
 pub(in crate::embedded) struct Page {
     pub(in crate::embedded) batches: Vec<WatchBatch>,
@@ -68,7 +71,8 @@ impl Store {
         None
     }
 
-    /// The changes to `range` from revision `from` up to and including `to`; about `limit` of them, but whole revisions.
+    /// The changes to `range` from revision `from` up to and including `to`; about `limit` of them, but
+    /// whole revisions. It may stop earlier, even with nothing found: the answer says where to read on.
     pub(in crate::embedded) fn changes(
         &self,
         range: &KeyRange,
@@ -85,7 +89,8 @@ impl Store {
         let mut batches = Vec::new();
         let mut found = 0;
         let mut revision = from.0.max(self.history_start);
-        while revision <= to.0 && found < limit {
+        let to = to.0.min(revision + SCAN);
+        while revision <= to && found < limit {
             let changes: Vec<Change> = self
                 .changed(revision)
                 .iter()
