@@ -1,7 +1,9 @@
 //! Clock, task groups, shutdown, logging, metrics and TLS set-up: what every component stands on.
 
 mod clock;
+pub mod logging;
 pub mod metrics;
+pub mod shutdown;
 mod task_group;
 
 pub use clock::Clock;

@@ -1,1 +1,14 @@
-//! Test clusters, fixtures and contract suites. Never in the binary.
+//! Test clusters and fixtures. Never in the binary.
+//!
+//! A [`Cluster`] is a real one: the release binary as a process of its own, in a network namespace of its own, with a data directory of
+//! its own, spoken to with stock kubectl. Everything it made is gone when it is dropped, also after a failed test.
+
+mod cluster;
+mod image;
+mod netns;
+mod wait;
+
+pub use cluster::{Cluster, Options};
+pub use image::{busybox_archive, image_archive};
+pub use netns::NetworkNamespace;
+pub use wait::eventually;
