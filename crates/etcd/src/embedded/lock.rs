@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     path::Path,
 };
 
@@ -19,7 +19,7 @@ pub(super) struct DirLock {
 impl DirLock {
     /// Makes the directory if it is absent, and takes it.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| OpenError::io("making", dir, error))?;
+        make_durably(dir).map_err(|error| OpenError::io("making", dir, error))?;
         let path = dir.join("LOCK");
         let failed = |error| OpenError::io("locking", &path, error);
         let mut options = OpenOptions::new();
@@ -45,4 +45,17 @@ impl DirLock {
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
+}
+
+/// Makes a directory and those above it; what is written into it later must not be lost with its name.
+pub(super) fn make_durably(dir: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = dir.ancestors().take_while(|dir| !dir.exists()).collect();
+    std::fs::create_dir_all(dir)?;
+    for made in missing {
+        let parent = made
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }

@@ -20,6 +20,7 @@ use super::{
     disk::{Disk, TEMPORARY, write_whole},
     error::OpenError,
     frame::{self, Next},
+    lock,
     record::{FORMAT, Record},
     store::Store,
     wal::{Wal, WalEnd, segment_number, segment_path},
@@ -133,7 +134,7 @@ pub(super) fn restore(
     clock: &Clock,
 ) -> Result<Revision, OpenError> {
     let (_, mark) = checkpoint::read(disk, snapshot)?;
-    std::fs::create_dir_all(dir).map_err(|error| OpenError::io("making", dir, error))?;
+    lock::make_durably(dir).map_err(|error| OpenError::io("making", dir, error))?;
     let files = disk
         .list(dir)
         .map_err(|error| OpenError::io("listing", dir, error))?;
