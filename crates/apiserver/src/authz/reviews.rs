@@ -27,9 +27,9 @@ pub enum Scope {
     /// `subjectaccessreviews`: the user in the spec.
     Subject,
     /// `localsubjectaccessreviews`: the same, in one namespace.
-    Local,
+    LocalSubject,
     /// `selfsubjectaccessreviews`: the asker.
-    Own,
+    SelfSubject,
 }
 
 /// Answers the three access reviews.
@@ -47,8 +47,8 @@ impl VirtualResource for AccessReview {
             GROUP,
             match self.scope {
                 Scope::Subject => "subjectaccessreviews",
-                Scope::Local => "localsubjectaccessreviews",
-                Scope::Own => "selfsubjectaccessreviews",
+                Scope::LocalSubject => "localsubjectaccessreviews",
+                Scope::SelfSubject => "selfsubjectaccessreviews",
             },
         )
     }
@@ -60,7 +60,7 @@ impl VirtualResource for AccessReview {
             // Upstream names no kind here.
             return Err(Status::invalid(GROUP, "", "", &errors));
         }
-        if self.scope == Scope::Local {
+        if self.scope == Scope::LocalSubject {
             let asked = lookup::text(&review, &["spec", "resourceAttributes", "namespace"]);
             if asked != info.namespace {
                 let message = format!("spec.resourceAttributes.namespace must match namespace: {}", info.namespace);
@@ -68,8 +68,8 @@ impl VirtualResource for AccessReview {
             }
         }
         let user = match self.scope {
-            Scope::Own => asker.clone(),
-            Scope::Subject | Scope::Local => subject(&review),
+            Scope::SelfSubject => asker.clone(),
+            Scope::Subject | Scope::LocalSubject => subject(&review),
         };
         let request = request_of(&review);
         let (decision, reason) = self.authorizer.authorize(Attributes { user: &user, request: &request }).await;
@@ -165,7 +165,7 @@ fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
         }
         _ => {}
     }
-    if scope != Scope::Own
+    if scope != Scope::SelfSubject
         && lookup::text(review, &["spec", "user"]).is_empty()
         && lookup::list(review, &["spec", "groups"]).is_empty()
     {
@@ -180,7 +180,7 @@ fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
             }
         }
     }
-    if scope == Scope::Local {
+    if scope == Scope::LocalSubject {
         if resource.is_none() {
             let detail = "must be specified for a LocalSubjectAccessReview";
             errors.push(FieldError::required(&spec.child("resourceAttributes"), detail));

@@ -6,6 +6,7 @@
 
 mod api_services;
 mod flow_control;
+mod kubernetes_service;
 mod objects;
 pub mod policy;
 mod reconcile;
@@ -17,6 +18,8 @@ use base::Clock;
 use futures_util::{StreamExt as _, stream};
 
 use crate::reader::{ObjectReader, ObjectWriter};
+
+pub use kubernetes_service::KubernetesService;
 
 /// So many writes are under way at once: enough to share the store's syncs.
 const CONCURRENCY: usize = 64;
