@@ -1,15 +1,37 @@
 //! kube-apiserver: request pipeline, generic registry, watch cache, admission, authentication, authorization.
+//!
+//! A request's way: `listener` (or [`Server::call`]) → [`pipeline::Pipeline::serve`] → `router` → [`registry::Registry`] →
+//! [`storage::ObjectStore::guaranteed_update`] for writes, [`cacher`] for everything that reads.
 
 pub mod admission;
+pub mod allocators;
 pub mod authn;
 pub mod authz;
+pub mod body;
 pub mod bootstrap;
+pub mod cacher;
+mod config;
+pub mod context;
 pub mod derived;
+pub mod discovery;
 pub mod health;
+mod listener;
 pub mod lookup;
+pub mod metrics;
+pub mod negotiation;
+pub mod pipeline;
 pub mod query;
 pub mod reader;
+pub mod registry;
 pub mod request_info;
+mod router;
+mod server;
+pub mod storage;
+pub mod tls;
 pub mod tokens;
 pub mod user;
 pub mod virtual_resource;
+
+pub use body::Body;
+pub use config::Config;
+pub use server::{Dependencies, Error, Server, run};

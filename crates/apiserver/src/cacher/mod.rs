@@ -1,0 +1,270 @@
+//! The watch cache: one [`Cacher`] a resource, all fed by one watch of the store (the [`Hub`]).
+//!
+//! Invariants:
+//! - A cacher applies the changes of a batch in one step, so that what is read under its lock is the resource as of one revision.
+//! - The hub's revision moves after all cachers have applied a batch: whoever has seen it at R finds every change up to R.
+//! - Objects are immutable and shared; the ordered map is persistent, so a list holds a snapshot at the price of a pointer.
+//! - Past revisions are made from the current map by undoing the ring's events; nothing is kept for them.
+//!
+//! Follows `k8s.io/apiserver/pkg/storage/cacher` in what clients see (freshness, 410, bookmarks), not in how.
+
+mod hub;
+mod object;
+mod predicate;
+mod ring;
+mod watcher;
+
+use std::{
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use api::kind::Strategy;
+use bytes::Bytes;
+use etcd::{Change, KeyValue, Revision};
+use imbl::OrdMap;
+use tokio::sync::watch;
+
+pub use hub::{Hub, HubError};
+pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject};
+pub use predicate::Predicate;
+pub use ring::Event;
+pub use watcher::{Step, Watcher, WatcherOptions};
+
+use ring::Ring;
+
+/// The objects of a resource in key order.
+pub type Objects = OrdMap<Bytes, Arc<CachedObject>>;
+
+/// The root of all keys of objects.
+pub const ROOT: &str = "/registry/";
+
+/// The watch cache of one resource.
+#[derive(Debug)]
+pub struct Cacher {
+    prefix: Bytes,
+    selectable: Option<&'static dyn Strategy>,
+    state: RwLock<State>,
+    /// The sequence number of the next event: moves with each batch that touches this resource.
+    sequence: watch::Sender<u64>,
+    hub_revision: watch::Receiver<Revision>,
+}
+
+#[derive(Debug)]
+struct State {
+    objects: Objects,
+    ring: Ring,
+    /// Of the last change applied, or of the load.
+    revision: Revision,
+    loaded: bool,
+}
+
+/// A resource as of one revision.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// All its objects.
+    pub objects: Objects,
+    /// Everything up to this revision is in, and nothing after it.
+    pub revision: Revision,
+}
+
+impl Cacher {
+    fn new(
+        prefix: &str,
+        strategy: Option<&'static dyn Strategy>,
+        hub_revision: watch::Receiver<Revision>,
+    ) -> Self {
+        let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
+        let selectable =
+            strategy.filter(|s| !s.selectable_fields(&apimachinery::Object::new()).is_empty());
+        Self {
+            prefix,
+            selectable,
+            state: RwLock::new(State {
+                objects: OrdMap::new(),
+                ring: Ring::new(Revision(0)),
+                revision: Revision(0),
+                loaded: false,
+            }),
+            sequence: watch::Sender::new(0),
+            hub_revision,
+        }
+    }
+
+    /// What its keys in the store begin with.
+    pub fn prefix(&self) -> &Bytes {
+        &self.prefix
+    }
+
+    /// The store's key of an object.
+    pub fn key(&self, namespace: &str, name: &str) -> Bytes {
+        let mut key = Vec::with_capacity(self.prefix.len() + namespace.len() + name.len() + 1);
+        key.extend_from_slice(&self.prefix);
+        if !namespace.is_empty() {
+            key.extend_from_slice(namespace.as_bytes());
+            key.push(b'/');
+        }
+        key.extend_from_slice(name.as_bytes());
+        key.into()
+    }
+
+    /// Whether it has been filled.
+    pub fn is_loaded(&self) -> bool {
+        self.read().loaded
+    }
+
+    /// The current version of an object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<CachedObject>> {
+        let key = suffix(namespace, name);
+        self.read().objects.get(key.as_bytes()).cloned()
+    }
+
+    /// The resource now.
+    pub fn snapshot(&self) -> Snapshot {
+        let hub = *self.hub_revision.borrow();
+        let state = self.read();
+        Snapshot { objects: state.objects.clone(), revision: hub.max(state.revision) }
+    }
+
+    /// The resource as it was at `revision`; `None` if its history does not reach back so far.
+    pub fn snapshot_at(&self, revision: Revision) -> Option<Snapshot> {
+        let state = self.read();
+        if revision < state.ring.complete_after() {
+            return None;
+        }
+        let mut objects = state.objects.clone();
+        for event in state.ring.backwards_to(revision) {
+            match &event.old {
+                Some(old) => objects.insert(old.key.clone(), Arc::clone(old)),
+                None => objects.remove(event.new.key.as_ref()),
+            };
+        }
+        Some(Snapshot { objects, revision })
+    }
+
+    /// A number that moves with each change of the resource.
+    pub fn sequence(&self) -> u64 {
+        *self.sequence.borrow()
+    }
+
+    /// The oldest revision that a watch can start after.
+    pub fn oldest(&self) -> Revision {
+        self.read().ring.complete_after()
+    }
+
+    /// Takes in a version that was read from the store in another way than by the hub, such as at a past revision.
+    pub fn ingest(&self, value: &KeyValue) -> Result<CachedObject, MalformedObject> {
+        let key = value.key.slice(self.prefix.len().min(value.key.len())..);
+        CachedObject::ingest(key, value, EventType::Added, self.selectable)
+    }
+
+    /// Fills the cache anew with the state at `revision`. Watchers that follow the old history end with 410.
+    fn load(&self, values: &[KeyValue], revision: Revision) {
+        let objects: Objects = values
+            .iter()
+            .filter_map(|value| match self.ingest(value) {
+                Ok(object) => Some((object.key.clone(), Arc::new(object))),
+                Err(error) => {
+                    tracing::error!(%error, "left out of the watch cache");
+                    None
+                }
+            })
+            .collect();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.objects = objects;
+        state.revision = revision;
+        state.ring.reset(revision);
+        state.loaded = true;
+        let sequence = state.ring.next_sequence();
+        drop(state);
+        self.sequence.send_replace(sequence);
+    }
+
+    /// Applies changes, which ascend in revision.
+    fn apply(&self, changes: &[&Change]) {
+        // Decoding is done before the lock is taken: readers wait for map operations alone.
+        let ingested: Vec<_> = changes.iter().map(|change| (*change, self.ingest_change(change))).collect();
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        for (change, new) in ingested {
+            // A cache that was filled late has these already.
+            if change.revision <= state.ring.complete_after() && state.loaded {
+                continue;
+            }
+            state.revision = change.revision;
+            let key = change.key.slice(self.prefix.len()..);
+            match new {
+                Some(new) => {
+                    let new = Arc::new(new);
+                    let old = state.objects.insert(key, Arc::clone(&new));
+                    state.ring.push(Event { revision: change.revision, old, new, deleted: false });
+                }
+                None => {
+                    if let Some(old) = state.objects.remove(key.as_ref()) {
+                        let new = Arc::new(old.tombstone(change.revision));
+                        let revision = change.revision;
+                        state.ring.push(Event { revision, old: Some(old), new, deleted: true });
+                    }
+                }
+            }
+        }
+        let sequence = state.ring.next_sequence();
+        drop(state);
+        self.sequence.send_replace(sequence);
+    }
+
+    /// `None` for deletions, and for values that are no objects: to clients these do not exist.
+    fn ingest_change(&self, change: &Change) -> Option<CachedObject> {
+        let value = change.new.as_ref()?;
+        let born = if value.version > 1 { EventType::Modified } else { EventType::Added };
+        let key = change.key.slice(self.prefix.len()..);
+        CachedObject::ingest(key, value, born, self.selectable)
+            .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
+            .ok()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Snapshot {
+    /// The objects of a namespace (empty: all) in key order, after the key `after` (exclusive) if given.
+    pub fn iter<'a>(
+        &'a self,
+        namespace: &str,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = &'a Arc<CachedObject>> + use<'a> {
+        let (first, end) = namespace_bounds(namespace);
+        let start: Bound<Vec<u8>> = match after {
+            Some(after) if after >= first.as_slice() => Bound::Excluded(after.to_vec()),
+            _ => Bound::Included(first),
+        };
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let range: (Bound<&[u8]>, Bound<&[u8]>) =
+            (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+        self.objects.range::<_, [u8]>(range).map(|(_, object)| object)
+    }
+
+    /// How many objects there are in a namespace (empty: all) after a key.
+    pub fn count(&self, namespace: &str, after: Option<&[u8]>) -> usize {
+        if namespace.is_empty() && after.is_none() {
+            return self.objects.len();
+        }
+        self.iter(namespace, after).count()
+    }
+}
+
+/// First key of a namespace, and one past its last; all keys for the empty one.
+fn namespace_bounds(namespace: &str) -> (Vec<u8>, Option<Vec<u8>>) {
+    if namespace.is_empty() {
+        (Vec::new(), None)
+    } else {
+        // '0' is the byte after '/'.
+        (format!("{namespace}/").into_bytes(), Some(format!("{namespace}0").into_bytes()))
+    }
+}
+
+/// The key of an object within its resource.
+fn suffix(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}

@@ -1,0 +1,107 @@
+//! The recent history of one resource: events in order, bounded by number and by bytes.
+//!
+//! Watchers hold a cursor, the sequence number of the event they take next. A cursor that points before the ring's first event has
+//! fallen too far behind: its watcher ends with 410, and nobody waits for it.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use etcd::Revision;
+
+use super::object::CachedObject;
+
+/// At most so many events are kept for a resource…
+pub const MAX_EVENTS: usize = 8192;
+/// …and at most so many bytes of versions that are no longer current, though never fewer events than [`MIN_EVENTS`].
+pub const MAX_BYTES: usize = 24 << 20;
+/// However large they are.
+pub const MIN_EVENTS: usize = 128;
+
+/// One change of one object.
+#[derive(Debug)]
+pub struct Event {
+    /// When.
+    pub revision: Revision,
+    /// The version before; none if it was created.
+    pub old: Option<Arc<CachedObject>>,
+    /// The version after; for a deletion the tombstone.
+    pub new: Arc<CachedObject>,
+    /// Whether it was deleted.
+    pub deleted: bool,
+}
+
+impl Event {
+    fn size(&self) -> usize {
+        self.old.as_ref().map_or(0, |old| old.size())
+            + if self.deleted { self.new.size() } else { size_of::<Self>() }
+    }
+}
+
+/// Events `first_sequence ..`, in ascending revision.
+#[derive(Debug)]
+pub struct Ring {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    first_sequence: u64,
+    /// Events after this revision are all here; what was before is unknown.
+    complete_after: Revision,
+}
+
+impl Ring {
+    /// An empty history that begins after `revision`.
+    pub fn new(revision: Revision) -> Self {
+        Self { events: VecDeque::new(), bytes: 0, first_sequence: 0, complete_after: revision }
+    }
+
+    /// Forgets everything: history begins anew after `revision`. Cursors into the past fall out of the ring.
+    pub fn reset(&mut self, revision: Revision) {
+        // One is skipped, so that a cursor that waited for the next event is out too: it may have missed some.
+        self.first_sequence = self.next_sequence() + 1;
+        self.events.clear();
+        self.bytes = 0;
+        self.complete_after = revision;
+    }
+
+    /// Adds an event and lets old ones go.
+    pub fn push(&mut self, event: Event) {
+        self.bytes += event.size();
+        self.events.push_back(Arc::new(event));
+        while self.events.len() > MAX_EVENTS
+            || (self.bytes > MAX_BYTES && self.events.len() > MIN_EVENTS)
+        {
+            let Some(gone) = self.events.pop_front() else { break };
+            self.bytes -= gone.size();
+            self.first_sequence += 1;
+            self.complete_after = gone.revision;
+        }
+    }
+
+    /// The sequence number that the next event will have.
+    pub fn next_sequence(&self) -> u64 {
+        self.first_sequence + self.events.len() as u64
+    }
+
+    /// The revision after which history is complete.
+    pub fn complete_after(&self) -> Revision {
+        self.complete_after
+    }
+
+    /// The cursor of the first event after `revision`; `None` if history does not reach back so far.
+    pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
+        if revision < self.complete_after {
+            return None;
+        }
+        let index = self.events.partition_point(|event| event.revision <= revision);
+        Some(self.first_sequence + index as u64)
+    }
+
+    /// Up to `limit` events from `cursor` on; `None` if the cursor has fallen out of the ring.
+    pub fn from(&self, cursor: u64, limit: usize) -> Option<impl Iterator<Item = &Arc<Event>>> {
+        let index = cursor.checked_sub(self.first_sequence)? as usize;
+        Some(self.events.iter().skip(index).take(limit))
+    }
+
+    /// The events after `revision`, latest first: to undo them.
+    pub fn backwards_to(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
+        self.events.iter().rev().take_while(move |event| event.revision > revision)
+    }
+}

@@ -1,0 +1,236 @@
+//! One client's watch: a cursor into the ring, a predicate, and nothing queued.
+//!
+//! A watcher is pulled by the connection that it feeds. It costs the server a cursor while its client is slow, and ends with
+//! 410 when the ring has moved past the cursor, as upstream ends watchers that lag behind.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use apimachinery::status::Status;
+use etcd::Revision;
+use tokio::{sync::watch, time::Instant};
+
+use super::{CachedObject, Cacher, Event, EventType, Objects, Predicate};
+
+/// How many events are looked at under the lock at a time.
+const CHUNK: usize = 256;
+/// How often an idle watcher that asked for bookmarks gets one, as upstream.
+const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+
+/// What a client asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WatcherOptions {
+    /// Events after this revision; `None` begins with the current objects as ADDED.
+    pub after: Option<Revision>,
+    /// Send bookmarks.
+    pub bookmarks: bool,
+    /// Mark the end of the initial objects by a bookmark with the annotation `k8s.io/initial-events-end`.
+    pub initial_events_end: bool,
+}
+
+/// What a watcher gives next.
+#[derive(Debug)]
+pub enum Step {
+    /// Something happened: the type to the client, and the object to show (with the version that the client must see).
+    Event(EventType, Arc<CachedObject>),
+    /// Everything the client selects is delivered up to this revision.
+    Bookmark {
+        /// Up to where.
+        revision: Revision,
+        /// Whether this is the end of the initial objects.
+        initial_events_end: bool,
+    },
+    /// The end: the client has to start anew.
+    Failed(Box<Status>),
+}
+
+/// A watch under way.
+#[derive(Debug)]
+pub struct Watcher {
+    cacher: Arc<Cacher>,
+    predicate: Predicate,
+    options: WatcherOptions,
+    initial: Option<Initial>,
+    ready: VecDeque<Step>,
+    cursor: u64,
+    sequence: watch::Receiver<u64>,
+    next_bookmark: Instant,
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Initial {
+    objects: Objects,
+    after: Option<bytes::Bytes>,
+    revision: Revision,
+}
+
+impl Watcher {
+    /// Starts a watch. Fails if the history does not reach back to `options.after`; the caller has waited for the cache to be as fresh
+    /// as the request demands.
+    pub fn start(
+        cacher: Arc<Cacher>,
+        predicate: Predicate,
+        options: WatcherOptions,
+    ) -> Result<Self, Box<Status>> {
+        let sequence = cacher.sequence.subscribe();
+        let hub = *cacher.hub_revision.borrow();
+        let (cursor, initial) = {
+            let state = cacher.read();
+            match options.after {
+                Some(after) => {
+                    let cursor = state.ring.cursor_after(after).ok_or_else(|| {
+                        Box::new(Status::too_old_resource_version(
+                            number(after),
+                            number(state.ring.complete_after()),
+                        ))
+                    })?;
+                    (cursor, None)
+                }
+                None => {
+                    let objects = state.objects.clone();
+                    let revision = hub.max(state.revision);
+                    let initial = Initial { objects, after: None, revision };
+                    (state.ring.next_sequence(), Some(initial))
+                }
+            }
+        };
+        Ok(Self {
+            cacher,
+            predicate,
+            options,
+            initial,
+            ready: VecDeque::new(),
+            cursor,
+            sequence,
+            next_bookmark: Instant::now() + BOOKMARK_PERIOD,
+            failed: false,
+        })
+    }
+
+    /// What comes next; `None` after the end. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Step> {
+        loop {
+            if let Some(step) = self.try_next() {
+                return Some(step);
+            }
+            if self.failed {
+                return None;
+            }
+            if !self.options.bookmarks {
+                if self.sequence.changed().await.is_err() {
+                    return None;
+                }
+                continue;
+            }
+            tokio::select! {
+                changed = self.sequence.changed() => if changed.is_err() { return None },
+                () = tokio::time::sleep_until(self.next_bookmark) => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
+                    if let Some(bookmark) = self.bookmark() {
+                        return Some(bookmark);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is there already, without waiting.
+    pub fn try_next(&mut self) -> Option<Step> {
+        loop {
+            if let Some(step) = self.ready.pop_front() {
+                return Some(step);
+            }
+            if self.failed {
+                return None;
+            }
+            if self.initial.is_some() {
+                self.take_initial();
+            } else if !self.take_events() {
+                return None;
+            }
+        }
+    }
+
+    /// The next stretch of the initial objects; at their end the bookmark that says so.
+    fn take_initial(&mut self) {
+        let Some(initial) = &mut self.initial else { return };
+        let snapshot = super::Snapshot { objects: initial.objects.clone(), revision: initial.revision };
+        let stretch: Vec<_> = snapshot
+            .iter(&self.predicate.namespace, initial.after.as_deref())
+            .take(CHUNK)
+            .cloned()
+            .collect();
+        match stretch.last() {
+            Some(last) => initial.after = Some(last.key.clone()),
+            None => {
+                let revision = initial.revision;
+                self.initial = None;
+                if self.options.initial_events_end && self.options.bookmarks {
+                    self.ready.push_back(Step::Bookmark { revision, initial_events_end: true });
+                }
+            }
+        }
+        for object in stretch {
+            if self.predicate.matches(&object) {
+                self.ready.push_back(Step::Event(EventType::Added, object));
+            }
+        }
+    }
+
+    /// The next stretch of events; false if there are none.
+    fn take_events(&mut self) -> bool {
+        self.sequence.mark_unchanged();
+        let events: Option<Vec<Arc<Event>>> = {
+            let state = self.cacher.read();
+            state.ring.from(self.cursor, CHUNK).map(|events| events.cloned().collect())
+        };
+        let Some(events) = events else {
+            self.failed = true;
+            let oldest = number(self.cacher.oldest());
+            let status = Status::expired(format!("too old resource version: watcher fell behind ({oldest})"));
+            self.ready.push_back(Step::Failed(Box::new(status)));
+            return true;
+        };
+        self.cursor += events.len() as u64;
+        for event in &events {
+            if let Some(step) = self.select(event) {
+                self.ready.push_back(step);
+            }
+        }
+        !events.is_empty()
+    }
+
+    /// What an event is to this client: objects come into its selection and leave it.
+    fn select(&self, event: &Event) -> Option<Step> {
+        let was = event.old.as_ref().is_some_and(|old| self.predicate.matches(old));
+        let is = !event.deleted && self.predicate.matches(&event.new);
+        let step = match (was, is) {
+            (false, false) => return None,
+            (false, true) => Step::Event(EventType::Added, Arc::clone(&event.new)),
+            (true, true) => Step::Event(EventType::Modified, Arc::clone(&event.new)),
+            (true, false) if event.deleted => {
+                Step::Event(EventType::Deleted, Arc::clone(&event.new))
+            }
+            // It left the selection: the client sees the version that it knew, with the revision of the change.
+            (true, false) => {
+                let old = event.old.as_ref()?;
+                Step::Event(EventType::Deleted, Arc::new(old.tombstone(event.revision)))
+            }
+        };
+        Some(step)
+    }
+
+    fn bookmark(&self) -> Option<Step> {
+        // Read before the cursor is compared: everything up to it is in the ring then.
+        let hub = *self.cacher.hub_revision.borrow();
+        let state = self.cacher.read();
+        (state.ring.next_sequence() == self.cursor).then(|| Step::Bookmark {
+            revision: hub.max(state.revision),
+            initial_events_end: false,
+        })
+    }
+}
+
+fn number(revision: Revision) -> u64 {
+    u64::try_from(revision.0).unwrap_or(0)
+}

@@ -1,0 +1,98 @@
+//! What a server is told, in upstream's terms. Flags are the binary's business; here they are values.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{authz::Mode, tls::ServingCertificate};
+
+/// A server's settings; each names upstream's flag.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `--bind-address`
+    pub bind_address: IpAddr,
+    /// `--secure-port`; 0 takes any that is free.
+    pub secure_port: u16,
+    /// `--advertise-address`: where clients outside reach this server; the bound address if not given.
+    pub advertise_address: Option<IpAddr>,
+    /// `--tls-cert-file` and `--tls-private-key-file`, read.
+    pub serving_certificate: Arc<ServingCertificate>,
+    /// `--client-ca-file`
+    pub client_ca_file: Option<PathBuf>,
+    /// `--token-auth-file`
+    pub token_auth_file: Option<PathBuf>,
+    /// `--anonymous-auth`
+    pub anonymous_auth: bool,
+    /// `--enable-bootstrap-token-auth`
+    pub enable_bootstrap_token_auth: bool,
+    /// `--authorization-mode`
+    pub authorization_modes: Vec<Mode>,
+    /// `--enable-admission-plugins`
+    pub enable_admission_plugins: Vec<String>,
+    /// `--disable-admission-plugins`
+    pub disable_admission_plugins: Vec<String>,
+    /// `--service-cluster-ip-range`: one range, or one of each family.
+    pub service_cluster_ip_ranges: Vec<String>,
+    /// `--service-node-port-range`: first and last.
+    pub service_node_port_range: (u16, u16),
+    /// `--service-account-issuer`; the first issues, all are accepted.
+    pub service_account_issuers: Vec<String>,
+    /// `--service-account-key-file`: public keys (or private ones, whose public half is taken).
+    pub service_account_key_files: Vec<PathBuf>,
+    /// `--service-account-signing-key-file`
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// `--service-account-jwks-uri`
+    pub service_account_jwks_uri: Option<String>,
+    /// `--service-account-max-token-expiration`
+    pub service_account_max_token_expiration: Option<Duration>,
+    /// `--service-account-extend-token-expiration`
+    pub service_account_extend_token_expiration: bool,
+    /// `--api-audiences`; the issuers if empty.
+    pub api_audiences: Vec<String>,
+    /// `--allow-privileged`
+    pub allow_privileged: bool,
+    /// `--event-ttl`
+    pub event_ttl: Duration,
+    /// `--request-timeout`
+    pub request_timeout: Duration,
+    /// `--max-requests-inflight`
+    pub max_requests_in_flight: usize,
+    /// `--max-mutating-requests-inflight`
+    pub max_mutating_requests_in_flight: usize,
+}
+
+impl Config {
+    /// Upstream's defaults, with this certificate.
+    pub fn new(serving_certificate: Arc<ServingCertificate>) -> Self {
+        Self {
+            bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            secure_port: 6443,
+            advertise_address: None,
+            serving_certificate,
+            client_ca_file: None,
+            token_auth_file: None,
+            anonymous_auth: true,
+            enable_bootstrap_token_auth: false,
+            authorization_modes: vec![Mode::AlwaysAllow],
+            enable_admission_plugins: Vec::new(),
+            disable_admission_plugins: Vec::new(),
+            service_cluster_ip_ranges: vec!["10.0.0.0/24".to_owned()],
+            service_node_port_range: (30000, 32767),
+            service_account_issuers: Vec::new(),
+            service_account_key_files: Vec::new(),
+            service_account_signing_key_file: None,
+            service_account_jwks_uri: None,
+            service_account_max_token_expiration: None,
+            service_account_extend_token_expiration: true,
+            api_audiences: Vec::new(),
+            allow_privileged: false,
+            event_ttl: Duration::from_secs(3600),
+            request_timeout: Duration::from_secs(60),
+            max_requests_in_flight: 400,
+            max_mutating_requests_in_flight: 200,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What the stages learn about a request, for the stages after them.
+
+use std::{net::SocketAddr, sync::Mutex, sync::PoisonError};
+
+use http::HeaderMap;
+use uuid::Uuid;
+
+use crate::{authn::Peer, query::Query, request_info::RequestInfo, user::UserInfo};
+
+/// A request on its way: what it says, who sent it, and what the client is to be warned of.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Names the request in the audit log; the client may have chosen it.
+    pub audit_id: String,
+    /// Verb, resource, name.
+    pub info: RequestInfo,
+    /// The query.
+    pub query: Query,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Who, once authenticated.
+    pub user: UserInfo,
+    /// Who impersonates them.
+    pub impersonator: Option<UserInfo>,
+    /// The connection's other end.
+    pub peer: Peer,
+    /// Under which flow control the request runs.
+    pub flow: Option<FlowIds>,
+    warnings: Mutex<Vec<String>>,
+}
+
+/// What the `X-Kubernetes-PF-*` headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowIds {
+    /// Uid of the FlowSchema.
+    pub flow_schema: String,
+    /// Uid of the PriorityLevelConfiguration.
+    pub priority_level: String,
+}
+
+impl Context {
+    /// Of a request that has just come.
+    pub fn new(request: &http::request::Parts, peer: Peer) -> Self {
+        let audit_id = request
+            .headers
+            .get("audit-id")
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| !id.is_empty())
+            .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        Self {
+            audit_id,
+            query: Query::parse(request.uri.query().unwrap_or_default()),
+            headers: request.headers.clone(),
+            peer,
+            ..Self::default()
+        }
+    }
+
+    /// Warns the client, once.
+    pub fn warn(&self, warning: impl Into<String>) {
+        let warning = warning.into();
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warning.is_empty() && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+
+    /// The warnings, which are gone then.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The client's address; none for calls within the process.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.peer.address
+    }
+
+    /// The name that changes are booked under: `fieldManager=`, else what the User-Agent begins with.
+    pub fn field_manager(&self) -> String {
+        if let Some(manager) = self.query.get("fieldManager").filter(|m| !m.is_empty()) {
+            return manager.to_owned();
+        }
+        let agent = self.headers.get(http::header::USER_AGENT).and_then(|a| a.to_str().ok());
+        let prefix = agent.unwrap_or_default().split('/').next().unwrap_or_default();
+        // Upstream keeps at most 128 bytes, and of a broken rune nothing.
+        let mut end = prefix.len().min(128);
+        while !prefix.is_char_boundary(end) {
+            end -= 1;
+        }
+        prefix[..end].chars().filter(|c| !c.is_control()).collect()
+    }
+}

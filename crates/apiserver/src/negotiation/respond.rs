@@ -1,0 +1,71 @@
+//! All `Status` bodies, and the head of every answer that is an object.
+
+use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+
+use super::{Accept, Encoding, encode::encode_object, maybe_gzip};
+use crate::{body::Body, query::Query};
+
+/// The answer that says `status`, in the encoding that the client would have had.
+pub fn status_response(status: &Status, headers: &HeaderMap, query: &Query) -> Response<Body> {
+    let accept = Accept::of_status(headers, query);
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (media_type, body) = match encode_status(status, accept) {
+        Ok(body) => (accept.encoding.media_type(), body),
+        Err(error) => {
+            tracing::error!(%error, "a status could not be encoded");
+            (Encoding::Json.media_type(), Bytes::from(serde_json::to_vec(status).unwrap_or_default()))
+        }
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    if retry_after > 0 {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
+    }
+    if status.reason == "Forbidden" {
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    response
+}
+
+/// A `Status` as a body.
+pub fn encode_status(status: &Status, accept: Accept) -> Result<Bytes, Status> {
+    match serde_json::to_value(status).map_err(Status::internal)? {
+        Value::Object(object) => encode_object(&object, &STATUS, accept),
+        _ => Err(Status::internal("a status is an object")),
+    }
+}
+
+const STATUS: GroupVersionKind = GroupVersionKind::new("", "v1", "Status");
+
+/// An answer that is one object, or anything else that is all there.
+pub fn respond_bytes(
+    request: &HeaderMap,
+    code: StatusCode,
+    accept: Accept,
+    body: Bytes,
+) -> Result<Response<Body>, Status> {
+    let response = Response::builder()
+        .status(code)
+        .header(header::CONTENT_TYPE, HeaderValue::from_static(accept.encoding.media_type()));
+    if body.len() <= super::compress::THRESHOLD {
+        return response.body(Body::from(body)).map_err(Status::internal);
+    }
+    maybe_gzip(request, response, body.len(), std::iter::once(body)).map_err(Status::internal)
+}
+
+/// An answer that is one object given as a tree.
+pub fn respond_object(
+    request: &HeaderMap,
+    code: StatusCode,
+    accept: Accept,
+    object: &Object,
+    gvk: &GroupVersionKind,
+) -> Result<Response<Body>, Status> {
+    respond_bytes(request, code, accept, encode_object(object, gvk, accept)?)
+}

@@ -1,0 +1,31 @@
+//! Who asks. Bad credentials, and none where anonymous requests are off, end in 401 "Unauthorized" without a reason.
+
+use std::sync::Arc;
+
+use apimachinery::status::Status;
+use async_trait::async_trait;
+use http::header;
+
+use super::Stage;
+use crate::{authn::Authenticator, context::Context};
+
+pub(super) struct Authentication(pub(super) Arc<dyn Authenticator>);
+
+#[async_trait]
+impl Stage for Authentication {
+    async fn enter(&self, context: &mut Context) -> Result<(), Status> {
+        match self.0.authenticate(&context.headers, &context.peer).await {
+            Ok(Some(authenticated)) => {
+                context.user = authenticated.user;
+                // Nobody behind this stage has a use for the credentials, and a proxy must not pass them on.
+                context.headers.remove(header::AUTHORIZATION);
+                Ok(())
+            }
+            Ok(None) => Err(Status::unauthorized("Unauthorized")),
+            Err(error) => {
+                tracing::debug!(%error, path = context.info.path, "authentication failed");
+                Err(Status::unauthorized("Unauthorized"))
+            }
+        }
+    }
+}

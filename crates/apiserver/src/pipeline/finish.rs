@@ -1,0 +1,87 @@
+//! What every answer carries: the audit id, the flow control it ran under, that it must not be cached, and warnings.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Response, header};
+
+use super::FlowControl;
+use crate::{body::Body, context::{Context, FlowIds}};
+
+/// Headers to be set once there is an answer.
+pub(super) struct Marks {
+    audit_id: String,
+    flow: FlowIds,
+    context: Option<Arc<Context>>,
+}
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
+const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
+
+/// All warnings of an answer together may be so long; the rest is left out, as upstream.
+const WARNINGS_LIMIT: usize = 16 << 10;
+
+impl Marks {
+    pub(super) fn new(context: &Context, flow_control: &FlowControl) -> Self {
+        Self {
+            audit_id: context.audit_id.clone(),
+            flow: flow_control.classify(context),
+            context: None,
+        }
+    }
+
+    /// Warnings are taken from here.
+    pub(super) fn follow(&mut self, context: &Arc<Context>) {
+        self.context = Some(Arc::clone(context));
+    }
+
+    pub(super) fn audit_id(&self) -> &str {
+        &self.audit_id
+    }
+
+    pub(super) fn apply(self, mut response: Response<Body>) -> Response<Body> {
+        let headers = response.headers_mut();
+        for (name, value) in [
+            (AUDIT_ID, &self.audit_id),
+            (FLOW_SCHEMA, &self.flow.flow_schema),
+            (PRIORITY_LEVEL, &self.flow.priority_level),
+        ] {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-cache, private"));
+        let warnings = self.context.map(|context| context.take_warnings()).unwrap_or_default();
+        let mut length = 0;
+        for warning in warnings {
+            length += warning.len();
+            if length > WARNINGS_LIMIT {
+                break;
+            }
+            if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quote(&warning))) {
+                headers.append(header::WARNING, value);
+            }
+        }
+        response
+    }
+}
+
+/// As a quoted string of RFC 9110, control characters left out.
+fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}

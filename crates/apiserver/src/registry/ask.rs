@@ -1,0 +1,45 @@
+//! Resources that only answer: a POST with a question, answered by a [`crate::virtual_resource::VirtualResource`].
+
+use apimachinery::{Object, status::Status};
+use http::{Request, Response, StatusCode};
+
+use super::{Call, admit::Gate, body, options::WriteOptions};
+use crate::{
+    admission::Operation,
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
+    virtual_resource::Question,
+};
+
+impl Call<'_> {
+    /// `POST` to the resource, or to its subresource.
+    pub(super) async fn ask(
+        &self,
+        request: Request<Body>,
+        subresource: &str,
+    ) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = Accept { transform: Transform::None, ..accept };
+        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let gvk = match self.endpoint.row.subresources.iter().find(|s| s.name == subresource) {
+            Some(facts) => &facts.gvk,
+            None => &self.endpoint.row.gvk,
+        };
+        let key = (self.endpoint.group_resource(), subresource.to_owned());
+        let answerer = self.registry.plugs().virtual_resources.get(&key).cloned();
+        let answerer = answerer.ok_or_else(Status::unknown_path)?;
+        let bytes = body::read(request.into_body()).await?;
+        let mut object = self.decode_as(gvk, &bytes, &options)?;
+        if self.endpoint.is_namespaced() {
+            self.set_namespace(&mut object)?;
+        }
+        let empty = Object::new();
+        let gate = Gate { operation: Operation::Create, kind: gvk, dry_run: options.dry_run, options: &empty };
+        self.admit(gate, Some(&mut object), None).await?;
+        self.validate_admission(gate, Some(&mut object), None).await?;
+        let question = Question { user: &context.user, request: &context.info, object };
+        let answer = answerer.create(question).await?;
+        respond_object(&context.headers, StatusCode::CREATED, accept, &answer, gvk)
+    }
+}

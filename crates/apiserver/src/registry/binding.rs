@@ -1,0 +1,156 @@
+//! Binding: a pod gets its node, once. POST of a `Binding` to `pods/NAME/binding`, or to `bindings` with the pod's name in it.
+
+use apimachinery::{
+    Object,
+    field::{FieldError, Path},
+    gvk::{GroupResource, GroupVersionKind},
+    meta,
+    status::Status,
+};
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Call, admit::Gate, body, options::WriteOptions};
+use crate::{
+    admission::Operation,
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
+    storage::{Next, Stored, Update},
+};
+
+const BINDING: GroupVersionKind = GroupVersionKind::new("", "v1", "Binding");
+const PODS: GroupResource = GroupResource::new("", "pods");
+
+impl Call<'_> {
+    /// `POST …/binding`
+    pub(super) async fn bind(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
+        self.set_namespace(&mut binding)?;
+        if !context.info.name.is_empty() {
+            self.set_name(&mut binding)?;
+        }
+        let empty = Object::new();
+        let gate = Gate { operation: Operation::Create, kind: &BINDING, dry_run: options.dry_run, options: &empty };
+        self.admit(gate, Some(&mut binding), None).await?;
+        validate(&binding)?;
+        self.validate_admission(gate, Some(&mut binding), None).await?;
+
+        let pods = self.registry.endpoint_of(&PODS).ok_or_else(Status::unknown_path)?;
+        let cacher = pods.cacher()?;
+        let (namespace, name) = (meta::namespace(&binding), meta::name(&binding));
+        let key = cacher.key(namespace, name);
+        let cached = cacher
+            .get(namespace, name)
+            .map(|cached| Stored { object: cached.parse(), revision: cached.revision });
+        let now = self.registry.now();
+        let mut assignment = Assignment { binding: &binding, dry_run: options.dry_run, now: &now };
+        self.registry.store.guaranteed_update(&key, &PODS, cached, None, &mut assignment).await?;
+
+        let mut success = serde_json::to_value(Status::success(None)).map_err(Status::internal)?;
+        success["code"] = json!(201);
+        let object = success.as_object().cloned().unwrap_or_default();
+        let accept = Accept { transform: Transform::None, ..accept };
+        let gvk = GroupVersionKind::new("", "v1", "Status");
+        respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
+    }
+}
+
+fn target<'a>(binding: &'a Object, field: &str) -> &'a str {
+    binding.get("target").and_then(|t| t.get(field)).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn validate(binding: &Object) -> Result<(), Status> {
+    let path = Path::new("target");
+    let mut errors = Vec::new();
+    if !matches!(target(binding, "kind"), "" | "Node") {
+        let supported = ["Node", "<empty>"];
+        errors.push(FieldError::not_supported(&path.child("kind"), target(binding, "kind"), &supported));
+    }
+    if target(binding, "name").is_empty() {
+        errors.push(FieldError::required(&path.child("name"), ""));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_kind(&BINDING, meta::name(binding), &errors)) }
+}
+
+struct Assignment<'a> {
+    binding: &'a Object,
+    dry_run: bool,
+    now: &'a str,
+}
+
+#[async_trait]
+impl Update for Assignment<'_> {
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
+        let name = meta::name(self.binding);
+        let Some(current) = current else { return Err(Status::not_found(&PODS, name)) };
+        let mut pod = current.object.clone();
+        self.check(&pod)?;
+        if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.insert("nodeName".to_owned(), target(self.binding, "name").into());
+        }
+        if let Some(annotations) = meta::annotations(self.binding) {
+            for (key, value) in annotations.clone() {
+                meta::set_annotation(&mut pod, &key, value.as_str());
+            }
+        }
+        set_scheduled(&mut pod, self.now);
+        Ok(if self.dry_run { Next::Keep } else { Next::Put(pod) })
+    }
+}
+
+impl Assignment<'_> {
+    fn check(&self, pod: &Object) -> Result<(), Status> {
+        let name = meta::name(pod);
+        let conflict = |reason: String| Status::conflict(&GroupResource::new("", "pods/binding"), name, reason);
+        let (uid, version) = (meta::uid(self.binding), meta::resource_version(self.binding));
+        if !uid.is_empty() && uid != meta::uid(pod) {
+            return Err(conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(pod)
+            )));
+        }
+        if !version.is_empty() && version != meta::resource_version(pod) {
+            return Err(conflict(format!(
+                "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+                meta::resource_version(pod)
+            )));
+        }
+        if meta::is_deleting(pod) {
+            return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
+        }
+        let spec = pod.get("spec").and_then(Value::as_object);
+        let node = spec.and_then(|s| s.get("nodeName")).and_then(Value::as_str).unwrap_or_default();
+        if !node.is_empty() {
+            return Err(conflict(format!("pod {name} is already assigned to node {node:?}")));
+        }
+        let gated = spec
+            .and_then(|s| s.get("schedulingGates"))
+            .and_then(Value::as_array)
+            .is_some_and(|gates| !gates.is_empty());
+        if gated {
+            return Err(Status::bad_request(format!("pod {name} has non-empty .spec.schedulingGates")));
+        }
+        Ok(())
+    }
+}
+
+/// The condition that says so.
+fn set_scheduled(pod: &mut Object, now: &str) {
+    let status = pod.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status.as_object_mut() else { return };
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(conditions) = conditions.as_array_mut() else { return };
+    let scheduled = json!({
+        "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+    });
+    match conditions.iter_mut().find(|c| c["type"] == "PodScheduled") {
+        Some(condition) if condition["status"] == "True" => {}
+        Some(condition) => *condition = scheduled,
+        None => conditions.push(scheduled),
+    }
+}

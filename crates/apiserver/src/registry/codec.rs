@@ -1,0 +1,243 @@
+//! Bodies into objects and back: content type, version and kind, schema, defaults; strictness as the client wants it.
+
+use apimachinery::{
+    Object,
+    decode::{self, DecodeError},
+    gvk::GroupVersionKind,
+    status::Status,
+};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{
+    Call,
+    options::{FieldValidation, WriteOptions},
+};
+use crate::negotiation::ContentEncoding;
+
+impl Call<'_> {
+    /// The object in a body, in the endpoint's version: checked against the schema, pruned, defaulted.
+    pub(super) fn decode(&self, body: &Bytes, options: &WriteOptions) -> Result<Object, Status> {
+        self.decode_as(&self.endpoint.row.gvk, body, options)
+    }
+
+    /// Of another kind than the endpoint's: a subresource's.
+    pub(super) fn decode_as(
+        &self,
+        gvk: &GroupVersionKind,
+        body: &Bytes,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        let encoding = ContentEncoding::of(&self.context.headers)?;
+        let (json, mut findings) = to_json(encoding, body, gvk, options.field_validation)?;
+        let found = self.check_version_and_kind(&json, body, gvk)?;
+        let mut object = self.decode_json(&json, gvk, &mut findings)?;
+        self.take_findings(findings, options)?;
+        if found {
+            object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+            object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        }
+        if *gvk == self.endpoint.row.gvk {
+            self.endpoint.default(&mut object);
+        }
+        Ok(object)
+    }
+
+    /// Decodes by the schema of the kind, without looking at version and kind.
+    pub(super) fn decode_json(
+        &self,
+        json: &[u8],
+        gvk: &GroupVersionKind,
+        findings: &mut Vec<String>,
+    ) -> Result<Object, Status> {
+        let handled = |message: String| {
+            Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: {message}",
+                gvk.kind, gvk.version, gvk.kind
+            ))
+        };
+        match api::facts::type_of(gvk) {
+            Some(ty) => {
+                let decoded =
+                    decode::json(json, ty).map_err(|error| handled(error.to_string()))?;
+                findings.extend(decoded.findings);
+                Ok(decoded.object)
+            }
+            None => match decode::untyped(json).map_err(|e| handled(e.to_string()))? {
+                (Value::Object(object), duplicates) => {
+                    findings.extend(duplicates);
+                    Ok(object)
+                }
+                _ => Ok(Object::new()),
+            },
+        }
+    }
+
+    /// Version and kind that the body states are the wanted ones; absent ones are filled in by who calls.
+    fn check_version_and_kind(
+        &self,
+        json: &[u8],
+        body: &Bytes,
+        gvk: &GroupVersionKind,
+    ) -> Result<bool, Status> {
+        let (version, kind) = decode::version_kind(json).map_err(|error| {
+            Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): {error} ({})",
+                gvk.kind,
+                summary(body)
+            ))
+        })?;
+        let wanted = gvk.group_version().to_string();
+        if !kind.is_empty() && kind != gvk.kind.as_ref() {
+            let version = if version.is_empty() { &wanted } else { &version };
+            let short = version.rsplit('/').next().unwrap_or_default();
+            return Err(Status::bad_request(format!(
+                "{kind} in version {short:?} cannot be handled as a {}: converting ({version}.{kind}) to ({}.{}): unknown conversion",
+                gvk.kind, gvk.version, gvk.kind
+            )));
+        }
+        if !version.is_empty() && version != wanted {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({wanted})"
+            )));
+        }
+        Ok(true)
+    }
+
+    /// Refuses or warns of what decoding found, as the client wants it.
+    pub(super) fn take_findings(
+        &self,
+        findings: Vec<String>,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        match options.field_validation {
+            FieldValidation::Ignore => {}
+            FieldValidation::Warn => self.warn_all(findings),
+            FieldValidation::Strict if findings.is_empty() => {}
+            FieldValidation::Strict => {
+                let gvk = &self.endpoint.row.gvk;
+                return Err(Status::bad_request(format!(
+                    "{} in version {:?} cannot be handled as a {}: {}",
+                    gvk.kind,
+                    gvk.version,
+                    gvk.kind,
+                    decode::strict_error(&findings)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The options of a write as admission sees them: what the query says.
+    pub(super) fn options_object(&self, kind: &str) -> Object {
+        let mut object = Object::new();
+        object.insert("kind".to_owned(), kind.into());
+        object.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+        for name in ["fieldManager", "fieldValidation"] {
+            if let Some(value) = self.context.query.get(name) {
+                object.insert(name.to_owned(), value.into());
+            }
+        }
+        let dry_run: Vec<&str> = self.context.query.all("dryRun").collect();
+        if !dry_run.is_empty() {
+            object.insert("dryRun".to_owned(), dry_run.into());
+        }
+        object
+    }
+}
+
+/// The body as JSON, with duplicate fields of YAML found on the way.
+fn to_json(
+    encoding: ContentEncoding,
+    body: &Bytes,
+    gvk: &GroupVersionKind,
+    validation: FieldValidation,
+) -> Result<(Bytes, Vec<String>), Status> {
+    match encoding {
+        ContentEncoding::Json => Ok((body.clone(), Vec::new())),
+        ContentEncoding::Yaml => {
+            let json = decode::yaml_to_json(body, false).map_err(|error| unrecognized(gvk, &error, body))?;
+            let findings = match validation {
+                FieldValidation::Ignore => Vec::new(),
+                _ => decode::yaml_to_json(body, true).err().into_iter().collect(),
+            };
+            Ok((json.into(), findings))
+        }
+        ContentEncoding::Protobuf => {
+            let object = from_protobuf(body, gvk)?;
+            Ok((serde_json::to_vec(&object).map_err(Status::internal)?.into(), Vec::new()))
+        }
+    }
+}
+
+fn unrecognized(gvk: &GroupVersionKind, error: &str, body: &Bytes) -> Status {
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {error} ({})",
+        gvk.kind,
+        summary(body)
+    ))
+}
+
+/// What a body begins with, for messages: text, or hexadecimal.
+fn summary(body: &[u8]) -> String {
+    const LIMIT: usize = 30;
+    if body.is_empty() {
+        return "<empty>".to_owned();
+    }
+    match std::str::from_utf8(body) {
+        Ok(text) if text.starts_with('{') => {
+            if text.len() > LIMIT {
+                let mut end = LIMIT;
+                while !text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                format!("{} ...", &text[..end])
+            } else {
+                text.to_owned()
+            }
+        }
+        _ => {
+            let shown = &body[..body.len().min(LIMIT)];
+            let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+            if body.len() > LIMIT { format!("{hex} ...") } else { hex }
+        }
+    }
+}
+
+/// A small object of no stored kind (options), without a schema.
+pub(super) fn plain_object(
+    encoding: ContentEncoding,
+    body: &Bytes,
+    kind: &'static str,
+) -> Result<Object, Status> {
+    let gvk = GroupVersionKind::new("", "v1", kind);
+    let (json, _) = to_json(encoding, body, &gvk, FieldValidation::Ignore)?;
+    let bad = |error: DecodeError| unrecognized(&gvk, &error.to_string(), body);
+    let decoded = match api::facts::meta_type(kind) {
+        Some(ty) => decode::json(&json, ty).map_err(bad)?.object,
+        None => match decode::untyped(&json).map_err(bad)? {
+            (Value::Object(object), _) => object,
+            _ => Object::new(),
+        },
+    };
+    Ok(decoded)
+}
+
+fn from_protobuf(_body: &Bytes, _gvk: &GroupVersionKind) -> Result<Object, Status> {
+    Err(Status::unsupported_media_type(&["application/json", "application/yaml"]))
+}
+
+/// An object in protobuf, in its envelope.
+pub(super) fn protobuf_object(_object: &Object, _gvk: &GroupVersionKind) -> Result<Bytes, Status> {
+    Err(Status::not_acceptable(&["application/json", "application/yaml"]))
+}
+
+/// A watch event in protobuf around an object that is one already, with its length before it.
+pub(super) fn protobuf_frame(_kind: &str, _object: &Bytes) -> Bytes {
+    Bytes::new()
+}
+
+/// A watch event in protobuf around an object that only one client sees.
+pub(super) fn protobuf_event(_kind: &str, _object: &Object) -> Result<Bytes, Status> {
+    Err(Status::not_acceptable(&["application/json", "application/yaml"]))
+}

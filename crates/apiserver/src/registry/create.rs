@@ -1,0 +1,112 @@
+//! Create: POST to a collection.
+
+use apimachinery::{Object, meta, status::Status};
+use http::{Request, Response, StatusCode};
+
+use super::{
+    Call, body,
+    options::WriteOptions,
+    write::{Part, Write},
+};
+use crate::{
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort},
+    storage::Stored,
+};
+
+/// How many names are tried for a `generateName`, as upstream.
+const NAME_ATTEMPTS: usize = 8;
+/// The letters of generated names: no vowels, so that no words come about.
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// A generated name is not longer than a label.
+const MAX_PREFIX: usize = 63 - 5;
+
+impl Call<'_> {
+    /// `POST …`
+    pub(super) async fn create(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let object = self.decode(&bytes, &options)?;
+        let options_object = self.options_object("CreateOptions");
+        let stored = self.create_object(object, &options, &options_object).await?;
+        self.respond_stored(stored, accept, StatusCode::CREATED)
+    }
+
+    /// Creates a decoded object.
+    pub(super) async fn create_object(
+        &self,
+        object: Object,
+        options: &WriteOptions,
+        options_object: &Object,
+    ) -> Result<Stored, Status> {
+        let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
+        let attempts = if generated { NAME_ATTEMPTS } else { 1 };
+        let mut refused = None;
+        for _ in 0..attempts {
+            let mut object = object.clone();
+            if generated {
+                let name = generate_name(meta::generate_name(&object));
+                meta::set_name(&mut object, &name);
+            }
+            match self.try_create(object, options, options_object).await {
+                Err(status) if status.is_already_exists() => refused = Some(status),
+                other => return other,
+            }
+        }
+        let status = refused.unwrap_or_else(|| Status::internal("no name was tried"));
+        if generated {
+            let name = status.details.as_ref().map(|d| d.name.clone()).unwrap_or_default();
+            return Err(Status::generate_name_conflict(&self.endpoint.group_resource(), &name));
+        }
+        Err(status)
+    }
+
+    async fn try_create(
+        &self,
+        object: Object,
+        options: &WriteOptions,
+        options_object: &Object,
+    ) -> Result<Stored, Status> {
+        let mut write = Write::new(self, options, options_object, Part::Spec);
+        let object = write.prepare_create(object).await?;
+        let resource = self.endpoint.group_resource();
+        let cacher = self.endpoint.cacher()?;
+        let name = meta::name(&object).to_owned();
+        let key = cacher.key(meta::namespace(&object), &name);
+        let exists = || Status::already_exists(&resource, &name);
+        if options.dry_run {
+            return match self.registry.store.get(&key).await? {
+                Some(_) => Err(exists()),
+                None => Ok(Stored { object, revision: etcd::Revision(0) }),
+            };
+        }
+        match self.registry.store.insert(&key, object, self.ttl_seconds()).await? {
+            Some(stored) => {
+                write.commit();
+                Ok(stored)
+            }
+            None => Err(exists()),
+        }
+    }
+
+    /// How long objects of this resource live: events for an hour.
+    pub(super) fn ttl_seconds(&self) -> Option<i64> {
+        (self.endpoint.row.gvr.resource == "events").then_some(self.registry.event_ttl_seconds)
+    }
+}
+
+/// A name from a prefix: five random letters more.
+pub(super) fn generate_name(prefix: &str) -> String {
+    let mut end = prefix.len().min(MAX_PREFIX);
+    while !prefix.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut name = prefix[..end].to_owned();
+    let random = uuid::Uuid::new_v4();
+    name.extend(
+        random.as_bytes().iter().take(5).map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])),
+    );
+    name
+}

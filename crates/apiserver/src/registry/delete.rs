@@ -1,0 +1,326 @@
+//! Delete: at once, or marked and left to finalizers and to the grace period, as upstream's `Store.Delete`.
+//!
+//! An object with finalizers, or with a grace period, gets a deletionTimestamp and goes with the update that takes the last
+//! finalizer (see `update`), or with a second delete without grace. Propagation is a finalizer too: `orphan` or
+//! `foregroundDeletion`, which the garbage collector takes off.
+
+use apimachinery::{Object, gvk::GroupResource, meta, status::{Status, StatusDetails}};
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+
+use super::{
+    Call, admit::Gate, body,
+    delete_options::{DeleteOptions, Propagation},
+    seconds,
+};
+use crate::{
+    admission::Operation,
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort, respond_object},
+    storage::{Next, Outcome, Stored, Update},
+};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// Resources whose delete answers with the object even when it is gone, as upstream.
+const ANSWERS_WITH_OBJECT: &[(&str, &str)] = &[
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "replicationcontrollers"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("storage.k8s.io", "csidrivers"),
+    ("storage.k8s.io", "csinodes"),
+    ("storage.k8s.io", "csistoragecapacities"),
+    ("storage.k8s.io", "storageclasses"),
+    ("storage.k8s.io", "volumeattachments"),
+    ("storage.k8s.io", "volumeattributesclasses"),
+];
+
+/// What a delete came to.
+#[derive(Debug)]
+pub(super) enum Deleted {
+    /// It is gone; this is how it was.
+    Gone(Object),
+    /// It is marked and stays until its finalizers and its grace period are over.
+    Marked(Object),
+}
+
+impl Call<'_> {
+    /// `DELETE …/NAME`
+    pub(super) async fn delete(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let bytes = body::read(request.into_body()).await?;
+        let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
+        let deleted = self.delete_object(&context.info.name, &options).await?;
+        let resource = self.endpoint.group_resource();
+        let with_object = ANSWERS_WITH_OBJECT
+            .iter()
+            .any(|(group, name)| resource.group == *group && resource.resource == *name);
+        match deleted {
+            Deleted::Gone(object) if !with_object => {
+                let status = success(&resource, &object);
+                let object = serde_json::to_value(&status).map_err(Status::internal)?;
+                let object = object.as_object().cloned().unwrap_or_default();
+                let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "Status");
+                respond_object(&context.headers, StatusCode::OK, Accept { transform: Default::default(), ..accept }, &object, &gvk)
+            }
+            Deleted::Gone(mut object) => {
+                self.endpoint.from_storage(&mut object);
+                self.respond_tree(object, accept, StatusCode::OK)
+            }
+            Deleted::Marked(mut object) => {
+                self.endpoint.from_storage(&mut object);
+                let code = if options.orphan_dependents == Some(false) {
+                    StatusCode::ACCEPTED
+                } else {
+                    StatusCode::OK
+                };
+                self.respond_tree(object, accept, code)
+            }
+        }
+    }
+
+    /// Deletes the object of this name in the call's namespace.
+    pub(super) async fn delete_object(
+        &self,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        self.delete_in(self.namespace(), name, options).await
+    }
+
+    pub(super) async fn delete_in(
+        &self,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        let cacher = self.endpoint.cacher()?;
+        let key = cacher.key(namespace, name);
+        let cached = cacher.get(namespace, name).map(|cached| Stored {
+            object: cached.parse(),
+            revision: cached.revision,
+        });
+        let resource = self.endpoint.group_resource();
+        let mut removal = Removal { call: self, name, options, result: None };
+        let outcome =
+            self.registry.store.guaranteed_update(&key, &resource, cached, None, &mut removal).await?;
+        match outcome {
+            Outcome::Written(stored) => Ok(Deleted::Marked(stored.object)),
+            Outcome::Deleted(stored) => {
+                if let Some(hook) = self.registry.hook(&resource) {
+                    hook.after_delete(&stored.object).await;
+                }
+                Ok(Deleted::Gone(stored.object))
+            }
+            Outcome::Kept(_) => {
+                removal.result.ok_or_else(|| Status::not_found(&resource, name))
+            }
+        }
+    }
+}
+
+/// 200 of an object that is gone.
+fn success(resource: &GroupResource, object: &Object) -> Status {
+    Status::success(Some(StatusDetails {
+        name: meta::name(object).to_owned(),
+        group: resource.group.to_string(),
+        kind: resource.resource.to_string(),
+        uid: meta::uid(object).to_owned(),
+        ..StatusDetails::default()
+    }))
+}
+
+struct Removal<'a> {
+    call: &'a Call<'a>,
+    name: &'a str,
+    options: &'a DeleteOptions,
+    /// When nothing is written: what there is to say.
+    result: Option<Deleted>,
+}
+
+/// What is to become of an object.
+enum Plan {
+    /// It goes now.
+    Remove,
+    /// It is stored so.
+    Mark(Object),
+    /// It is on its way out already and nothing changes.
+    Pending,
+}
+
+#[async_trait]
+impl Update for Removal<'_> {
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
+        let call = self.call;
+        let resource = call.endpoint.group_resource();
+        let Some(current) = current else {
+            return Err(Status::not_found(&resource, self.name));
+        };
+        let object = &current.object;
+        self.options
+            .check_preconditions(meta::uid(object), meta::resource_version(object))
+            .map_err(|reason| {
+                let kind = GroupResource {
+                    group: resource.group.clone(),
+                    resource: call.endpoint.row.gvk.kind.clone(),
+                };
+                Status::conflict(&kind, self.name, reason)
+            })?;
+        self.admit(object).await?;
+        let plan = plan(call, object, self.options);
+        let dry_run = self.options.dry_run;
+        Ok(match plan {
+            Plan::Pending => {
+                self.result = Some(Deleted::Marked(object.clone()));
+                Next::Keep
+            }
+            Plan::Mark(marked) if dry_run => {
+                self.result = Some(Deleted::Marked(marked));
+                Next::Keep
+            }
+            Plan::Remove if dry_run => {
+                self.result = Some(Deleted::Gone(object.clone()));
+                Next::Keep
+            }
+            Plan::Mark(marked) => Next::Put(marked),
+            Plan::Remove => Next::Delete,
+        })
+    }
+}
+
+impl Removal<'_> {
+    async fn admit(&self, object: &Object) -> Result<(), Status> {
+        let gate = Gate {
+            operation: Operation::Delete,
+            kind: &self.call.endpoint.row.gvk,
+            dry_run: self.options.dry_run,
+            options: &self.options.object,
+        };
+        let mut old = object.clone();
+        self.call.endpoint.from_storage(&mut old);
+        self.call.admit(gate, None, Some(&old)).await?;
+        self.call.validate_admission(gate, None, Some(&old)).await
+    }
+}
+
+/// Decides, without doing anything.
+fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
+    let now = call.registry.clock.now();
+    let strategy = call.endpoint.strategy();
+    if call.endpoint.row.gvk.kind == "Namespace" {
+        return plan_namespace(object, options, strategy.orphan_dependents_by_default(), now);
+    }
+    let mut marked = object.clone();
+    let finalizers_changed =
+        set_propagation(&mut marked, options, strategy.orphan_dependents_by_default());
+    let has_finalizers = meta::finalizers(&marked).next().is_some();
+    let grace = strategy.graceful_deletion_seconds(object, options.grace_period_seconds);
+
+    if meta::is_deleting(object) {
+        let before = meta::deletion_grace_period_seconds(object);
+        let shorter = match (before, grace) {
+            (Some(before), Some(grace)) if options.grace_period_seconds.is_some() => grace < before,
+            (Some(before), None) => before > 0,
+            _ => false,
+        };
+        let left = if shorter { grace.unwrap_or(0) } else { before.unwrap_or(0) };
+        if shorter && left > 0 {
+            mark(&mut marked, now, left);
+            return Plan::Mark(marked);
+        }
+        if shorter || left == 0 {
+            if !has_finalizers {
+                return Plan::Remove;
+            }
+            if shorter {
+                mark(&mut marked, now, 0);
+                return Plan::Mark(marked);
+            }
+        }
+        return if finalizers_changed { Plan::Mark(marked) } else { Plan::Pending };
+    }
+    match grace {
+        Some(grace) if grace > 0 => mark_first(&mut marked, now, grace),
+        _ if has_finalizers => mark_first(&mut marked, now, 0),
+        _ => return Plan::Remove,
+    }
+    Plan::Mark(marked)
+}
+
+/// A namespace stays, Terminating, until its spec's finalizers are off as well.
+fn plan_namespace(
+    object: &Object,
+    options: &DeleteOptions,
+    orphan_by_default: bool,
+    now: jiff::Timestamp,
+) -> Plan {
+    let mut marked = object.clone();
+    set_propagation(&mut marked, options, orphan_by_default);
+    let spec_finalizers = object
+        .get("spec")
+        .and_then(|spec| spec.get("finalizers"))
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(|finalizers| !finalizers.is_empty());
+    if !meta::is_deleting(object) {
+        if !spec_finalizers && meta::finalizers(&marked).next().is_none() {
+            return Plan::Remove;
+        }
+        mark_first(&mut marked, now, 0);
+        let status = marked.entry("status").or_insert_with(|| Object::new().into());
+        if let Some(status) = status.as_object_mut() {
+            status.insert("phase".to_owned(), "Terminating".into());
+        }
+        return Plan::Mark(marked);
+    }
+    if spec_finalizers || meta::finalizers(&marked).next().is_some() {
+        return if marked == *object { Plan::Pending } else { Plan::Mark(marked) };
+    }
+    Plan::Remove
+}
+
+/// Marks an object that was not marked; that is a change of what is desired.
+fn mark_first(object: &mut Object, now: jiff::Timestamp, grace: i64) {
+    mark(object, now, grace);
+    let generation = meta::generation(object);
+    if generation > 0 {
+        meta::set_generation(object, generation + 1);
+    }
+}
+
+fn mark(object: &mut Object, now: jiff::Timestamp, grace: i64) {
+    let end = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
+    meta::set_deletion_timestamp(object, &seconds(end));
+    meta::set_deletion_grace_period_seconds(object, Some(grace));
+}
+
+/// Puts the finalizer that the propagation needs, and takes the other off. Whether anything changed.
+fn set_propagation(object: &mut Object, options: &DeleteOptions, orphan_by_default: bool) -> bool {
+    let (has_orphan, has_foreground) =
+        (meta::has_finalizer(object, ORPHAN), meta::has_finalizer(object, FOREGROUND));
+    let orphan = match (options.orphan_dependents, options.propagation) {
+        (Some(orphan), _) => orphan,
+        (None, Some(propagation)) => propagation == Propagation::Orphan,
+        (None, None) if has_orphan || has_foreground => has_orphan,
+        (None, None) => orphan_by_default,
+    };
+    let foreground = match (options.orphan_dependents, options.propagation) {
+        (Some(_), _) => false,
+        (None, Some(propagation)) => propagation == Propagation::Foreground,
+        (None, None) => has_foreground,
+    };
+    for (name, wanted) in [(ORPHAN, orphan), (FOREGROUND, foreground)] {
+        if wanted {
+            meta::add_finalizer(object, name);
+        } else {
+            meta::remove_finalizer(object, name);
+        }
+    }
+    (has_orphan, has_foreground) != (orphan, foreground)
+}

@@ -1,0 +1,42 @@
+//! Deletecollection: every object that a list would give, each by its own delete; the answer is that list.
+
+use apimachinery::status::Status;
+use http::{Request, Response};
+
+use super::{Call, body, delete_options::DeleteOptions, options::ListOptions};
+use crate::{
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort},
+};
+
+/// How many deletes run at once.
+const WORKERS: usize = 16;
+
+impl Call<'_> {
+    /// `DELETE` of a collection.
+    pub(super) async fn delete_collection(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::List)?;
+        let list_options = ListOptions::parse(&context.query, false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
+        let page = self.page(&list_options).await?;
+        for batch in page.items.chunks(WORKERS) {
+            let deletes = batch.iter().map(|item| async {
+                let (namespace, name) = item.namespace_and_name();
+                match self.delete_in(namespace, name, &options).await {
+                    Ok(_) => Ok(()),
+                    Err(status) if status.is_not_found() => Ok(()),
+                    Err(status) => Err(status),
+                }
+            });
+            for result in futures_util::future::join_all(deletes).await {
+                result?;
+            }
+        }
+        self.respond_page(page, accept)
+    }
+}

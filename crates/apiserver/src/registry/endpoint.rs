@@ -1,0 +1,152 @@
+//! One served resource in one version: its row of facts, its cache, and how stored objects look in its version.
+//!
+//! Most resources are stored as they are served; then the stored bytes are the answer. Resources that share storage with another
+//! version or group differ in their first two members only, or are converted by the row's hub.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use api::kind::{Hub, Resource, Scope, Strategy};
+use apimachinery::{Object, gvk::GroupResource, status::Status};
+use bytes::Bytes;
+
+use crate::{
+    cacher::{CachedObject, Cacher, EventType, JSON_SUFFIX},
+    negotiation::Encoding,
+    storage,
+};
+
+/// A served resource.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// What it is.
+    pub row: &'static Resource,
+    /// Where its objects are; none if nothing is stored.
+    pub cacher: Option<Arc<Cacher>>,
+    /// `{"kind":…,"apiVersion":…,` as its objects begin.
+    head: Bytes,
+    /// Distinguishes its encodings from those of others that share its storage.
+    number: u64,
+}
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Endpoint {
+    /// Of a row.
+    pub fn new(row: &'static Resource, cacher: Option<Arc<Cacher>>) -> Self {
+        let gvk = &row.gvk;
+        let head = format!(
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+            gvk.kind,
+            gvk.group_version()
+        );
+        Self { row, cacher, head: head.into(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// Its cache, or "not found" for resources that keep nothing.
+    pub fn cacher(&self) -> Result<&Arc<Cacher>, Status> {
+        self.cacher.as_ref().ok_or_else(Status::method_not_allowed)
+    }
+
+    /// Group and resource.
+    pub fn group_resource(&self) -> GroupResource {
+        self.row.gvr.group_resource()
+    }
+
+    /// The strategy of its kind.
+    pub fn strategy(&self) -> &'static dyn Strategy {
+        self.row.strategy
+    }
+
+    /// Whether its objects live in namespaces.
+    pub fn is_namespaced(&self) -> bool {
+        self.row.scope == Scope::Namespaced
+    }
+
+    /// Fills what a client may leave out: the constants of the schema, then what the kind's strategy adds.
+    pub fn default(&self, object: &mut Object) {
+        if let Some(ty) = api::facts::type_of(&self.row.gvk) {
+            apimachinery::default::apply(object, ty);
+        }
+        self.row.strategy.default(object);
+    }
+
+    fn hub(&self) -> Option<&'static Hub> {
+        self.row.storage.as_ref().and_then(|storage| storage.hub.as_ref())
+    }
+
+    /// Turns an object of this version into the stored one.
+    pub fn to_storage(&self, object: &mut Object) {
+        if let Some(hub) = self.hub() {
+            (hub.to_hub)(object);
+        }
+    }
+
+    /// Turns a stored object into this version.
+    pub fn from_storage(&self, object: &mut Object) {
+        if let Some(hub) = self.hub() {
+            (hub.from_hub)(object);
+        }
+        let gvk = &self.row.gvk;
+        object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+    }
+
+    /// A stored object as a tree of this version.
+    pub fn tree(&self, cached: &CachedObject) -> Object {
+        let mut object = cached.parse();
+        self.from_storage(&mut object);
+        object
+    }
+
+    /// The JSON of an object: shared where storage and answer are the same.
+    pub fn json(&self, cached: &CachedObject) -> Result<Bytes, Status> {
+        if self.hub().is_some() {
+            return self.converted(cached);
+        }
+        let json = cached.json();
+        if json.starts_with(&self.head) {
+            return Ok(json);
+        }
+        let tail = cached.json_tail();
+        let mut out = Vec::with_capacity(self.head.len() + tail.len());
+        out.extend_from_slice(&self.head);
+        out.extend_from_slice(&tail);
+        Ok(out.into())
+    }
+
+    /// The object as an item of a list: without kind and apiVersion, as upstream's typed lists have it; lacks the opening brace.
+    pub fn json_item_tail(&self, cached: &CachedObject) -> Result<Bytes, Status> {
+        if self.hub().is_some() {
+            return Ok(self.converted(cached)?.slice(self.head.len()..));
+        }
+        Ok(cached.json_tail())
+    }
+
+    /// The object as a watch event in JSON lines.
+    pub fn json_frame(&self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
+        if self.hub().is_none() && cached.json().starts_with(&self.head) {
+            return Ok(cached.json_frame(kind));
+        }
+        let json = self.json(cached)?;
+        let prefix = kind.json_prefix();
+        let mut frame = Vec::with_capacity(prefix.len() + json.len() + JSON_SUFFIX.len());
+        frame.extend_from_slice(prefix.as_bytes());
+        frame.extend_from_slice(&json);
+        frame.extend_from_slice(JSON_SUFFIX.as_bytes());
+        Ok(frame.into())
+    }
+
+    fn converted(&self, cached: &CachedObject) -> Result<Bytes, Status> {
+        cached.encoding(self.tag(Encoding::Json), || {
+            storage::encode(&self.tree(cached)).map(Bytes::from)
+        })
+    }
+
+    /// Names an encoding of this version in [`CachedObject::encoding`].
+    pub fn tag(&self, encoding: Encoding) -> u64 {
+        self.number << 8 | encoding as u64
+    }
+}

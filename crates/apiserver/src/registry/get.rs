@@ -1,0 +1,75 @@
+//! Get: one object from the watch cache, as fresh as asked for.
+
+use apimachinery::status::Status;
+use http::{Response, StatusCode};
+
+use super::{Call, options::{Freshness, parse_version}};
+use crate::{
+    body::Body,
+    cacher::HubError,
+    negotiation::{Accept, Endpoint as Sort, Encoding, Transform, respond_bytes},
+    storage,
+};
+
+impl Call<'_> {
+    /// `GET …/NAME`, also of `status`, which is the whole object.
+    pub(super) async fn get(&self) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let version = context.query.get("resourceVersion").unwrap_or_default();
+        let freshness = match parse_version(version).map_err(Status::unclassified)? {
+            None => Freshness::Consistent,
+            Some(etcd::Revision(0)) => Freshness::Any,
+            Some(revision) => Freshness::NotOlderThan(revision),
+        };
+        self.wait_for(freshness).await?;
+        let cached = self
+            .endpoint
+            .cacher()?
+            .get(self.namespace(), &context.info.name)
+            .ok_or_else(|| self.not_found())?;
+        self.respond_cached(&cached, accept, StatusCode::OK)
+    }
+
+    /// Waits until the cache is as fresh as asked for.
+    pub(super) async fn wait_for(&self, freshness: Freshness) -> Result<(), Status> {
+        let hub = self.registry.hub();
+        let waited = match freshness {
+            Freshness::Any if hub.is_synced() => Ok(()),
+            Freshness::Any => hub.wait_for(etcd::Revision(1)).await,
+            Freshness::Consistent => hub.wait_fresh(self.registry.kv.as_ref()).await,
+            Freshness::NotOlderThan(revision) | Freshness::Exact(revision) => {
+                hub.wait_for(revision).await
+            }
+        };
+        waited.map_err(|error| match error {
+            HubError::Kv(error) => storage::status(error),
+            HubError::Behind { wanted, current } => {
+                let number = |revision: etcd::Revision| u64::try_from(revision.0).unwrap_or(0);
+                Status::too_large_resource_version(number(wanted), number(current), 1)
+            }
+        })
+    }
+
+    /// The namespace by which objects are stored: none in cluster scope, also for namespaces themselves.
+    pub(super) fn namespace(&self) -> &str {
+        if self.endpoint.is_namespaced() { &self.context.info.namespace } else { "" }
+    }
+
+    pub(super) fn not_found(&self) -> Status {
+        Status::not_found(&self.endpoint.group_resource(), &self.context.info.name)
+    }
+
+    fn respond_cached(
+        &self,
+        cached: &crate::cacher::CachedObject,
+        accept: Accept,
+        code: StatusCode,
+    ) -> Result<Response<Body>, Status> {
+        if accept.encoding == Encoding::Json && accept.transform == Transform::None && !accept.pretty {
+            let json = self.endpoint.json(cached)?;
+            return respond_bytes(&self.context.headers, code, accept, json);
+        }
+        self.respond_tree(self.endpoint.tree(cached), accept, code)
+    }
+}

@@ -1,0 +1,276 @@
+//! List: a snapshot of the watch cache, filtered, in pages, streamed.
+
+use std::sync::Arc;
+
+use apimachinery::{Object, status::{ListMeta, Status}};
+use bytes::Bytes;
+use etcd::{KeyRange, KvError, RangeRequest, Revision};
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+
+use super::{
+    Call, Endpoint,
+    continue_token::ContinueToken,
+    options::{Freshness, ListOptions},
+};
+use crate::{
+    body::Body,
+    cacher::{CachedObject, Predicate, Snapshot},
+    negotiation::{Accept, Encoding, Endpoint as Sort, Transform, maybe_gzip, respond_object},
+    storage,
+};
+
+/// Lists are sent in chunks of about this size.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// A page of a list.
+pub(super) struct Page {
+    pub(super) metadata: ListMeta,
+    pub(super) items: Vec<Arc<CachedObject>>,
+}
+
+impl Call<'_> {
+    /// `GET` of a collection.
+    pub(super) async fn list(&self) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::List)?;
+        let options = ListOptions::parse(&context.query, false)?;
+        let page = self.page(&options).await?;
+        self.respond_page(page, accept)
+    }
+
+    /// What is selected, from the query.
+    pub(super) fn predicate(&self) -> Result<Predicate, Status> {
+        let query = &self.context.query;
+        let labels = apimachinery::labels::Selector::parse(query.get("labelSelector").unwrap_or_default())
+            .map_err(Status::bad_request)?;
+        let fields = self.field_selector(query.get("fieldSelector").unwrap_or_default())?;
+        Ok(Predicate {
+            namespace: self.namespace().to_owned(),
+            name: String::new(),
+            labels,
+            fields,
+        })
+    }
+
+    /// A field selector, all of whose fields the resource must know.
+    fn field_selector(&self, text: &str) -> Result<apimachinery::fields::Selector, Status> {
+        let selector = apimachinery::fields::Selector::parse(text).map_err(Status::bad_request)?;
+        let strategy = self.endpoint.strategy();
+        for requirement in &selector.requirements {
+            let field = requirement.field.as_str();
+            if strategy.is_selectable(field) {
+                continue;
+            }
+            let message = if strategy.selectable_fields(&Object::new()).is_empty() {
+                format!(
+                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else if self.endpoint.row.gvk.group == "resource.k8s.io" {
+                format!("field label not supported for {}: {field}", self.endpoint.row.gvk)
+            } else {
+                format!("field label not supported: {field}")
+            };
+            return Err(Status::bad_request(message));
+        }
+        Ok(selector)
+    }
+
+    /// The page that the options ask for.
+    pub(super) async fn page(&self, options: &ListOptions) -> Result<Page, Status> {
+        let predicate = self.predicate()?;
+        let (snapshot, after) = self.list_snapshot(options).await?;
+        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let mut items = Vec::new();
+        let mut more = false;
+        for object in snapshot.iter(&predicate.namespace, after.as_deref()) {
+            if !predicate.matches(object) {
+                continue;
+            }
+            if items.len() == limit {
+                more = true;
+                break;
+            }
+            items.push(Arc::clone(object));
+        }
+        let mut metadata = ListMeta {
+            resource_version: snapshot.revision.to_string(),
+            ..ListMeta::default()
+        };
+        if let Some(last) = items.last().filter(|_| more) {
+            let token =
+                ContinueToken { revision: Some(snapshot.revision), after: last.key.to_vec() };
+            metadata.continue_token = token.encode(&predicate.namespace);
+            if predicate.is_everything() {
+                let left = snapshot.count(&predicate.namespace, Some(&last.key));
+                metadata.remaining_item_count = i64::try_from(left).ok();
+            }
+        }
+        Ok(Page { metadata, items })
+    }
+
+    /// The state to list, and the key after which the page begins.
+    async fn list_snapshot(
+        &self,
+        options: &ListOptions,
+    ) -> Result<(Snapshot, Option<Vec<u8>>), Status> {
+        let cacher = self.endpoint.cacher()?;
+        if options.continue_token.is_empty() {
+            let freshness = options.freshness();
+            self.wait_for(freshness).await?;
+            let Freshness::Exact(revision) = freshness else { return Ok((cacher.snapshot(), None)) };
+            let snapshot = match cacher.snapshot_at(revision) {
+                Some(snapshot) => Some(snapshot),
+                None => self.history(revision).await?,
+            };
+            let number = |revision: Revision| u64::try_from(revision.0).unwrap_or(0);
+            return snapshot.map(|snapshot| (snapshot, None)).ok_or_else(|| {
+                Status::too_old_resource_version(number(revision), number(cacher.oldest()))
+            });
+        }
+        let token = ContinueToken::decode(&options.continue_token, self.namespace())?;
+        if options.resource_version.is_some_and(|revision| revision.0 > 0) {
+            return Err(Status::bad_request(
+                "specifying resource version is not allowed when using continue",
+            ));
+        }
+        let Some(revision) = token.revision else {
+            self.wait_for(Freshness::Consistent).await?;
+            return Ok((cacher.snapshot(), Some(token.after)));
+        };
+        self.wait_for(Freshness::NotOlderThan(revision)).await?;
+        let snapshot = match cacher.snapshot_at(revision) {
+            Some(snapshot) => Some(snapshot),
+            None => self.history(revision).await?,
+        };
+        match snapshot {
+            Some(snapshot) => Ok((snapshot, Some(token.after))),
+            None => {
+                let rest = ContinueToken { revision: None, after: token.after };
+                Err(Status::continue_expired(&rest.encode(self.namespace())))
+            }
+        }
+    }
+
+    /// A state that the cache no longer has, from the store; `None` if the store has forgotten it too.
+    async fn history(&self, revision: Revision) -> Result<Option<Snapshot>, Status> {
+        let cacher = self.endpoint.cacher()?;
+        let mut request = RangeRequest::new(KeyRange::prefix(cacher.prefix().clone()));
+        request.revision = Some(revision);
+        let response = match self.registry.kv.range(request).await {
+            Ok(response) => response,
+            Err(KvError::Compacted { .. }) => return Ok(None),
+            Err(error) => return Err(storage::status(error)),
+        };
+        let objects = response
+            .kvs
+            .iter()
+            .filter_map(|value| cacher.ingest(value).ok())
+            .map(|object| (object.key.clone(), Arc::new(object)))
+            .collect();
+        Ok(Some(Snapshot { objects, revision }))
+    }
+
+    /// Answers with a page.
+    pub(super) fn respond_page(&self, page: Page, accept: Accept) -> Result<Response<Body>, Status> {
+        let stream = accept.encoding == Encoding::Json
+            && accept.transform == Transform::None
+            && !accept.pretty;
+        if !stream {
+            let (object, gvk) = match accept.transform {
+                Transform::None => self.list_tree(&page)?,
+                Transform::Table => super::table::of_page(self, &page)?,
+                _ => super::table::partial_object_metadata_list(&page),
+            };
+            return respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk);
+        }
+        let head = self.list_head(&page.metadata)?;
+        let size = head.len() + page.items.iter().map(|item| item.size()).sum::<usize>();
+        let response = Response::builder()
+            .status(StatusCode::OK)
+            .header(header::CONTENT_TYPE, HeaderValue::from_static(accept.encoding.media_type()));
+        let chunks = JsonList {
+            head: Some(head),
+            endpoint: Arc::clone(self.endpoint),
+            items: page.items.into_iter(),
+            first: true,
+            ended: false,
+        };
+        maybe_gzip(&self.context.headers, response, size, chunks).map_err(Status::internal)
+    }
+
+    /// `{"kind":"PodList",…,"items":[`
+    fn list_head(&self, metadata: &ListMeta) -> Result<Bytes, Status> {
+        let gvk = &self.endpoint.row.gvk;
+        let metadata = serde_json::to_string(metadata).map_err(Status::internal)?;
+        let head = format!(
+            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            gvk.kind,
+            gvk.group_version()
+        );
+        Ok(head.into())
+    }
+
+    /// The list as a tree, for encodings that need one.
+    fn list_tree(&self, page: &Page) -> Result<(Object, apimachinery::gvk::GroupVersionKind), Status> {
+        let gvk = self.endpoint.row.gvk.group_version().kind(format!("{}List", self.endpoint.row.gvk.kind));
+        let items: Vec<Value> = page
+            .items
+            .iter()
+            .map(|item| {
+                let mut object = self.endpoint.tree(item);
+                object.remove("kind");
+                object.remove("apiVersion");
+                Value::Object(object)
+            })
+            .collect();
+        let mut list = Object::new();
+        list.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        list.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
+        list.insert("metadata".to_owned(), metadata);
+        list.insert("items".to_owned(), Value::Array(items));
+        Ok((list, gvk))
+    }
+}
+
+/// The bytes of a JSON list, chunk by chunk, from the stored bytes of its items.
+struct JsonList {
+    head: Option<Bytes>,
+    endpoint: Arc<Endpoint>,
+    items: std::vec::IntoIter<Arc<CachedObject>>,
+    first: bool,
+    ended: bool,
+}
+
+impl Iterator for JsonList {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + 4096);
+        if let Some(head) = self.head.take() {
+            chunk.extend_from_slice(&head);
+        }
+        while chunk.len() < CHUNK_BYTES {
+            let Some(item) = self.items.next() else {
+                chunk.extend_from_slice(b"]}\n");
+                self.ended = true;
+                break;
+            };
+            let tail = match self.endpoint.json_item_tail(&item) {
+                Ok(tail) => tail,
+                Err(error) => {
+                    tracing::error!(%error, "left out of a list");
+                    continue;
+                }
+            };
+            chunk.extend_from_slice(if self.first { b"{" } else { b",{" });
+            self.first = false;
+            chunk.extend_from_slice(&tail);
+        }
+        Some(chunk.into())
+    }
+}

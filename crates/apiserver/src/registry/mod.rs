@@ -1,0 +1,241 @@
+//! The generic registry: what the API does with objects of any kind, one file a verb.
+//!
+//! [`Registry::handle`] is where resource requests end up. It finds the resource, sees whether path and method are one of its routes, and
+//! calls the verb. Kinds differ by their row (`api::kinds::TABLE`), their strategy, and their [`hooks`].
+
+mod admit;
+mod ask;
+mod binding;
+mod body;
+mod codec;
+mod connect;
+mod continue_token;
+mod create;
+mod delete;
+mod delete_collection;
+mod delete_options;
+mod endpoint;
+
+mod finalize;
+mod get;
+pub mod hooks;
+mod list;
+mod object_reader;
+mod options;
+mod ownership;
+
+mod route;
+
+mod table;
+mod update;
+mod watch;
+mod write;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use api::kind::Resource;
+use apimachinery::{
+    gvk::{GroupResource, GroupVersionResource},
+    status::Status,
+};
+use async_trait::async_trait;
+use base::Clock;
+use etcd::Kv;
+use http::{Request, Response};
+
+use crate::{
+    admission::Chain,
+    body::Body,
+    cacher::Hub,
+    context::Context,
+    pipeline::Handler,
+    storage::ObjectStore,
+    virtual_resource::VirtualResource,
+};
+
+pub use connect::Connector;
+pub use endpoint::Endpoint;
+pub use object_reader::ServerWriter;
+pub(crate) use route::page_not_found;
+
+use hooks::Hook;
+use route::Route;
+
+/// The resources of a server.
+pub struct Registry {
+    hub: Arc<Hub>,
+    kv: Arc<dyn Kv>,
+    store: ObjectStore,
+    clock: Clock,
+    /// How long events are kept.
+    event_ttl_seconds: i64,
+    endpoints: RwLock<Endpoints>,
+    plugs: RwLock<Plugs>,
+}
+
+#[derive(Default)]
+struct Endpoints {
+    by_version: HashMap<GroupVersionResource, Arc<Endpoint>>,
+    by_resource: HashMap<GroupResource, Arc<Endpoint>>,
+    groups: BTreeSet<String>,
+}
+
+/// What is plugged in after the registry exists, because it reads through it.
+#[derive(Clone, Default)]
+struct Plugs {
+    admission: Chain,
+    hooks: HashMap<GroupResource, Arc<dyn Hook>>,
+    virtual_resources: HashMap<(GroupResource, String), Arc<dyn VirtualResource>>,
+    connector: Option<Arc<dyn Connector>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// With the built-in resources.
+    pub fn new(
+        kv: Arc<dyn Kv>,
+        hub: Arc<Hub>,
+        clock: Clock,
+        event_ttl_seconds: i64,
+    ) -> Arc<Self> {
+        let mut endpoints = Endpoints::default();
+        for row in api::kinds::TABLE {
+            endpoints.add(row, &hub);
+        }
+        Arc::new(Self {
+            hub,
+            store: ObjectStore::new(Arc::clone(&kv), clock.clone()),
+            kv,
+            clock,
+            event_ttl_seconds,
+            endpoints: RwLock::new(endpoints),
+            plugs: RwLock::default(),
+        })
+    }
+
+    /// Sets the admission plugins.
+    pub fn set_admission(&self, admission: Chain) {
+        self.plugs_mut(|plugs| plugs.admission = admission);
+    }
+
+    /// Sets what happens around the writes of a resource.
+    pub fn set_hook(&self, resource: GroupResource, hook: Arc<dyn Hook>) {
+        self.plugs_mut(|plugs| {
+            plugs.hooks.insert(resource, hook);
+        });
+    }
+
+    /// Adds a resource or subresource that only answers.
+    pub fn add_virtual_resource(&self, resource: Arc<dyn VirtualResource>) {
+        let key = (resource.resource(), resource.subresource().to_owned());
+        self.plugs_mut(|plugs| {
+            plugs.virtual_resources.insert(key, resource);
+        });
+    }
+
+    /// Sets who serves exec, attach, port-forward, logs and proxies.
+    pub fn set_connector(&self, connector: Arc<dyn Connector>) {
+        self.plugs_mut(|plugs| plugs.connector = Some(connector));
+    }
+
+    /// The resource at a group, version and plural.
+    pub fn endpoint(&self, gvr: &GroupVersionResource) -> Option<Arc<Endpoint>> {
+        self.endpoints().by_version.get(gvr).cloned()
+    }
+
+    /// The resource in the version that comes first in the table.
+    pub fn endpoint_of(&self, resource: &GroupResource) -> Option<Arc<Endpoint>> {
+        self.endpoints().by_resource.get(resource).cloned()
+    }
+
+    /// The watch caches.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    fn endpoints(&self) -> std::sync::RwLockReadGuard<'_, Endpoints> {
+        self.endpoints.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plugs(&self) -> std::sync::RwLockReadGuard<'_, Plugs> {
+        self.plugs.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plugs_mut(&self, change: impl FnOnce(&mut Plugs)) {
+        change(&mut self.plugs.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn admission(&self) -> Chain {
+        self.plugs().admission.clone()
+    }
+
+    fn hook(&self, resource: &GroupResource) -> Option<Arc<dyn Hook>> {
+        self.plugs().hooks.get(resource).cloned()
+    }
+
+    /// Now, as timestamps in objects are written: whole seconds, UTC.
+    fn now(&self) -> String {
+        seconds(self.clock.now())
+    }
+}
+
+impl Endpoints {
+    fn add(&mut self, row: &'static Resource, hub: &Hub) {
+        let cacher =
+            row.storage.as_ref().map(|storage| hub.add(storage.prefix, Some(row.strategy)));
+        let endpoint = Arc::new(Endpoint::new(row, cacher));
+        self.groups.insert(row.gvr.group.to_string());
+        self.by_resource.entry(endpoint.group_resource()).or_insert_with(|| Arc::clone(&endpoint));
+        self.by_version.insert(row.gvr.clone(), endpoint);
+    }
+}
+
+/// A time as `metadata` has it.
+fn seconds(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// One request to one endpoint, as the verbs see it.
+struct Call<'a> {
+    registry: &'a Arc<Registry>,
+    endpoint: &'a Arc<Endpoint>,
+    context: &'a Arc<Context>,
+}
+
+#[async_trait]
+impl Handler for Arc<Registry> {
+    async fn handle(
+        &self,
+        context: &Arc<Context>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        let endpoint = self.endpoint(&context.info.gvr());
+        let Some(endpoint) = endpoint else {
+            let known = self.endpoints().groups.contains(context.info.group_version.group.as_ref());
+            return if known { Err(Status::unknown_path()) } else { Ok(route::page_not_found()) };
+        };
+        let call = Call { registry: self, endpoint: &endpoint, context };
+        match route::find(&endpoint, &context.info, request.method())? {
+            Route::Get => call.get().await,
+            Route::List => call.list().await,
+            Route::Watch => call.watch().await,
+            Route::Create => call.create(request).await,
+            Route::Update => call.update(request).await,
+            Route::Delete => call.delete(request).await,
+            Route::DeleteCollection => call.delete_collection(request).await,
+            Route::Virtual(name) => call.ask(request, &name).await,
+            Route::Bind => call.bind(request).await,
+            Route::Patch | Route::Scale(_) | Route::Evict => Err(Status::method_not_allowed()),
+            Route::Finalize => call.finalize(request).await,
+            Route::Connect => call.connect(request).await,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The watch caches as the server's own parts read them, and the registry as they write.
+
+use std::sync::Arc;
+
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use async_trait::async_trait;
+
+use super::{
+    Call, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given, write::Part,
+};
+use crate::{
+    cacher::Cacher,
+    context::Context,
+    reader::{ObjectReader, ObjectWriter},
+    request_info::RequestInfo,
+    user::{MASTERS, UserInfo},
+};
+
+impl Registry {
+    fn cacher_of(&self, resource: &GroupResource) -> Option<Arc<Cacher>> {
+        self.endpoint_of(resource)?.cacher.clone()
+    }
+}
+
+#[async_trait]
+impl ObjectReader for Registry {
+    fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        let endpoint = self.endpoint_of(resource)?;
+        let cached = endpoint.cacher.as_ref()?.get(namespace, name)?;
+        Some(Arc::new(endpoint.tree(&cached)))
+    }
+
+    async fn get_fresh(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
+        if let Err(error) = self.hub.wait_fresh(self.kv.as_ref()).await {
+            tracing::warn!(%error, %resource, "reading from a cache that may be stale");
+        }
+        ObjectReader::get(self, resource, namespace, name)
+    }
+
+    fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>> {
+        let Some(endpoint) = self.endpoint_of(resource) else { return Vec::new() };
+        let Some(cacher) = &endpoint.cacher else { return Vec::new() };
+        let snapshot = cacher.snapshot();
+        snapshot.iter(namespace, None).map(|cached| Arc::new(endpoint.tree(cached))).collect()
+    }
+
+    fn generation(&self, resource: &GroupResource) -> u64 {
+        self.cacher_of(resource).map_or(0, |cacher| cacher.sequence())
+    }
+
+    fn synced(&self, resource: &GroupResource) -> bool {
+        self.cacher_of(resource).is_some_and(|cacher| cacher.is_loaded())
+    }
+}
+
+/// Writes as the server itself.
+#[derive(Debug)]
+pub struct ServerWriter(pub Arc<Registry>);
+
+#[async_trait]
+impl ObjectWriter for ServerWriter {
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        mut object: Object,
+    ) -> Result<Arc<Object>, Status> {
+        let (endpoint, context) = self.request("create", resource, namespace, "", "")?;
+        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
+        endpoint.default(&mut object);
+        let stored = call.create_object(object, &server_options(), &Object::new()).await?;
+        Ok(Arc::new(stored.object))
+    }
+
+    async fn update(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
+        self.update_part(resource, namespace, object, Part::Spec).await
+    }
+
+    async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
+        self.update_part(resource, namespace, object, Part::Status).await
+    }
+
+    async fn delete(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
+        let (endpoint, context) = self.request("delete", resource, namespace, name, "")?;
+        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
+        call.delete_object(name, &DeleteOptions::default()).await.map(drop)
+    }
+}
+
+impl ServerWriter {
+    async fn update_part(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        mut object: Object,
+        part: Part,
+    ) -> Result<Arc<Object>, Status> {
+        let name = meta::name(&object).to_owned();
+        let subresource = if part == Part::Status { "status" } else { "" };
+        let (endpoint, context) = self.request("update", resource, namespace, &name, subresource)?;
+        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
+        endpoint.default(&mut object);
+        let mut want = Given::new(object);
+        let updated =
+            call.update_object(&mut want, part, &server_options(), &Object::new()).await?;
+        Ok(Arc::new(updated.stored.object))
+    }
+
+    /// A request such as a client would send, from within.
+    fn request(
+        &self,
+        verb: &str,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+    ) -> Result<(Arc<super::Endpoint>, Arc<Context>), Status> {
+        let endpoint = self.0.endpoint_of(resource).ok_or_else(Status::unknown_path)?;
+        let gvr = &endpoint.row.gvr;
+        let mut context = Context::default();
+        context.user = server_user();
+        context.info = RequestInfo {
+            is_resource: true,
+            verb: verb.to_owned(),
+            prefix: if gvr.group.is_empty() { "api" } else { "apis" }.to_owned(),
+            resource: gvr.resource.to_string(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            subresource: subresource.to_owned(),
+            ..RequestInfo::default()
+        };
+        context.info.group_version.group = gvr.group.clone();
+        context.info.group_version.version = gvr.version.clone();
+        Ok((endpoint, Arc::new(context)))
+    }
+}
+
+fn server_user() -> UserInfo {
+    UserInfo {
+        name: "system:apiserver".to_owned(),
+        groups: vec![MASTERS.to_owned()],
+        ..UserInfo::default()
+    }
+}
+
+fn server_options() -> WriteOptions {
+    WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() }
+}

@@ -1,0 +1,293 @@
+//! The options of lists, watches, gets and writes, as the query gives them, checked as upstream's
+//! `ValidateListOptions` and `ValidateCreateOptions` check them.
+
+use std::time::Duration;
+
+use apimachinery::{
+    field::{ErrorList, FieldError, Path},
+    status::Status,
+};
+use etcd::Revision;
+
+use crate::query::Query;
+
+/// How a resourceVersion is to be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VersionMatch {
+    /// Nothing said.
+    #[default]
+    Unset,
+    /// As it was then.
+    Exact,
+    /// Then or later.
+    NotOlderThan,
+}
+
+/// Which version is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// The newest there is when the request comes.
+    #[default]
+    Consistent,
+    /// Whatever the cache has (`resourceVersion=0`).
+    Any,
+    /// At least this one.
+    NotOlderThan(Revision),
+    /// This one.
+    Exact(Revision),
+}
+
+/// Options of a list or watch.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// `resourceVersion`, as a number; `None` if not given.
+    pub resource_version: Option<Revision>,
+    /// `resourceVersionMatch`
+    pub version_match: VersionMatch,
+    /// At most so many; 0 is all.
+    pub limit: usize,
+    /// Where the page begins.
+    pub continue_token: String,
+    /// `watch`
+    pub watch: bool,
+    /// `allowWatchBookmarks`
+    pub bookmarks: bool,
+    /// `sendInitialEvents`
+    pub send_initial_events: Option<bool>,
+    /// `timeoutSeconds`
+    pub timeout: Option<Duration>,
+}
+
+impl ListOptions {
+    /// Reads and checks. `watch` says whether it is one by its path.
+    pub fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
+        let limit = number(query, "limit")?.unwrap_or(0);
+        let timeout = number(query, "timeoutSeconds")?;
+        let version_match = query.get("resourceVersionMatch").unwrap_or_default();
+        let options = Self {
+            resource_version: None,
+            version_match: match version_match {
+                "Exact" => VersionMatch::Exact,
+                "NotOlderThan" => VersionMatch::NotOlderThan,
+                _ => VersionMatch::Unset,
+            },
+            limit: usize::try_from(limit).unwrap_or(0),
+            continue_token: query.get("continue").unwrap_or_default().to_owned(),
+            watch,
+            bookmarks: query.flag("allowWatchBookmarks"),
+            send_initial_events: query
+                .get("sendInitialEvents")
+                .filter(|v| !v.is_empty())
+                .map(|_| query.flag("sendInitialEvents")),
+            timeout: timeout
+                .and_then(|seconds| u64::try_from(seconds).ok())
+                .filter(|seconds| *seconds > 0)
+                .map(Duration::from_secs),
+        };
+        let version = query.get("resourceVersion").unwrap_or_default();
+        let errors = options.validate(version, version_match);
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
+        }
+        // With a token, a resourceVersion is refused later, whatever it says.
+        let resource_version =
+            parse_version(version).map_err(|e| match watch {
+                true => Status::bad_request(e),
+                false => Status::bad_request(format!("invalid resource version: {e}")),
+            })?;
+        Ok(Self { resource_version, ..options })
+    }
+
+    fn validate(&self, version: &str, version_match: &str) -> ErrorList {
+        let path = Path::new("resourceVersionMatch");
+        let mut errors = Vec::new();
+        if self.watch {
+            self.validate_watch(&mut errors, version_match);
+            return errors;
+        }
+        if self.send_initial_events.is_some() {
+            errors.push(FieldError::forbidden(
+                &Path::new("sendInitialEvents"),
+                "sendInitialEvents is forbidden for list",
+            ));
+        }
+        if version_match.is_empty() {
+            return errors;
+        }
+        if version.is_empty() {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ));
+        }
+        if !self.continue_token.is_empty() {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden when continue is provided",
+            ));
+        }
+        if self.version_match == VersionMatch::Unset {
+            errors.push(FieldError::not_supported(&path, version_match, &["Exact", "NotOlderThan", ""]));
+        }
+        if self.version_match == VersionMatch::Exact && version == "0" {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            ));
+        }
+        errors
+    }
+
+    fn validate_watch(&self, errors: &mut ErrorList, version_match: &str) {
+        let path = Path::new("resourceVersionMatch");
+        if self.send_initial_events.is_none() && !version_match.is_empty() {
+            errors.push(FieldError::forbidden(
+                &path,
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        if self.send_initial_events.is_some() && self.version_match != VersionMatch::NotOlderThan {
+            if version_match.is_empty() {
+                errors.push(FieldError::forbidden(
+                    &path,
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                ));
+            } else {
+                errors.push(FieldError::not_supported(&path, version_match, &["NotOlderThan"]));
+            }
+        }
+        if !self.continue_token.is_empty() {
+            errors.push(FieldError::forbidden(
+                &Path::new("continue"),
+                "continue is forbidden for watch",
+            ));
+        }
+    }
+
+    /// Which version a list wants. A limit with a version and no match means that very version, as upstream.
+    pub fn freshness(&self) -> Freshness {
+        match (self.resource_version, self.version_match) {
+            (None, _) => Freshness::Consistent,
+            (Some(Revision(0)), _) => Freshness::Any,
+            (Some(revision), VersionMatch::Exact) => Freshness::Exact(revision),
+            (Some(revision), VersionMatch::NotOlderThan) => Freshness::NotOlderThan(revision),
+            (Some(revision), VersionMatch::Unset) if self.limit > 0 => Freshness::Exact(revision),
+            (Some(revision), VersionMatch::Unset) => Freshness::NotOlderThan(revision),
+        }
+    }
+}
+
+/// A resourceVersion as a revision; the empty one is `None`.
+pub fn parse_version(version: &str) -> Result<Option<Revision>, String> {
+    if version.is_empty() {
+        return Ok(None);
+    }
+    match version.parse::<u64>() {
+        Ok(number) => Ok(Some(Revision(i64::try_from(number).unwrap_or(i64::MAX)))),
+        Err(error) => {
+            let reason = match error.kind() {
+                std::num::IntErrorKind::PosOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            Err(format!(
+                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: {reason}"
+            ))
+        }
+    }
+}
+
+fn number(query: &Query, name: &str) -> Result<Option<i64>, Status> {
+    match query.get(name) {
+        None | Some("") => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        }),
+    }
+}
+
+/// How strictly unknown and duplicate fields are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Dropped silently.
+    Ignore,
+    /// Dropped with a warning.
+    #[default]
+    Warn,
+    /// Refused.
+    Strict,
+}
+
+/// Options of a create, update or patch.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// `dryRun=All`
+    pub dry_run: bool,
+    /// `fieldManager`, or what stands in for it.
+    pub field_manager: String,
+    /// Whether the client named it.
+    pub field_manager_given: bool,
+    /// `fieldValidation`
+    pub field_validation: FieldValidation,
+    /// `force`, for apply.
+    pub force: Option<bool>,
+}
+
+impl WriteOptions {
+    /// Reads and checks; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
+    pub fn parse(query: &Query, field_manager: String, kind: &str, apply: bool) -> Result<Self, Status> {
+        let dry_run: Vec<&str> = query.all("dryRun").collect();
+        let validation = query.get("fieldValidation").unwrap_or_default();
+        let manager = query.get("fieldManager").unwrap_or_default();
+        let force = query.get("force").filter(|v| !v.is_empty()).map(|_| query.flag("force"));
+        let mut errors = Vec::new();
+        if kind == "PatchOptions" {
+            if !apply && force.is_some() {
+                errors.push(FieldError::forbidden(
+                    &Path::new("force"),
+                    "may not be specified for non-apply patch",
+                ));
+            }
+            if apply && manager.is_empty() {
+                errors.push(FieldError::required(
+                    &Path::new("fieldManager"),
+                    "is required for apply patch",
+                ));
+            }
+        }
+        errors.extend(api::meta::validate_field_manager(manager, &Path::new("fieldManager")));
+        errors.extend(dry_run_errors(&dry_run));
+        if !matches!(validation, "" | "Ignore" | "Warn" | "Strict") {
+            errors.push(FieldError::not_supported(
+                &Path::new("fieldValidation"),
+                validation,
+                &["", "Ignore", "Strict", "Warn"],
+            ));
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", kind, "", &errors));
+        }
+        Ok(Self {
+            dry_run: !dry_run.is_empty(),
+            field_manager_given: !manager.is_empty(),
+            field_manager,
+            field_validation: match validation {
+                "Ignore" => FieldValidation::Ignore,
+                "Strict" => FieldValidation::Strict,
+                _ => FieldValidation::Warn,
+            },
+            force,
+        })
+    }
+}
+
+/// Complaints about `dryRun`: the one value is `All`.
+pub fn dry_run_errors(values: &[&str]) -> ErrorList {
+    if values.iter().all(|value| *value == "All") {
+        return Vec::new();
+    }
+    vec![FieldError::not_supported(
+        &Path::new("dryRun"),
+        serde_json::json!(values),
+        &["All"],
+    )]
+}

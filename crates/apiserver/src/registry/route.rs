@@ -1,0 +1,152 @@
+//! Which verb a path and method are for a resource, and which of its routes do not exist: 404 where the path is none of the
+//! resource's, 405 where the path is but not with this method.
+
+use apimachinery::status::Status;
+use http::{HeaderValue, Method, Response, StatusCode, header};
+
+use super::Endpoint;
+use crate::{body::Body, request_info::RequestInfo};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// One object, or its status.
+    Get,
+    /// Many.
+    List,
+    /// Follow.
+    Watch,
+    /// A new one.
+    Create,
+    /// Replace one, or its status.
+    Update,
+    /// Change one, or its status.
+    Patch,
+    /// Remove one.
+    Delete,
+    /// Remove many.
+    DeleteCollection,
+    /// Ask: the resource (or subresource, by name) stores nothing.
+    Virtual(String),
+    /// `scale`, with `get`, `update` or `patch`.
+    Scale(&'static str),
+    /// Assign a pod to a node.
+    Bind,
+    /// Delete a pod if its disruption budgets allow.
+    Evict,
+    /// Take finalizers off a namespace.
+    Finalize,
+    /// A stream, or a proxied request.
+    Connect,
+}
+
+/// Finds the route.
+pub(super) fn find(
+    endpoint: &Endpoint,
+    info: &RequestInfo,
+    method: &Method,
+) -> Result<Route, Status> {
+    let named = !info.name.is_empty()
+        && !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    let in_namespace = !info.namespace.is_empty();
+    // `namespaces/NAME` stands in its own namespace.
+    let is_namespace = endpoint.row.gvk.kind == "Namespace";
+    if !endpoint.is_namespaced() && in_namespace && !is_namespace
+        || endpoint.is_namespaced() && !in_namespace && named
+        || info.name.contains('/')
+    {
+        return Err(Status::unknown_path());
+    }
+    if named {
+        path_segment(&info.name, "Name")?;
+    }
+    if !info.subresource.is_empty() {
+        return subresource(endpoint, info, method);
+    }
+    let verb = match (method, named) {
+        (&Method::GET, _) | (&Method::DELETE, _) => info.verb.as_str(),
+        (&Method::POST, false) => "create",
+        (&Method::PUT, true) => "update",
+        (&Method::PATCH, true) => "patch",
+        _ => return Err(Status::method_not_allowed()),
+    };
+    let across_namespaces = endpoint.is_namespaced() && !in_namespace;
+    if !endpoint.row.verbs.contains(&verb)
+        || across_namespaces && !matches!(verb, "list" | "watch")
+    {
+        return Err(Status::method_not_allowed());
+    }
+    if endpoint.cacher.is_none() {
+        return Ok(match endpoint.row.gvk.kind.as_ref() {
+            "Binding" => Route::Bind,
+            _ => Route::Virtual(String::new()),
+        });
+    }
+    Ok(match verb {
+        "get" => Route::Get,
+        "list" => Route::List,
+        "watch" => Route::Watch,
+        "create" => Route::Create,
+        "update" => Route::Update,
+        "patch" => Route::Patch,
+        "delete" => Route::Delete,
+        _ => Route::DeleteCollection,
+    })
+}
+
+fn subresource(endpoint: &Endpoint, info: &RequestInfo, method: &Method) -> Result<Route, Status> {
+    let facts = endpoint
+        .row
+        .subresources
+        .iter()
+        .find(|subresource| subresource.name == info.subresource)
+        .ok_or_else(Status::unknown_path)?;
+    let verb = match *method {
+        Method::GET => "get",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE => "delete",
+        _ if facts.name == "proxy" => "get",
+        _ => return Err(Status::method_not_allowed()),
+    };
+    if !facts.verbs.contains(&verb) {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(match facts.name {
+        "scale" => Route::Scale(match verb {
+            "get" => "get",
+            "update" => "update",
+            _ => "patch",
+        }),
+        "binding" => Route::Bind,
+        "eviction" => Route::Evict,
+        "finalize" => Route::Finalize,
+        "exec" | "attach" | "portforward" | "log" | "proxy" => Route::Connect,
+        name => match verb {
+            "get" => Route::Get,
+            "update" => Route::Update,
+            "patch" => Route::Patch,
+            _ => Route::Virtual(name.to_owned()),
+        },
+    })
+}
+
+/// Refuses what cannot be a segment of a path.
+fn path_segment(name: &str, what: &str) -> Result<(), Status> {
+    let complaints = api::names::path_segment_name(name);
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("{what} parameter invalid: {name:?}: {}", complaints.join(";"))))
+}
+
+/// What is no path of the API at all.
+pub(crate) fn page_not_found() -> Response<Body> {
+    let mut response = Response::new(Body::from("404 page not found\n".to_owned()));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

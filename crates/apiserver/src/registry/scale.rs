@@ -1,0 +1,111 @@
+//! Scale: the replicas of a workload as `autoscaling/v1 Scale`, read and written by those who know nothing else of it.
+
+use apimachinery::{
+    Object,
+    gvk::GroupVersionKind,
+    meta,
+    status::Status,
+};
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+
+use super::{
+    Call, body,
+    options::{Freshness, WriteOptions},
+    patch::Patch,
+    update::Want,
+    write::Part,
+};
+use crate::{
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
+};
+
+const SCALE: GroupVersionKind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+
+impl Call<'_> {
+    /// `…/NAME/scale`
+    pub(super) async fn scale(
+        &self,
+        verb: &'static str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = Accept { transform: Transform::None, ..accept };
+        let object = match verb {
+            "get" => {
+                self.wait_for(Freshness::Consistent).await?;
+                let cached = self.endpoint.cacher()?.get(self.namespace(), &context.info.name);
+                self.endpoint.tree(&cached.ok_or_else(|| self.not_found())?)
+            }
+            _ => self.write_scale(verb, request).await?,
+        };
+        let scale = api::scale::scale_from(&object);
+        respond_object(&context.headers, StatusCode::OK, accept, &scale, &SCALE)
+    }
+
+    async fn write_scale(&self, verb: &str, request: Request<Body>) -> Result<Object, Status> {
+        let context = self.context;
+        let patch = verb == "patch";
+        let kind = if patch { "PatchOptions" } else { "UpdateOptions" };
+        let options = WriteOptions::parse(&context.query, context.field_manager(), kind, false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let change = if patch {
+            Change::Patch(Patch::parse(self, &bytes)?)
+        } else {
+            let mut scale = self.decode_as(&SCALE, &bytes, &options)?;
+            self.set_name(&mut scale)?;
+            self.set_namespace(&mut scale)?;
+            Change::Given(scale)
+        };
+        let mut want = Scaled { call: self, options: &options, change };
+        let options_object = self.options_object(kind);
+        let updated = self.update_object(&mut want, Part::Other, &options, &options_object).await?;
+        let mut object = updated.stored.object;
+        self.endpoint.from_storage(&mut object);
+        Ok(object)
+    }
+}
+
+enum Change {
+    Given(Object),
+    Patch(Patch),
+}
+
+/// The object with the replicas of a Scale.
+struct Scaled<'a> {
+    call: &'a Call<'a>,
+    options: &'a WriteOptions,
+    change: Change,
+}
+
+#[async_trait]
+impl Want for Scaled<'_> {
+    async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
+        let current = current.ok_or_else(|| self.call.not_found())?;
+        let scale = match &self.change {
+            Change::Given(scale) => scale.clone(),
+            Change::Patch(patch) => {
+                let before = api::scale::scale_from(current);
+                patch.apply_as(self.call, &before, &SCALE, self.options)?
+            }
+        };
+        let mut errors = api::scale::validate_scale(&scale);
+        let mut object = current.clone();
+        let version = meta::resource_version(&scale);
+        if !version.is_empty() && version != meta::resource_version(current) {
+            let resource = self.call.endpoint.group_resource();
+            return Err(Status::modified(&resource, &self.call.context.info.name));
+        }
+        errors.extend(api::scale::apply_scale(&mut object, &scale));
+        if !errors.is_empty() {
+            return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));
+        }
+        Ok(object)
+    }
+
+    fn may_create(&self) -> bool {
+        false
+    }
+}

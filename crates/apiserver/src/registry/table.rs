@@ -1,0 +1,142 @@
+//! Objects in other shapes: tables for people (`as=Table`), metadata for those who need no more (`as=PartialObjectMetadata`).
+
+use apimachinery::{
+    Object,
+    gvk::GroupVersionKind,
+    meta,
+    status::Status,
+};
+use serde_json::{Value, json};
+
+use super::{Call, Endpoint, list::Page};
+use crate::{cacher::CachedObject, query::Query};
+
+const TABLE: GroupVersionKind = GroupVersionKind::new("meta.k8s.io", "v1", "Table");
+const PARTIAL: GroupVersionKind = GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadata");
+const PARTIAL_LIST: GroupVersionKind =
+    GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadataList");
+
+/// `includeObject=`: what of its object a row carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum IncludeObject {
+    #[default]
+    Metadata,
+    None,
+    Object,
+}
+
+/// How tables are made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TableOptions {
+    include: IncludeObject,
+}
+
+impl TableOptions {
+    pub(super) fn of(query: &Query) -> Self {
+        let include = match query.get("includeObject") {
+            Some("None") => IncludeObject::None,
+            Some("Object") => IncludeObject::Object,
+            _ => IncludeObject::Metadata,
+        };
+        Self { include }
+    }
+}
+
+/// A table of one object.
+pub(super) fn of_object(call: &Call<'_>, object: &Object) -> Result<(Object, GroupVersionKind), Status> {
+    let options = TableOptions::of(&call.context.query);
+    let metadata = json!({ "resourceVersion": meta::resource_version(object) });
+    let row = row(call.endpoint, options, object);
+    Ok((table(metadata, columns(call.endpoint), vec![row]), TABLE))
+}
+
+/// A table of a page of a list.
+pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVersionKind), Status> {
+    let options = TableOptions::of(&call.context.query);
+    let rows = page
+        .items
+        .iter()
+        .map(|item| row(call.endpoint, options, &call.endpoint.tree(item)))
+        .collect();
+    let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
+    Ok((table(metadata, columns(call.endpoint), rows), TABLE))
+}
+
+/// A table of the object of a watch event; columns come with the first.
+pub(super) fn of_event(
+    endpoint: &Endpoint,
+    options: &TableOptions,
+    cached: &CachedObject,
+    with_columns: bool,
+) -> Result<Object, Status> {
+    let object = endpoint.tree(cached);
+    let metadata = json!({ "resourceVersion": meta::resource_version(&object) });
+    let columns = if with_columns { columns(endpoint) } else { Value::Null };
+    Ok(table(metadata, columns, vec![row(endpoint, *options, &object)]))
+}
+
+/// A table that says nothing but a revision.
+pub(super) fn of_bookmark(metadata: Value) -> Value {
+    Value::Object(table(metadata, Value::Null, Vec::new()))
+}
+
+fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Object {
+    let mut table = Object::new();
+    table.insert("kind".to_owned(), "Table".into());
+    table.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+    table.insert("metadata".to_owned(), metadata);
+    table.insert("columnDefinitions".to_owned(), columns);
+    table.insert("rows".to_owned(), Value::Array(rows));
+    table
+}
+
+fn row(endpoint: &Endpoint, options: TableOptions, object: &Object) -> Value {
+    let mut row = json!({ "cells": cells(endpoint, object) });
+    match options.include {
+        IncludeObject::None => {}
+        IncludeObject::Object => row["object"] = Value::Object(object.clone()),
+        IncludeObject::Metadata => row["object"] = Value::Object(partial_object_metadata(object).0),
+    }
+    row
+}
+
+fn columns(_endpoint: &Endpoint) -> Value {
+    json!([
+        {"name": "Name", "type": "string", "format": "name", "description": NAME_DESCRIPTION, "priority": 0},
+        {"name": "Created At", "type": "date", "format": "", "description": CREATED_DESCRIPTION, "priority": 0},
+    ])
+}
+
+fn cells(_endpoint: &Endpoint, object: &Object) -> Vec<Value> {
+    vec![meta::name(object).into(), meta::creation_timestamp(object).into()]
+}
+
+const NAME_DESCRIPTION: &str = "";
+const CREATED_DESCRIPTION: &str = "";
+
+/// The metadata of an object alone.
+pub(super) fn partial_object_metadata(object: &Object) -> (Object, GroupVersionKind) {
+    let mut partial = Object::new();
+    partial.insert("kind".to_owned(), PARTIAL.kind.as_ref().into());
+    partial.insert("apiVersion".to_owned(), PARTIAL.group_version().to_string().into());
+    let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
+    partial.insert("metadata".to_owned(), metadata);
+    (partial, PARTIAL)
+}
+
+/// The metadata of the objects of a page.
+pub(super) fn partial_object_metadata_list(page: &Page) -> (Object, GroupVersionKind) {
+    let items: Vec<Value> = page
+        .items
+        .iter()
+        .map(|item| Value::Object(partial_object_metadata(&item.parse()).0))
+        .collect();
+    let mut list = Object::new();
+    list.insert("kind".to_owned(), PARTIAL_LIST.kind.as_ref().into());
+    list.insert("apiVersion".to_owned(), PARTIAL_LIST.group_version().to_string().into());
+    list.insert("metadata".to_owned(), serde_json::to_value(&page.metadata).unwrap_or_default());
+    // Upstream appends to an empty slice: without items it stays null.
+    let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
+    list.insert("items".to_owned(), items);
+    (list, PARTIAL_LIST)
+}

@@ -1,0 +1,217 @@
+//! Update: PUT to an object or one of its parts.
+
+use apimachinery::{Object, meta, status::Status};
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+
+use super::{
+    Call, body,
+    options::WriteOptions,
+    write::{Part, Write},
+};
+use crate::{
+    body::Body,
+    negotiation::{Accept, Endpoint as Sort},
+    storage::{Next, Outcome, Stored, Update},
+};
+
+/// What an update came to.
+pub(super) struct Updated {
+    /// How the object stands, or last stood.
+    pub(super) stored: Stored,
+    /// Whether it was not there before.
+    pub(super) created: bool,
+}
+
+/// Makes the wanted object out of the one that is there. Asked again when that one changed underneath.
+#[async_trait]
+pub(super) trait Want: Send {
+    /// The object wanted, in the endpoint's version, decoded and defaulted.
+    async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status>;
+    /// Whether it may come into being by this.
+    fn may_create(&self) -> bool;
+}
+
+impl Call<'_> {
+    /// Which part of the object the path names.
+    pub(super) fn part(&self) -> Part {
+        match self.context.info.subresource.as_str() {
+            "" => Part::Spec,
+            "status" => Part::Status,
+            _ => Part::Other,
+        }
+    }
+
+    /// `PUT …/NAME`
+    pub(super) async fn update(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let options = WriteOptions::parse(&context.query, context.field_manager(), "UpdateOptions", false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let mut object = self.decode(&bytes, &options)?;
+        self.set_name(&mut object)?;
+        self.set_namespace(&mut object)?;
+        let options_object = self.options_object("UpdateOptions");
+        let part = self.part();
+        let may_create = part == Part::Spec && self.endpoint.strategy().allow_create_on_update();
+        let mut want = Given { object, may_create };
+        let updated = self.update_object(&mut want, part, &options, &options_object).await?;
+        let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+        self.respond_stored(updated.stored, accept, code)
+    }
+
+    /// Changes the object that the path names.
+    pub(super) async fn update_object(
+        &self,
+        want: &mut dyn Want,
+        part: Part,
+        options: &WriteOptions,
+        options_object: &Object,
+    ) -> Result<Updated, Status> {
+        let cacher = self.endpoint.cacher()?;
+        let name = &self.context.info.name;
+        let key = cacher.key(self.namespace(), name);
+        let cached = cacher.get(self.namespace(), name).map(|cached| Stored {
+            object: cached.parse(),
+            revision: cached.revision,
+        });
+        let mut change = Change {
+            want,
+            write: Write::new(self, options, options_object, part),
+            result: None,
+            created: false,
+            deleted: None,
+        };
+        let resource = self.endpoint.group_resource();
+        let ttl = self.ttl_seconds();
+        let outcome =
+            self.registry.store.guaranteed_update(&key, &resource, cached, ttl, &mut change).await?;
+        let created = change.created;
+        let stored = match outcome {
+            Outcome::Written(stored) => {
+                change.write.commit();
+                stored
+            }
+            Outcome::Deleted(last) => {
+                if let Some(hook) = self.registry.hook(&resource) {
+                    hook.after_delete(&last.object).await;
+                }
+                Stored { object: change.deleted.unwrap_or(last.object), revision: last.revision }
+            }
+            Outcome::Kept(current) => {
+                let object = change.result.or_else(|| current.as_ref().map(|c| c.object.clone()));
+                let revision = current.map_or(etcd::Revision(0), |c| c.revision);
+                Stored { object: object.ok_or_else(|| self.not_found())?, revision }
+            }
+        };
+        Ok(Updated { stored, created })
+    }
+}
+
+struct Change<'a> {
+    want: &'a mut dyn Want,
+    write: Write<'a>,
+    /// What a dry run would have stored.
+    result: Option<Object>,
+    created: bool,
+    /// How it would stand, had this update not been the end of it.
+    deleted: Option<Object>,
+}
+
+#[async_trait]
+impl Update for Change<'_> {
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
+        let call = self.write.call;
+        // What an attempt before this one took is given back.
+        self.write.reservation = Box::new(super::hooks::NoReservation);
+        let Some(current) = current else {
+            if !self.want.may_create() {
+                return Err(call.not_found());
+            }
+            self.created = true;
+            let wanted = self.want.wanted(None).await?;
+            if !meta::resource_version(&wanted).is_empty() && meta::resource_version(&wanted) != "0" {
+                return Err(Status::modified(&call.endpoint.group_resource(), &call.context.info.name));
+            }
+            let object = self.write.prepare_create(wanted).await?;
+            return Ok(self.store(object));
+        };
+        self.created = false;
+        let mut view = current.object.clone();
+        call.endpoint.from_storage(&mut view);
+        let wanted = self.want.wanted(Some(&view)).await?;
+        let mut object = self.write.prepare_update(wanted, current).await?;
+        if ends_here(&object, &current.object) {
+            meta::remove(&mut object, "resourceVersion");
+            self.deleted = Some(object.clone());
+            if self.write.options.dry_run {
+                self.result = Some(object);
+                return Ok(Next::Keep);
+            }
+            return Ok(Next::Delete);
+        }
+        if same(&object, &current.object) {
+            self.result = None;
+            return Ok(Next::Keep);
+        }
+        Ok(self.store(object))
+    }
+}
+
+impl Change<'_> {
+    fn store(&mut self, object: Object) -> Next {
+        if self.write.options.dry_run {
+            self.result = Some(object);
+            return Next::Keep;
+        }
+        Next::Put(object)
+    }
+}
+
+/// An object that is being deleted, has no time left and has lost its last finalizer goes with the update that took it.
+fn ends_here(new: &Object, old: &Object) -> bool {
+    if meta::deletion_grace_period_seconds(old) != Some(0) || !meta::is_deleting(old) {
+        return false;
+    }
+    let spec_finalizers = new
+        .get("spec")
+        .and_then(|spec| spec.get("finalizers"))
+        .and_then(serde_json::Value::as_array)
+        .is_some_and(|finalizers| !finalizers.is_empty());
+    let is_namespace = meta::kind(new) == "Namespace" && meta::api_version(new) == "v1";
+    meta::finalizers(new).next().is_none() && !(is_namespace && spec_finalizers)
+}
+
+/// Whether nothing would change; times in managed fields do not count, as upstream.
+fn same(new: &Object, old: &Object) -> bool {
+    if new == old {
+        return true;
+    }
+    let mut new = new.clone();
+    super::ownership::keep_times(&mut new, old);
+    new == *old
+}
+
+/// The object as it was sent.
+pub(super) struct Given {
+    object: Object,
+    may_create: bool,
+}
+
+impl Given {
+    /// In place of one that must be there.
+    pub(super) fn new(object: Object) -> Self {
+        Self { object, may_create: false }
+    }
+}
+
+#[async_trait]
+impl Want for Given {
+    async fn wanted(&mut self, _current: Option<&Object>) -> Result<Object, Status> {
+        Ok(self.object.clone())
+    }
+
+    fn may_create(&self) -> bool {
+        self.may_create
+    }
+}

@@ -1,0 +1,221 @@
+//! Watch: a stream of events, each encoded once for all who watch.
+
+use std::{sync::Arc, time::Duration};
+
+use apimachinery::{Object, status::Status};
+use bytes::{Bytes, BytesMut};
+use etcd::Revision;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{
+    Call, Endpoint,
+    options::{Freshness, ListOptions},
+    table::TableOptions,
+};
+use crate::{
+    body::{Body, BodyError},
+    cacher::{CachedObject, EventType, Step, Watcher, WatcherOptions},
+    negotiation::{Accept, Encoding, Endpoint as Sort, Transform},
+};
+
+/// Watches that do not say how long they want to live end after 30 to 60 minutes, so that clients spread over servers, as upstream.
+const MIN_LIFE: Duration = Duration::from_secs(1800);
+/// Events that are there at the same time go out together, up to this size.
+const BATCH_BYTES: usize = 32 << 10;
+
+impl Call<'_> {
+    /// `GET …?watch=true`
+    pub(super) async fn watch(&self) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Watch)?;
+        let options = ListOptions::parse(&context.query, true)?;
+        let mut predicate = self.predicate()?;
+        // `/watch/…/NAME`
+        if context.info.path.contains("/watch/") && !context.info.name.is_empty() {
+            predicate.name.clone_from(&context.info.name);
+        }
+        let cacher = Arc::clone(self.endpoint.cacher()?);
+        let watcher_options = self.prepare_watch(&options).await?;
+        let life = options.timeout.unwrap_or_else(|| MIN_LIFE + spread(&context.audit_id));
+        let encoder = Encoder {
+            endpoint: Arc::clone(self.endpoint),
+            accept,
+            table: TableOptions::of(&context.query),
+            first: true,
+        };
+        let events = match Watcher::start(cacher, predicate, watcher_options) {
+            Ok(watcher) => Events::Following { watcher, encoder, deadline: Instant::now() + life },
+            // Too old: the answer is a stream all the same, of one error.
+            Err(status) => Events::Refused(encoder, status),
+        };
+        let media_type = match accept.encoding {
+            Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            _ => "application/json",
+        };
+        Response::builder()
+            .status(StatusCode::OK)
+            .header(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
+            .body(Body::stream(futures_util::stream::unfold(events, Events::next)))
+            .map_err(Status::internal)
+    }
+
+    /// Where the watch begins, having waited until the cache is that fresh.
+    async fn prepare_watch(&self, options: &ListOptions) -> Result<WatcherOptions, Status> {
+        let version = options.resource_version.filter(|revision| revision.0 > 0);
+        let initial = options.send_initial_events;
+        let freshness = match (options.resource_version, initial) {
+            (None, _) => Freshness::Consistent,
+            (Some(Revision(0)), _) | (Some(_), None | Some(false)) => Freshness::Any,
+            (Some(revision), Some(true)) => Freshness::NotOlderThan(revision),
+        };
+        self.wait_for(freshness).await?;
+        let after = match (initial, version) {
+            (Some(true), _) | (None, None) => None,
+            (_, Some(revision)) => Some(revision),
+            (Some(false), None) => Some(self.endpoint.cacher()?.snapshot().revision),
+        };
+        Ok(WatcherOptions {
+            after,
+            bookmarks: options.bookmarks,
+            initial_events_end: initial == Some(true),
+        })
+    }
+}
+
+/// Up to half an hour, by the letters of an id.
+fn spread(id: &str) -> Duration {
+    let sum = id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    Duration::from_secs(sum % MIN_LIFE.as_secs())
+}
+
+/// The stream's state: pulled by the connection, so a slow client is waited for by nobody.
+enum Events {
+    Following { watcher: Watcher, encoder: Encoder, deadline: Instant },
+    Refused(Encoder, Box<Status>),
+    Ended,
+}
+
+impl Events {
+    async fn next(self) -> Option<(Result<Bytes, BodyError>, Self)> {
+        match self {
+            Self::Ended => None,
+            Self::Refused(encoder, status) => {
+                let frame = encoder.error(&status).map_err(|status| -> BodyError { status.into() });
+                Some((frame, Self::Ended))
+            }
+            Self::Following { mut watcher, mut encoder, deadline } => {
+                let step = tokio::time::timeout_at(deadline, watcher.next()).await.ok()??;
+                match encoder.batch(step, &mut watcher) {
+                    Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
+                    Ok((bytes, false)) => {
+                        Some((Ok(bytes), Self::Following { watcher, encoder, deadline }))
+                    }
+                    Err(status) => Some((Err(status.into()), Self::Ended)),
+                }
+            }
+        }
+    }
+}
+
+/// Makes frames of steps, in the encoding and shape of one client.
+struct Encoder {
+    endpoint: Arc<Endpoint>,
+    accept: Accept,
+    table: TableOptions,
+    /// Whether no table has been sent: the first one carries the columns.
+    first: bool,
+}
+
+impl Encoder {
+    /// The frame of a step, together with those that are ready behind it. True if it is the last.
+    fn batch(&mut self, step: Step, watcher: &mut Watcher) -> Result<(Bytes, bool), Status> {
+        let mut last = matches!(step, Step::Failed(_));
+        let first = self.frame(&step)?;
+        if last || first.len() >= BATCH_BYTES {
+            return Ok((first, last));
+        }
+        let Some(second) = watcher.try_next() else { return Ok((first, false)) };
+        let mut batch = BytesMut::with_capacity(BATCH_BYTES);
+        batch.extend_from_slice(&first);
+        let mut next = Some(second);
+        while let Some(step) = next {
+            last = matches!(step, Step::Failed(_));
+            batch.extend_from_slice(&self.frame(&step)?);
+            next = if last || batch.len() >= BATCH_BYTES { None } else { watcher.try_next() };
+        }
+        Ok((batch.freeze(), last))
+    }
+
+    fn frame(&mut self, step: &Step) -> Result<Bytes, Status> {
+        match step {
+            Step::Event(kind, object) => self.event(*kind, object),
+            Step::Bookmark { revision, initial_events_end } => {
+                self.bookmark(*revision, *initial_events_end)
+            }
+            Step::Failed(status) => self.error(status),
+        }
+    }
+
+    fn event(&mut self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
+        match (self.accept.transform, self.accept.encoding) {
+            (Transform::None, Encoding::Protobuf) => self.wrap_protobuf_object(kind, cached),
+            (Transform::None, _) => self.endpoint.json_frame(kind, cached),
+            (Transform::Table, _) => {
+                let with_columns = std::mem::take(&mut self.first);
+                let object = super::table::of_event(&self.endpoint, &self.table, cached, with_columns)?;
+                self.wrap(kind.as_str(), object)
+            }
+            _ => {
+                let (object, _) = super::table::partial_object_metadata(&self.endpoint.tree(cached));
+                self.wrap(kind.as_str(), object)
+            }
+        }
+    }
+
+    fn bookmark(&mut self, revision: Revision, initial_events_end: bool) -> Result<Bytes, Status> {
+        let mut metadata = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        if initial_events_end {
+            metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
+        }
+        let gvk = &self.endpoint.row.gvk;
+        let object = match self.accept.transform {
+            Transform::Table => super::table::of_bookmark(metadata),
+            Transform::None => json!({
+                "kind": gvk.kind, "apiVersion": gvk.group_version().to_string(), "metadata": metadata,
+            }),
+            _ => json!({
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
+            }),
+        };
+        let object = object.as_object().cloned().unwrap_or_default();
+        self.wrap("BOOKMARK", object)
+    }
+
+    fn error(&self, status: &Status) -> Result<Bytes, Status> {
+        let object = serde_json::to_value(status).map_err(Status::internal)?;
+        self.wrap("ERROR", object.as_object().cloned().unwrap_or_default())
+    }
+
+    /// A frame around an object that only this client sees.
+    fn wrap(&self, kind: &str, object: Object) -> Result<Bytes, Status> {
+        if self.accept.encoding == Encoding::Protobuf {
+            return super::codec::protobuf_event(kind, &object);
+        }
+        let mut frame = Vec::with_capacity(256);
+        frame.extend_from_slice(b"{\"type\":\"");
+        frame.extend_from_slice(kind.as_bytes());
+        frame.extend_from_slice(b"\",\"object\":");
+        serde_json::to_writer(&mut frame, &Value::Object(object)).map_err(Status::internal)?;
+        frame.extend_from_slice(b"}\n");
+        Ok(frame.into())
+    }
+
+    fn wrap_protobuf_object(&self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
+        let object = cached.encoding(self.endpoint.tag(Encoding::Protobuf), || {
+            super::codec::protobuf_object(&self.endpoint.tree(cached), &self.endpoint.row.gvk)
+        })?;
+        Ok(super::codec::protobuf_frame(kind.as_str(), &object))
+    }
+}

@@ -1,0 +1,292 @@
+//! What create, update, patch and the subresources share: from a decoded object to one that may be stored, and the answer.
+
+use api::kind::Strategy;
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    meta,
+    status::Status,
+};
+use http::{Response, StatusCode};
+
+use super::{Call, admit::Gate, hooks::{NoReservation, Reservation}, options::WriteOptions, ownership};
+use crate::{
+    admission::Operation,
+    body::Body,
+    negotiation::{Accept, Transform, respond_object},
+    storage::Stored,
+};
+
+/// Which part of the object a write is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All but the status.
+    Spec,
+    /// The status.
+    Status,
+    /// A subresource with rules of its own (`ephemeralcontainers`, `resize`, `approval`): it changes what the caller changed, and
+    /// is judged by the strategy as a whole.
+    Other,
+}
+
+/// A write under way: what was asked, and what is taken for it.
+pub(super) struct Write<'a> {
+    pub(super) call: &'a Call<'a>,
+    pub(super) options: &'a WriteOptions,
+    /// The options as admission sees them.
+    pub(super) options_object: &'a Object,
+    pub(super) part: Part,
+    /// What hooks took; given back unless committed.
+    pub(super) reservation: Box<dyn Reservation>,
+}
+
+impl<'a> Write<'a> {
+    pub(super) fn new(
+        call: &'a Call<'a>,
+        options: &'a WriteOptions,
+        options_object: &'a Object,
+        part: Part,
+    ) -> Self {
+        Self { call, options, options_object, part, reservation: Box::new(NoReservation) }
+    }
+
+    fn strategy(&self) -> &'static dyn Strategy {
+        self.call.endpoint.strategy()
+    }
+
+    fn gate(&self, operation: Operation) -> Gate<'_> {
+        Gate {
+            operation,
+            kind: &self.call.endpoint.row.gvk,
+            dry_run: self.options.dry_run,
+            options: self.options_object,
+        }
+    }
+
+    /// From a decoded, defaulted new object to the one to store.
+    pub(super) async fn prepare_create(&mut self, mut object: Object) -> Result<Object, Status> {
+        let call = self.call;
+        let strategy = self.strategy();
+        call.admit(self.gate(Operation::Create), Some(&mut object), None).await?;
+        call.set_namespace(&mut object)?;
+        fill_system_fields(&mut object, &call.registry.now());
+        ownership::created(call, self.options, &mut object);
+        call.endpoint.to_storage(&mut object);
+        strategy.prepare_for_create(&mut object);
+        self.reserve_create(&mut object).await?;
+        let mut errors = validate_new_metadata(call, &object);
+        errors.extend(strategy.validate(&object));
+        call.refuse_invalid(&object, &errors)?;
+        call.warn_all(strategy.warnings(&object, None));
+        self.validating(Operation::Create, &mut object, None).await?;
+        Ok(object)
+    }
+
+    /// From a decoded, defaulted changed object and the stored one to the one to store.
+    pub(super) async fn prepare_update(
+        &mut self,
+        mut new: Object,
+        current: &Stored,
+    ) -> Result<Object, Status> {
+        let call = self.call;
+        let strategy = self.strategy();
+        let old = &current.object;
+        let mut old_view = old.clone();
+        call.endpoint.from_storage(&mut old_view);
+        self.check_preconditions(&mut new, old)?;
+        call.admit(self.gate(Operation::Update), Some(&mut new), Some(&old_view)).await?;
+        carry_metadata(&mut new, old);
+        if self.part == Part::Status {
+            // Whose status it is does not change with its status; managers are told apart below.
+            ownership::updated(call, self.options, "status", &mut new, &old_view);
+        } else {
+            let subresource = call.context.info.subresource.as_str();
+            ownership::updated(call, self.options, subresource, &mut new, &old_view);
+        }
+        call.endpoint.to_storage(&mut new);
+        let old_generation = meta::generation(old);
+        meta::set_generation(&mut new, old_generation);
+        match self.part {
+            Part::Status => strategy.prepare_for_status_update(&mut new, old),
+            Part::Spec | Part::Other => strategy.prepare_for_update(&mut new, old),
+        }
+        self.reserve_update(&mut new, old).await?;
+        let mut errors = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
+        errors.extend(match self.part {
+            Part::Status => strategy.validate_status_update(&new, old),
+            Part::Spec | Part::Other => strategy.validate_update(&new, old),
+        });
+        call.refuse_invalid(&new, &errors)?;
+        call.warn_all(strategy.warnings(&new, Some(old)));
+        self.validating(Operation::Update, &mut new, Some(&old_view)).await?;
+        Ok(new)
+    }
+
+    /// Uid and resourceVersion of what was sent, against what is there.
+    fn check_preconditions(&self, new: &mut Object, old: &Object) -> Result<(), Status> {
+        let call = self.call;
+        let resource = call.endpoint.group_resource();
+        let name = &call.context.info.name;
+        let uid = meta::uid(new);
+        if !uid.is_empty() && uid != meta::uid(old) {
+            let reason = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(old)
+            );
+            return Err(Status::conflict(&resource, name, reason));
+        }
+        let version = meta::resource_version(new);
+        if version.is_empty() || version == "0" {
+            if !self.strategy().allow_unconditional_update() {
+                let path = Path::new("metadata").child("resourceVersion");
+                let error = FieldError::invalid(&path, 0, "must be specified for an update");
+                return Err(Status::invalid_kind(&call.endpoint.row.gvk, name, &vec![error]));
+            }
+            let version = meta::resource_version(old).to_owned();
+            meta::set_resource_version(new, &version);
+        } else if version != meta::resource_version(old) {
+            return Err(Status::modified(&resource, name));
+        }
+        Ok(())
+    }
+
+    async fn validating(
+        &self,
+        operation: Operation,
+        object: &mut Object,
+        old: Option<&Object>,
+    ) -> Result<(), Status> {
+        let mut view = object.clone();
+        self.call.endpoint.from_storage(&mut view);
+        self.call.validate_admission(self.gate(operation), Some(&mut view), old).await
+    }
+
+    async fn reserve_create(&mut self, object: &mut Object) -> Result<(), Status> {
+        if let Some(hook) = self.call.registry.hook(&self.call.endpoint.group_resource()) {
+            self.reservation = hook.begin_create(object, self.options.dry_run).await?;
+        }
+        Ok(())
+    }
+
+    async fn reserve_update(&mut self, new: &mut Object, old: &Object) -> Result<(), Status> {
+        if self.part == Part::Status {
+            return Ok(());
+        }
+        if let Some(hook) = self.call.registry.hook(&self.call.endpoint.group_resource()) {
+            self.reservation = hook.begin_update(new, old, self.options.dry_run).await?;
+        }
+        Ok(())
+    }
+
+    /// The write stands: what was taken for it is kept.
+    pub(super) fn commit(&mut self) {
+        std::mem::replace(&mut self.reservation, Box::new(NoReservation)).commit();
+    }
+}
+
+impl Call<'_> {
+    /// The namespace of an object in a body is the path's, or empty, which means the path's.
+    pub(super) fn set_namespace(&self, object: &mut Object) -> Result<(), Status> {
+        let wanted = self.namespace();
+        let given = meta::namespace(object);
+        if given == wanted {
+            return Ok(());
+        }
+        if !given.is_empty() && !wanted.is_empty() {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        meta::set_namespace(object, wanted);
+        Ok(())
+    }
+
+    /// The name of an object in a body is the path's, or empty, which means the path's.
+    pub(super) fn set_name(&self, object: &mut Object) -> Result<(), Status> {
+        let wanted = &self.context.info.name;
+        let given = meta::name(object);
+        if given.is_empty() {
+            meta::set_name(object, wanted);
+        } else if given != wanted {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({wanted})"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn refuse_invalid(&self, object: &Object, errors: &ErrorList) -> Result<(), Status> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let name = meta::name(object);
+        let name = if name.is_empty() { meta::generate_name(object) } else { name };
+        let _ = name;
+        Err(Status::invalid_kind(&self.endpoint.row.gvk, meta::name(object), errors))
+    }
+
+    pub(super) fn warn_all(&self, warnings: Vec<String>) {
+        for warning in warnings {
+            self.context.warn(warning);
+        }
+    }
+
+    /// Answers with a stored object.
+    pub(super) fn respond_stored(
+        &self,
+        stored: Stored,
+        accept: Accept,
+        code: StatusCode,
+    ) -> Result<Response<Body>, Status> {
+        let mut object = stored.object;
+        self.endpoint.from_storage(&mut object);
+        self.respond_tree(object, accept, code)
+    }
+
+    /// Answers with an object of the endpoint's version, in the shape that is asked for.
+    pub(super) fn respond_tree(
+        &self,
+        object: Object,
+        accept: Accept,
+        code: StatusCode,
+    ) -> Result<Response<Body>, Status> {
+        let (object, gvk) = match accept.transform {
+            Transform::None => (object, self.endpoint.row.gvk.clone()),
+            Transform::Table => super::table::of_object(self, &object)?,
+            Transform::PartialObjectMetadata | Transform::PartialObjectMetadataList => {
+                super::table::partial_object_metadata(&object)
+            }
+        };
+        respond_object(&self.context.headers, code, accept, &object, &gvk)
+    }
+}
+
+/// Uid and creation time of a new object; what only the server may say is cleared.
+fn fill_system_fields(object: &mut Object, now: &str) {
+    meta::set_creation_timestamp(object, now);
+    meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        meta::remove(object, field);
+    }
+}
+
+/// What an update does not say stays as it is; what it may not say is judged by validation.
+fn carry_metadata(new: &mut Object, old: &Object) {
+    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let absent = meta::metadata(new).is_none_or(|m| m.get(field).is_none_or(|v| v.is_null()));
+        if absent && let Some(value) = meta::metadata(old).and_then(|m| m.get(field)) {
+            meta::metadata_mut(new).insert(field.to_owned(), value.clone());
+        }
+    }
+    meta::remove(new, "selfLink");
+}
+
+fn validate_new_metadata(call: &Call<'_>, object: &Object) -> ErrorList {
+    let strategy = call.endpoint.strategy();
+    api::meta::validate_object_meta(
+        object,
+        call.endpoint.is_namespaced(),
+        &|name, prefix| strategy.validate_name(name, prefix),
+        &Path::new("metadata"),
+    )
+}

@@ -1,0 +1,79 @@
+//! What stands at the end of the pipeline: resources, and the paths that are none.
+
+use std::sync::Arc;
+
+use apimachinery::{gvk::GroupVersionKind, status::Status};
+use async_trait::async_trait;
+use http::{Method, Request, Response, StatusCode};
+
+use crate::{
+    body::Body,
+    context::Context,
+    discovery::{Discovery, Version, root_paths},
+    health::Health,
+    metrics::Metrics,
+    negotiation::{Accept, respond_object},
+    pipeline::Handler,
+    registry::{Registry, page_not_found},
+    tokens::OpenIdDiscovery,
+};
+
+/// Everything a server answers.
+pub(crate) struct Router {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) discovery: Discovery,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) openid: Option<OpenIdDiscovery>,
+}
+
+#[async_trait]
+impl Handler for Router {
+    async fn handle(
+        &self,
+        context: &Arc<Context>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        if context.info.is_resource {
+            return self.registry.handle(context, request).await;
+        }
+        let path = context.info.path.as_str();
+        if let Some(response) = self.health.respond(path, &context.query).await {
+            return Ok(response.map(Body::from));
+        }
+        let (headers, query) = (&context.headers, &context.query);
+        if let Some(answer) = self.discovery.respond(request.method(), path, headers, query) {
+            return answer;
+        }
+        if let Some(response) = self.openid.as_ref().and_then(|openid| openid.respond(path)) {
+            return Ok(response.map(Body::from));
+        }
+        match path.strip_suffix('/').unwrap_or(path) {
+            "" => self.document(context, &self.root()),
+            "/version" => self.document(context, &Version::CURRENT.document()),
+            "/metrics" if request.method() == Method::GET => {
+                Ok(self.metrics.respond().map(Body::from))
+            }
+            path if path.starts_with("/api/") || path == "/api" => Err(Status::unknown_path()),
+            _ => Ok(page_not_found()),
+        }
+    }
+}
+
+impl Router {
+    fn root(&self) -> apimachinery::Object {
+        let health: Vec<String> = self.health.paths().collect();
+        let fixed = ["/metrics", "/version"];
+        root_paths(self.discovery.paths().chain(health.iter().map(String::as_str)).chain(fixed))
+    }
+
+    /// A document of no kind, always JSON.
+    fn document(
+        &self,
+        context: &Context,
+        object: &apimachinery::Object,
+    ) -> Result<Response<Body>, Status> {
+        let accept = Accept { pretty: true, ..Accept::default() };
+        respond_object(&context.headers, StatusCode::OK, accept, object, &GroupVersionKind::default())
+    }
+}

@@ -1,0 +1,247 @@
+//! Objects in the store: keys, values, and the one way to change them.
+//!
+//! Key: `/registry/<resource>[.<group>]/[<namespace>/]<name>`. Value: the object's JSON in its storage version, without
+//! resourceVersion, which is the revision of the write. Every change is a compare-and-swap on that revision.
+
+use std::{sync::Arc, time::Duration};
+
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use async_trait::async_trait;
+use base::Clock;
+use bytes::Bytes;
+use etcd::{Compare, Kv, KvError, KeyRange, KeyValue, LeaseId, Op, OpResponse, RangeRequest, Revision, Txn};
+use jiff::Timestamp;
+use tokio::sync::Mutex;
+
+/// How often a change is tried again when others change the object in between.
+const MAX_ATTEMPTS: usize = 64;
+/// Objects that expire share a lease for so long, so that a burst of events does not make a burst of leases.
+const LEASE_SHARED_FOR: Duration = Duration::from_secs(60);
+
+/// An object as the store has it, with its resourceVersion.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// In storage version.
+    pub object: Object,
+    /// Revision of its last change.
+    pub revision: Revision,
+}
+
+/// What an [`Update`] wants.
+#[derive(Debug)]
+pub enum Next {
+    /// Write this, in storage version.
+    Put(Object),
+    /// Remove the object.
+    Delete,
+    /// Leave everything as it is.
+    Keep,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It stands so now.
+    Written(Stored),
+    /// It is gone: how it was last, with the revision of its end.
+    Deleted(Stored),
+    /// Nothing was changed.
+    Kept(Option<Stored>),
+}
+
+/// A change of one object: asked again with the newer state whenever the object changed underneath.
+#[async_trait]
+pub trait Update: Send {
+    /// What to do, given the object as it is (`None`: there is none).
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status>;
+}
+
+/// Reads and changes objects in the store.
+#[derive(Clone)]
+pub struct ObjectStore {
+    kv: Arc<dyn Kv>,
+    lease: Arc<Mutex<Option<SharedLease>>>,
+    clock: Clock,
+}
+
+struct SharedLease {
+    id: LeaseId,
+    ttl_seconds: i64,
+    until: Timestamp,
+}
+
+impl std::fmt::Debug for ObjectStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectStore").finish_non_exhaustive()
+    }
+}
+
+impl ObjectStore {
+    /// Over a store.
+    pub fn new(kv: Arc<dyn Kv>, clock: Clock) -> Self {
+        Self { kv, lease: Arc::default(), clock }
+    }
+
+    /// The store itself.
+    pub fn kv(&self) -> &dyn Kv {
+        self.kv.as_ref()
+    }
+
+    /// The object at `key` now, past all caches.
+    pub async fn get(&self, key: &Bytes) -> Result<Option<Stored>, Status> {
+        let response =
+            self.kv.range(RangeRequest::new(KeyRange::key(key.clone()))).await.map_err(status)?;
+        response.kvs.first().map(decode).transpose()
+    }
+
+    /// Writes a new object; `None` if there is one already.
+    pub async fn insert(
+        &self,
+        key: &Bytes,
+        mut object: Object,
+        ttl_seconds: Option<i64>,
+    ) -> Result<Option<Stored>, Status> {
+        meta::remove(&mut object, "resourceVersion");
+        let value = Bytes::from(encode(&object)?);
+        let lease = self.lease(ttl_seconds).await?;
+        let txn = Txn {
+            compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
+            success: vec![Op::Put { key: key.clone(), value, lease }],
+            failure: Vec::new(),
+        };
+        let response = self.kv.txn(txn).await.map_err(status)?;
+        Ok(response.succeeded.then(|| stamp(object, response.revision)))
+    }
+
+    /// Changes the object at `key` as `update` says, in one step from the state it was shown to the state it asked for.
+    ///
+    /// `cached`, if given, is shown first; when it turns out stale, also by a refusal, `update` is asked again with the store's own state. `ttl_seconds`
+    /// lets the object expire.
+    pub async fn guaranteed_update(
+        &self,
+        key: &Bytes,
+        resource: &GroupResource,
+        cached: Option<Stored>,
+        ttl_seconds: Option<i64>,
+        update: &mut dyn Update,
+    ) -> Result<Outcome, Status> {
+        let mut from_cache = cached.is_some();
+        let mut current = match cached {
+            Some(cached) => Some(cached),
+            None => self.get(key).await?,
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            let next = match update.apply(current.as_ref()).await {
+                Ok(next) => next,
+                Err(status) if from_cache => {
+                    let fresh = self.get(key).await?;
+                    from_cache = false;
+                    if fresh.as_ref().map(|s| s.revision) == current.as_ref().map(|s| s.revision) {
+                        return Err(status);
+                    }
+                    current = fresh;
+                    continue;
+                }
+                Err(status) => return Err(status),
+            };
+            let expected = current.as_ref().map_or(Revision(0), |stored| stored.revision);
+            let (op, object) = match next {
+                Next::Keep => return Ok(Outcome::Kept(current)),
+                Next::Delete if current.is_none() => return Ok(Outcome::Kept(None)),
+                Next::Delete => (Op::Delete(KeyRange::key(key.clone())), None),
+                Next::Put(mut object) => {
+                    meta::remove(&mut object, "resourceVersion");
+                    let value = Bytes::from(encode(&object)?);
+                    let lease = self.lease(ttl_seconds).await?;
+                    (Op::Put { key: key.clone(), value, lease }, Some(object))
+                }
+            };
+            let response = self
+                .kv
+                .txn(Txn {
+                    compare: vec![Compare::ModRevision(key.clone(), expected)],
+                    success: vec![op],
+                    failure: vec![Op::Range(RangeRequest::new(KeyRange::key(key.clone())))],
+                })
+                .await
+                .map_err(status)?;
+            if response.succeeded {
+                let revision = response.revision;
+                return Ok(match (object, current) {
+                    (Some(object), _) => Outcome::Written(stamp(object, revision)),
+                    (None, Some(last)) => Outcome::Deleted(stamp(last.object, revision)),
+                    (None, None) => Outcome::Kept(None),
+                });
+            }
+            from_cache = false;
+            current = match response.responses.into_iter().next() {
+                Some(OpResponse::Range(range)) => range.kvs.first().map(decode).transpose()?,
+                _ => self.get(key).await?,
+            };
+        }
+        Err(Status::server_timeout(resource, "update", 1))
+    }
+
+    /// The lease for something that lives `ttl_seconds`, shared with what was written shortly before.
+    async fn lease(&self, ttl_seconds: Option<i64>) -> Result<LeaseId, Status> {
+        let Some(ttl_seconds) = ttl_seconds else { return Ok(LeaseId(0)) };
+        let now = self.clock.now();
+        let mut shared = self.lease.lock().await;
+        if let Some(lease) = shared.as_ref()
+            && lease.ttl_seconds == ttl_seconds
+            && now < lease.until
+        {
+            return Ok(lease.id);
+        }
+        // The lease outlives the last object that joins it by at least the object's own time.
+        let sharing = LEASE_SHARED_FOR.as_secs() as i64;
+        let id = self.kv.lease_grant(ttl_seconds + sharing).await.map_err(status)?;
+        let until = now.checked_add(LEASE_SHARED_FOR).unwrap_or(now);
+        *shared = Some(SharedLease { id, ttl_seconds, until });
+        Ok(id)
+    }
+}
+
+/// An object's JSON in the order in which it is stored and served: kind, apiVersion, metadata, then the rest. The watch cache relies on
+/// it: what follows the apiVersion is the item of a list, as it stands.
+pub fn encode(object: &Object) -> Result<Vec<u8>, Status> {
+    const HEAD: [&str; 3] = ["kind", "apiVersion", "metadata"];
+    let mut out = Vec::with_capacity(512);
+    out.push(b'{');
+    let head = HEAD.iter().filter_map(|key| object.get_key_value(*key));
+    let rest = object.iter().filter(|(key, _)| !HEAD.contains(&key.as_str()));
+    for (key, value) in head.chain(rest) {
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        serde_json::to_writer(&mut out, key).map_err(Status::internal)?;
+        out.push(b':');
+        serde_json::to_writer(&mut out, value).map_err(Status::internal)?;
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+/// The object in a stored value, its resourceVersion filled in.
+pub fn decode(value: &KeyValue) -> Result<Stored, Status> {
+    let object: Object = serde_json::from_slice(&value.value)
+        .map_err(|error| Status::internal(format_args!("stored object {:?}: {error}", value.key)))?;
+    Ok(stamp(object, value.mod_revision))
+}
+
+fn stamp(mut object: Object, revision: Revision) -> Stored {
+    meta::set_resource_version(&mut object, &revision.to_string());
+    Stored { object, revision }
+}
+
+/// What a client hears when the store refuses.
+pub fn status(error: KvError) -> Status {
+    match error {
+        KvError::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
+        KvError::TooLarge { .. } => Status::unclassified("etcdserver: request is too large"),
+        KvError::Unavailable(message) => Status::timeout(message, 1),
+        other => Status::unclassified(other),
+    }
+}
