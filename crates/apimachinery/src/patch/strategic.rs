@@ -1,0 +1,562 @@
+//! Strategic merge patch: merge patch that knows which lists merge, and by which key.
+//!
+//! Directives: `$patch: replace|delete|merge`, `$retainKeys`, `$setElementOrder/LIST`, `$deleteFromPrimitiveList/LIST`. The order of merged
+//! lists follows upstream's: what the patch names comes in the patch's order, the rest in the server's, woven together by the server's
+//! order where it knows both. Fields that the schema does not know are merged as plain JSON; decoding finds them afterwards.
+
+use serde_json::{Map, Value};
+
+use super::{PatchError, go_value};
+use crate::{
+    Object,
+    schema::{PatchStrategy, TypeRef},
+};
+
+const DIRECTIVE: &str = "$patch";
+const RETAIN_KEYS: &str = "$retainKeys";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const ELEMENT_ORDER: &str = "$setElementOrder";
+const ELEMENT_ORDER_PREFIX: &str = "$setElementOrder/";
+
+type Result<T> = std::result::Result<T, PatchError>;
+
+/// Applies a strategic merge patch to an object of this type.
+///
+/// # Errors
+/// Directives that make no sense, items without their merge key.
+pub fn apply(original: &mut Object, patch: Object, ty: TypeRef<'_>) -> Result<()> {
+    merge_map(original, patch, Some(ty))
+}
+
+fn unclassified<T>(message: String) -> Result<T> {
+    Err(PatchError::Unclassified(message))
+}
+
+fn unknown_directive<T>(directive: &Value, map: &Map<String, Value>) -> Result<T> {
+    let map = go_value(&Value::Object(map.clone()));
+    unclassified(format!(
+        "unknown patch type: {} in map: {map}",
+        go_value(directive)
+    ))
+}
+
+/// What the schema says of a field: its type and how it is patched.
+struct Known<'s> {
+    ty: Option<TypeRef<'s>>,
+    strategy: PatchStrategy,
+}
+
+fn known<'s>(ty: Option<TypeRef<'s>>, name: &str) -> Known<'s> {
+    match ty.and_then(|ty| ty.field(name)) {
+        Some((field, ty)) => Known {
+            ty: Some(ty),
+            strategy: field.map(|f| f.patch.clone()).unwrap_or_default(),
+        },
+        None => Known {
+            ty: None,
+            strategy: PatchStrategy::default(),
+        },
+    }
+}
+
+fn merge_map(
+    original: &mut Map<String, Value>,
+    mut patch: Map<String, Value>,
+    ty: Option<TypeRef<'_>>,
+) -> Result<()> {
+    if let Some(directive) = patch.get(DIRECTIVE) {
+        match directive.as_str() {
+            Some("replace") => {
+                patch.remove(DIRECTIVE);
+                *original = patch;
+            }
+            Some("delete") => original.clear(),
+            _ => return unknown_directive(directive, &patch),
+        }
+        return Ok(());
+    }
+    retain_keys(original, &mut patch)?;
+    element_orders(original, &mut patch, ty)?;
+    for (key, value) in patch {
+        let deletes = key.strip_prefix(DELETE_FROM);
+        let name = deletes.unwrap_or(&key);
+        if deletes.is_some() && !value.is_array() {
+            let message = "invalid patch format of primitive list".to_owned();
+            return Err(PatchError::BadRequest(message));
+        }
+        if value.is_null() {
+            original.remove(name);
+            continue;
+        }
+        let Known {
+            ty: inner,
+            strategy,
+        } = known(ty, name);
+        match (original.get_mut(name), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => {
+                if strategy.replace {
+                    original.insert(key, Value::Object(new));
+                } else {
+                    merge_map(old, new, inner)?;
+                }
+            }
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                if strategy.merge || deletes.is_some() {
+                    let key = strategy.merge_key.as_deref();
+                    let old = std::mem::take(old);
+                    let merged = merge_list(old, new, inner, key, deletes.is_some())?;
+                    original.insert(name.to_owned(), Value::Array(merged));
+                } else {
+                    original.insert(key, Value::Array(new));
+                }
+            }
+            (old, new) if deletes.is_none() => {
+                let scalars = old.is_some_and(|old| !old.is_object() && !old.is_array());
+                let plain = !new.is_object() && !new.is_array();
+                let new = if scalars && plain {
+                    Some(new)
+                } else {
+                    without_directives(new)?
+                };
+                match new {
+                    Some(new) => original.insert(key, new),
+                    None => original.remove(&key),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// `$retainKeys`: clears what the list does not name.
+fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<()> {
+    let Some(list) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
+    let bad = || PatchError::BadRequest("invalid patch format of retainKeys".to_owned());
+    let list = list.as_array().ok_or_else(bad)?.clone();
+    let names = |key: &str| list.iter().any(|k| k == key);
+    for (key, value) in &*patch {
+        let directive = key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER_PREFIX);
+        if !value.is_null() && !directive && !names(key) {
+            return Err(bad());
+        }
+    }
+    original.retain(|key, _| names(key));
+    Ok(())
+}
+
+/// `$setElementOrder/LIST`: merges those lists and puts them in order.
+fn element_orders(
+    original: &mut Map<String, Value>,
+    patch: &mut Map<String, Value>,
+    ty: Option<TypeRef<'_>>,
+) -> Result<()> {
+    let directives: Vec<String> = patch
+        .keys()
+        .filter(|k| k.starts_with(ELEMENT_ORDER_PREFIX))
+        .cloned()
+        .collect();
+    for directive in directives {
+        let order = patch.remove(&directive).unwrap_or_default();
+        let name = &directive[ELEMENT_ORDER_PREFIX.len()..];
+        let bad =
+            || PatchError::BadRequest("invalid patch format of setElementOrder list".to_owned());
+        let order = order.as_array().ok_or_else(bad)?.clone();
+        let Known {
+            ty: inner,
+            strategy,
+        } = known(ty, name);
+        let old = match original.get(name) {
+            None => None,
+            Some(Value::Array(list)) => Some(list.clone()),
+            Some(_) => continue,
+        };
+        let new = match patch.get(name) {
+            None => None,
+            Some(Value::Array(list)) => Some(list.clone()),
+            Some(_) => continue,
+        };
+        if !strategy.merge || (old.is_none() && new.is_none()) {
+            continue;
+        }
+        let key = strategy.merge_key.as_deref();
+        if let Some(new) = &new {
+            check_order(new, &order, key)?;
+        }
+        let merged = match (&old, new) {
+            (Some(old), Some(new)) => merge_list(old.clone(), new, inner, key, false)?,
+            (Some(old), None) => old.clone(),
+            (None, new) => {
+                let new = Value::Array(new.unwrap_or_default());
+                match without_directives(new)? {
+                    Some(Value::Array(items)) => items,
+                    _ => Vec::new(),
+                }
+            }
+        };
+        let (named, others) = merged
+            .into_iter()
+            .partition(|item| index(&order, item, key).is_some());
+        let ordered = weave(
+            named,
+            others,
+            &order,
+            old.as_deref().unwrap_or_default(),
+            key,
+        );
+        original.insert(name.to_owned(), Value::Array(ordered));
+        patch.remove(name);
+    }
+    Ok(())
+}
+
+/// The patch's items must come in the order that the directive gives.
+fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()> {
+    let directive = |item: &Value| {
+        item.get(DIRECTIVE)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let mut items = patch
+        .iter()
+        .filter(|item| !matches!(directive(item).as_deref(), Some("delete" | "replace")))
+        .peekable();
+    for at in order {
+        match items.peek() {
+            Some(item) if same(item, at, key) => {
+                items.next();
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    if items.peek().is_none() {
+        return Ok(());
+    }
+    let print = |list: &[Value]| go_value(&Value::Array(list.to_vec()));
+    unclassified(format!(
+        "The order in patch list:\n{}\n doesn't match {ELEMENT_ORDER} list:\n{}\n",
+        print(patch),
+        print(order)
+    ))
+}
+
+fn merge_list(
+    old: Vec<Value>,
+    patch: Vec<Value>,
+    ty: Option<TypeRef<'_>>,
+    key: Option<&str>,
+    deletes: bool,
+) -> Result<Vec<Value>> {
+    let maps = old.first().or(patch.first()).is_some_and(Value::is_object);
+    if !maps {
+        if deletes {
+            return Ok(old
+                .into_iter()
+                .filter(|item| !patch.contains(item))
+                .collect());
+        }
+        let mut merged: Vec<Value> = Vec::with_capacity(old.len() + patch.len());
+        for item in old.iter().chain(&patch) {
+            if !merged.contains(item) {
+                merged.push(item.clone());
+            }
+        }
+        let (named, others) = merged.into_iter().partition(|item| patch.contains(item));
+        return Ok(weave(named, others, &patch, &old, None));
+    }
+    let Some(key) = key else {
+        return unclassified("cannot merge lists without merge key".to_owned());
+    };
+    let (old, patch) = special_items(old, patch, key)?;
+    let mut merged = old.clone();
+    for item in &patch {
+        let Value::Object(item_map) = item else {
+            return unclassified(
+                "invalid patch: list items are not all of the same type".to_owned(),
+            );
+        };
+        if !item_map.contains_key(key) {
+            let map = go_value(item);
+            return unclassified(format!(
+                "map: {map} does not contain declared merge key: {key}"
+            ));
+        }
+        let found = merged.iter_mut().find(|old| same(old, item, Some(key)));
+        match found {
+            Some(Value::Object(found)) => {
+                merge_map(found, item_map.clone(), ty.and_then(TypeRef::items))?;
+            }
+            _ => merged.extend(without_directives(item.clone())?),
+        }
+    }
+    let (named, others) = merged
+        .into_iter()
+        .partition(|item| index(&patch, item, Some(key)).is_some());
+    Ok(weave(named, others, &patch, &old, Some(key)))
+}
+
+/// Carries out `$patch: delete` and `$patch: replace` items; gives what is left of the old list and of the patch.
+fn special_items(
+    mut old: Vec<Value>,
+    patch: Vec<Value>,
+    key: &str,
+) -> Result<(Vec<Value>, Vec<Value>)> {
+    let mut plain = Vec::with_capacity(patch.len());
+    let mut replace = false;
+    for item in patch {
+        let Some(directive) = item.get(DIRECTIVE) else {
+            plain.push(item);
+            continue;
+        };
+        match directive.as_str() {
+            Some("delete") => {
+                if item.get(key).is_none() {
+                    return unclassified("delete patch type with no merge key defined".to_owned());
+                }
+                old.retain(|old| !same(old, &item, Some(key)));
+            }
+            Some("replace") => replace = true,
+            Some("merge") => {
+                return unclassified(
+                    "merging lists cannot yet be specified in the patch".to_owned(),
+                );
+            }
+            _ => return unknown_directive(directive, item.as_object().unwrap_or(&Map::new())),
+        }
+    }
+    if replace {
+        Ok((plain, Vec::new()))
+    } else {
+        Ok((old, plain))
+    }
+}
+
+fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+    match key {
+        Some(key) => match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) => a == b || go_value(a) == go_value(b),
+            _ => false,
+        },
+        None => a == b,
+    }
+}
+
+fn index(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
+    list.iter().position(|other| same(other, item, key))
+}
+
+/// Puts `named` in the patch's order and `others` in the server's, and joins them so that the server's order holds where it knows both.
+fn weave(
+    mut named: Vec<Value>,
+    mut others: Vec<Value>,
+    patch_order: &[Value],
+    server_order: &[Value],
+    key: Option<&str>,
+) -> Vec<Value> {
+    named.sort_by_key(|item| index(patch_order, item, key));
+    others.sort_by_key(|item| index(server_order, item, key));
+    let mut out = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (others.peek(), named.peek()) {
+            (Some(other), Some(name)) => {
+                match (
+                    index(server_order, other, key),
+                    index(server_order, name, key),
+                ) {
+                    (Some(other), Some(name)) => other < name,
+                    _ => false,
+                }
+            }
+            (Some(_), None) => true,
+            (None, Some(_)) => false,
+            (None, None) => return out,
+        };
+        out.extend(if other_first {
+            others.next()
+        } else {
+            named.next()
+        });
+    }
+}
+
+/// A new value without directives and nulls; `None` if it asks to be deleted.
+fn without_directives(value: Value) -> Result<Option<Value>> {
+    match value {
+        Value::Object(mut map) => {
+            match map.remove(DIRECTIVE).as_ref().map(|d| d.as_str()) {
+                Some(Some("delete")) => return Ok(None),
+                Some(Some("replace" | "merge")) | None => {}
+                Some(_) => return Ok(Some(Value::Object(map))),
+            }
+            let mut out = Map::new();
+            for (key, value) in map {
+                let directive = key == RETAIN_KEYS
+                    || key.starts_with(DELETE_FROM)
+                    || key.starts_with(ELEMENT_ORDER_PREFIX);
+                if !directive
+                    && !value.is_null()
+                    && let Some(value) = without_directives(value)?
+                {
+                    out.insert(key, value);
+                }
+            }
+            Ok(Some(Value::Object(out)))
+        }
+        Value::Array(items) => {
+            let mut out = Vec::with_capacity(items.len());
+            for item in items {
+                out.extend(without_directives(item)?);
+            }
+            Ok(Some(Value::Array(out)))
+        }
+        other => Ok(Some(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{Field, ListSemantics, ListType, ObjectType, Scalar, Schema, Type};
+
+    /// `containers` merge by name, `finalizers` merge, `args` do not.
+    fn schema() -> (Schema, crate::schema::TypeId) {
+        let mut schema = Schema::new();
+        let string = Schema::scalar(Scalar::String);
+        let list = |schema: &mut Schema, items| {
+            let semantics = ListSemantics::Atomic;
+            schema.add(Type::List(ListType {
+                items,
+                semantics,
+                wrapped: false,
+            }))
+        };
+        let strings = list(&mut schema, string);
+        let item = ObjectType::new(
+            "C",
+            vec![
+                Field::new("name", string),
+                Field::new("image", string),
+                Field::new("args", strings),
+            ],
+        );
+        let item = schema.add(Type::Object(item));
+        let items = list(&mut schema, item);
+        let mut containers = Field::new("containers", items);
+        containers.patch = PatchStrategy {
+            merge: true,
+            merge_key: Some("name".into()),
+            ..Default::default()
+        };
+        let mut finalizers = Field::new("finalizers", strings);
+        finalizers.patch = PatchStrategy {
+            merge: true,
+            ..Default::default()
+        };
+        let fields = vec![containers, finalizers, Field::new("args", strings)];
+        let root = schema.add(Type::Object(ObjectType::new("S", fields)));
+        (schema, root)
+    }
+
+    fn patched(original: Value, patch: Value) -> std::result::Result<Value, String> {
+        let (schema, root) = schema();
+        let mut original = original.as_object().unwrap().clone();
+        apply(
+            &mut original,
+            patch.as_object().unwrap().clone(),
+            schema.get(root),
+        )
+        .map_err(|e| e.to_string())?;
+        Ok(Value::Object(original))
+    }
+
+    #[test]
+    fn lists_merge_by_key() {
+        let original =
+            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]});
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"containers": [{"name": "b", "image": "3"}, {"name": "c"}]})
+            )
+            .unwrap(),
+            json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "3"}, {"name": "c"}]})
+        );
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"containers": [{"name": "a", "$patch": "delete"}]})
+            )
+            .unwrap(),
+            json!({"containers": [{"name": "b", "image": "2"}]})
+        );
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"containers": [{"name": "z"}, {"$patch": "replace"}]})
+            )
+            .unwrap(),
+            json!({"containers": [{"name": "z"}]})
+        );
+        assert_eq!(
+            patched(
+                original,
+                json!({"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+                    "containers": [{"name": "b", "image": null}]})
+            )
+            .unwrap(),
+            json!({"containers": [{"name": "b"}, {"name": "a", "image": "1"}]})
+        );
+    }
+
+    #[test]
+    fn lists_of_scalars_merge_or_are_replaced() {
+        let original = json!({"finalizers": ["a", "b"], "args": ["x"]});
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"finalizers": ["c"], "args": ["y"]})
+            )
+            .unwrap(),
+            json!({"finalizers": ["c", "a", "b"], "args": ["y"]})
+        );
+        assert_eq!(
+            patched(
+                original,
+                json!({"$deleteFromPrimitiveList/finalizers": ["a"]})
+            )
+            .unwrap(),
+            json!({"finalizers": ["b"], "args": ["x"]})
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_upstream() {
+        let original = json!({"containers": [{"name": "a"}]});
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"containers": [{"name": "c", "$patch": "frob"}]})
+            )
+            .unwrap_err(),
+            "unknown patch type: frob in map: map[$patch:frob name:c]"
+        );
+        assert_eq!(
+            patched(
+                original.clone(),
+                json!({"$setElementOrder/containers": [{"name": "s"}], "containers": [{"name": "c", "image": "y"}]})
+            )
+            .unwrap_err(),
+            "The order in patch list:\n[map[image:y name:c]]\n doesn't match $setElementOrder list:\n[map[name:s]]\n"
+        );
+        assert_eq!(
+            patched(original, json!({"$retainKeys": "args"})).unwrap_err(),
+            "invalid patch format of retainKeys"
+        );
+    }
+}
