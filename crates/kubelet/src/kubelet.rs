@@ -1,0 +1,533 @@
+//! The kubelet assembled: what runs beside what, and the handle that the HTTPS server asks.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use base::{Clock, TaskGroup};
+use client::{Client, EventRecorder, InformerFactory, InformerScope};
+use cri::{ImageService, RuntimeService, Streaming, v1};
+use k8s_openapi::api::core::v1::{Node, Pod, PodStatus, Service};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    admission,
+    config::KubeletConfig,
+    container::parse_resolv_conf,
+    events::{EventKind, PodEvents},
+    images::ImageManager,
+    node::{NodeReporter, machine_facts},
+    objects::ObjectCache,
+    paths::Paths,
+    pleg,
+    pod::{self, is_mirror, uid},
+    pod_worker::{HookRunner, KillRequest, NodeFacts, PodWorkers, WorkerContext},
+    probes::ProbeManager,
+    resources::{PodCgroups, amount},
+    runtime_view::RuntimeView,
+    sources::{PodUpdate, watch_pods},
+    status::StatusManager,
+    volumes::TokenManager,
+};
+
+/// Changes of pods that wait to be taken in.
+const UPDATES: usize = 256;
+
+/// What the kubelet is built on.
+#[derive(Clone)]
+pub struct KubeletDeps {
+    /// The API server; none for a kubelet that runs static pods alone.
+    pub client: Option<Client>,
+    /// The container runtime.
+    pub runtime: Arc<dyn RuntimeService>,
+    /// Its images.
+    pub images: Arc<dyn ImageService>,
+    /// Its streams.
+    pub streaming: Arc<dyn Streaming>,
+    /// Time.
+    pub clock: Clock,
+}
+
+/// Why the kubelet cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its directories.
+    #[error("cannot prepare {path}: {source}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine's cgroups.
+    #[error("cannot prepare the cgroups of pods: {0}")]
+    Cgroups(#[source] io::Error),
+    /// The machine's facts.
+    #[error("cannot read the machine's facts: {0}")]
+    Facts(#[source] io::Error),
+    /// The runtime.
+    #[error("the container runtime does not answer: {0}")]
+    Runtime(#[from] cri::CriError),
+}
+
+/// A running kubelet, for those who ask it. Cheap to clone.
+#[derive(Clone)]
+pub struct Kubelet {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<KubeletConfig>,
+    deps: KubeletDeps,
+    workers: PodWorkers,
+    context: Arc<WorkerContext>,
+    node: watch::Receiver<Option<Arc<Node>>>,
+}
+
+impl Kubelet {
+    /// Its configuration.
+    pub fn config(&self) -> &KubeletConfig {
+        &self.inner.config
+    }
+
+    /// Its directories.
+    pub fn paths(&self) -> &Paths {
+        &self.inner.context.paths
+    }
+
+    /// The runtime.
+    pub fn runtime(&self) -> &Arc<dyn RuntimeService> {
+        &self.inner.deps.runtime
+    }
+
+    /// The runtime's images.
+    pub fn images(&self) -> &Arc<dyn ImageService> {
+        &self.inner.deps.images
+    }
+
+    /// The runtime's streams: exec, attach, port-forward.
+    pub fn streaming(&self) -> &Arc<dyn Streaming> {
+        &self.inner.deps.streaming
+    }
+
+    /// The API server's client, for delegated authentication and authorization.
+    pub fn client(&self) -> Option<&Client> {
+        self.inner.deps.client.as_ref()
+    }
+
+    /// The Node object as it was last seen.
+    pub fn node(&self) -> Option<Arc<Node>> {
+        self.inner.node.borrow().clone()
+    }
+
+    /// All pods with their newest statuses, as `/pods` shows them.
+    pub fn pods(&self) -> Vec<Pod> {
+        let mut pods: Vec<_> = self
+            .inner
+            .workers
+            .pods()
+            .iter()
+            .map(|pod| self.with_status(pod))
+            .collect();
+        pods.sort_by(|a, b| {
+            (pod::namespace(a), pod::name(a)).cmp(&(pod::namespace(b), pod::name(b)))
+        });
+        pods
+    }
+
+    /// One pod by uid.
+    pub fn pod_by_uid(&self, pod_uid: &str) -> Option<Pod> {
+        self.inner
+            .workers
+            .pod(pod_uid)
+            .map(|pod| self.with_status(&pod))
+    }
+
+    /// One pod by namespace and name.
+    pub fn pod_by_name(&self, namespace: &str, name: &str) -> Option<Pod> {
+        let pods = self.inner.workers.pods();
+        let found = pods
+            .iter()
+            .find(|pod| pod::namespace(pod) == namespace && pod::name(pod) == name)?;
+        Some(self.with_status(found))
+    }
+
+    fn with_status(&self, pod: &Arc<Pod>) -> Pod {
+        let status: Option<PodStatus> = self.inner.context.status.get(uid(pod));
+        Pod {
+            status: status.or_else(|| pod.status.clone()),
+            ..Pod::clone(pod)
+        }
+    }
+
+    /// What the runtime shows of a pod now.
+    pub async fn observe(&self, pod: &Pod) -> Result<crate::observed::ObservedPod, cri::CriError> {
+        self.inner
+            .context
+            .view
+            .observe(uid(pod), pod::name(pod), pod::namespace(pod))
+            .await
+    }
+
+    /// The newest run of a container, or the one before it: its id, state and log path.
+    pub async fn container(
+        &self,
+        pod: &Pod,
+        container: &str,
+        previous: bool,
+    ) -> Result<Option<crate::observed::ObservedContainer>, cri::CriError> {
+        let observed = self.observe(pod).await?;
+        let run = observed.runs(container).nth(usize::from(previous)).cloned();
+        Ok(run.map(|mut run| {
+            if run.log_path.is_empty() {
+                let path = self
+                    .paths()
+                    .container_log(pod, container, run.restart_count);
+                run.log_path = path.to_string_lossy().into_owned();
+            }
+            run
+        }))
+    }
+
+    /// The id of a pod's ready sandbox, for port-forward.
+    pub async fn sandbox_id(&self, pod: &Pod) -> Result<Option<String>, cri::CriError> {
+        Ok(self
+            .observe(pod)
+            .await?
+            .ready_sandbox()
+            .map(|sandbox| sandbox.id.clone()))
+    }
+
+    /// Whether the kubelet does its work: the runtime answers.
+    pub async fn healthz(&self) -> Result<(), cri::CriError> {
+        self.inner
+            .deps
+            .runtime
+            .version(v1::VersionRequest::default())
+            .await
+            .map(drop)
+    }
+}
+
+/// A kubelet that is ready to run.
+pub struct PreparedKubelet {
+    kubelet: Kubelet,
+    tasks: TaskGroup,
+    reporter: Option<NodeReporter>,
+    updates: (mpsc::Sender<PodUpdate>, mpsc::Receiver<PodUpdate>),
+    wakes: mpsc::Receiver<String>,
+    factory: Option<InformerFactory>,
+}
+
+impl PreparedKubelet {
+    /// The handle.
+    pub fn handle(&self) -> Kubelet {
+        self.kubelet.clone()
+    }
+}
+
+/// Prepares directories, cgroups and managers, and asks the runtime its name. Nothing is started yet.
+pub async fn prepare(
+    config: KubeletConfig,
+    deps: KubeletDeps,
+    cancel: &CancellationToken,
+) -> Result<PreparedKubelet, StartError> {
+    let config = Arc::new(config);
+    let tasks = TaskGroup::new(cancel);
+    let paths = Paths::new(&config.root_dir, &config.pod_logs_dir);
+    for directory in [paths.pods(), paths.all_logs().to_path_buf()] {
+        std::fs::create_dir_all(&directory).map_err(|source| StartError::Directory {
+            path: directory.clone(),
+            source,
+        })?;
+    }
+    let cgroups = PodCgroups::new(config.clone()).map_err(StartError::Cgroups)?;
+    cgroups.prepare().map_err(StartError::Cgroups)?;
+    let facts = machine_facts(&config).map_err(StartError::Facts)?;
+    let version = deps.runtime.version(v1::VersionRequest::default()).await?;
+
+    let recorder = deps.client.clone().map(|client| {
+        EventRecorder::new(
+            client,
+            "kubelet",
+            Some(&config.node_name),
+            deps.clock.clone(),
+            &tasks,
+        )
+    });
+    let events = PodEvents::new(recorder);
+    let factory = deps
+        .client
+        .clone()
+        .map(|client| InformerFactory::new(client, tasks.clone()));
+    let (wake, wakes) = mpsc::channel(UPDATES);
+    let node_ip = config
+        .node_ips
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_else(|| "127.0.0.1".to_owned());
+    let node_facts = node_facts(&config, &facts, version.runtime_name);
+    let context = Arc::new(WorkerContext {
+        paths,
+        clock: deps.clock.clone(),
+        runtime: deps.runtime.clone(),
+        view: RuntimeView::new(deps.runtime.clone()),
+        images: ImageManager::new(
+            deps.images.clone(),
+            deps.clock.clone(),
+            events.clone(),
+            config.max_parallel_image_pulls,
+        ),
+        objects: ObjectCache::new(deps.client.clone(), &tasks, wake),
+        tokens: TokenManager::new(deps.client.clone(), deps.clock.clone()),
+        status: StatusManager::new(deps.client.clone()),
+        probes: ProbeManager::new(deps.runtime.clone(), events.clone(), tasks.clone(), node_ip),
+        hooks: HookRunner::new(deps.runtime.clone(), deps.clock.clone()),
+        events,
+        cgroups,
+        services: factory.as_ref().map(InformerFactory::informer::<Service>),
+        node: node_facts,
+        resolver: parse_resolv_conf(
+            &std::fs::read_to_string(&config.resolv_conf).unwrap_or_default(),
+        ),
+        config: config.clone(),
+    });
+    let workers = PodWorkers::new(context.clone(), tasks.clone());
+    let (node_sender, node) = watch::channel(None);
+    let (_, pressure) = watch::channel(Default::default());
+    let reporter = deps.client.clone().map(|client| NodeReporter {
+        config: config.clone(),
+        facts,
+        client,
+        runtime: deps.runtime.clone(),
+        images: deps.images.clone(),
+        clock: deps.clock.clone(),
+        pressure,
+        node: node_sender,
+    });
+    let kubelet = Kubelet {
+        inner: Arc::new(Inner {
+            config,
+            deps,
+            workers,
+            context,
+            node,
+        }),
+    };
+    Ok(PreparedKubelet {
+        kubelet,
+        tasks,
+        reporter,
+        updates: mpsc::channel(UPDATES),
+        wakes,
+        factory,
+    })
+}
+
+fn node_facts(
+    config: &KubeletConfig,
+    facts: &crate::node::MachineFacts,
+    runtime_name: String,
+) -> NodeFacts {
+    let status = crate::node::node_status(
+        config,
+        facts,
+        &Default::default(),
+        &Default::default(),
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    let allocatable = status.allocatable.unwrap_or_default();
+    let of = |name: &str| {
+        allocatable
+            .get(name)
+            .map_or(0, |quantity| amount(name, quantity))
+    };
+    NodeFacts {
+        ips: config.node_ips.clone(),
+        memory_bytes: i64::try_from(facts.memory_bytes).unwrap_or(i64::MAX),
+        allocatable_milli_cpu: of("cpu"),
+        allocatable_memory: of("memory"),
+        allocatable_ephemeral_storage: of("ephemeral-storage"),
+        runtime_name,
+    }
+}
+
+/// Runs the kubelet until cancelled. Containers go on when it ends; the next kubelet adopts them.
+pub async fn run(prepared: PreparedKubelet, cancel: CancellationToken) {
+    let PreparedKubelet {
+        kubelet,
+        tasks,
+        reporter,
+        updates: (sender, receiver),
+        wakes,
+        factory,
+    } = prepared;
+    let inner = kubelet.inner.clone();
+    let token = tasks.token().clone();
+    if let Some(reporter) = reporter {
+        tasks.spawn("node-status", reporter.run(token.clone()));
+    }
+    if let Some(factory) = factory {
+        let scope = InformerScope {
+            field_selector: Some(format!("spec.nodeName={}", inner.config.node_name)),
+            ..InformerScope::default()
+        };
+        tasks.spawn(
+            "pod-source",
+            watch_pods(factory.scoped::<Pod>(scope), sender, token.clone()),
+        );
+    }
+    let status = inner.context.status.clone();
+    let status_token = token.clone();
+    tasks.spawn(
+        "status-manager",
+        async move { status.run(status_token).await },
+    );
+    tasks.spawn(
+        "pleg",
+        pleg::run(
+            inner.deps.runtime.clone(),
+            inner.context.view.clone(),
+            inner.workers.clone(),
+            token.clone(),
+        ),
+    );
+    let main = SyncLoop {
+        inner: inner.clone(),
+        receiver,
+        wakes,
+    };
+    tasks.spawn("sync-loop", main.run(token));
+    info!(node = inner.config.node_name, "kubelet started");
+    cancel.cancelled().await;
+    tasks.shutdown().await;
+}
+
+/// Takes in what sources say.
+struct SyncLoop {
+    inner: Arc<Inner>,
+    receiver: mpsc::Receiver<PodUpdate>,
+    wakes: mpsc::Receiver<String>,
+}
+
+impl SyncLoop {
+    async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                Some(update) = self.receiver.recv() => self.take_in(update).await,
+                Some(uid) = self.wakes.recv() => self.inner.workers.wake(&uid),
+            }
+        }
+    }
+
+    async fn take_in(&self, update: PodUpdate) {
+        let workers = &self.inner.workers;
+        match update {
+            // A mirror is an image of what runs already.
+            PodUpdate::Set(pod) | PodUpdate::Remove(pod) if is_mirror(&pod) => {}
+            PodUpdate::Set(pod) if workers.knows(uid(&pod)) => workers.update(pod),
+            PodUpdate::Set(pod) => self.admit(pod),
+            PodUpdate::Remove(pod) => {
+                if workers.knows(uid(&pod)) {
+                    workers.remove(&pod);
+                }
+            }
+            PodUpdate::Synced => self.stop_orphans().await,
+        }
+    }
+
+    /// A pod that is new to this kubelet: it may not fit, unless it runs already.
+    fn admit(&self, pod: Arc<Pod>) {
+        let workers = &self.inner.workers;
+        let phase = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
+        if matches!(phase, Some("Succeeded" | "Failed"))
+            || pod.metadata.deletion_timestamp.is_some()
+        {
+            workers.update(pod);
+            return;
+        }
+        let others: Vec<_> = workers
+            .pods()
+            .into_iter()
+            .filter(|other| {
+                let status = self
+                    .inner
+                    .context
+                    .status
+                    .get(uid(other))
+                    .or_else(|| other.status.clone());
+                let phase = status.and_then(|status| status.phase);
+                !matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
+            })
+            .collect();
+        // A pod that has started was admitted before: a restarted kubelet does not judge it anew.
+        let started = phase == Some("Running")
+            || pod
+                .status
+                .as_ref()
+                .is_some_and(|status| status.start_time.is_some());
+        let node = self.inner.node.borrow().clone();
+        let verdict = if started {
+            Ok(())
+        } else {
+            admission::admit(
+                &pod,
+                &others,
+                &self.inner.config,
+                &self.inner.context.node,
+                node.as_deref(),
+            )
+        };
+        match verdict {
+            Ok(()) => workers.update(pod),
+            Err(refusal) => {
+                self.inner.context.events.pod(
+                    &pod,
+                    EventKind::Warning,
+                    refusal.reason,
+                    refusal.message.clone(),
+                );
+                let message = format!("Pod was rejected: {}", refusal.message);
+                workers.kill(
+                    &pod,
+                    KillRequest {
+                        grace_seconds: Some(0),
+                        verdict: Some(("Failed".to_owned(), refusal.reason.to_owned(), message)),
+                    },
+                );
+            }
+        }
+    }
+
+    /// Pods that the runtime runs and no source knows are stopped. Only asked once all sources have spoken.
+    async fn stop_orphans(&self) {
+        let pods = match self.inner.context.view.pods().await {
+            Ok(pods) => pods,
+            Err(error) => {
+                warn!(%error, "cannot look for orphaned pods");
+                return;
+            }
+        };
+        for (pod_uid, orphan) in pods {
+            if pod_uid.is_empty() || self.inner.workers.knows(&pod_uid) {
+                continue;
+            }
+            info!(
+                pod = orphan.name,
+                namespace = orphan.namespace,
+                uid = pod_uid,
+                "stopping orphaned pod"
+            );
+            let mut pod = Pod::default();
+            pod.metadata.name = Some(orphan.name);
+            pod.metadata.namespace = Some(orphan.namespace);
+            pod.metadata.uid = Some(pod_uid);
+            self.inner.workers.remove(&Arc::new(pod));
+        }
+    }
+}

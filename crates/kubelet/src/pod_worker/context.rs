@@ -1,0 +1,95 @@
+//! What every pod worker stands on.
+
+use std::{net::IpAddr, sync::Arc};
+
+use base::Clock;
+use client::Informer;
+use cri::RuntimeService;
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::{Pod, Service};
+
+use super::HookRunner;
+use crate::{
+    config::KubeletConfig, container::HostResolver, env::FieldContext, events::PodEvents,
+    images::ImageManager, objects::ObjectCache, observed::ObservedPod, paths::Paths,
+    probes::ProbeManager, resources::PodCgroups, runtime_view::RuntimeView, status::StatusManager,
+    volumes::TokenManager,
+};
+
+/// First delay of CrashLoopBackOff.
+pub(super) const INITIAL_BACK_OFF: SignedDuration = SignedDuration::from_secs(10);
+
+/// Facts of the node that pods are told, or measured against.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFacts {
+    /// Addresses, primary first.
+    pub ips: Vec<IpAddr>,
+    /// Bytes of memory.
+    pub memory_bytes: i64,
+    /// Thousandths of a CPU that pods may use.
+    pub allocatable_milli_cpu: i64,
+    /// Bytes of memory that pods may use.
+    pub allocatable_memory: i64,
+    /// Bytes of disk that pods may use.
+    pub allocatable_ephemeral_storage: i64,
+    /// The runtime's name.
+    pub runtime_name: String,
+}
+
+/// Shared by all workers.
+pub struct WorkerContext {
+    /// Configuration.
+    pub config: Arc<KubeletConfig>,
+    /// Directories.
+    pub paths: Paths,
+    /// Time.
+    pub clock: Clock,
+    /// The runtime.
+    pub runtime: Arc<dyn RuntimeService>,
+    /// Eyes on it.
+    pub view: RuntimeView,
+    /// Images.
+    pub images: ImageManager,
+    /// Config maps and secrets.
+    pub objects: ObjectCache,
+    /// Tokens.
+    pub tokens: TokenManager,
+    /// Statuses.
+    pub status: StatusManager,
+    /// Probes.
+    pub probes: ProbeManager,
+    /// Hooks.
+    pub hooks: HookRunner,
+    /// Events.
+    pub events: PodEvents,
+    /// Cgroups of pods.
+    pub cgroups: PodCgroups,
+    /// Services, for variables; none without an API server.
+    pub services: Option<Informer<Service>>,
+    /// The node.
+    pub node: NodeFacts,
+    /// The node's resolver.
+    pub resolver: HostResolver,
+}
+
+impl WorkerContext {
+    /// What the downward API tells a pod.
+    pub(super) fn fields(&self, pod: &Pod, observed: &ObservedPod) -> FieldContext {
+        let pod_ips = if crate::pod::host_network(pod) {
+            self.node.ips.iter().map(ToString::to_string).collect()
+        } else {
+            observed
+                .ready_sandbox()
+                .map(|sandbox| sandbox.ips.clone())
+                .unwrap_or_default()
+        };
+        FieldContext {
+            node_name: self.config.node_name.clone(),
+            host_ips: self.node.ips.clone(),
+            pod_ips,
+            allocatable_milli_cpu: self.node.allocatable_milli_cpu,
+            allocatable_memory: self.node.allocatable_memory,
+            allocatable_ephemeral_storage: self.node.allocatable_ephemeral_storage,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One pod's `status`, from the runtime's view and what the kubelet knows. Pure.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
+
+use super::{
+    conditions::conditions,
+    containers::{Statuses, container_statuses},
+    phase::pod_phase,
+};
+use crate::{observed::ObservedPod, pod::host_network, resources::qos_class};
+
+/// What a status is made from, beside the pod.
+#[derive(Clone, Debug, Default)]
+pub struct StatusInputs {
+    /// Now.
+    pub now: Timestamp,
+    /// When the kubelet first saw the pod.
+    pub start_time: Option<Timestamp>,
+    /// The node's addresses.
+    pub host_ips: Vec<IpAddr>,
+    /// The runtime's name, which container ids begin with.
+    pub runtime_name: String,
+    /// Why containers are not started: reason and message by name.
+    pub waiting: HashMap<String, (String, String)>,
+    /// Containers that pass their readiness probes (or have none), by id.
+    pub ready: HashMap<String, bool>,
+    /// Containers that passed their startup probes (or have none), by id.
+    pub started: HashMap<String, bool>,
+    /// The status before this one: transition times and what must not go back come from here.
+    pub previous: PodStatus,
+    /// The kubelet ended the pod: phase, reason, message.
+    pub verdict: Option<(String, String, String)>,
+    /// The pod is being stopped, and nothing is started any more.
+    pub terminating: bool,
+    /// Nothing of it runs any more, and nothing will.
+    pub terminated: bool,
+}
+
+/// Makes the status.
+pub fn generate_status(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs) -> PodStatus {
+    let statuses: Statuses = container_statuses(pod, observed, inputs);
+    let mut phase = pod_phase(pod, &statuses, inputs.terminated).to_owned();
+    let (mut reason, mut message) = (None, None);
+    if let Some((to, why, text)) = &inputs.verdict {
+        if !to.is_empty() {
+            phase.clone_from(to);
+        }
+        reason = Some(why.clone()).filter(|why| !why.is_empty());
+        message = Some(text.clone()).filter(|text| !text.is_empty());
+    }
+    // What has ended stays ended.
+    if let Some(before @ ("Succeeded" | "Failed")) = inputs.previous.phase.as_deref() {
+        before.clone_into(&mut phase);
+        reason = inputs.previous.reason.clone().or(reason);
+        message = inputs.previous.message.clone().or(message);
+    }
+    let ips: Vec<String> = if host_network(pod) {
+        inputs.host_ips.iter().map(ToString::to_string).collect()
+    } else {
+        match observed.ready_sandbox() {
+            Some(sandbox) => sandbox.ips.clone(),
+            // A pod that has ended keeps the addresses it had.
+            None => inputs
+                .previous
+                .pod_ips
+                .iter()
+                .flatten()
+                .map(|ip| ip.ip.clone())
+                .collect(),
+        }
+    };
+    let ips = if host_network(pod) && observed.sandboxes.is_empty() {
+        Vec::new()
+    } else {
+        ips
+    };
+    let conditions = conditions(pod, observed, &phase, &statuses, inputs);
+    let host_ips: Vec<String> = inputs.host_ips.iter().map(ToString::to_string).collect();
+    PodStatus {
+        conditions: Some(conditions),
+        container_statuses: Some(statuses.regular).filter(|list| !list.is_empty()),
+        init_container_statuses: Some(statuses.init).filter(|list| !list.is_empty()),
+        ephemeral_container_statuses: Some(statuses.ephemeral).filter(|list| !list.is_empty()),
+        host_ip: host_ips.first().cloned(),
+        host_ips: Some(
+            host_ips
+                .into_iter()
+                .map(|ip| HostIP { ip })
+                .collect::<Vec<_>>(),
+        )
+        .filter(|ips| !ips.is_empty()),
+        pod_ip: ips.first().cloned(),
+        pod_ips: Some(ips.into_iter().map(|ip| PodIP { ip }).collect::<Vec<_>>())
+            .filter(|ips| !ips.is_empty()),
+        phase: Some(phase),
+        reason,
+        message,
+        observed_generation: pod.metadata.generation,
+        qos_class: Some(qos_class(pod).as_str().to_owned()),
+        start_time: inputs
+            .previous
+            .start_time
+            .clone()
+            .or(inputs.start_time.map(Time)),
+        ..PodStatus::default()
+    }
+}
