@@ -288,7 +288,8 @@ impl InformerFactory {
         })
     }
 
-    /// A metadata informer that is nobody else's and runs in `tasks`: for resources that come and go.
+    /// A metadata informer that is nobody else's and runs in `tasks`, without labels and annotations: for who looks at all
+    /// resources, which come and go.
     pub fn private_metadata(
         &self,
         gvr: &GroupVersionResource,
@@ -296,12 +297,13 @@ impl InformerFactory {
     ) -> Informer<PartialObjectMetadata> {
         let informer = Informer::new();
         let scope = InformerScope::default();
+        let resource = self.metadata_resource(gvr);
         start(
             &informer,
             tasks,
             &scope,
-            self.metadata_resource(gvr),
-            PartialObjectMetadata::from_json,
+            resource,
+            PartialObjectMetadata::ownership_from_json,
         );
         informer
     }

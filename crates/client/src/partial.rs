@@ -24,6 +24,14 @@ impl PartialObjectMetadata {
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }
+
+    /// Without labels and annotations: what the garbage collector keeps of every object in the cluster.
+    pub(crate) fn ownership_from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        let mut object = Self::from_json(json)?;
+        object.metadata.labels = None;
+        object.metadata.annotations = None;
+        Ok(object)
+    }
 }
 
 impl Object for PartialObjectMetadata {

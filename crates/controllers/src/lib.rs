@@ -6,6 +6,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod expectations;
+mod garbage_collector;
 mod manager;
 mod namespace;
 mod pods;

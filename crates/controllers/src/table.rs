@@ -3,8 +3,8 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    context::ControllerContext, deployment, endpoint_slice, endpoints, namespace, replica_set,
-    root_ca_cert_publisher, service_account,
+    context::ControllerContext, deployment, endpoint_slice, endpoints, garbage_collector,
+    namespace, replica_set, root_ca_cert_publisher, service_account,
 };
 
 /// One controller.
@@ -35,6 +35,11 @@ const fn on(
 /// The table.
 pub(crate) const TABLE: &[Controller] = &[
     on(namespace::NAME, "namespace-controller", namespace::start),
+    on(
+        garbage_collector::NAME,
+        "garbage-collector-controller",
+        garbage_collector::start,
+    ),
     on(
         service_account::NAME,
         "serviceaccount-controller",

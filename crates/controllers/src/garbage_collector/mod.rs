@@ -1,0 +1,182 @@
+//! The garbage collector: deletes what has lost all its owners, and carries out foreground deletion and orphaning.
+//!
+//! [`graph`] knows who owns whom; [`monitors`] feed it; two queues hold what must be looked at. Before anything is deleted the object and
+//! its owners are read at the server: the graph may be behind.
+
+mod graph;
+mod monitors;
+mod sweep;
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use apimachinery::gvk::GroupVersionResource;
+use async_trait::async_trait;
+use client::{Discovery, PartialObjectMetadata, Workqueue};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tokio::sync::watch;
+
+use crate::{
+    context::ControllerContext,
+    reconcile::{Error, Next, Reconciler, run_workers},
+};
+
+use self::graph::{Graph, Uid, Work};
+
+pub(crate) const NAME: &str = "garbage-collector-controller";
+/// `--concurrent-gc-syncs`.
+const WORKERS: usize = 20;
+/// Uids of owners that are known to be gone. Uids never come back, so that the only cost of forgetting one is a request.
+const MAX_ABSENT: usize = 500;
+
+struct GarbageCollector {
+    ctx: ControllerContext,
+    graph: Mutex<Graph>,
+    discovery: Mutex<Arc<Discovery>>,
+    absent_owners: Mutex<HashSet<Uid>>,
+    attempt_to_delete: Workqueue<Key>,
+    attempt_to_orphan: Workqueue<Key>,
+    synced: watch::Sender<bool>,
+}
+
+/// A uid, as a queue's key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key(Uid);
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(crate) fn start(ctx: ControllerContext) {
+    let gc = Arc::new(GarbageCollector {
+        graph: Mutex::default(),
+        discovery: Mutex::default(),
+        absent_owners: Mutex::default(),
+        attempt_to_delete: Workqueue::default(),
+        attempt_to_orphan: Workqueue::default(),
+        synced: watch::Sender::new(false),
+        ctx: ctx.clone(),
+    });
+    ctx.tasks.spawn(NAME, monitors::run(gc.clone()));
+    let (deletes, orphans) = (gc.attempt_to_delete.clone(), gc.attempt_to_orphan.clone());
+    run_workers(
+        &ctx,
+        NAME,
+        WORKERS,
+        &deletes,
+        Arc::new(AttemptToDelete(gc.clone())),
+    );
+    run_workers(&ctx, NAME, WORKERS, &orphans, Arc::new(AttemptToOrphan(gc)));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl GarbageCollector {
+    fn enqueue(&self, work: Vec<Work>) {
+        for work in work {
+            match work {
+                Work::AttemptToDelete(uid) => self.attempt_to_delete.add(Key(uid)),
+                Work::AttemptToOrphan(uid) => self.attempt_to_orphan.add(Key(uid)),
+            }
+        }
+    }
+
+    fn observe(&self, gvr: &GroupVersionResource, metadata: &ObjectMeta) {
+        let work = lock(&self.graph).upsert(gvr, metadata);
+        self.enqueue(work);
+    }
+
+    fn observe_deletion(&self, metadata: &ObjectMeta) {
+        if let Some(uid) = &metadata.uid {
+            self.remove(uid);
+        }
+    }
+
+    /// Takes a node out; its dependents need not ask the server for it.
+    fn remove(&self, uid: &str) {
+        let work = lock(&self.graph).remove(uid);
+        if !work.is_empty() {
+            self.remember_absent(uid);
+        }
+        self.enqueue(work);
+    }
+
+    fn remember_absent(&self, uid: &str) {
+        let mut absent = lock(&self.absent_owners);
+        if absent.len() >= MAX_ABSENT {
+            absent.clear();
+        }
+        absent.insert(uid.to_owned());
+    }
+
+    fn is_known_absent(&self, uid: &str) -> bool {
+        lock(&self.absent_owners).contains(uid)
+    }
+
+    /// Brings the graph in line with a whole store.
+    fn observe_all(&self, gvr: &GroupVersionResource, objects: Vec<Arc<PartialObjectMetadata>>) {
+        let mut gone = lock(&self.graph).uids_of(gvr);
+        for object in objects {
+            if let Some(uid) = &object.metadata.uid {
+                gone.remove(uid);
+            }
+            self.observe(gvr, &object.metadata);
+        }
+        gone.iter().for_each(|uid| self.remove(uid));
+    }
+
+    fn forget_resource(&self, gvr: &GroupVersionResource) {
+        self.observe_all(gvr, Vec::new());
+    }
+
+    fn set_discovery(&self, discovery: Discovery) {
+        *lock(&self.discovery) = Arc::new(discovery);
+    }
+
+    fn discovery(&self) -> Arc<Discovery> {
+        lock(&self.discovery).clone()
+    }
+
+    async fn has_synced(&self) {
+        let mut synced = self.synced.subscribe();
+        // The sender lives as long as `self`.
+        let _ = synced.wait_for(|synced| *synced).await;
+    }
+}
+
+struct AttemptToDelete(Arc<GarbageCollector>);
+
+#[async_trait]
+impl Reconciler for AttemptToDelete {
+    type Key = Key;
+
+    async fn synced(&self) {
+        self.0.has_synced().await;
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        self.0.attempt_to_delete(&key.0).await
+    }
+}
+
+struct AttemptToOrphan(Arc<GarbageCollector>);
+
+#[async_trait]
+impl Reconciler for AttemptToOrphan {
+    type Key = Key;
+
+    async fn synced(&self) {
+        self.0.has_synced().await;
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
+        self.0.attempt_to_orphan(&key.0).await
+    }
+}
