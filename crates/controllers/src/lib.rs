@@ -1,5 +1,6 @@
 //! kube-controller-manager: one file per controller, one table of them.
 
+mod clusterrole_aggregation;
 mod context;
 mod controller_ref;
 mod deployment;
@@ -9,6 +10,9 @@ mod expectations;
 mod garbage_collector;
 mod manager;
 mod namespace;
+mod node_ipam;
+mod node_lifecycle;
+mod pod_garbage_collector;
 mod pods;
 mod reconcile;
 mod replica_set;
@@ -16,6 +20,7 @@ mod root_ca_cert_publisher;
 mod service_account;
 mod service_pods;
 mod table;
+mod taint_eviction;
 
 pub use context::Config;
 pub use manager::{Deps, RunError, known_controllers, run};

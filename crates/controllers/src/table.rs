@@ -3,8 +3,9 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    context::ControllerContext, deployment, endpoint_slice, endpoints, garbage_collector,
-    namespace, replica_set, root_ca_cert_publisher, service_account,
+    clusterrole_aggregation, context::ControllerContext, deployment, endpoint_slice, endpoints,
+    garbage_collector, namespace, node_ipam, node_lifecycle, pod_garbage_collector, replica_set,
+    root_ca_cert_publisher, service_account, taint_eviction,
 };
 
 /// One controller.
@@ -33,38 +34,20 @@ const fn on(
 }
 
 /// The table.
+#[rustfmt::skip]
 pub(crate) const TABLE: &[Controller] = &[
+    on(node_ipam::NAME, "cidrAllocator", node_ipam::start),
+    on(node_lifecycle::NAME, "node-controller", node_lifecycle::start),
+    on(taint_eviction::NAME, "taint-eviction-controller", taint_eviction::start),
     on(namespace::NAME, "namespace-controller", namespace::start),
-    on(
-        garbage_collector::NAME,
-        "garbage-collector-controller",
-        garbage_collector::start,
-    ),
-    on(
-        service_account::NAME,
-        "serviceaccount-controller",
-        service_account::start,
-    ),
-    on(
-        root_ca_cert_publisher::NAME,
-        "root-ca-cert-publisher",
-        root_ca_cert_publisher::start,
-    ),
+    on(service_account::NAME, "serviceaccount-controller", service_account::start),
+    on(root_ca_cert_publisher::NAME, "root-ca-cert-publisher", root_ca_cert_publisher::start),
+    on(clusterrole_aggregation::NAME, "clusterrole-aggregation-controller", clusterrole_aggregation::start),
     on(deployment::NAME, "deployment-controller", deployment::start),
-    on(
-        replica_set::REPLICA_SET,
-        "replicaset-controller",
-        replica_set::start::<ReplicaSet>,
-    ),
-    on(
-        replica_set::REPLICATION_CONTROLLER,
-        "replication-controller",
-        replica_set::start::<ReplicationController>,
-    ),
+    on(replica_set::REPLICA_SET, "replicaset-controller", replica_set::start::<ReplicaSet>),
+    on(replica_set::REPLICATION_CONTROLLER, "replication-controller", replica_set::start::<ReplicationController>),
     on(endpoints::NAME, "endpoint-controller", endpoints::start),
-    on(
-        endpoint_slice::NAME,
-        "endpoint-slice-controller",
-        endpoint_slice::start,
-    ),
+    on(endpoint_slice::NAME, "endpoint-slice-controller", endpoint_slice::start),
+    on(pod_garbage_collector::NAME, "pod-garbage-collector", pod_garbage_collector::start),
+    on(garbage_collector::NAME, "garbage-collector-controller", garbage_collector::start),
 ];
