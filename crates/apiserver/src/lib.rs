@@ -25,6 +25,7 @@ pub mod reader;
 pub mod registry;
 pub mod request_info;
 mod router;
+mod security;
 mod server;
 pub mod storage;
 pub mod tls;

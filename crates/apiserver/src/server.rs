@@ -7,8 +7,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use apimachinery::gvk::GroupResource;
 use base::{Clock, TaskGroup};
 use etcd::Kv;
 use http::{Request, Response};
@@ -16,19 +18,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{self, Chain, UnknownPlugin},
-    authn::{
-        self, Anonymous, Authenticator, BearerTokens, BootstrapTokens, ClientCaError,
-        ClientCertificates, Peer, SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator,
-        TokenFile, TokenFileError, TokenReview,
-    },
-    authz::{
-        self, Authorizer,
-        rbac::RuleResolver,
-        reviews::{AccessReview, Scope as ReviewScope, SelfSubjectRulesReview},
-    },
+    admission::UnknownPlugin,
+    allocators::{CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator},
+    authn::{ClientCaError, Peer, TokenFileError},
     body::Body,
-    bootstrap::{self, Bootstrap},
+    bootstrap::{self, Bootstrap, KubernetesService},
     cacher::Hub,
     config::Config,
     discovery::{Discovery, Version},
@@ -37,11 +31,16 @@ use crate::{
     metrics::Metrics,
     pipeline::{FlowControl, Pipeline},
     reader::{ObjectReader, ObjectWriter},
-    registry::{Connector, Registry, ServerWriter},
+    registry::{Connector, Registry, ServerWriter, hooks::Hook},
     router::Router,
+    security::Security,
     tls::TlsError,
-    tokens::{self, Issuer, KeyError, OpenIdDiscovery, TokenRequest},
+    tokens::KeyError,
 };
+
+const SERVICES: GroupResource = GroupResource::new("", "services");
+/// How long until what the server keeps in the API is tried again.
+const BOOTSTRAP_RETRY: Duration = Duration::from_millis(500);
 
 /// What a server stands on.
 pub struct Dependencies {
@@ -89,6 +88,9 @@ pub enum Error {
     /// `--enable-admission-plugins`
     #[error(transparent)]
     Admission(#[from] UnknownPlugin),
+    /// `--service-cluster-ip-range`
+    #[error(transparent)]
+    ServiceRange(#[from] CidrError),
 }
 
 /// A running server. Dropping it stops nothing: cancel the token it was started with, then [`Server::wait`].
@@ -127,8 +129,8 @@ impl Server {
         if let Some(connector) = deps.connector.clone() {
             registry.set_connector(connector);
         }
-        let parts = Parts::new(&config, &deps, &registry)?;
-        parts.plug_in(&config, &deps, &registry)?;
+        let security = Security::new(&config, &deps, &registry)?;
+        security.plug_in(&config, &deps, &registry)?;
 
         let tasks = TaskGroup::new(cancel);
         let mut health = Health::new();
@@ -144,15 +146,15 @@ impl Server {
             registry: Arc::clone(&registry),
             health,
             metrics: Metrics::new(&Version::CURRENT.git_version()),
-            openid: parts.openid,
+            openid: security.openid,
         };
         let flow_control = FlowControl::new(
             config.max_requests_in_flight,
             config.max_mutating_requests_in_flight,
         );
         let pipeline = Arc::new(Pipeline::new(
-            parts.authenticator,
-            parts.authorizer,
+            security.authenticator,
+            security.authorizer,
             flow_control,
             Arc::new(router),
             config.request_timeout,
@@ -161,6 +163,7 @@ impl Server {
         let (feeding, kv) = (Arc::clone(&hub), Arc::clone(&deps.kv));
         let token = tasks.token().clone();
         tasks.spawn("watch-cache", async move { feeding.run(kv, token).await });
+        Self::start_services(&config, &deps, &registry, address, &tasks)?;
         let bootstrap = Bootstrap {
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,
             writer: Arc::new(ServerWriter(Arc::clone(&registry))) as Arc<dyn ObjectWriter>,
@@ -172,14 +175,70 @@ impl Server {
             while hub.wait_for(etcd::Revision(1)).await.is_err() {}
             synced.set();
             while let Err(error) = bootstrap.run().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "bootstrap objects are not there yet");
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "bootstrap objects are not there yet");
+                tokio::time::sleep(BOOTSTRAP_RETRY).await;
             }
             done.set();
         });
         let (serving, token) = (Arc::clone(&pipeline), tasks.token().clone());
         tasks.spawn("listener", listener::serve(listener, tls, serving, token));
         Ok(Self { pipeline, registry, address, ready, tasks })
+    }
+
+    /// The allocators of Services, and the Service of the server itself.
+    fn start_services(
+        config: &Config,
+        deps: &Dependencies,
+        registry: &Arc<Registry>,
+        address: SocketAddr,
+        tasks: &TaskGroup,
+    ) -> Result<(), Error> {
+        let reader = Arc::clone(registry) as Arc<dyn ObjectReader>;
+        let writer = Arc::new(ServerWriter(Arc::clone(registry))) as Arc<dyn ObjectWriter>;
+        let ranges = config
+            .service_cluster_ip_ranges
+            .iter()
+            .map(|range| range.parse())
+            .collect::<Result<Vec<crate::allocators::Cidr>, _>>()?;
+        let Some(first) = ranges.first().copied() else { return Ok(()) };
+        let addresses = ranges
+            .into_iter()
+            .map(|range| ClusterIpAllocator::new(range, Arc::clone(&reader), Arc::clone(&writer)))
+            .collect();
+        let (first_port, last_port) = config.service_node_port_range;
+        let ports = PortRange { first: first_port, last: last_port };
+        let ports = NodePortAllocator::new(ports, Arc::clone(&deps.kv));
+        let allocator = Arc::new(ServiceAllocator::new(addresses, ports));
+        registry.set_hook(SERVICES, Arc::clone(&allocator) as Arc<dyn Hook>);
+
+        let repair = Repair {
+            allocator: Arc::clone(&allocator),
+            reader: Arc::clone(&reader),
+            clock: deps.clock.clone(),
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("service-allocator", async move { allocator.run(token).await });
+        let (hub, token) = (Arc::clone(registry.hub()), tasks.token().clone());
+        tasks.spawn("service-allocator-repair", async move {
+            wait_synced(&hub, &token).await;
+            repair.run(token).await;
+        });
+        let service = KubernetesService {
+            advertise_address: config.advertise_address.unwrap_or_else(|| address.ip()),
+            secure_port: address.port(),
+            service_range: first,
+            kv: Arc::clone(&deps.kv),
+            reader,
+            writer,
+            clock: deps.clock.clone(),
+        };
+        let (hub, token) = (Arc::clone(registry.hub()), tasks.token().clone());
+        tasks.spawn("kubernetes-service", async move {
+            wait_synced(&hub, &token).await;
+            service.run(token).await;
+        });
+        Ok(())
     }
 
     /// Where it listens.
@@ -214,141 +273,10 @@ impl Server {
     }
 }
 
-/// What the configuration makes of authentication and authorization.
-struct Parts {
-    reader: Arc<dyn ObjectReader>,
-    authenticator: Arc<dyn Authenticator>,
-    authorizer: Arc<dyn Authorizer>,
-    resolver: Arc<RuleResolver>,
-    tokens: Arc<dyn TokenAuthenticator>,
-    service_accounts: Option<Arc<ServiceAccountTokens>>,
-    issuer: Option<Arc<Issuer>>,
-    audiences: Vec<String>,
-    openid: Option<OpenIdDiscovery>,
-}
-
-impl Parts {
-    fn new(config: &Config, deps: &Dependencies, registry: &Arc<Registry>) -> Result<Self, Error> {
-        let reader: Arc<dyn ObjectReader> = Arc::clone(registry) as Arc<dyn ObjectReader>;
-        let audiences = match config.api_audiences.as_slice() {
-            [] => config.service_account_issuers.clone(),
-            audiences => audiences.to_vec(),
-        };
-        let mut keys = Vec::new();
-        for path in &config.service_account_key_files {
-            keys.extend(tokens::public_keys(&read(path)?)?);
-        }
-        let signing_key = match &config.service_account_signing_key_file {
-            Some(path) => Some(tokens::private_key(&read(path)?)?),
-            None => None,
-        };
-        if keys.is_empty()
-            && let Some(key) = &signing_key
-        {
-            keys.push(key.public().clone());
-        }
-        let openid = config.service_account_issuers.first().map(|issuer| {
-            let default_uri = format!("{issuer}{}", tokens::openid::JWKS_PATH);
-            let uri = config.service_account_jwks_uri.clone().unwrap_or(default_uri);
-            OpenIdDiscovery::new(issuer, &uri, &keys)
-        });
-        let service_accounts = (!keys.is_empty()).then(|| {
-            Arc::new(ServiceAccountTokens {
-                issuers: config.service_account_issuers.clone(),
-                keys,
-                audiences: audiences.clone(),
-                reader: Arc::clone(&reader),
-                clock: deps.clock.clone(),
-            })
-        });
-        let issuer = signing_key.zip(config.service_account_issuers.first()).map(|(key, issuer)| {
-            Arc::new(Issuer { issuer: issuer.clone(), key, clock: deps.clock.clone() })
-        });
-
-        let mut bearers: Vec<Arc<dyn TokenAuthenticator>> = Vec::new();
-        if let Some(path) = &config.token_auth_file {
-            bearers.push(Arc::new(TokenFile::read(path)?));
-        }
-        if let Some(accounts) = &service_accounts {
-            bearers.push(Arc::clone(accounts) as Arc<dyn TokenAuthenticator>);
-        }
-        if config.enable_bootstrap_token_auth {
-            bearers.push(Arc::new(BootstrapTokens {
-                reader: Arc::clone(&reader),
-                clock: deps.clock.clone(),
-            }));
-        }
-        let bearer_tokens = Arc::new(BearerTokens::new(bearers));
-        let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
-        if let Some(path) = &config.client_ca_file {
-            authenticators.push(Arc::new(ClientCertificates::new(&read(path)?, deps.clock.clone())?));
-        }
-        authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
-        let anonymous =
-            config.anonymous_auth.then(|| Arc::new(Anonymous) as Arc<dyn Authenticator>);
-
-        let resolver = Arc::new(RuleResolver::new(&reader));
-        let authorizer: Arc<dyn Authorizer> =
-            Arc::new(authz::Union::of_modes(&config.authorization_modes, &reader, &resolver));
-        Ok(Self {
-            reader,
-            authenticator: Arc::new(authn::Union::new(authenticators, anonymous)),
-            authorizer,
-            resolver,
-            tokens: bearer_tokens,
-            service_accounts,
-            issuer,
-            audiences,
-            openid,
-        })
-    }
-
-    /// Gives the registry what reads through it.
-    fn plug_in(
-        &self,
-        config: &Config,
-        deps: &Dependencies,
-        registry: &Arc<Registry>,
-    ) -> Result<(), Error> {
-        let dependencies = admission::Dependencies {
-            reader: Arc::clone(&self.reader),
-            authorizer: Arc::clone(&self.authorizer),
-            rules: Arc::clone(&self.resolver),
-            clock: deps.clock.clone(),
-        };
-        let plugins = admission::plugins(
-            &config.enable_admission_plugins,
-            &config.disable_admission_plugins,
-            &dependencies,
-        )?;
-        registry.set_admission(Chain::new(plugins));
-
-        registry.add_virtual_resource(Arc::new(TokenReview {
-            tokens: Arc::clone(&self.tokens),
-            service_accounts: self.service_accounts.clone(),
-            audiences: self.audiences.clone(),
-        }));
-        registry.add_virtual_resource(Arc::new(SelfSubjectReview { clock: deps.clock.clone() }));
-        for scope in [ReviewScope::Subject, ReviewScope::SelfSubject, ReviewScope::LocalSubject] {
-            let authorizer = Arc::clone(&self.authorizer);
-            registry.add_virtual_resource(Arc::new(AccessReview { scope, authorizer }));
-        }
-        registry.add_virtual_resource(Arc::new(SelfSubjectRulesReview {
-            resolver: Arc::clone(&self.resolver),
-        }));
-        if let Some(issuer) = &self.issuer {
-            registry.add_virtual_resource(Arc::new(TokenRequest {
-                issuer: Arc::clone(issuer),
-                audiences: self.audiences.clone(),
-                max_seconds: config
-                    .service_account_max_token_expiration
-                    .and_then(|max| i64::try_from(max.as_secs()).ok()),
-                extend_expiration: config.service_account_extend_token_expiration,
-                reader: Arc::clone(&self.reader),
-            }));
-        }
-        Ok(())
-    }
+/// Waits until the caches are filled, or it is over.
+async fn wait_synced(hub: &Hub, cancel: &CancellationToken) {
+    let filled = async { while hub.wait_for(etcd::Revision(1)).await.is_err() {} };
+    let _ = cancel.run_until_cancelled(filled).await;
 }
 
 fn bootstrap_config(config: &Config) -> Result<bootstrap::Config, Error> {
@@ -369,6 +297,6 @@ fn server_address(config: &Config, bound: SocketAddr) -> String {
     SocketAddr::new(ip, bound.port()).to_string()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
 }

@@ -77,6 +77,11 @@ impl Endpoint {
         self.row.storage.as_ref().and_then(|storage| storage.hub.as_ref())
     }
 
+    /// Whether the stored version has another form.
+    pub fn is_converted(&self) -> bool {
+        self.hub().is_some()
+    }
+
     /// Turns an object of this version into the stored one.
     pub fn to_storage(&self, object: &mut Object) {
         if let Some(hub) = self.hub() {

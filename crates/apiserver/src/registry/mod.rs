@@ -15,6 +15,7 @@ mod delete;
 mod delete_collection;
 mod delete_options;
 mod endpoint;
+mod eviction;
 
 mod finalize;
 mod get;
@@ -23,8 +24,10 @@ mod list;
 mod object_reader;
 mod options;
 mod ownership;
+mod patch;
 
 mod route;
+mod scale;
 
 mod table;
 mod update;
@@ -233,7 +236,9 @@ impl Handler for Arc<Registry> {
             Route::DeleteCollection => call.delete_collection(request).await,
             Route::Virtual(name) => call.ask(request, &name).await,
             Route::Bind => call.bind(request).await,
-            Route::Patch | Route::Scale(_) | Route::Evict => Err(Status::method_not_allowed()),
+            Route::Patch => call.patch(request).await,
+            Route::Scale(verb) => call.scale(verb, request).await,
+            Route::Evict => call.evict(request).await,
             Route::Finalize => call.finalize(request).await,
             Route::Connect => call.connect(request).await,
         }

@@ -1,33 +1,141 @@
 //! Patch: a JSON patch, a merge patch or a strategic merge patch on the object as it is, then an update with what comes out. The
 //! patch is applied anew whenever the object changed underneath.
 
-use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
+use apimachinery::{Object, decode, gvk::GroupVersionKind, meta, patch, status::Status};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{
-    Call, body,
-    options::WriteOptions,
-    update::Want,
-};
+use super::{Call, body, options::WriteOptions, update::Want};
 use crate::{
     body::Body,
     negotiation::{Accept, Endpoint as Sort, content_type, route_status},
 };
 
-/// How the patch is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort_ {
-    Json,
-    Merge,
-    Strategic,
-}
-
 /// A patch, read.
 #[derive(Debug)]
-pub(super) struct Patch {
-    sort: Sort_,
-    value: Value,
+pub(super) enum Patch {
+    /// RFC 6902, as it was sent.
+    Json(Bytes),
+    /// RFC 7396.
+    Merge(Object),
+    /// By the merge keys of the schema.
+    Strategic(Object),
+}
+
+impl Call<'_> {
+    /// `PATCH …/NAME`
+    pub(super) async fn patch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        if !Patch::is_known(content_type(&context.headers)) {
+            return Err(route_status(415, "Unsupported Media Type", None));
+        }
+        let manager = context.field_manager();
+        let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let patch = Patch::parse(self, &bytes, &options)?;
+        let options_object = self.options_object("PatchOptions");
+        let mut want = Patched { call: self, patch: &patch, options: &options };
+        let updated = self.update_object(&mut want, self.part(), &options, &options_object).await?;
+        self.respond_stored(updated.stored, accept, StatusCode::OK)
+    }
+}
+
+impl Patch {
+    fn is_known(media_type: &str) -> bool {
+        matches!(
+            media_type,
+            "application/json-patch+json"
+                | "application/merge-patch+json"
+                | "application/strategic-merge-patch+json"
+        )
+    }
+
+    /// Reads the body by its content type.
+    pub(super) fn parse(
+        call: &Call<'_>,
+        bytes: &Bytes,
+        options: &WriteOptions,
+    ) -> Result<Self, Status> {
+        let media_type = content_type(&call.context.headers);
+        if !Self::is_known(media_type) {
+            return Err(route_status(415, "Unsupported Media Type", None));
+        }
+        if media_type == "application/json-patch+json" {
+            return Ok(Self::Json(bytes.clone()));
+        }
+        let bad = |message: String| Status::bad_request(message);
+        let (value, duplicates) =
+            decode::untyped(bytes).map_err(|e| bad(format!("error decoding patch: {e}")))?;
+        call.take_findings(duplicates, options)?;
+        let object = match value {
+            Value::Object(object) => object,
+            Value::Null => Object::new(),
+            _ => return Err(bad("error decoding patch: it is no JSON object".to_owned())),
+        };
+        Ok(match media_type {
+            "application/merge-patch+json" => Self::Merge(object),
+            _ => Self::Strategic(object),
+        })
+    }
+
+    /// The patched object, decoded by the schema of its kind.
+    pub(super) fn apply_as(
+        &self,
+        call: &Call<'_>,
+        original: &Object,
+        gvk: &GroupVersionKind,
+        options: &WriteOptions,
+    ) -> Result<Object, Status> {
+        let patched = match self {
+            Self::Json(patch) => patch::json(original, patch)?,
+            Self::Merge(patch) => {
+                let mut object = original.clone();
+                patch::merge(&mut object, patch);
+                object
+            }
+            Self::Strategic(patch) => {
+                let ty = api::facts::type_of(gvk)
+                    .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
+                let mut object = original.clone();
+                patch::strategic(&mut object, patch.clone(), ty)?;
+                object
+            }
+        };
+        let json = serde_json::to_vec(&patched).map_err(Status::internal)?;
+        let mut findings = Vec::new();
+        let mut object = call.decode_json(&json, gvk, &mut findings)?;
+        call.take_findings(findings, options)?;
+        object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        Ok(object)
+    }
+}
+
+/// The object that is there, patched.
+struct Patched<'a> {
+    call: &'a Call<'a>,
+    patch: &'a Patch,
+    options: &'a WriteOptions,
+}
+
+#[async_trait]
+impl Want for Patched<'_> {
+    async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
+        let call = self.call;
+        let current = current.ok_or_else(|| call.not_found())?;
+        let mut object =
+            self.patch.apply_as(call, current, &call.endpoint.row.gvk, self.options)?;
+        call.endpoint.default(&mut object);
+        if meta::name(&object).is_empty() {
+            meta::set_name(&mut object, &call.context.info.name);
+        }
+        Ok(object)
+    }
+
+    fn may_create(&self) -> bool {
+        false
+    }
 }

@@ -37,7 +37,8 @@ impl Call<'_> {
             "get" => {
                 self.wait_for(Freshness::Consistent).await?;
                 let cached = self.endpoint.cacher()?.get(self.namespace(), &context.info.name);
-                self.endpoint.tree(&cached.ok_or_else(|| self.not_found())?)
+                let cached = cached.ok_or_else(|| self.not_found())?;
+                self.endpoint.tree(&cached)
             }
             _ => self.write_scale(verb, request).await?,
         };
@@ -52,7 +53,7 @@ impl Call<'_> {
         let options = WriteOptions::parse(&context.query, context.field_manager(), kind, false)?;
         let bytes = body::read(request.into_body()).await?;
         let change = if patch {
-            Change::Patch(Patch::parse(self, &bytes)?)
+            Change::Patch(Patch::parse(self, &bytes, &options)?)
         } else {
             let mut scale = self.decode_as(&SCALE, &bytes, &options)?;
             self.set_name(&mut scale)?;

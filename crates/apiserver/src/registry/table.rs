@@ -6,6 +6,7 @@ use apimachinery::{
     meta,
     status::Status,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Call, Endpoint, list::Page};
@@ -46,17 +47,18 @@ impl TableOptions {
 pub(super) fn of_object(call: &Call<'_>, object: &Object) -> Result<(Object, GroupVersionKind), Status> {
     let options = TableOptions::of(&call.context.query);
     let metadata = json!({ "resourceVersion": meta::resource_version(object) });
-    let row = row(call.endpoint, options, object);
+    let row = row(call.endpoint, options, object, call.registry.clock.now());
     Ok((table(metadata, columns(call.endpoint), vec![row]), TABLE))
 }
 
 /// A table of a page of a list.
 pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVersionKind), Status> {
     let options = TableOptions::of(&call.context.query);
+    let now = call.registry.clock.now();
     let rows = page
         .items
         .iter()
-        .map(|item| row(call.endpoint, options, &call.endpoint.tree(item)))
+        .map(|item| row(call.endpoint, options, &call.endpoint.tree(item), now))
         .collect();
     let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
     Ok((table(metadata, columns(call.endpoint), rows), TABLE))
@@ -68,11 +70,12 @@ pub(super) fn of_event(
     options: &TableOptions,
     cached: &CachedObject,
     with_columns: bool,
+    now: Timestamp,
 ) -> Result<Object, Status> {
     let object = endpoint.tree(cached);
     let metadata = json!({ "resourceVersion": meta::resource_version(&object) });
     let columns = if with_columns { columns(endpoint) } else { Value::Null };
-    Ok(table(metadata, columns, vec![row(endpoint, *options, &object)]))
+    Ok(table(metadata, columns, vec![row(endpoint, *options, &object, now)]))
 }
 
 /// A table that says nothing but a revision.
@@ -90,8 +93,18 @@ fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Object {
     table
 }
 
-fn row(endpoint: &Endpoint, options: TableOptions, object: &Object) -> Value {
-    let mut row = json!({ "cells": cells(endpoint, object) });
+fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timestamp) -> Value {
+    // Printers know the stored version.
+    let mut stored = std::borrow::Cow::Borrowed(object);
+    if endpoint.is_converted() {
+        endpoint.to_storage(stored.to_mut());
+    }
+    let stored = stored.as_ref();
+    let mut row = json!({ "cells": api::printers::cells(endpoint.row, stored, now) });
+    let conditions = api::printers::row_conditions(endpoint.row, stored);
+    if !conditions.is_empty() {
+        row["conditions"] = Value::Array(conditions);
+    }
     match options.include {
         IncludeObject::None => {}
         IncludeObject::Object => row["object"] = Value::Object(object.clone()),
@@ -100,19 +113,32 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object) -> Value {
     row
 }
 
-fn columns(_endpoint: &Endpoint) -> Value {
-    json!([
-        {"name": "Name", "type": "string", "format": "name", "description": NAME_DESCRIPTION, "priority": 0},
-        {"name": "Created At", "type": "date", "format": "", "description": CREATED_DESCRIPTION, "priority": 0},
-    ])
+/// What a column says of itself. Columns that show a field bear the field's description, which is prose that the server does not carry.
+fn description(help: &api::facts::ColumnHelp) -> &str {
+    match help {
+        api::facts::ColumnHelp::Text(text) => text,
+        api::facts::ColumnHelp::Field(..) => "",
+    }
 }
 
-fn cells(_endpoint: &Endpoint, object: &Object) -> Vec<Value> {
-    vec![meta::name(object).into(), meta::creation_timestamp(object).into()]
+/// The columns of a resource; those that print nothing of their own show when the object was made.
+fn columns(endpoint: &Endpoint) -> Value {
+    let column = |name: &str, kind: &str, format: &str, description: &str, priority: i32| {
+        json!({
+            "name": name, "type": kind, "format": format, "description": description, "priority": priority,
+        })
+    };
+    match api::facts::columns(&endpoint.row.gvr) {
+        Some(columns) => columns
+            .iter()
+            .map(|c| column(c.name, c.column_type, c.format, description(&c.help), c.priority))
+            .collect(),
+        None => json!([
+            column("Name", "string", "name", "", 0),
+            column("Created At", "date", "", "", 0),
+        ]),
+    }
 }
-
-const NAME_DESCRIPTION: &str = "";
-const CREATED_DESCRIPTION: &str = "";
 
 /// The metadata of an object alone.
 pub(super) fn partial_object_metadata(object: &Object) -> (Object, GroupVersionKind) {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use apimachinery::{Object, status::Status};
+use base::Clock;
 use bytes::{Bytes, BytesMut};
 use etcd::Revision;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -43,6 +44,7 @@ impl Call<'_> {
             endpoint: Arc::clone(self.endpoint),
             accept,
             table: TableOptions::of(&context.query),
+            clock: self.registry.clock.clone(),
             first: true,
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
@@ -124,6 +126,7 @@ struct Encoder {
     endpoint: Arc<Endpoint>,
     accept: Accept,
     table: TableOptions,
+    clock: Clock,
     /// Whether no table has been sent: the first one carries the columns.
     first: bool,
 }
@@ -164,7 +167,13 @@ impl Encoder {
             (Transform::None, _) => self.endpoint.json_frame(kind, cached),
             (Transform::Table, _) => {
                 let with_columns = std::mem::take(&mut self.first);
-                let object = super::table::of_event(&self.endpoint, &self.table, cached, with_columns)?;
+                let object = super::table::of_event(
+                    &self.endpoint,
+                    &self.table,
+                    cached,
+                    with_columns,
+                    self.clock.now(),
+                )?;
                 self.wrap(kind.as_str(), object)
             }
             _ => {

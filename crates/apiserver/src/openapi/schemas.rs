@@ -1,0 +1,206 @@
+//! The schemas of types, as OpenAPI v3 has them; [`super::v2`] rewrites them for v2.
+
+use std::collections::BTreeSet;
+
+use apimachinery::{
+    gvk::GroupVersion,
+    schema::{Either, Field, ListSemantics, MapType, ObjectType, Omit, PatchStrategy, Scalar, Schema, Type, TypeRef},
+};
+use serde_json::{Map, Value, json};
+
+use super::operations::META;
+
+/// Before a schema's name in a reference.
+pub(super) const REFERENCE: &str = "#/components/schemas/";
+
+/// Writes schemas, and remembers to which others they refer.
+pub(super) struct Schemas<'s> {
+    schema: &'s Schema,
+    /// The group and version of the document, if it is of one.
+    of: Option<GroupVersion>,
+    wanted: BTreeSet<String>,
+}
+
+impl<'s> Schemas<'s> {
+    pub(super) fn new(schema: &'s Schema, of: Option<GroupVersion>) -> Self {
+        Self { schema, of, wanted: BTreeSet::new() }
+    }
+
+    /// A reference to a type by name, whose schema will be in [`Schemas::finish`].
+    pub(super) fn refer(&mut self, name: &str) -> Value {
+        self.wanted.insert(name.to_owned());
+        json!({ "$ref": format!("{REFERENCE}{name}") })
+    }
+
+    /// The schemas of all types referred to, and of all that those refer to.
+    pub(super) fn finish(mut self) -> Map<String, Value> {
+        let mut done = Map::new();
+        while let Some(name) = self.wanted.pop_first() {
+            if !done.contains_key(&name) {
+                let schema = self.named(&name);
+                done.insert(name, schema);
+            }
+        }
+        done.sort_keys();
+        done
+    }
+
+    fn named(&mut self, name: &str) -> Value {
+        match name {
+            "io.k8s.apimachinery.pkg.api.resource.Quantity" => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => {
+                json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
+            }
+            "io.k8s.apimachinery.pkg.runtime.RawExtension" => json!({"type": "object"}),
+            _ => match name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.')) {
+                Some("Time" | "MicroTime") => json!({"type": "string", "format": "date-time"}),
+                Some("Duration") => json!({"type": "string"}),
+                Some("Patch" | "FieldsV1") => json!({"type": "object"}),
+                _ => match self.schema.type_named(name).and_then(|ty| Some((ty, ty.object()?))) {
+                    Some((ty, object)) => self.object(ty, object),
+                    // Any JSON: `JSON`, `JSONSchemaPropsOrBool`.
+                    None => json!({}),
+                },
+            },
+        }
+    }
+
+    fn object(&mut self, ty: TypeRef<'s>, object: &'s ObjectType) -> Value {
+        let mut schema = json!({"type": "object"});
+        let required: Vec<&str> =
+            object.fields().iter().filter(|field| field.required).map(|field| &*field.name).collect();
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        let mut properties: Vec<(&str, Value)> =
+            object.fields().iter().map(|field| (&*field.name, self.property(ty, field))).collect();
+        properties.sort_by_key(|(name, _)| *name);
+        if !properties.is_empty() {
+            schema["properties"] = properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        }
+        if object.atomic {
+            schema["x-kubernetes-map-type"] = "atomic".into();
+        }
+        let kinds = self.kinds(&object.name);
+        if !kinds.is_empty() {
+            schema["x-kubernetes-group-version-kind"] = kinds.into();
+        }
+        schema
+    }
+
+    /// The kinds that a type is; those of every group are the core group's and this document's.
+    fn kinds(&self, name: &str) -> Vec<Value> {
+        let own = name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.'));
+        let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "kind": kind, "version": version});
+        if let Some(everywhere @ ("DeleteOptions" | "WatchEvent")) = own {
+            let mut kinds = vec![kind("", "v1", everywhere)];
+            let other = self.of.as_ref().filter(|of| !of.group.is_empty());
+            kinds.extend(other.map(|of| kind(&of.group, &of.version, everywhere)));
+            return kinds;
+        }
+        let named = self.schema.kinds().filter(|(_, ty)| ty.object().is_some_and(|object| &*object.name == name));
+        let mut kinds: Vec<_> = named.map(|(gvk, _)| gvk).collect();
+        kinds.sort();
+        kinds.into_iter().map(|gvk| kind(&gvk.group, &gvk.version, &gvk.kind)).collect()
+    }
+
+    fn property(&mut self, owner: TypeRef<'s>, field: &Field) -> Value {
+        let ty = owner.at(field.ty);
+        let mut schema = self.value(ty);
+        let reference = schema.get("$ref").is_some();
+        if reference {
+            schema = json!({ "allOf": [schema] });
+        }
+        if let Some(default) = default_of(ty, field) {
+            schema["default"] = default;
+        }
+        if !field.enum_values.is_empty() {
+            schema["enum"] = field.enum_values.iter().map(|value| Value::from(&**value)).collect();
+        }
+        let PatchStrategy { merge, retain_keys, replace, merge_key } = &field.patch;
+        let strategies: Vec<&str> = [(*merge, "merge"), (*retain_keys, "retainKeys"), (*replace, "replace")]
+            .into_iter()
+            .filter_map(|(on, name)| on.then_some(name))
+            .collect();
+        if !strategies.is_empty() {
+            schema["x-kubernetes-patch-strategy"] = strategies.join(",").into();
+        }
+        if let Some(key) = merge_key {
+            schema["x-kubernetes-patch-merge-key"] = (&**key).into();
+        }
+        schema
+    }
+
+    fn value(&mut self, ty: TypeRef<'s>) -> Value {
+        match ty.node() {
+            Type::Scalar(scalar) => self.scalar(*scalar),
+            Type::Map(MapType { values, atomic, .. }) => {
+                let mut schema = json!({"type": "object", "additionalProperties": self.value(ty.at(*values))});
+                if *atomic {
+                    schema["x-kubernetes-map-type"] = "atomic".into();
+                }
+                schema
+            }
+            Type::List(list) => {
+                let mut schema = json!({"type": "array", "items": self.value(ty.at(list.items))});
+                match &list.semantics {
+                    ListSemantics::Atomic => schema["x-kubernetes-list-type"] = "atomic".into(),
+                    ListSemantics::Set => schema["x-kubernetes-list-type"] = "set".into(),
+                    ListSemantics::Map(keys) => {
+                        schema["x-kubernetes-list-type"] = "map".into();
+                        schema["x-kubernetes-list-map-keys"] = keys.iter().map(|key| Value::from(&**key)).collect();
+                    }
+                }
+                schema
+            }
+            Type::Object(object) => self.refer(&object.name),
+            Type::Either(either) => {
+                let name = match either {
+                    Either::ObjectOrList(_) => "JSONSchemaPropsOrArray",
+                    Either::ObjectOrBool(_) => "JSONSchemaPropsOrBool",
+                    Either::ObjectOrStrings(_) => "JSONSchemaPropsOrStringArray",
+                };
+                self.refer(&format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{name}"))
+            }
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar) -> Value {
+        match scalar {
+            Scalar::String => json!({"type": "string"}),
+            Scalar::Bool => json!({"type": "boolean"}),
+            Scalar::Int32 => json!({"type": "integer", "format": "int32"}),
+            Scalar::Int64 => json!({"type": "integer", "format": "int64"}),
+            Scalar::Double => json!({"type": "number", "format": "double"}),
+            Scalar::Bytes => json!({"type": "string", "format": "byte"}),
+            Scalar::Quantity => self.refer("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+            Scalar::IntOrString => self.refer("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
+            Scalar::Time => self.refer(&format!("{META}.Time")),
+            Scalar::MicroTime => self.refer(&format!("{META}.MicroTime")),
+            Scalar::Duration => self.refer(&format!("{META}.Duration")),
+            Scalar::FieldsV1 => self.refer(&format!("{META}.FieldsV1")),
+            Scalar::RawExtension => self.refer("io.k8s.apimachinery.pkg.runtime.RawExtension"),
+            Scalar::Json => self.refer("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"),
+        }
+    }
+}
+
+/// The stated default, or what Go's zero value shows: of structs held by value, and of scalars that are always written.
+fn default_of(ty: TypeRef<'_>, field: &Field) -> Option<Value> {
+    if field.default.is_some() {
+        return field.default.clone();
+    }
+    if field.pointer {
+        return None;
+    }
+    match ty.node() {
+        Type::Object(_) => Some(json!({})),
+        Type::Scalar(scalar) if field.omit == Omit::Never => match scalar {
+            Scalar::String => Some("".into()),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Double => Some(0.into()),
+            Scalar::Bool => Some(false.into()),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,177 @@
+//! Writes the OpenAPI 2.0 document: everything in one.
+
+use std::collections::BTreeSet;
+
+use api::Resource;
+use serde_json::{Map, Value, json};
+
+use super::{
+    operations::{self, Body, META, Media, Operation, PathItem},
+    parameters::{Parameter, Place},
+    schemas::{REFERENCE, Schemas},
+    v3::{PATCHES, phrase},
+};
+
+const DEFINITION: &str = "#/definitions/";
+
+pub(super) fn document(rows: &[&Resource]) -> Value {
+    let mut items = Vec::new();
+    for name in ["api", "apis", "version", ".well-known/openid-configuration", "openid/v1/jwks"] {
+        items.extend(operations::of_root(name));
+    }
+    let mut seen = BTreeSet::new();
+    for row in rows {
+        let (group, version) = (&*row.gvr.group, &*row.gvr.version);
+        if !group.is_empty() && seen.insert((group, "")) {
+            items.extend(operations::of_root(&format!("apis/{group}")));
+        }
+        if seen.insert((group, version)) {
+            items.extend(operations::of_version(group, version, rows));
+        }
+    }
+    let mut schemas = Schemas::new(api::facts::schema(), None);
+    let mut paths: Vec<(String, Value)> =
+        items.iter().map(|item| (item.path.clone(), path_item(item, &mut schemas))).collect();
+    paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let definitions: Map<String, Value> = schemas
+        .finish()
+        .into_iter()
+        .map(|(name, mut schema)| {
+            rewrite(&mut schema);
+            everywhere(&name, &mut schema, rows);
+            (name, schema)
+        })
+        .collect();
+    json!({
+        "swagger": "2.0",
+        "info": {"title": "Kubernetes", "version": "v1.36"},
+        "paths": paths.into_iter().collect::<Map<_, _>>(),
+        "definitions": definitions,
+        "securityDefinitions": {"BearerToken": {
+            "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",
+        }},
+        "security": [{"BearerToken": []}],
+    })
+}
+
+/// The kinds that every group has are of every group here.
+fn everywhere(name: &str, schema: &mut Value, rows: &[&Resource]) {
+    let kind = name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.'));
+    let Some(kind @ ("DeleteOptions" | "WatchEvent")) = kind else { return };
+    let versions: BTreeSet<(&str, &str)> =
+        rows.iter().map(|row| (&*row.gvr.group, &*row.gvr.version)).collect();
+    schema["x-kubernetes-group-version-kind"] = versions
+        .into_iter()
+        .map(|(group, version)| json!({"group": group, "kind": kind, "version": version}))
+        .collect();
+}
+
+/// From 3.0: references stand by themselves, there is no `oneOf`, and no default of what has none in JSON.
+fn rewrite(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            if let Some(Value::Array(all)) = object.remove("allOf")
+                && let Some(Value::Object(reference)) = all.into_iter().next()
+            {
+                object.extend(reference);
+                object.remove("default");
+            }
+            if let Some(Value::String(reference)) = object.get_mut("$ref") {
+                *reference = reference.replace(REFERENCE, DEFINITION);
+            }
+            if object.remove("oneOf").is_some() {
+                object.insert("type".to_owned(), "string".into());
+            }
+            let zero = ["", "0", "false"].map(Value::from);
+            let is_zero = |value: &Value| zero.contains(value) || *value == json!(0) || *value == json!(false);
+            if object.get("default").is_some_and(is_zero) && object.contains_key("type") {
+                object.remove("default");
+            }
+            object.values_mut().for_each(rewrite);
+        }
+        Value::Array(array) => array.iter_mut().for_each(rewrite),
+        _ => {}
+    }
+}
+
+fn refer(schemas: &mut Schemas<'_>, name: &str) -> Value {
+    let mut reference = schemas.refer(name);
+    rewrite(&mut reference);
+    reference
+}
+
+fn path_item(item: &PathItem, schemas: &mut Schemas<'_>) -> Value {
+    let mut value: Map<String, Value> = Map::new();
+    for operation in &item.operations {
+        value.insert(operation.method.to_owned(), self::operation(operation, schemas));
+    }
+    if !item.parameters.is_empty() {
+        value.insert("parameters".to_owned(), item.parameters.iter().map(parameter).collect());
+    }
+    value.into()
+}
+
+fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
+    let consumes: Vec<&str> = match (&operation.body, operation.answer.media) {
+        (Body::Patch, _) => PATCHES.to_vec(),
+        (Body::None, Media::Objects) if operation.action.is_empty() => Media::Objects.types().to_vec(),
+        _ => vec!["*/*"],
+    };
+    let mut value = json!({
+        "tags": [operation.tag], "operationId": operation.id, "schemes": ["https"],
+        "consumes": consumes, "produces": operation.answer.media.types(),
+    });
+    if !operation.description.is_empty() {
+        value["description"] = operation.description.as_str().into();
+    }
+    let body = match &operation.body {
+        Body::None => None,
+        Body::Object(name) => Some((refer(schemas, name), true)),
+        Body::DeleteOptions => Some((refer(schemas, &format!("{META}.DeleteOptions")), false)),
+        Body::Patch => Some((refer(schemas, &format!("{META}.Patch")), true)),
+    };
+    let body = body.map(|(schema, required)| {
+        let mut body = json!({"name": "body", "in": "body", "schema": schema});
+        if required {
+            body["required"] = true.into();
+        }
+        body
+    });
+    let parameters: Vec<Value> = body.into_iter().chain(operation.parameters.iter().map(parameter)).collect();
+    if !parameters.is_empty() {
+        value["parameters"] = parameters.into();
+    }
+    let schema = match operation.answer.schema.as_str() {
+        "" => json!({"type": "string"}),
+        name => refer(schemas, name),
+    };
+    let mut responses = Map::new();
+    for code in operation.answer.codes {
+        responses.insert(code.to_string(), json!({"description": phrase(*code), "schema": schema}));
+    }
+    responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
+    value["responses"] = responses.into();
+    if !operation.action.is_empty() {
+        value["x-kubernetes-action"] = operation.action.into();
+    }
+    if let Some(gvk) = &operation.kind {
+        value["x-kubernetes-group-version-kind"] =
+            json!({"group": gvk.group, "kind": gvk.kind, "version": gvk.version});
+    }
+    value
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let mut value = json!({"name": parameter.name, "type": parameter.sort, "uniqueItems": true});
+    match parameter.place {
+        Place::Path => {
+            value["in"] = "path".into();
+            value["required"] = true.into();
+        }
+        Place::Query => value["in"] = "query".into(),
+    }
+    if !parameter.description.is_empty() {
+        value["description"] = parameter.description.as_str().into();
+    }
+    value
+}

@@ -1,0 +1,182 @@
+//! Eviction: a delete of a pod that its disruption budgets may refuse. What a budget allows is taken from its status with the
+//! optimistic concurrency of any update, so that two evictions never share one allowed disruption.
+
+use apimachinery::{
+    Object,
+    gvk::{GroupResource, GroupVersionKind},
+    labels::Selector,
+    meta,
+    status::{Status, StatusCause},
+};
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{
+    Call, body,
+    delete_options::DeleteOptions,
+    options::{Freshness, WriteOptions},
+};
+use crate::{
+    body::Body,
+    lookup,
+    negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
+    storage::{Next, Stored, Update},
+};
+
+const EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
+const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
+/// So many evicted pods may be waited for in a budget's status, as upstream.
+const MAX_DISRUPTED_PODS: usize = 2000;
+
+impl Call<'_> {
+    /// `POST …/pods/NAME/eviction`
+    pub(super) async fn evict(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let context = self.context;
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let bytes = body::read(request.into_body()).await?;
+        let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
+        self.set_name(&mut eviction)?;
+        let delete = eviction.get("deleteOptions").and_then(Value::as_object).cloned();
+        let mut delete = DeleteOptions::of_object(delete.unwrap_or_default())?;
+        delete.dry_run |= options.dry_run;
+
+        self.wait_for(Freshness::Consistent).await?;
+        let cached = self.endpoint.cacher()?.get(self.namespace(), &context.info.name);
+        let cached = cached.ok_or_else(|| self.not_found())?;
+        let pod = self.endpoint.tree(&cached);
+        if needs_budget(&pod) {
+            self.take_from_budget(&pod, delete.dry_run).await?;
+            // What was allowed was allowed for this pod, not for another of its name.
+            if delete.uid.is_none() {
+                delete.uid = Some(meta::uid(&pod).to_owned());
+            }
+        }
+        self.delete_object(&context.info.name, &delete).await?;
+        let mut success = Status::success(None);
+        success.code = 201;
+        let object = serde_json::to_value(&success).map_err(Status::internal)?;
+        let object = object.as_object().cloned().unwrap_or_default();
+        let accept = Accept { transform: Transform::None, ..accept };
+        let gvk = GroupVersionKind::new("", "v1", "Status");
+        respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
+    }
+
+    async fn take_from_budget(&self, pod: &Object, dry_run: bool) -> Result<(), Status> {
+        let Some(budgets) = self.registry.endpoint_of(&BUDGETS) else { return Ok(()) };
+        let cacher = budgets.cacher()?;
+        let snapshot = cacher.snapshot();
+        let mut matching = snapshot.iter(self.namespace(), None).filter_map(|cached| {
+            let budget = cached.parse();
+            selects(&budget, pod).then_some((cached.revision, budget))
+        });
+        let Some((revision, budget)) = matching.next() else { return Ok(()) };
+        if matching.next().is_some() {
+            return Err(Status::internal(
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            ));
+        }
+        let name = meta::name(&budget).to_owned();
+        let key = cacher.key(self.namespace(), &name);
+        let now = self.registry.now();
+        let mut take = Take { pod, name: &name, now: &now, dry_run };
+        let cached = Some(Stored { object: with_version(budget, revision), revision });
+        self.registry.store.guaranteed_update(&key, &BUDGETS, cached, None, &mut take).await?;
+        Ok(())
+    }
+}
+
+fn with_version(mut object: Object, revision: etcd::Revision) -> Object {
+    meta::set_resource_version(&mut object, &revision.to_string());
+    object
+}
+
+/// Pods that are over, or never ran, are nobody's loss.
+fn needs_budget(pod: &Object) -> bool {
+    let phase = lookup::text(pod, &["status", "phase"]);
+    !meta::is_deleting(pod) && !matches!(phase, "Succeeded" | "Failed" | "Pending")
+}
+
+fn selects(budget: &Object, pod: &Object) -> bool {
+    let selector = lookup::map(budget, &["spec", "selector"]);
+    Selector::from_object(selector).is_ok_and(|selector| selector.matches(meta::labels(pod)))
+}
+
+fn is_ready(pod: &Object) -> bool {
+    lookup::objects(pod, &["status", "conditions"])
+        .any(|c| lookup::text(c, &["type"]) == "Ready" && lookup::text(c, &["status"]) == "True")
+}
+
+/// Takes one disruption off a budget.
+struct Take<'a> {
+    pod: &'a Object,
+    name: &'a str,
+    now: &'a str,
+    dry_run: bool,
+}
+
+#[async_trait]
+impl Update for Take<'_> {
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
+        // A budget that has gone meanwhile demands nothing.
+        let Some(current) = current else { return Ok(Next::Keep) };
+        let mut budget = current.object.clone();
+        if !self.check(&budget)? || self.dry_run {
+            return Ok(Next::Keep);
+        }
+        let allowed = lookup::number(&budget, &["status", "disruptionsAllowed"]).unwrap_or(0);
+        let status = lookup::map_mut(&mut budget, &["status"]);
+        status.insert("disruptionsAllowed".to_owned(), json!(allowed - 1));
+        let disrupted = lookup::map_mut(&mut budget, &["status", "disruptedPods"]);
+        disrupted.insert(meta::name(self.pod).to_owned(), self.now.into());
+        Ok(Next::Put(budget))
+    }
+}
+
+impl Take<'_> {
+    /// Whether a disruption has to be taken; refuses if there is none.
+    fn check(&self, budget: &Object) -> Result<bool, Status> {
+        let number = |field: &str| lookup::number(budget, &["status", field]).unwrap_or(0);
+        if !is_ready(self.pod) {
+            let healthy_enough =
+                number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0;
+            match lookup::text(budget, &["spec", "unhealthyPodEvictionPolicy"]) {
+                "AlwaysAllow" => return Ok(false),
+                _ if healthy_enough => return Ok(false),
+                _ => {}
+            }
+        }
+        let forbidden = |reason: &str| Status::forbidden(&BUDGETS, self.name, reason);
+        if number("observedGeneration") < meta::generation(budget) {
+            return Err(self.too_many(format!(
+                "The disruption budget {} is still being processed by the server.",
+                self.name
+            )));
+        }
+        let allowed = number("disruptionsAllowed");
+        if allowed < 0 {
+            return Err(forbidden("pdb disruptions allowed is negative"));
+        }
+        let disrupted =
+            lookup::map(budget, &["status", "disruptedPods"]).map_or(0, serde_json::Map::len);
+        if disrupted > MAX_DISRUPTED_PODS {
+            return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+        }
+        if allowed == 0 {
+            return Err(self.too_many(format!(
+                "The disruption budget {} needs {} healthy pods and has {} currently",
+                self.name,
+                number("desiredHealthy"),
+                number("currentHealthy")
+            )));
+        }
+        Ok(true)
+    }
+
+    fn too_many(&self, cause: String) -> Status {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        Status::too_many_requests(message, 0)
+            .with_cause(StatusCause::new("DisruptionBudget", cause, ""))
+    }
+}

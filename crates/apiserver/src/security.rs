@@ -1,0 +1,158 @@
+//! What the configuration makes of authentication, authorization and admission, and the resources that ask them.
+
+use std::sync::Arc;
+
+use crate::{
+    admission::{self, Chain},
+    authn::{
+        self, Anonymous, Authenticator, BearerTokens, BootstrapTokens, ClientCertificates,
+        SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile, TokenReview,
+    },
+    authz::{
+        self, Authorizer,
+        rbac::RuleResolver,
+        reviews::{AccessReview, Scope as ReviewScope, SelfSubjectRulesReview},
+    },
+    config::Config,
+    reader::ObjectReader,
+    registry::Registry,
+    server::{Dependencies, Error, read},
+    tokens::{self, Issuer, OpenIdDiscovery, TokenRequest},
+};
+
+/// The gates of a server.
+pub(crate) struct Security {
+    reader: Arc<dyn ObjectReader>,
+    pub(crate) authenticator: Arc<dyn Authenticator>,
+    pub(crate) authorizer: Arc<dyn Authorizer>,
+    resolver: Arc<RuleResolver>,
+    tokens: Arc<dyn TokenAuthenticator>,
+    service_accounts: Option<Arc<ServiceAccountTokens>>,
+    issuer: Option<Arc<Issuer>>,
+    audiences: Vec<String>,
+    pub(crate) openid: Option<OpenIdDiscovery>,
+}
+
+impl Security {
+    pub(crate) fn new(config: &Config, deps: &Dependencies, registry: &Arc<Registry>) -> Result<Self, Error> {
+        let reader: Arc<dyn ObjectReader> = Arc::clone(registry) as Arc<dyn ObjectReader>;
+        let audiences = match config.api_audiences.as_slice() {
+            [] => config.service_account_issuers.clone(),
+            audiences => audiences.to_vec(),
+        };
+        let mut keys = Vec::new();
+        for path in &config.service_account_key_files {
+            keys.extend(tokens::public_keys(&read(path)?)?);
+        }
+        let signing_key = match &config.service_account_signing_key_file {
+            Some(path) => Some(tokens::private_key(&read(path)?)?),
+            None => None,
+        };
+        if keys.is_empty()
+            && let Some(key) = &signing_key
+        {
+            keys.push(key.public().clone());
+        }
+        let openid = config.service_account_issuers.first().map(|issuer| {
+            let default_uri = format!("{issuer}{}", tokens::openid::JWKS_PATH);
+            let uri = config.service_account_jwks_uri.clone().unwrap_or(default_uri);
+            OpenIdDiscovery::new(issuer, &uri, &keys)
+        });
+        let service_accounts = (!keys.is_empty()).then(|| {
+            Arc::new(ServiceAccountTokens {
+                issuers: config.service_account_issuers.clone(),
+                keys,
+                audiences: audiences.clone(),
+                reader: Arc::clone(&reader),
+                clock: deps.clock.clone(),
+            })
+        });
+        let issuer = signing_key.zip(config.service_account_issuers.first()).map(|(key, issuer)| {
+            Arc::new(Issuer { issuer: issuer.clone(), key, clock: deps.clock.clone() })
+        });
+
+        let mut bearers: Vec<Arc<dyn TokenAuthenticator>> = Vec::new();
+        if let Some(path) = &config.token_auth_file {
+            bearers.push(Arc::new(TokenFile::read(path)?));
+        }
+        if let Some(accounts) = &service_accounts {
+            bearers.push(Arc::clone(accounts) as Arc<dyn TokenAuthenticator>);
+        }
+        if config.enable_bootstrap_token_auth {
+            bearers.push(Arc::new(BootstrapTokens {
+                reader: Arc::clone(&reader),
+                clock: deps.clock.clone(),
+            }));
+        }
+        let bearer_tokens = Arc::new(BearerTokens::new(bearers));
+        let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
+        if let Some(path) = &config.client_ca_file {
+            authenticators.push(Arc::new(ClientCertificates::new(&read(path)?, deps.clock.clone())?));
+        }
+        authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
+        let anonymous =
+            config.anonymous_auth.then(|| Arc::new(Anonymous) as Arc<dyn Authenticator>);
+
+        let resolver = Arc::new(RuleResolver::new(&reader));
+        let authorizer: Arc<dyn Authorizer> =
+            Arc::new(authz::Union::of_modes(&config.authorization_modes, &reader, &resolver));
+        Ok(Self {
+            reader,
+            authenticator: Arc::new(authn::Union::new(authenticators, anonymous)),
+            authorizer,
+            resolver,
+            tokens: bearer_tokens,
+            service_accounts,
+            issuer,
+            audiences,
+            openid,
+        })
+    }
+
+    /// Gives the registry what reads through it.
+    pub(crate) fn plug_in(
+        &self,
+        config: &Config,
+        deps: &Dependencies,
+        registry: &Arc<Registry>,
+    ) -> Result<(), Error> {
+        let dependencies = admission::Dependencies {
+            reader: Arc::clone(&self.reader),
+            authorizer: Arc::clone(&self.authorizer),
+            rules: Arc::clone(&self.resolver),
+            clock: deps.clock.clone(),
+        };
+        let plugins = admission::plugins(
+            &config.enable_admission_plugins,
+            &config.disable_admission_plugins,
+            &dependencies,
+        )?;
+        registry.set_admission(Chain::new(plugins));
+
+        registry.add_virtual_resource(Arc::new(TokenReview {
+            tokens: Arc::clone(&self.tokens),
+            service_accounts: self.service_accounts.clone(),
+            audiences: self.audiences.clone(),
+        }));
+        registry.add_virtual_resource(Arc::new(SelfSubjectReview { clock: deps.clock.clone() }));
+        for scope in [ReviewScope::Subject, ReviewScope::SelfSubject, ReviewScope::LocalSubject] {
+            let authorizer = Arc::clone(&self.authorizer);
+            registry.add_virtual_resource(Arc::new(AccessReview { scope, authorizer }));
+        }
+        registry.add_virtual_resource(Arc::new(SelfSubjectRulesReview {
+            resolver: Arc::clone(&self.resolver),
+        }));
+        if let Some(issuer) = &self.issuer {
+            registry.add_virtual_resource(Arc::new(TokenRequest {
+                issuer: Arc::clone(issuer),
+                audiences: self.audiences.clone(),
+                max_seconds: config
+                    .service_account_max_token_expiration
+                    .and_then(|max| i64::try_from(max.as_secs()).ok()),
+                extend_expiration: config.service_account_extend_token_expiration,
+                reader: Arc::clone(&self.reader),
+            }));
+        }
+        Ok(())
+    }
+}
