@@ -1,0 +1,489 @@
+//! Objects seen through their schema: which fields are set, what differs, merging, removing. After structured-merge-diff's `typed`.
+//!
+//! `null` and absent differ here, and so do empty and absent: what a Go struct always shows is there before anybody sets it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::set::{Entry, FieldSet, field_step};
+use crate::schema::{Field, ListSemantics, Scalar, Type, TypeRef};
+
+/// How a value takes part in ownership.
+#[derive(Clone, Copy)]
+enum Shape<'s> {
+    /// Owned as a whole.
+    Leaf,
+    /// Fields or entries are owned one by one.
+    Map(Option<TypeRef<'s>>),
+    /// Items are owned one by one.
+    List(&'s ListSemantics, TypeRef<'s>),
+}
+
+/// What a value is owned like. A type that nobody knows is told from the value: maps by entry, all else as a whole.
+fn shape<'s>(ty: Option<TypeRef<'s>>, value: &Value) -> Shape<'s> {
+    let Some(ty) = ty else {
+        return if value.is_object() {
+            Shape::Map(None)
+        } else {
+            Shape::Leaf
+        };
+    };
+    match ty.node() {
+        Type::Object(object)
+            if !object.atomic && matches!(value, Value::Object(_) | Value::Null) =>
+        {
+            Shape::Map(Some(ty))
+        }
+        Type::Map(map) if !map.atomic && matches!(value, Value::Object(_) | Value::Null) => {
+            Shape::Map(Some(ty))
+        }
+        Type::List(list)
+            if list.semantics != ListSemantics::Atomic
+                && matches!(value, Value::Array(_) | Value::Null) =>
+        {
+            Shape::List(&list.semantics, ty.at(list.items))
+        }
+        _ => Shape::Leaf,
+    }
+}
+
+fn inner<'s>(ty: Option<TypeRef<'s>>, name: &str) -> (Option<&'s Field>, Option<TypeRef<'s>>) {
+    match ty.and_then(|ty| ty.field(name)) {
+        Some((field, ty)) => (field, Some(ty)),
+        None => (None, None),
+    }
+}
+
+fn entries(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+    value.and_then(Value::as_object).into_iter().flatten()
+}
+
+fn items(value: Option<&Value>) -> &[Value] {
+    value
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+fn is_empty(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    }
+}
+
+/// The step to an item of a set or of a keyed list. A key that is absent counts as its default.
+pub(super) fn item_step(
+    semantics: &ListSemantics,
+    ty: TypeRef<'_>,
+    item: &Value,
+) -> Result<String, String> {
+    let ListSemantics::Map(keys) = semantics else {
+        return Ok(format!("v:{item}"));
+    };
+    let mut found = BTreeMap::new();
+    for key in keys.iter() {
+        let default = || ty.object()?.field(key)?.default.as_ref();
+        match item.get(&**key).filter(|v| !v.is_null()).or_else(default) {
+            Some(value) => {
+                found.insert(&**key, value);
+            }
+            None if keys.len() == 1 => {
+                return Err(format!(
+                    "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+                ));
+            }
+            None => {}
+        }
+    }
+    serde_json::to_string(&found)
+        .map(|keys| format!("k:{keys}"))
+        .map_err(|e| e.to_string())
+}
+
+/// The fields that an object sets.
+pub(super) fn field_set(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
+    let mut entry = Entry::default();
+    match shape(ty, value) {
+        Shape::Leaf => entry.member = true,
+        Shape::Map(ty) => {
+            for (name, value) in entries(Some(value)) {
+                let (field, inner) = inner(ty, name);
+                let mut below = field_set(value, inner);
+                let empty_map = value.as_object().is_some_and(Map::is_empty);
+                below.member |= value.is_null() || empty_map || field.is_none();
+                entry.children.attach(field_step(name), below);
+            }
+        }
+        Shape::List(semantics, inner) => {
+            for item in items(Some(value)) {
+                let Ok(step) = item_step(semantics, inner, item) else {
+                    continue;
+                };
+                let mut below = field_set(item, Some(inner));
+                below.member = true;
+                entry.children.attach(step, below);
+            }
+        }
+    }
+    entry
+}
+
+/// What differs between two values.
+#[derive(Default)]
+pub(super) struct Comparison {
+    pub(super) added: Entry,
+    pub(super) modified: Entry,
+    pub(super) removed: Entry,
+}
+
+impl Comparison {
+    fn attach(&mut self, step: &str, below: Comparison) {
+        for (to, from) in [
+            (&mut self.added, below.added),
+            (&mut self.modified, below.modified),
+            (&mut self.removed, below.removed),
+        ] {
+            if !from.is_empty() {
+                to.children.attach(step.to_owned(), from);
+            }
+        }
+    }
+
+    fn leaf(old: Option<&Value>, new: Option<&Value>) -> Self {
+        let mut out = Self::default();
+        match (old, new) {
+            (None, _) => out.added.member = true,
+            (_, None) => out.removed.member = true,
+            (Some(old), Some(new)) => out.modified.member = !same(old, new),
+        }
+        out
+    }
+}
+
+/// Numbers are equal by value.
+fn same(a: &Value, b: &Value) -> bool {
+    a == b || matches!((a, b), (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64())
+}
+
+/// Items by their step; of two with the same keys, the first counts.
+fn keyed<'v>(
+    list: Option<&'v Value>,
+    semantics: &ListSemantics,
+    ty: TypeRef<'_>,
+) -> BTreeMap<String, &'v Value> {
+    let mut out = BTreeMap::new();
+    for item in items(list) {
+        if let Ok(step) = item_step(semantics, ty, item) {
+            out.entry(step).or_insert(item);
+        }
+    }
+    out
+}
+
+/// Compares; at least one of the two is there.
+pub(super) fn compare(
+    old: Option<&Value>,
+    new: Option<&Value>,
+    ty: Option<TypeRef<'_>>,
+) -> Comparison {
+    let Some(any) = new.filter(|v| !v.is_null()).or(old) else {
+        return Comparison::leaf(old, new);
+    };
+    let shape = shape(ty, any);
+    let both_empty = is_empty(old) && is_empty(new);
+    let mut out = match shape {
+        Shape::Leaf => return Comparison::leaf(old, new),
+        _ if both_empty => return Comparison::leaf(old, new),
+        Shape::Map(ty) => {
+            let mut out = Comparison::default();
+            for (name, value) in entries(old) {
+                let other = new.and_then(|v| v.get(name));
+                if other.is_some_and(|o| o == value) {
+                    continue;
+                }
+                out.attach(
+                    &field_step(name),
+                    compare(Some(value), other, inner(ty, name).1),
+                );
+            }
+            for (name, value) in entries(new) {
+                if old.and_then(|v| v.get(name)).is_none() {
+                    out.attach(
+                        &field_step(name),
+                        compare(None, Some(value), inner(ty, name).1),
+                    );
+                }
+            }
+            out
+        }
+        Shape::List(semantics, inner) => {
+            let (old, new) = (keyed(old, semantics, inner), keyed(new, semantics, inner));
+            let mut out = Comparison::default();
+            for (step, item) in &old {
+                let other = new.get(step).copied();
+                if other != Some(*item) {
+                    out.attach(step, compare(Some(item), other, Some(inner)));
+                }
+            }
+            for (step, item) in &new {
+                if !old.contains_key(step) {
+                    out.attach(step, compare(None, Some(item), Some(inner)));
+                }
+            }
+            out
+        }
+    };
+    out.added.member = old.is_none();
+    out.removed.member = new.is_none();
+    out
+}
+
+/// `live` with `config` laid over it: maps by entry, keyed lists by item, all else replaced.
+pub(super) fn merge(
+    live: Option<&Value>,
+    config: Option<&Value>,
+    ty: Option<TypeRef<'_>>,
+) -> Option<Value> {
+    let (live, config) = match (live, config) {
+        (Some(live), Some(config)) => (live, config),
+        (live, config) => return config.or(live).cloned(),
+    };
+    match shape(ty, config) {
+        Shape::Leaf => Some(config.clone()),
+        Shape::Map(ty) => {
+            let mut out = Map::new();
+            for (name, value) in entries(Some(live)) {
+                let merged = merge(Some(value), config.get(name), inner(ty, name).1);
+                out.extend(merged.map(|value| (name.clone(), value)));
+            }
+            for (name, value) in entries(Some(config)) {
+                if !out.contains_key(name) {
+                    out.insert(name.clone(), value.clone());
+                }
+            }
+            Some(Value::Object(out))
+        }
+        Shape::List(semantics, inner) => Some(Value::Array(merge_lists(
+            items(Some(live)),
+            items(Some(config)),
+            semantics,
+            inner,
+        ))),
+    }
+}
+
+/// Keeps the live order for what the configuration does not name, and the configuration's for what it does.
+fn merge_lists(
+    live: &[Value],
+    config: &[Value],
+    semantics: &ListSemantics,
+    ty: TypeRef<'_>,
+) -> Vec<Value> {
+    let steps = |list: &[Value]| -> Vec<String> {
+        list.iter()
+            .map(|item| item_step(semantics, ty, item).unwrap_or_else(|_| item.to_string()))
+            .collect()
+    };
+    let (left, right) = (steps(live), steps(config));
+    let find = |steps: &[String], step: &String| steps.iter().position(|s| s == step);
+    let both = |l: usize, r: usize| merge(Some(&live[l]), Some(&config[r]), Some(ty));
+    let mut shared = right.iter().filter(|step| left.contains(step));
+    let mut next_shared = shared.next();
+    let mut merged: Vec<&String> = Vec::with_capacity(right.len());
+    let mut out = Vec::with_capacity(live.len() + config.len());
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() || r < right.len() {
+        if l < left.len() && r < right.len() {
+            if left[l] == right[r] {
+                merged.push(&right[r]);
+                out.extend(both(l, r));
+                (l, r) = (l + 1, r + 1);
+                next_shared = shared.next();
+                continue;
+            }
+            if right.contains(&left[l]) && next_shared.is_some_and(|next| *next != left[l]) {
+                l += 1;
+                continue;
+            }
+        }
+        if l < left.len() {
+            if !right.contains(&left[l]) {
+                out.push(live[l].clone());
+                l += 1;
+                continue;
+            }
+            if merged.contains(&&left[l]) {
+                l += 1;
+            }
+        }
+        if r < right.len() {
+            merged.push(&right[r]);
+            match find(&left, &right[r]) {
+                Some(at) => out.extend(both(at, r)),
+                None => out.push(config[r].clone()),
+            }
+            if next_shared == Some(&right[r]) {
+                next_shared = shared.next();
+            }
+            r += 1;
+        }
+    }
+    out
+}
+
+/// Takes fields away. What is left empty becomes `null`.
+pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) -> Value {
+    if fields.is_empty() {
+        return value.clone();
+    }
+    match shape(ty, value) {
+        Shape::Leaf => value.clone(),
+        Shape::Map(ty) => {
+            let mut out = Map::new();
+            for (name, value) in entries(Some(value)) {
+                match fields.entries.get(&field_step(name)) {
+                    Some(entry) if entry.member => {}
+                    Some(entry) => {
+                        out.insert(
+                            name.clone(),
+                            remove(value, &entry.children, inner(ty, name).1),
+                        );
+                    }
+                    None => {
+                        out.insert(name.clone(), value.clone());
+                    }
+                }
+            }
+            if out.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(out)
+            }
+        }
+        Shape::List(semantics, inner) => {
+            let mut out = Vec::new();
+            for item in items(Some(value)) {
+                let step = item_step(semantics, inner, item).unwrap_or_default();
+                match fields.entries.get(&step) {
+                    Some(entry) if entry.member => {}
+                    Some(entry) => out.push(remove(item, &entry.children, Some(inner))),
+                    None => out.push(item.clone()),
+                }
+            }
+            if out.is_empty() {
+                Value::Null
+            } else {
+                Value::Array(out)
+            }
+        }
+    }
+}
+
+/// With the named fields on the way to its members made members themselves.
+pub(super) fn with_named_fields(set: &FieldSet, ty: Option<TypeRef<'_>>) -> FieldSet {
+    let mut out = FieldSet::default();
+    for (step, entry) in &set.entries {
+        let (named, below) = match step.strip_prefix("f:") {
+            Some(name) => {
+                let (field, inner) = inner(ty, name);
+                (field.is_some(), inner)
+            }
+            None => (false, ty.and_then(TypeRef::items)),
+        };
+        let children = with_named_fields(&entry.children, below);
+        let member = entry.member || (named && !children.is_empty());
+        out.attach(step.clone(), Entry { member, children });
+    }
+    out
+}
+
+/// Checks a configuration that is to be applied: known fields, right types, no item twice.
+///
+/// # Errors
+/// `.spec.nope: field not declared in schema`, and so on, the first one found.
+pub(super) fn check(value: &Value, ty: Option<TypeRef<'_>>, path: &str) -> Result<(), String> {
+    let Some(ty) = ty else { return Ok(()) };
+    if value.is_null() {
+        return Ok(());
+    }
+    let place = if path.is_empty() { "" } else { ": " };
+    let expected = |what: &str| {
+        Err(format!(
+            "{path}{place}expected {what}, got {}",
+            shown(value)
+        ))
+    };
+    match ty.node() {
+        Type::Object(object) => {
+            let Some(map) = value.as_object() else {
+                return expected("map");
+            };
+            for (name, value) in map {
+                let path = format!("{path}.{name}");
+                match ty.field(name) {
+                    Some((_, inner)) => check(value, Some(inner), &path)?,
+                    None if object.preserve_unknown => {}
+                    None => return Err(format!("{path}: field not declared in schema")),
+                }
+            }
+        }
+        Type::Map(map) => {
+            let Some(entries) = value.as_object() else {
+                return expected("map");
+            };
+            for (name, value) in entries {
+                check(value, Some(ty.at(map.values)), &format!("{path}.{name}"))?;
+            }
+        }
+        Type::List(list) => {
+            let Some(items) = value.as_array() else {
+                return expected("list");
+            };
+            let inner = ty.at(list.items);
+            let mut seen = std::collections::BTreeSet::new();
+            for (index, item) in items.iter().enumerate() {
+                let step = match list.semantics {
+                    ListSemantics::Atomic => format!("i:{index}"),
+                    _ => {
+                        let step = item_step(&list.semantics, inner, item)
+                            .map_err(|e| format!("{path}: element {index}: {e}"))?;
+                        if !seen.insert(step.clone()) {
+                            let step = super::set::Step(&step);
+                            return Err(format!("{path}: duplicate entries for key {step}"));
+                        }
+                        step
+                    }
+                };
+                check(
+                    item,
+                    Some(inner),
+                    &format!("{path}{}", super::set::Step(&step)),
+                )?;
+            }
+        }
+        Type::Scalar(scalar) => match scalar {
+            Scalar::String | Scalar::Bytes if !value.is_string() => return expected("string"),
+            Scalar::Bool if !value.is_boolean() => return expected("boolean"),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Double if !value.is_number() => {
+                return expected("numeric (int or float)");
+            }
+            _ => {}
+        },
+        Type::Either(_) => {}
+    }
+    Ok(())
+}
+
+/// A value as the message about its type shows it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("&value.valueUnstructured{{Value:{text:?}}}"),
+        Value::Object(_) => "map".to_owned(),
+        Value::Array(_) => "list".to_owned(),
+        other => format!("&value.valueUnstructured{{Value:{other}}}"),
+    }
+}
