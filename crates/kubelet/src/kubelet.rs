@@ -227,6 +227,31 @@ impl PreparedKubelet {
     }
 }
 
+#[cfg(test)]
+impl PreparedKubelet {
+    pub(crate) fn workers(&self) -> &PodWorkers {
+        &self.kubelet.inner.workers
+    }
+
+    pub(crate) fn statuses(&self) -> &StatusManager {
+        &self.kubelet.inner.context.status
+    }
+
+    pub(crate) fn start_pleg(&self) {
+        let inner = &self.kubelet.inner;
+        let (runtime, view) = (inner.deps.runtime.clone(), inner.context.view.clone());
+        let token = self.tasks.token().clone();
+        self.tasks.spawn(
+            "pleg",
+            pleg::run(runtime, view, inner.workers.clone(), token),
+        );
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.tasks.shutdown().await;
+    }
+}
+
 /// Prepares directories, cgroups and managers, and asks the runtime its name. Nothing is started yet.
 pub async fn prepare(
     config: KubeletConfig,

@@ -24,6 +24,8 @@ pub mod status;
 pub mod volumes;
 
 mod kubelet;
+#[cfg(test)]
+mod testing;
 
 pub use config::KubeletConfig;
 pub use kubelet::{Kubelet, KubeletDeps, PreparedKubelet, StartError, prepare, run};

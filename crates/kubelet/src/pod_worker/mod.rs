@@ -12,6 +12,8 @@ mod plan;
 mod pods;
 mod restart_policy;
 mod start;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use backoff::{Backoff, go_duration};
