@@ -1,7 +1,5 @@
 //! The parameters of operations.
 
-use apimachinery::schema::{Scalar, Type};
-
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -83,23 +81,27 @@ pub(super) fn path(name: &str, description: String) -> Parameter {
     Parameter { name: name.to_owned(), place: Place::Path, sort: "string", description }
 }
 
-/// The fields of an options kind, as the query has them.
+/// The fields of an options kind, as the query has them; a list is the parameter more than once.
 pub(super) fn options(kind: &str) -> Vec<Parameter> {
-    let Some(ty) = api::facts::schema().type_named(&format!("io.k8s.api.core.v1.{kind}")) else { return Vec::new() };
-    let fields = ty.object().map(|object| object.fields()).unwrap_or_default();
-    let own = fields.iter().filter(|field| &*field.name != "kind" && &*field.name != "apiVersion");
-    own.map(|field| {
-        let mut value = ty.at(field.ty);
-        // A list is the parameter more than once.
-        if let Some(items) = value.items() {
-            value = items;
-        }
-        let sort = match value.node() {
-            Type::Scalar(Scalar::Bool) => "boolean",
-            Type::Scalar(Scalar::Int32 | Scalar::Int64) => "integer",
-            _ => "string",
-        };
-        Parameter { name: field.name.to_string(), place: Place::Query, sort, description: String::new() }
-    })
-    .collect()
+    const STREAMS: [(&str, &str); 4] =
+        [("stderr", "boolean"), ("stdin", "boolean"), ("stdout", "boolean"), ("tty", "boolean")];
+    const CONTAINER: (&str, &str) = ("container", "string");
+    match kind {
+        "PodAttachOptions" => [query(&[CONTAINER]), query(&STREAMS)].concat(),
+        "PodExecOptions" => [query(&[("command", "string"), CONTAINER]), query(&STREAMS)].concat(),
+        "PodPortForwardOptions" => query(&[("ports", "integer")]),
+        "PodLogOptions" => query(&[
+            CONTAINER,
+            ("follow", "boolean"),
+            ("insecureSkipTLSVerifyBackend", "boolean"),
+            ("limitBytes", "integer"),
+            ("previous", "boolean"),
+            ("sinceSeconds", "integer"),
+            ("stream", "string"),
+            ("tailLines", "integer"),
+            ("timestamps", "boolean"),
+        ]),
+        "PodProxyOptions" | "ServiceProxyOptions" | "NodeProxyOptions" => query(&[("path", "string")]),
+        _ => Vec::new(),
+    }
 }

@@ -107,6 +107,11 @@ impl<'s> Schemas<'s> {
     fn property(&mut self, owner: TypeRef<'s>, field: &Field) -> Value {
         let ty = owner.at(field.ty);
         let mut schema = self.value(ty);
+        if is_unmarked_list(owner, field)
+            && let Some(schema) = schema.as_object_mut()
+        {
+            schema.remove("x-kubernetes-list-type");
+        }
         let reference = schema.get("$ref").is_some();
         if reference {
             schema = json!({ "allOf": [schema] });
@@ -135,7 +140,11 @@ impl<'s> Schemas<'s> {
         match ty.node() {
             Type::Scalar(scalar) => self.scalar(*scalar),
             Type::Map(MapType { values, atomic, .. }) => {
-                let mut schema = json!({"type": "object", "additionalProperties": self.value(ty.at(*values))});
+                let mut values = self.value(ty.at(*values));
+                if let Some(values) = values.as_object_mut() {
+                    values.remove("x-kubernetes-list-type");
+                }
+                let mut schema = json!({"type": "object", "additionalProperties": values});
                 if *atomic {
                     schema["x-kubernetes-map-type"] = "atomic".into();
                 }
@@ -183,6 +192,14 @@ impl<'s> Schemas<'s> {
             Scalar::Json => self.refer("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"),
         }
     }
+}
+
+/// Upstream's lists of objects, and its named list types, do not say how they are merged.
+fn is_unmarked_list(owner: TypeRef<'_>, field: &Field) -> bool {
+    let Some(list) = owner.at(field.ty).list() else { return false };
+    let of_list_kind = &*field.name == "items"
+        && owner.field("metadata").and_then(|(_, ty)| ty.object()).is_some_and(|meta| meta.go_name() == "ListMeta");
+    list.wrapped || of_list_kind
 }
 
 /// The stated default, or what Go's zero value shows: of structs held by value, and of scalars that are always written.

@@ -44,7 +44,7 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
         .collect();
     json!({
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": "v1.36"},
+        "info": {"title": "Kubernetes", "version": "1.36"},
         "paths": paths.into_iter().collect::<Map<_, _>>(),
         "definitions": definitions,
         "securityDefinitions": {"BearerToken": {
@@ -87,7 +87,13 @@ fn rewrite(schema: &mut Value) {
             if object.get("default").is_some_and(is_zero) && object.contains_key("type") {
                 object.remove("default");
             }
-            object.values_mut().for_each(rewrite);
+            for (key, value) in object.iter_mut() {
+                match value {
+                    // Names of fields, which may be those of keywords.
+                    Value::Object(properties) if key == "properties" => properties.values_mut().for_each(rewrite),
+                    value => rewrite(value),
+                }
+            }
         }
         Value::Array(array) => array.iter_mut().for_each(rewrite),
         _ => {}

@@ -67,7 +67,7 @@ pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
     }
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.36"},
+        "info": {"title": "Kubernetes", "version": "1.36"},
         "paths": paths.into_iter().collect::<Map<_, _>>(),
         "components": components,
     })
