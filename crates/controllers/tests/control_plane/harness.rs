@@ -1,0 +1,224 @@
+//! A control plane in one process: our API server on the embedded store, the controllers over HTTPS, and a kubelet that only says it
+//! runs what it is given.
+
+use std::{sync::Arc, time::Duration};
+
+use apiserver::{Dependencies, Server, tls::ServingCertificate};
+use base::{Clock, TaskGroup};
+use client::{
+    Auth, Client, Config, DeleteOptionsExt as _, Event, Informer, InformerFactory, Kind,
+    Object as _, Patch, Pem, Store, TlsConfig,
+};
+use k8s_openapi::{
+    api::core::v1::{Binding, Node, ObjectReference, Pod},
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
+};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything in these tests may take.
+const BOUND: Duration = Duration::from_secs(60);
+
+pub(crate) struct ControlPlane {
+    pub(crate) client: Client,
+    pub(crate) informers: InformerFactory,
+    tasks: TaskGroup,
+    store: TaskGroup,
+    server: Arc<Server>,
+    cancel: CancellationToken,
+    _data: tempfile::TempDir,
+}
+
+impl ControlPlane {
+    /// With one node, `node-1`, whose kubelet runs every pod at once.
+    pub(crate) async fn start(config: controllers::Config) -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let data = tempfile::tempdir().unwrap();
+        let identity = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+        let (chain, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
+        let tokens = data.path().join("tokens.csv");
+        std::fs::write(&tokens, "secret,admin,admin-uid,system:masters\n").unwrap();
+
+        let cancel = CancellationToken::new();
+        let store = TaskGroup::new(&CancellationToken::new());
+        let clock = Clock::system();
+        let kv_config = etcd::embedded::Config::new(data.path().join("store"));
+        let kv = etcd::Embedded::open(kv_config, clock.clone(), &store).unwrap();
+        let serving = ServingCertificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let mut server_config = apiserver::Config::new(Arc::new(serving));
+        server_config.bind_address = "127.0.0.1".parse().unwrap();
+        server_config.secure_port = 0;
+        server_config.token_auth_file = Some(tokens);
+        let deps = Dependencies {
+            kv,
+            clock: clock.clone(),
+            connector: None,
+        };
+        let server = Arc::new(Server::start(server_config, deps, &cancel).await.unwrap());
+
+        let client_config = Config {
+            server: format!("https://{}", server.address()),
+            tls: TlsConfig {
+                ca: Some(Pem::Inline(chain.into_bytes())),
+                ..TlsConfig::default()
+            },
+            auth: Auth::Token("secret".to_owned()),
+            namespace: None,
+        };
+        let client = Client::from_config(client_config, "control-plane-test").unwrap();
+        let tasks = TaskGroup::new(&cancel);
+        let informers = InformerFactory::new(client.clone(), tasks.clone());
+        let deps = controllers::Deps {
+            client: client.clone(),
+            informers: informers.clone(),
+            clock,
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("controllers", async move {
+            controllers::run(config, deps, token).await.unwrap();
+        });
+        let plane = Self {
+            client,
+            informers,
+            tasks,
+            store,
+            server,
+            cancel,
+            _data: data,
+        };
+        plane.create_node("node-1").await;
+        plane.start_kubelet("node-1");
+        plane
+            .wait::<k8s_openapi::api::core::v1::ServiceAccount>(
+                "the default service account",
+                |store| store.get("default", "default").is_some(),
+            )
+            .await;
+        plane
+    }
+
+    pub(crate) async fn create_node(&self, name: &str) {
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..Node::default()
+        };
+        self.client.api::<Node>("").create(&node).await.unwrap();
+        let status = json!({"status": {"conditions": [
+            {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T00:00:00Z"},
+        ]}});
+        self.client
+            .api::<Node>("")
+            .patch_status(name, &Patch::Strategic(status))
+            .await
+            .unwrap();
+    }
+
+    /// Binds what is unbound to `node`, says that it runs, and lets go what is deleted.
+    fn start_kubelet(&self, node: &'static str) {
+        let pods: Informer<Pod> = self.informers.informer();
+        let client = self.client.clone();
+        let mut events = pods.subscribe();
+        self.tasks.spawn_cancellable("kubelet", async move {
+            let mut next_ip = 1;
+            while let Some(event) = events.next().await {
+                let list = match event {
+                    Event::Resync => pods.store().list(),
+                    Event::Added(pod) | Event::Updated { new: pod, .. } => vec![pod],
+                    Event::Deleted(_) => Vec::new(),
+                };
+                for pod in list {
+                    // Whatever fails comes back as an event, or is gone.
+                    let _ = act(&client, node, &pod, &mut next_ip).await;
+                }
+            }
+        });
+    }
+
+    /// Waits until `holds` does, looking at each change.
+    pub(crate) async fn wait<K: Kind>(&self, what: &str, holds: impl Fn(&Store<K>) -> bool) {
+        let informer = self.informers.informer::<K>();
+        let mut events = informer.subscribe();
+        let waiting = async {
+            while let Some(_event) = events.next().await {
+                if holds(informer.store()) {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(BOUND, waiting).await.is_err() {
+            let all: Vec<String> = informer
+                .store()
+                .list()
+                .iter()
+                .map(|o| String::from_utf8_lossy(&o.to_json()).into_owned())
+                .collect();
+            panic!("{what}: not within {BOUND:?}; there is\n{}", all.join("\n"));
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.tasks.shutdown().await;
+        self.cancel.cancel();
+        self.server.wait().await;
+        self.store.shutdown().await;
+    }
+}
+
+async fn act(
+    client: &Client,
+    node: &str,
+    pod: &Pod,
+    next_ip: &mut u32,
+) -> Result<(), client::ApiError> {
+    let api = client.api::<Pod>(pod.namespace());
+    let bound_to = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    if bound_to.is_none() && !pod.is_being_deleted() {
+        let binding = Binding {
+            metadata: ObjectMeta {
+                name: Some(pod.name().to_owned()),
+                ..ObjectMeta::default()
+            },
+            target: ObjectReference {
+                kind: Some("Node".to_owned()),
+                name: Some(node.to_owned()),
+                ..ObjectReference::default()
+            },
+        };
+        return api.bind(pod.name(), &binding).await;
+    }
+    if bound_to != Some(node) {
+        return Ok(());
+    }
+    if pod.is_being_deleted() {
+        return api
+            .delete(
+                pod.name(),
+                &DeleteOptions::grace_period(0).with_uid(pod.uid()),
+            )
+            .await;
+    }
+    if pod
+        .status
+        .as_ref()
+        .and_then(|status| status.pod_ip.as_ref())
+        .is_none()
+    {
+        let ip = format!("10.244.{}.{}", *next_ip / 250, *next_ip % 250 + 1);
+        *next_ip += 1;
+        let status = json!({"status": {
+            "phase": "Running",
+            "podIP": ip,
+            "podIPs": [{"ip": ip}],
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+        }});
+        api.patch_status(pod.name(), &Patch::Strategic(status))
+            .await?;
+    }
+    Ok(())
+}
