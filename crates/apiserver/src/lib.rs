@@ -19,6 +19,7 @@ mod listener;
 pub mod lookup;
 pub mod metrics;
 pub mod negotiation;
+pub mod openapi;
 pub mod pipeline;
 pub mod query;
 pub mod reader;

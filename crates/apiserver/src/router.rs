@@ -13,6 +13,7 @@ use crate::{
     health::Health,
     metrics::Metrics,
     negotiation::{Accept, respond_object},
+    openapi::OpenApi,
     pipeline::Handler,
     registry::{Registry, page_not_found},
     tokens::OpenIdDiscovery,
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) struct Router {
     pub(crate) registry: Arc<Registry>,
     pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) openid: Option<OpenIdDiscovery>,
@@ -45,6 +47,9 @@ impl Handler for Router {
         if let Some(answer) = self.discovery.respond(request.method(), path, headers, query) {
             return answer;
         }
+        if let Some(answer) = self.openapi.respond(request.method(), path, headers, query) {
+            return answer;
+        }
         if let Some(response) = self.openid.as_ref().and_then(|openid| openid.respond(path)) {
             return Ok(response.map(Body::from));
         }
@@ -64,6 +69,7 @@ impl Router {
     fn root(&self) -> apimachinery::Object {
         let health: Vec<String> = self.health.paths().collect();
         let fixed = ["/metrics", "/version"];
+        let fixed = fixed.into_iter().chain(self.openapi.paths());
         root_paths(self.discovery.paths().chain(health.iter().map(String::as_str)).chain(fixed))
     }
 

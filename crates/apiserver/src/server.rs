@@ -29,6 +29,7 @@ use crate::{
     health::{self, Health},
     listener,
     metrics::Metrics,
+    openapi::OpenApi,
     pipeline::{FlowControl, Pipeline},
     reader::{ObjectReader, ObjectWriter},
     registry::{Connector, Registry, ServerWriter, hooks::Hook},
@@ -143,6 +144,11 @@ impl Server {
 
         let router = Router {
             discovery: Discovery::new(api::kinds::TABLE, &server_address(&config, address)),
+            openapi: OpenApi::new(
+                api::kinds::TABLE,
+                &Version::CURRENT.git_version(),
+                http_date(deps.clock.now()),
+            ),
             registry: Arc::clone(&registry),
             health,
             metrics: Metrics::new(&Version::CURRENT.git_version()),
@@ -289,6 +295,12 @@ fn bootstrap_config(config: &Config) -> Result<bootstrap::Config, Error> {
         client_ca_pem,
         request_header_ca_pem: String::new(),
     })
+}
+
+/// As HTTP writes dates (RFC 9110).
+fn http_date(time: jiff::Timestamp) -> http::HeaderValue {
+    let text = time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    http::HeaderValue::try_from(text).expect("a date is of visible characters")
 }
 
 /// `IP:PORT` under which clients outside reach the server.

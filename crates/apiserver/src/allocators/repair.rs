@@ -33,14 +33,14 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// Repairs every few minutes, until cancelled.
+    /// Repairs now and every few minutes, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
         loop {
+            self.once().await;
             let next = self.clock.sleep_until(self.clock.now() + INTERVAL);
             if cancel.run_until_cancelled(next).await.is_none() {
                 return;
             }
-            self.once().await;
         }
     }
 
