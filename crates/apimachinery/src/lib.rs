@@ -10,6 +10,7 @@ pub mod labels;
 pub mod managed_fields;
 pub mod meta;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod status;

@@ -140,6 +140,8 @@ pub struct ObjectType {
     fields: Vec<Field>,
     /// Indices into `fields`, sorted by name.
     by_name: Vec<u16>,
+    /// Indices of the fields that protobuf has, sorted by number.
+    by_tag: Vec<u16>,
     /// Structs that are inlined in JSON but messages of their own in protobuf.
     pub inlines: Vec<Inline>,
     /// Behaves as a Go struct: unknown fields are lost, zero values come and go by [`Field::omit`].
@@ -257,8 +259,29 @@ impl ObjectType {
                 .cmp(&fields[usize::from(*b)].name)
         });
         by_name.dedup_by(|a, b| fields[usize::from(*a)].name == fields[usize::from(*b)].name);
+        let mut by_tag: Vec<u16> = by_name.clone();
+        by_tag.retain(|i| {
+            let field = &fields[usize::from(*i)];
+            field.tag != 0 && !field.inlined
+        });
+        by_tag.sort_by_key(|i| fields[usize::from(*i)].tag);
         self.fields = fields;
         self.by_name = by_name;
+        self.by_tag = by_tag;
+    }
+
+    /// Those that protobuf has in this message itself, by number.
+    pub fn fields_by_tag(&self) -> impl Iterator<Item = &Field> {
+        self.by_tag.iter().map(|i| &self.fields[usize::from(*i)])
+    }
+
+    /// By protobuf number.
+    pub fn field_of_tag(&self, tag: u32) -> Option<&Field> {
+        let at = self
+            .by_tag
+            .binary_search_by_key(&tag, |i| self.fields[usize::from(*i)].tag)
+            .ok()?;
+        Some(&self.fields[usize::from(self.by_tag[at])])
     }
 
     /// In Go's order.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::schema::{Field, ObjectType, Omit, Scalar, Type, TypeRef};
 
 /// What becomes of a field.
-pub(super) enum Slot {
+pub(crate) enum Slot {
     /// It shows this.
     Filled(Value),
     /// It does not show, unless [`fill`] gives it a zero value.
@@ -15,7 +15,7 @@ pub(super) enum Slot {
 }
 
 /// A decoded value put into its field.
-pub(super) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot {
+pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot {
     let Some(value) = value else {
         return Slot::Empty;
     };
@@ -49,7 +49,7 @@ pub(super) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
 }
 
 /// Gives the fields that always show, and are not there, their zero values.
-pub(super) fn fill(ty: TypeRef<'_>, object: &ObjectType, out: &mut Map<String, Value>) {
+pub(crate) fn fill(ty: TypeRef<'_>, object: &ObjectType, out: &mut Map<String, Value>) {
     for field in object.fields() {
         let shows = match field.omit {
             Omit::Never => true,
@@ -87,7 +87,7 @@ fn zero_of(field: &Field, ty: TypeRef<'_>) -> Value {
 }
 
 /// The zero value as JSON.
-fn zero(ty: TypeRef<'_>) -> Value {
+pub(crate) fn zero(ty: TypeRef<'_>) -> Value {
     match ty.node() {
         Type::Scalar(scalar) => match scalar {
             Scalar::String => Value::from(""),
@@ -112,7 +112,7 @@ fn zero(ty: TypeRef<'_>) -> Value {
 }
 
 /// What `null` becomes as an item of a list or a value of a map in a Go struct; elsewhere it stays.
-pub(super) fn zero_item(ty: TypeRef<'_>, around: Option<&ObjectType>) -> Option<Value> {
+pub(crate) fn zero_item(ty: TypeRef<'_>, around: Option<&ObjectType>) -> Option<Value> {
     Some(if around.is_some() {
         zero(ty)
     } else {

@@ -6,7 +6,7 @@
 //!
 //! Errors are worded as those of Go's decoder. Bodies are bounded by the server before they come here; nesting is bounded here.
 
-mod canonical;
+pub(crate) mod canonical;
 mod scan;
 mod typed;
 mod yaml;

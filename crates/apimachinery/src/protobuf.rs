@@ -1,0 +1,190 @@
+//! Protobuf over [`Schema`](crate::schema::Schema), byte for byte as upstream's generated code writes it.
+//!
+//! Fields come in the order of their numbers. What Go holds without pointer is always written, also when zero; what it holds by pointer only when
+//! it is there. Maps are sorted by key. Objects travel in an envelope: the magic `k8s\0` and `runtime.Unknown` with version, kind and
+//! the message. Nesting is bounded; a message that claims more than it has is an error.
+
+mod read;
+mod write;
+
+use serde_json::Value;
+
+use crate::{Object, meta, schema::TypeRef};
+
+/// What every envelope begins with.
+pub const MAGIC: &[u8; 4] = b"k8s\0";
+/// Nesting beyond this is refused.
+const MAX_DEPTH: usize = 256;
+
+/// Bytes that are no message of the type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtobufError {
+    /// They do not begin with the magic.
+    #[error(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+    )]
+    NoEnvelope,
+    /// They end in the middle of something.
+    #[error("unexpected EOF")]
+    Truncated,
+    /// They break the wire format.
+    #[error("proto: {0}")]
+    Malformed(&'static str),
+}
+
+/// An opened envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    /// `apiVersion` of the object.
+    pub api_version: &'a str,
+    /// Its kind.
+    pub kind: &'a str,
+    /// Its message.
+    pub raw: &'a [u8],
+    /// Media type of `raw` if it is not protobuf.
+    pub content_type: &'a str,
+}
+
+/// Opens an envelope.
+///
+/// # Errors
+/// Bytes that are none.
+pub fn open(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
+    let body = body.strip_prefix(MAGIC).ok_or(ProtobufError::NoEnvelope)?;
+    read::envelope(body)
+}
+
+/// Encodes an object with its envelope.
+pub fn encode(object: &Object, ty: TypeRef<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    out.extend_from_slice(MAGIC);
+    write::envelope(
+        meta::api_version(object),
+        meta::kind(object),
+        &mut out,
+        |out| {
+            write::message(object, ty, out);
+        },
+    );
+    out
+}
+
+/// Encodes an object's message alone.
+pub fn encode_message(object: &Object, ty: TypeRef<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    write::message(object, ty, &mut out);
+    out
+}
+
+/// Puts a message that is encoded already, or bytes of another media type, into an envelope.
+pub fn seal(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(raw.len() + 64);
+    out.extend_from_slice(MAGIC);
+    write::envelope(api_version, kind, &mut out, |out| {
+        out.extend_from_slice(raw)
+    });
+    out
+}
+
+/// Decodes a message of this type, without its envelope. `apiVersion` and `kind` are put into the object if they are not empty.
+///
+/// # Errors
+/// Bytes that are no such message. Numbers that the type does not know are skipped.
+pub fn decode(
+    raw: &[u8],
+    ty: TypeRef<'_>,
+    api_version: &str,
+    kind: &str,
+) -> Result<Object, ProtobufError> {
+    let mut object = read::message(raw, ty, 0)?;
+    for (key, value) in [("apiVersion", api_version), ("kind", kind)] {
+        if !value.is_empty() {
+            object.insert(key.to_owned(), Value::from(value));
+        }
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{
+        Field, Inline, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema, Type,
+        TypeId,
+    };
+
+    fn schema() -> (Schema, TypeId) {
+        let mut schema = Schema::new();
+        let scalar = Schema::scalar;
+        let field = |name: &str, ty, tag, pointer| {
+            let mut field = Field::new(name, ty);
+            (field.tag, field.pointer, field.omit) = (tag, pointer, Omit::Empty);
+            field
+        };
+        let go = |mut object: ObjectType| {
+            object.go = true;
+            Type::Object(object)
+        };
+        let inline = ObjectType::new("I", vec![field("path", scalar(Scalar::String), 1, true)]);
+        let inline = schema.add(go(inline));
+        let semantics = ListSemantics::Atomic;
+        let list = schema.add(Type::List(ListType {
+            items: scalar(Scalar::Int32),
+            semantics,
+            wrapped: false,
+        }));
+        let map = schema.add(Type::Map(MapType {
+            values: scalar(Scalar::Quantity),
+            atomic: false,
+            wrapped_values: false,
+        }));
+        let mut path = field("path", scalar(Scalar::String), 1, true);
+        path.inlined = true;
+        let mut root = ObjectType::new(
+            "R",
+            vec![
+                field("name", scalar(Scalar::String), 1, false),
+                field("ports", list, 9, false),
+                field("limits", map, 3, false),
+                field("at", scalar(Scalar::Time), 4, true),
+                field("target", scalar(Scalar::IntOrString), 5, true),
+                field("flag", scalar(Scalar::Bool), 6, true),
+                field("data", scalar(Scalar::Bytes), 7, false),
+                path,
+            ],
+        );
+        root.inlines = vec![Inline { tag: 2, ty: inline }];
+        let root = schema.add(go(root));
+        (schema, root)
+    }
+
+    #[test]
+    fn messages_come_back() {
+        let (schema, root) = schema();
+        let ty = schema.get(root);
+        let object = json!({"name": "n", "ports": [1, -1], "limits": {"b": "1", "a": "500m"},
+            "at": "2024-01-02T03:04:05Z", "target": "http", "flag": false, "data": "AQI=", "path": "/x"});
+        let object = object.as_object().unwrap();
+        let raw = encode_message(object, ty);
+        assert_eq!(&decode(&raw, ty, "", "").unwrap(), object);
+        for end in 0..raw.len() {
+            // No prefix may panic; most are errors.
+            let _ = decode(&raw[..end], ty, "", "");
+        }
+        // Only what has no pointer is written when nothing is set: the name and the inlined struct.
+        assert_eq!(encode_message(&Object::new(), ty), [0x0A, 0, 0x12, 0]);
+    }
+
+    #[test]
+    fn envelopes_open() {
+        let body = seal("v1", "Pod", b"\x0A\x00");
+        let envelope = open(&body).unwrap();
+        assert_eq!(
+            (envelope.api_version, envelope.kind, envelope.raw),
+            ("v1", "Pod", &b"\x0A\x00"[..])
+        );
+        assert_eq!(open(b"{}"), Err(ProtobufError::NoEnvelope));
+    }
+}

@@ -1,0 +1,251 @@
+//! Trees into messages.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Map, Value};
+
+use crate::{
+    Object,
+    schema::{Either, Scalar, Type, TypeRef},
+    time,
+};
+
+const VARINT: u32 = 0;
+const FIXED64: u32 = 1;
+const BYTES: u32 = 2;
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push((value as u8) | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn key(tag: u32, wire: u32, out: &mut Vec<u8>) {
+    varint(u64::from(tag << 3 | wire), out);
+}
+
+fn number(tag: u32, value: i64, out: &mut Vec<u8>) {
+    key(tag, VARINT, out);
+    varint(value as u64, out);
+}
+
+fn bytes(tag: u32, value: &[u8], out: &mut Vec<u8>) {
+    key(tag, BYTES, out);
+    varint(value.len() as u64, out);
+    out.extend_from_slice(value);
+}
+
+/// A length-delimited field whose length is known only afterwards.
+fn delimited(tag: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    key(tag, BYTES, out);
+    let start = out.len();
+    // Most messages are shorter than 128 bytes: leave one byte for the length, and make room for more if it is needed.
+    out.push(0);
+    fill(out);
+    let length = out.len() - start - 1;
+    if length < 0x80 {
+        out[start] = length as u8;
+    } else {
+        let mut prefix = Vec::with_capacity(5);
+        varint(length as u64, &mut prefix);
+        out.splice(start..=start, prefix);
+    }
+}
+
+pub(super) fn envelope(
+    api_version: &str,
+    kind: &str,
+    out: &mut Vec<u8>,
+    fill: impl FnOnce(&mut Vec<u8>),
+) {
+    delimited(1, out, |out| {
+        bytes(1, api_version.as_bytes(), out);
+        bytes(2, kind.as_bytes(), out);
+    });
+    delimited(2, out, fill);
+    bytes(3, b"", out);
+    bytes(4, b"", out);
+}
+
+/// The fields of an object, by number.
+pub(super) fn message(object: &Object, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    let Some(known) = ty.object() else { return };
+    let mut inlines = known.inlines.iter().peekable();
+    for field in known.fields_by_tag() {
+        while let Some(inline) = inlines.next_if(|inline| inline.tag < field.tag) {
+            delimited(inline.tag, out, |out| {
+                message(object, ty.at(inline.ty), out)
+            });
+        }
+        let inner = ty.at(field.ty);
+        match object.get(&*field.name).filter(|v| !v.is_null()) {
+            Some(value) => self::value(field.tag, value, inner, out),
+            None if field.pointer => {}
+            None => zero(field.tag, inner, out),
+        }
+    }
+    for inline in inlines {
+        delimited(inline.tag, out, |out| {
+            message(object, ty.at(inline.ty), out)
+        });
+    }
+}
+
+/// What Go writes for a field without pointer that nobody set.
+fn zero(tag: u32, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    match ty.node() {
+        Type::Scalar(scalar) => match scalar {
+            Scalar::String => bytes(tag, b"", out),
+            Scalar::Bool | Scalar::Int32 | Scalar::Int64 => number(tag, 0, out),
+            Scalar::Double => double(tag, 0.0, out),
+            Scalar::Quantity => self::value(tag, &Value::from("0"), ty, out),
+            Scalar::IntOrString => self::value(tag, &Value::from(0), ty, out),
+            Scalar::Duration => self::value(tag, &Value::from("0s"), ty, out),
+            Scalar::Time
+            | Scalar::MicroTime
+            | Scalar::RawExtension
+            | Scalar::FieldsV1
+            | Scalar::Json => {
+                bytes(tag, b"", out);
+            }
+            Scalar::Bytes => {}
+        },
+        Type::Object(_) => delimited(tag, out, |out| message(&Map::new(), ty, out)),
+        Type::Map(_) | Type::List(_) | Type::Either(_) => {}
+    }
+}
+
+fn double(tag: u32, value: f64, out: &mut Vec<u8>) {
+    key(tag, FIXED64, out);
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+fn value(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    match (ty.node(), value) {
+        (Type::Scalar(scalar), _) => self::scalar(tag, value, *scalar, out),
+        (Type::Object(_), Value::Object(object)) => {
+            delimited(tag, out, |out| message(object, ty, out));
+        }
+        (Type::List(list), Value::Array(items)) => {
+            let inner = ty.at(list.items);
+            if list.wrapped {
+                delimited(tag, out, |out| {
+                    items
+                        .iter()
+                        .for_each(|item| self::item(1, item, inner, out))
+                });
+            } else {
+                items
+                    .iter()
+                    .for_each(|item| self::item(tag, item, inner, out));
+            }
+        }
+        (Type::Map(map), Value::Object(entries)) => {
+            let inner = ty.at(map.values);
+            for (name, value) in entries {
+                delimited(tag, out, |out| {
+                    bytes(1, name.as_bytes(), out);
+                    match (inner.node(), value) {
+                        // A list as a map's value is a message that wraps it.
+                        (Type::List(list), Value::Array(items)) => delimited(2, out, |out| {
+                            items
+                                .iter()
+                                .for_each(|item| self::item(1, item, inner.at(list.items), out));
+                        }),
+                        (Type::List(_), _) => bytes(2, b"", out),
+                        _ => item(2, value, inner, out),
+                    }
+                });
+            }
+        }
+        (Type::Either(either), _) => self::either(tag, value, *either, ty, out),
+        _ => {}
+    }
+}
+
+/// An item of a list or a value of a map, where `null` is the zero value.
+fn item(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    if value.is_null() {
+        zero(tag, ty, out)
+    } else {
+        self::value(tag, value, ty, out)
+    }
+}
+
+fn either(tag: u32, value: &Value, either: Either, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    let (Either::ObjectOrList(inner)
+    | Either::ObjectOrBool(inner)
+    | Either::ObjectOrStrings(inner)) = either;
+    let inner = ty.at(inner);
+    delimited(tag, out, |out| {
+        let object = value.as_object();
+        match either {
+            Either::ObjectOrBool(_) => {
+                number(
+                    1,
+                    i64::from(value.as_bool().unwrap_or(object.is_some())),
+                    out,
+                );
+                if object.is_some() {
+                    self::value(2, value, inner, out);
+                }
+            }
+            _ if object.is_some() => self::value(1, value, inner, out),
+            Either::ObjectOrList(_) => {
+                for item in value.as_array().into_iter().flatten() {
+                    self::value(2, item, inner, out);
+                }
+            }
+            Either::ObjectOrStrings(_) => {
+                for item in value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                {
+                    bytes(2, item.as_bytes(), out);
+                }
+            }
+        }
+    });
+}
+
+fn scalar(tag: u32, value: &Value, scalar: Scalar, out: &mut Vec<u8>) {
+    let text = || value.as_str().unwrap_or_default();
+    match scalar {
+        Scalar::String => bytes(tag, text().as_bytes(), out),
+        Scalar::Bool => number(tag, i64::from(value.as_bool().unwrap_or_default()), out),
+        Scalar::Int32 | Scalar::Int64 => number(tag, value.as_i64().unwrap_or_default(), out),
+        Scalar::Double => double(tag, value.as_f64().unwrap_or_default(), out),
+        Scalar::Bytes => bytes(tag, &STANDARD.decode(text()).unwrap_or_default(), out),
+        Scalar::Quantity => delimited(tag, out, |out| bytes(1, text().as_bytes(), out)),
+        Scalar::IntOrString => delimited(tag, out, |out| {
+            number(1, i64::from(value.is_string()), out);
+            number(2, value.as_i64().unwrap_or_default(), out);
+            bytes(3, text().as_bytes(), out);
+        }),
+        Scalar::Time | Scalar::MicroTime => delimited(tag, out, |out| {
+            let Ok(at) = time::parse(text()) else { return };
+            // Go counts the part of a second forward, also before 1970.
+            let nanos = at.subsec_nanosecond();
+            let (seconds, nanos) = if nanos < 0 {
+                (at.as_second() - 1, nanos + 1_000_000_000)
+            } else {
+                (at.as_second(), nanos)
+            };
+            number(1, seconds, out);
+            number(
+                2,
+                i64::from(if scalar == Scalar::Time { 0 } else { nanos }),
+                out,
+            );
+        }),
+        Scalar::Duration => delimited(tag, out, |out| {
+            number(1, time::parse_duration(text()).unwrap_or_default(), out);
+        }),
+        Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json => delimited(tag, out, |out| {
+            bytes(1, value.to_string().as_bytes(), out);
+        }),
+    }
+}
