@@ -292,15 +292,15 @@ fn nanos(whole: &str, fraction: &str, suffix: &Suffix) -> i128 {
     const KEPT: usize = 24;
     let fraction = fraction.trim_end_matches('0');
     let (kept, lost) = fraction.split_at(fraction.len().min(KEPT));
-    let mut mantissa = i128::from(!lost.is_empty());
     let mut digits = whole.trim_start_matches('0').len();
     if digits > 20 {
         return i128::MAX;
     }
-    mantissa = whole.bytes().chain(kept.bytes()).fold(0i128, |sum, digit| {
+    let read = whole.bytes().chain(kept.bytes()).fold(0i128, |sum, digit| {
         sum.saturating_mul(10)
             .saturating_add(i128::from(digit - b'0'))
-    }) + mantissa;
+    });
+    let mantissa = read.saturating_add(i128::from(!lost.is_empty()));
     if mantissa == 0 {
         return 0;
     }

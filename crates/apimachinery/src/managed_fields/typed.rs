@@ -86,8 +86,8 @@ pub(super) fn item_step(
     };
     let mut found = BTreeMap::new();
     for key in keys.iter() {
-        let default = || ty.object()?.field(key)?.default.as_ref();
-        match item.get(&**key).filter(|v| !v.is_null()).or_else(default) {
+        let present = item.get(&**key).filter(|v| !v.is_null()).cloned();
+        match present.or_else(|| default_key(ty, key)) {
             Some(value) => {
                 found.insert(&**key, value);
             }
@@ -102,6 +102,15 @@ pub(super) fn item_step(
     serde_json::to_string(&found)
         .map(|keys| format!("k:{keys}"))
         .map_err(|e| e.to_string())
+}
+
+/// What an absent key counts as: its default, and the empty text where Go has a plain string.
+fn default_key(ty: TypeRef<'_>, key: &str) -> Option<Value> {
+    let object = ty.object()?;
+    let field = object.field(key)?;
+    let text = matches!(ty.at(field.ty).node(), Type::Scalar(Scalar::String));
+    let empty = || (object.go && text && !field.pointer).then(|| Value::from(""));
+    field.default.clone().or_else(empty)
 }
 
 /// The fields that an object sets.
@@ -119,11 +128,11 @@ pub(super) fn field_set(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
             }
         }
         Shape::List(semantics, inner) => {
-            for item in items(Some(value)) {
-                let Ok(step) = item_step(semantics, inner, item) else {
-                    continue;
+            for (step, same) in keyed(Some(value), semantics, inner) {
+                let mut below = match same.as_slice() {
+                    [item] => field_set(item, Some(inner)),
+                    _ => Entry::default(),
                 };
-                let mut below = field_set(item, Some(inner));
                 below.member = true;
                 entry.children.attach(step, below);
             }
@@ -169,18 +178,29 @@ fn same(a: &Value, b: &Value) -> bool {
     a == b || matches!((a, b), (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64())
 }
 
-/// Items by their step; of two with the same keys, the first counts.
+/// Items by their step. Several with the same keys are owned together, as a whole.
 fn keyed<'v>(
     list: Option<&'v Value>,
     semantics: &ListSemantics,
     ty: TypeRef<'_>,
-) -> BTreeMap<String, &'v Value> {
-    let mut out = BTreeMap::new();
+) -> BTreeMap<String, Vec<&'v Value>> {
+    let mut out: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for item in items(list) {
         if let Ok(step) = item_step(semantics, ty, item) {
-            out.entry(step).or_insert(item);
+            out.entry(step).or_default().push(item);
         }
     }
+    out
+}
+
+fn compare_items(old: &[&Value], new: &[&Value], ty: TypeRef<'_>) -> Comparison {
+    if old.len() <= 1 && new.len() <= 1 {
+        return compare(old.first().copied(), new.first().copied(), Some(ty));
+    }
+    let mut out = Comparison::default();
+    out.added.member = old.is_empty();
+    out.removed.member = new.is_empty();
+    out.modified.member = !old.is_empty() && !new.is_empty();
     out
 }
 
@@ -223,15 +243,16 @@ pub(super) fn compare(
         Shape::List(semantics, inner) => {
             let (old, new) = (keyed(old, semantics, inner), keyed(new, semantics, inner));
             let mut out = Comparison::default();
+            let none = Vec::new();
             for (step, item) in &old {
-                let other = new.get(step).copied();
-                if other != Some(*item) {
-                    out.attach(step, compare(Some(item), other, Some(inner)));
+                let other = new.get(step).unwrap_or(&none);
+                if other != item {
+                    out.attach(step, compare_items(item, other, inner));
                 }
             }
             for (step, item) in &new {
                 if !old.contains_key(step) {
-                    out.attach(step, compare(None, Some(item), Some(inner)));
+                    out.attach(step, compare_items(&none, item, inner));
                 }
             }
             out
