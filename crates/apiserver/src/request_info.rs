@@ -99,6 +99,11 @@ impl RequestInfo {
         if !self.name.is_empty() {
             return;
         }
+        if matches!(self.verb.as_str(), "get" | "delete" | "watch") {
+            let selector = |name| query.get(name).unwrap_or_default().to_owned();
+            self.field_selector = selector("fieldSelector");
+            self.label_selector = selector("labelSelector");
+        }
         match self.verb.as_str() {
             "get" => {
                 "list".clone_into(&mut self.verb);

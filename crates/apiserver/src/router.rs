@@ -55,6 +55,9 @@ impl Handler for Router {
         }
         match path.strip_suffix('/').unwrap_or(path) {
             "" => self.document(context, &self.root()),
+            "/version" if request.method() != Method::GET && request.method() != Method::HEAD => {
+                Err(Status::method_not_allowed())
+            }
             "/version" => self.document(context, &Version::CURRENT.document()),
             "/metrics" if request.method() == Method::GET => {
                 Ok(self.metrics.respond().map(Body::from))

@@ -1,6 +1,7 @@
 //! Admission: one file a plugin, one row in the order of the table. Mutating plugins first, then the strategy's validation,
 //! then validating plugins.
 
+mod certificate_identity;
 mod chain;
 mod default_toleration_seconds;
 mod namespace_lifecycle;
@@ -9,6 +10,7 @@ mod priority;
 mod rbac_escalation;
 mod service_account;
 mod table;
+mod taint_nodes_by_condition;
 
 use apimachinery::{
     Object,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use base::Clock;
 
 use super::{
-    Plugin, default_toleration_seconds::DefaultTolerationSeconds, namespace_lifecycle::NamespaceLifecycle,
+    Plugin, certificate_identity::CertificateIdentity, default_toleration_seconds::DefaultTolerationSeconds, namespace_lifecycle::NamespaceLifecycle,
     node_restriction::NodeRestriction, priority::Priority, rbac_escalation::RbacEscalation,
-    service_account::ServiceAccount,
+    service_account::ServiceAccount, taint_nodes_by_condition::TaintNodesByCondition,
 };
 use crate::{
     authz::{Authorizer, rbac::RuleResolver},
@@ -43,6 +43,7 @@ const TABLE: &[Row] = &[
     row("NamespaceLifecycle", true, |deps| Arc::new(NamespaceLifecycle::new(deps.reader.clone()))),
     row("ServiceAccount", true, |deps| Arc::new(ServiceAccount::new(deps.reader.clone(), deps.clock.clone()))),
     row("NodeRestriction", false, |deps| Arc::new(NodeRestriction::new(deps.reader.clone()))),
+    row("TaintNodesByCondition", true, |_| Arc::new(TaintNodesByCondition)),
     row("Priority", true, |deps| Arc::new(Priority::new(&deps.reader))),
     row("DefaultTolerationSeconds", true, |_| Arc::new(DefaultTolerationSeconds)),
 ];
@@ -54,7 +55,8 @@ pub struct UnknownPlugin(pub String);
 
 /// The plugins of a server: those on by default, with those of `enable` and without those of `disable`.
 ///
-/// The escalation check of RBAC is no plugin upstream and cannot be disabled; it comes last, when nothing changes the object any more.
+/// Two that come last are no plugins upstream, where the storage of their resources does the same, and cannot be disabled: who asks for a
+/// certificate, and the escalation check of RBAC.
 pub fn plugins(
     enable: &[String],
     disable: &[String],
@@ -66,6 +68,7 @@ pub fn plugins(
     let named = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
     let on = |row: &&Row| (row.on || named(enable, row)) && !named(disable, row);
     let mut plugins: Vec<_> = TABLE.iter().filter(on).map(|row| (row.make)(dependencies)).collect();
+    plugins.push(Arc::new(CertificateIdentity));
     plugins.push(Arc::new(RbacEscalation::new(dependencies.rules.clone(), dependencies.authorizer.clone())));
     Ok(plugins)
 }

@@ -30,6 +30,8 @@ const LEASE_PREFIX: &str = "/registry/masterleases/";
 /// Upstream's interval and time to live.
 const INTERVAL: Duration = Duration::from_secs(10);
 const TTL_SECONDS: i64 = 15;
+/// After a round that failed: at the first start the namespace may come a moment later.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Keeps the Service and its endpoints.
 pub struct KubernetesService {
@@ -63,11 +65,13 @@ impl KubernetesService {
     pub async fn run(&self, cancel: CancellationToken) {
         let mut lease = None;
         loop {
+            let mut pause = INTERVAL;
             if let Err(error) = self.round(&mut lease).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the kubernetes Service may be out of date");
+                tracing::info!(error = &error as &dyn std::error::Error, "the kubernetes Service may be out of date");
                 lease = None;
+                pause = RETRY;
             }
-            let next = self.clock.sleep_until(self.clock.now() + INTERVAL);
+            let next = self.clock.sleep_until(self.clock.now() + pause);
             if cancel.run_until_cancelled(next).await.is_none() {
                 break;
             }

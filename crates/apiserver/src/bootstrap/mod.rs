@@ -93,10 +93,12 @@ impl Bootstrap {
                 })
             })
             .buffer_unordered(CONCURRENCY);
+        // One that fails keeps none of the others from being made.
+        let mut first = Ok(());
         while let Some(outcome) = outcomes.next().await {
-            outcome?;
+            first = first.and(outcome);
         }
-        Ok(())
+        first
     }
 
     async fn ensure(&self, wanted: &Wanted) -> Result<(), Status> {

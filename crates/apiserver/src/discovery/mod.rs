@@ -63,7 +63,12 @@ impl Discovery {
         query: &Query,
     ) -> Option<Result<Response<Body>, Status>> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let (object, gvk) = self.documents.get(path)?;
+        let Some((object, gvk)) = self.documents.get(path) else {
+            // A version that a known group does not have.
+            let group = path.rsplit_once('/').map(|(group, _)| group)?;
+            let known = group != "/apis" && self.documents.contains_key(group) && path.matches('/').count() <= 3;
+            return known.then(|| Err(Status::unknown_path()));
+        };
         if method != Method::GET && method != Method::HEAD {
             return Some(Err(Status::method_not_allowed()));
         }

@@ -56,7 +56,9 @@ fn other_paths_and_methods() {
     let ask = |method: Method, path: &str| {
         discovery.respond(&method, path, &HeaderMap::new(), &Query::default())
     };
-    assert!(ask(Method::GET, "/apis/apps/v0").is_none());
+    assert_eq!(ask(Method::GET, "/apis/apps/v0").unwrap().unwrap_err().code, 404);
+    assert!(ask(Method::GET, "/apis/nosuch.example.com").is_none());
+    assert!(ask(Method::GET, "/apis/apps/v1/deployments").is_none());
     assert!(ask(Method::GET, "/apis/apps/v1/").unwrap().is_ok());
     assert_eq!(ask(Method::POST, "/apis").unwrap().unwrap_err().code, 405);
 }

@@ -49,6 +49,22 @@ impl ObjectReader for Registry {
         snapshot.iter(namespace, None).map(|cached| Arc::new(endpoint.tree(cached))).collect()
     }
 
+    fn list_by_field(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Object>> {
+        let Some(endpoint) = self.endpoint_of(resource) else { return Vec::new() };
+        let Some(cacher) = &endpoint.cacher else { return Vec::new() };
+        let snapshot = cacher.snapshot();
+        let selected = snapshot
+            .iter(namespace, None)
+            .filter(|cached| cached.fields.iter().any(|(name, found)| *name == field && **found == *value));
+        selected.map(|cached| Arc::new(endpoint.tree(cached))).collect()
+    }
+
     fn generation(&self, resource: &GroupResource) -> u64 {
         self.cacher_of(resource).map_or(0, |cacher| cacher.sequence())
     }

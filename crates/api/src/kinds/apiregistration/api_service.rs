@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
 };
 
 /// Its row.
@@ -58,6 +58,9 @@ impl Strategy for ApiServiceStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
+    }
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix { names::path_segment_prefix(name) } else { names::path_segment_name(name) }
     }
     fn allow_unconditional_update(&self) -> bool {
         false
