@@ -287,3 +287,115 @@ fn recorded_creates_are_owned_as_recorded() {
         text.join("\n")
     );
 }
+
+/// Each apply on the object that the recording shows before it: who owns what afterwards, or which conflicts there are.
+#[test]
+#[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
+fn recorded_applies_own_and_conflict_as_recorded() {
+    let (mut seen, mut failures) = (0, Vec::new());
+    for file in directory("RECORDED_ANSWERS")
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
+    {
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let mut live: BTreeMap<String, Object> = BTreeMap::new();
+            for step in case["steps"].as_array().unwrap() {
+                let text = |pointer: &str| {
+                    step.pointer(pointer)
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                };
+                let (path, query) = text("/request/path")
+                    .split_once('?')
+                    .unwrap_or((text("/request/path"), ""));
+                let Some(answer) = step.pointer("/response/body") else {
+                    continue;
+                };
+                let mut answer = answer.clone();
+                let whole = concrete(&mut answer);
+                let Value::Object(answer) = answer else {
+                    continue;
+                };
+                let applies = text("/request/headers/Content-Type").contains("apply-patch");
+                let config = step.pointer("/request/body").and_then(Value::as_object);
+                let plain = !path.contains("/status")
+                    && !path.contains("/scale")
+                    && !query.contains("dryRun");
+                if let (true, true, Some(config)) = (applies, plain, config)
+                    && let Some(ty) = type_of(config)
+                    && whole
+                {
+                    let manager = query
+                        .split('&')
+                        .find_map(|q| q.strip_prefix("fieldManager="));
+                    let Some(manager) = manager else { continue };
+                    // Requests of certificates reset their spec, too.
+                    let paths: &[&str] = match meta::kind(config) {
+                        "CertificateSigningRequest" => &["status", "spec"],
+                        _ => &["status"],
+                    };
+                    let ignored = FieldSet::of_paths(paths);
+                    let write = Write {
+                        manager,
+                        subresource: "",
+                        api_version: meta::api_version(config),
+                        now: jiff::Timestamp::UNIX_EPOCH,
+                        ignored: &ignored,
+                    };
+                    let force = query.contains("force=true");
+                    let id = format!("{} {}", text("/name"), case["id"]);
+                    match managed_fields::apply(ty, live.get(path), config, force, &write) {
+                        Ok(applied)
+                            if type_of(&answer).is_some() && meta::kind(&answer) != "Status" =>
+                        {
+                            seen += 1;
+                            let sets = |object: &Object| {
+                                let sets = meta::managed_fields(object).iter().map(|e| {
+                                    (
+                                        format!("{}/{}", e["manager"], e["operation"]),
+                                        e["fieldsV1"].clone(),
+                                    )
+                                });
+                                Value::Object(sets.collect())
+                            };
+                            let mut found = Vec::new();
+                            difference(&id, &sets(&answer), &sets(&applied.object), &mut found);
+                            failures.append(&mut found);
+                        }
+                        Err(error @ managed_fields::ApplyError::Conflicts(_)) => {
+                            seen += 1;
+                            if answer["message"] != error.to_string() {
+                                failures
+                                    .push(format!("{id}: {} became {error}", answer["message"]));
+                            }
+                        }
+                        Err(error) if meta::kind(&answer) != "Status" => {
+                            failures.push(format!("{id}: {error}"))
+                        }
+                        _ => {}
+                    }
+                }
+                if type_of(&answer).is_some()
+                    && meta::kind(&answer) != "Status"
+                    && !query.contains("dryRun")
+                {
+                    let method = text("/request/method");
+                    let name = meta::name(&answer);
+                    let key = if method == "POST" {
+                        format!("{path}/{name}")
+                    } else {
+                        path.to_owned()
+                    };
+                    live.insert(key.trim_end_matches("/status").to_owned(), answer);
+                }
+            }
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{seen} applies, {} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}

@@ -37,13 +37,22 @@ impl Documents {
         self.schemas.get(name)?.get("properties")?.get(field)
     }
 
-    /// Which field has this description: `io.k8s…ObjectMeta name`. The field of `kind`'s own types is preferred, then that of metadata.
+    /// Which field has this description: `io.k8s…ObjectMeta name`. That of metadata is preferred, then those of `kind`'s own types. A long
+    /// description may differ in its end: the columns of some resources show an older text.
     pub(super) fn described_as(&self, description: &str, prefer: &str) -> Option<(String, String)> {
+        const LONG: usize = 120;
+        let opening = description
+            .get(..LONG / 2)
+            .filter(|_| description.len() > LONG);
         let mut found = Vec::new();
         for (name, schema) in &self.schemas {
             let fields = schema.get("properties").and_then(Value::as_object);
             for (field, property) in fields.into_iter().flatten() {
-                if property.get("description").and_then(Value::as_str) == Some(description) {
+                let text = property
+                    .get("description")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                if text == description || opening.is_some_and(|opening| text.starts_with(opening)) {
                     found.push((name.clone(), field.clone()));
                 }
             }
