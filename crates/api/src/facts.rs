@@ -329,6 +329,21 @@ mod tests {
         assert_eq!(ports.list().unwrap().semantics, ListSemantics::Map(keys));
         let (protocol, _) = ports.items().unwrap().field("protocol").unwrap();
         assert_eq!(protocol.unwrap().default, Some("TCP".into()));
-        assert!(type_of(&GroupVersionKind::new("apps", "v1", "DeleteOptions")).is_some());
+        for (group, version, kind) in [
+            ("apps", "v1", "DeleteOptions"),
+            ("autoscaling", "v1", "Scale"),
+            ("policy", "v1", "Eviction"),
+            ("authentication.k8s.io", "v1", "TokenRequest"),
+            ("authorization.k8s.io", "v1", "SubjectAccessReview"),
+            ("", "v1", "Binding"),
+            ("", "v1", "PodList"),
+            ("", "v1", "Status"),
+            ("meta.k8s.io", "v1", "Table"),
+            ("meta.k8s.io", "v1", "PartialObjectMetadataList"),
+            ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
+            ("apiregistration.k8s.io", "v1", "APIService"),
+        ] {
+            assert!(type_of(&GroupVersionKind::new(group, version, kind)).is_some(), "{group} {kind}");
+        }
     }
 }

@@ -166,7 +166,7 @@ impl FieldError {
 
     /// `Unsupported value: <value>: supported values: "a", "b"`. The values are sorted by the caller as upstream has them.
     pub fn not_supported(field: &Path, value: impl Into<Value>, supported: &[&str]) -> Self {
-        let quoted: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let quoted: Vec<String> = supported.iter().map(|s| crate::quote(s)).collect();
         let detail = if quoted.is_empty() {
             String::new()
         } else {
@@ -231,7 +231,7 @@ impl fmt::Display for FieldError {
 /// Values as upstream prints them: strings quoted as Go's `%q`, scalars bare, `null` for nothing, the rest as compact JSON.
 fn display_value(value: &Value) -> String {
     match value {
-        Value::String(s) => format!("{s:?}"),
+        Value::String(s) => crate::quote(s),
         other => other.to_string(),
     }
 }

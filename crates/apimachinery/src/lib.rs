@@ -12,11 +12,13 @@ pub mod meta;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quote;
 pub mod schema;
 pub mod status;
 pub mod time;
 
 pub use quantity::Quantity;
+pub use quote::quote;
 pub use schema::{Schema, TypeRef};
 pub use status::Status;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     field::ErrorList,
     gvk::{GroupResource, GroupVersionKind},
+    quote,
 };
 
 /// The answer that is no object: `kind: Status` of `v1`.
@@ -186,8 +187,12 @@ impl Status {
 
     /// 404: there is no object of this name.
     pub fn not_found(resource: &GroupResource, name: &str) -> Self {
-        Self::failure(404, "NotFound", format!("{resource} {name:?} not found"))
-            .about(resource, name)
+        Self::failure(
+            404,
+            "NotFound",
+            format!("{resource} {} not found", quote(name)),
+        )
+        .about(resource, name)
     }
 
     /// 404: nothing is served at this path. Upstream says it of unknown resources.
@@ -206,7 +211,7 @@ impl Status {
         Self::failure(
             409,
             "AlreadyExists",
-            format!("{resource} {name:?} already exists"),
+            format!("{resource} {} already exists", quote(name)),
         )
         .about(resource, name)
     }
@@ -214,7 +219,8 @@ impl Status {
     /// 409: the name made from `generateName` was taken.
     pub fn generate_name_conflict(resource: &GroupResource, name: &str) -> Self {
         let message = format!(
-            "{resource} {name:?} already exists, the server was not able to generate a unique name for the object"
+            "{resource} {} already exists, the server was not able to generate a unique name for the object",
+            quote(name)
         );
         Self::failure(409, "AlreadyExists", message)
             .about(resource, name)
@@ -223,7 +229,10 @@ impl Status {
 
     /// 409: the object was changed by somebody else, or a precondition does not hold.
     pub fn conflict(resource: &GroupResource, name: &str, reason: impl fmt::Display) -> Self {
-        let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {reason}");
+        let message = format!(
+            "Operation cannot be fulfilled on {resource} {}: {reason}",
+            quote(name)
+        );
         Self::failure(409, "Conflict", message).about(resource, name)
     }
 
@@ -246,7 +255,7 @@ impl Status {
     /// 422: the object breaks rules. `kind` and `group` are the object's.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &ErrorList) -> Self {
         let mut status = Self::failure(422, "Invalid", "");
-        status.message = format!("{} {name:?} is invalid", group_kind(group, kind));
+        status.message = format!("{} {} is invalid", group_kind(group, kind), quote(name));
         if !errors.is_empty() {
             status.message.push_str(": ");
             status.message.push_str(&aggregate(errors));
@@ -289,7 +298,7 @@ impl Status {
         } else if name.is_empty() {
             format!("{resource} is forbidden: {reason}")
         } else {
-            format!("{resource} {name:?} is forbidden: {reason}")
+            format!("{resource} {} is forbidden: {reason}", quote(name))
         };
         Self::failure(403, "Forbidden", message).about(resource, name)
     }

@@ -1,5 +1,6 @@
 //! The times of the API: `meta/v1.Time` (to the second), `MicroTime` (to the microsecond), `Duration`, read and printed as Go does.
 
+use crate::quote;
 use jiff::{Timestamp, fmt::temporal::DateTimeParser, tz::TimeZone};
 
 /// What a `Time` looks like to Go's parser; it stands in its errors.
@@ -61,9 +62,11 @@ fn parse_as(text: &str, layout: &str) -> Result<Timestamp, String> {
     match rest {
         None => PARSER
             .parse_timestamp(text)
-            .map_err(|_| format!("parsing time {text:?}: day out of range")),
+            .map_err(|_| format!("parsing time {}: day out of range", quote(text))),
         Some((rest, element)) => Err(format!(
-            "parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}"
+            "parsing time {} as {layout:?}: cannot parse {} as {element:?}",
+            quote(text),
+            quote(rest)
         )),
     }
 }
@@ -115,7 +118,7 @@ fn go_rest<'a>(text: &'a str, layout: &str) -> Option<(&'a str, &'static str)> {
 /// # Errors
 /// As Go words them: `time: invalid duration "x"`.
 pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
+    let invalid = || format!("time: invalid duration {}", quote(text));
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -150,8 +153,14 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
             "s" => 1_000_000_000,
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            _ => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
+            "" => return Err(format!("time: missing unit in duration {}", quote(text))),
+            _ => {
+                return Err(format!(
+                    "time: unknown unit {} in duration {}",
+                    quote(unit),
+                    quote(text)
+                ));
+            }
         };
         let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
         let whole: i128 = if whole.is_empty() {

@@ -55,11 +55,11 @@ struct Findings {
 
 impl Findings {
     fn duplicate(&mut self, path: String) {
-        self.push(format!("duplicate field {path:?}"));
+        self.push(format!("duplicate field {}", crate::quote(&path)));
     }
 
     fn unknown(&mut self, path: String) {
-        self.push(format!("unknown field {path:?}"));
+        self.push(format!("unknown field {}", crate::quote(&path)));
     }
 
     fn push(&mut self, finding: String) {

@@ -31,9 +31,12 @@ pub(super) fn find(managers: &Managers, this: &Manager, changed: &FieldSet) -> V
 }
 
 fn print(manager: &Manager) -> String {
-    let mut out = format!("{:?}", manager.name);
+    let mut out = crate::quote(&manager.name);
     if !manager.subresource.is_empty() {
-        out.push_str(&format!(" with subresource {:?}", manager.subresource));
+        out.push_str(&format!(
+            " with subresource {}",
+            crate::quote(&manager.subresource)
+        ));
     }
     if manager.operation == OperationType::Update {
         out.push_str(&format!(" using {}", manager.api_version));
