@@ -12,5 +12,6 @@ pub mod meta;
 pub mod names;
 pub mod printers;
 pub mod scale;
+pub mod validate;
 
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};

@@ -154,9 +154,10 @@ pub fn validate_annotations(annotations: Option<&Object>, path: &Path) -> ErrorL
 
 fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
     let mut errors = Vec::new();
-    let mut controller: Option<&str> = None;
-    for (index, reference) in metadata.objects("ownerReferences") {
-        let at = path.index(index);
+    let mut controller: Option<String> = None;
+    for (_, reference) in metadata.objects("ownerReferences") {
+        // Upstream names the list, not the item.
+        let at = path;
         if reference.text("apiVersion").is_empty() {
             errors.push(FieldError::invalid(
                 &at.child("apiVersion"),
@@ -175,14 +176,14 @@ fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
         }
         if (reference.text("apiVersion"), reference.text("kind")) == ("v1", "Event") {
             errors.push(FieldError::invalid(
-                &at,
+                at,
                 Value::Object(reference.clone()),
                 "/v1, Kind=Event is disallowed from being an owner",
             ));
         }
         if reference.is_true("controller") {
-            let name = reference.text("name");
-            if let Some(first) = controller {
+            let name = format!("{}/{}", reference.text("kind"), reference.text("name"));
+            if let Some(first) = &controller {
                 errors.push(FieldError::invalid(
                     path,
                     metadata.list("ownerReferences").to_vec(),
@@ -400,7 +401,7 @@ mod tests {
                 "metadata.namespace",
                 "metadata.labels",
                 "metadata.labels",
-                "metadata.ownerReferences[0]",
+                "metadata.ownerReferences",
                 "metadata.finalizers[1]",
             ]
         );

@@ -2,7 +2,11 @@
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 
+use crate::fields::Fields;
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::validate::non_negative;
+use apimachinery::Object;
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +25,21 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ControllerRevisionStrategy;
 
-impl Strategy for ControllerRevisionStrategy {}
+impl Strategy for ControllerRevisionStrategy {
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        if !object.has("data") {
+            errors.push(FieldError::required(
+                &Path::new("data"),
+                "data is mandatory",
+            ));
+        }
+        non_negative(&mut errors, &Path::new("revision"), object.int("revision"));
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = crate::meta::validate_immutable_field(new, old, "data", &Path::default());
+        non_negative(&mut errors, &Path::new("revision"), new.int("revision"));
+        errors
+    }
+}

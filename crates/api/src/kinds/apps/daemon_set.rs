@@ -5,12 +5,20 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::apps::deployment::immutable_selector;
+use crate::kinds::core::pod_spec;
+use crate::validate::{
+    int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
+    shown_as,
+};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, ErrorType, FieldError, Path};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -71,5 +79,111 @@ impl Strategy for DaemonSetStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(immutable_selector(new, old));
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        non_negatives(
+            &mut errors,
+            &Path::new("status"),
+            new.object("status").unwrap_or(&empty),
+            &[
+                "currentNumberScheduled",
+                "numberMisscheduled",
+                "desiredNumberScheduled",
+                "numberReady",
+                "observedGeneration",
+                "updatedNumberScheduled",
+                "numberAvailable",
+                "numberUnavailable",
+            ],
+        );
+        errors
+    }
+}
+
+/// The rules of `spec`.
+fn validate_spec(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path.child("selector"), "")),
+        Some(selector) => {
+            selectors::label_selector(errors, &path.child("selector"), selector);
+            if selectors::is_empty(selector) {
+                errors.push(FieldError::invalid(
+                    &path.child("selector"),
+                    Value::Object(selector.clone()),
+                    "empty selector is invalid for daemonset",
+                ));
+            }
+        }
+    }
+    selectors::template_matches(errors, &path, spec);
+    pod_spec::validate_template_of_service(
+        errors,
+        &path.child("template"),
+        spec.object("template"),
+    );
+    non_negative(
+        errors,
+        &path.child("minReadySeconds"),
+        spec.int("minReadySeconds"),
+    );
+    let strategy = spec.object("updateStrategy").unwrap_or(&empty);
+    update_strategy(errors, &path.child("updateStrategy"), strategy);
+    non_negative(
+        errors,
+        &path.child("revisionHistoryLimit"),
+        spec.int("revisionHistoryLimit"),
+    );
+}
+
+fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
+    let at = path.child("rollingUpdate");
+    match (strategy.text("type"), strategy.object("rollingUpdate")) {
+        ("OnDelete", _) => {}
+        ("RollingUpdate", None) => errors.push(FieldError::required(&at, "")),
+        ("RollingUpdate", Some(rolling)) => {
+            let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+                if let Some(value) = value {
+                    int_or_percent(errors, &at.child(field), value);
+                    not_more_than_100_percent(errors, &at.child(field), value);
+                }
+            }
+            match (is_zero(unavailable), is_zero(surge)) {
+                (true, true) => errors.push(FieldError::required(
+                    &at.child("maxUnavailable"),
+                    "cannot be 0 when maxSurge is 0",
+                )),
+                (false, false) => errors.push(FieldError::invalid(
+                    &at.child("maxSurge"),
+                    surge.cloned().unwrap_or(Value::Null),
+                    "may not be set when maxUnavailable is non-zero",
+                )),
+                _ => {}
+            }
+        }
+        (other, _) => errors.push(shown_as(
+            ErrorType::NotSupported,
+            path,
+            &format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"),
+            "supported values: \"RollingUpdate\", \"OnDelete\"",
+        )),
     }
 }

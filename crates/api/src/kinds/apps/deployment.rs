@@ -6,12 +6,18 @@ use apimachinery::{
     meta,
 };
 
+use crate::kinds::core::pod_spec;
+use crate::validate::{
+    int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
+};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -67,5 +73,161 @@ impl Strategy for DeploymentStrategy {
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::keep_metadata(new, old, &["labels"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(immutable_selector(new, old));
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_status(&mut errors, new, old);
+        errors
+    }
+}
+
+/// The rules of `spec`.
+fn validate_spec(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    non_negative(errors, &path.child("replicas"), spec.int("replicas"));
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path.child("selector"), "")),
+        Some(selector) => {
+            selectors::label_selector(errors, &path.child("selector"), selector);
+            if selectors::is_empty(selector) {
+                errors.push(FieldError::invalid(
+                    &path.child("selector"),
+                    Value::Object(selector.clone()),
+                    "empty selector is invalid for deployment",
+                ));
+            }
+        }
+    }
+    selectors::template_matches(errors, &path, spec);
+    pod_spec::validate_template_of_service(
+        errors,
+        &path.child("template"),
+        spec.object("template"),
+    );
+    strategy(errors, &path.child("strategy"), spec);
+    non_negatives(
+        errors,
+        &path,
+        spec,
+        &["minReadySeconds", "revisionHistoryLimit"],
+    );
+    if let Some(deadline) = spec.int("progressDeadlineSeconds") {
+        let at = path.child("progressDeadlineSeconds");
+        non_negative(errors, &at, Some(deadline));
+        if deadline <= spec.int("minReadySeconds").unwrap_or(0) {
+            errors.push(FieldError::invalid(
+                &at,
+                deadline,
+                "must be greater than minReadySeconds",
+            ));
+        }
+    }
+}
+
+fn strategy(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let empty = Object::new();
+    let strategy = spec.object("strategy").unwrap_or(&empty);
+    let at = path.child("rollingUpdate");
+    match (strategy.text("type"), strategy.object("rollingUpdate")) {
+        ("Recreate", Some(_)) => errors.push(FieldError::forbidden(
+            &at,
+            "may not be specified when strategy `type` is 'Recreate'",
+        )),
+        ("Recreate", None) => {}
+        ("RollingUpdate", None) => errors.push(FieldError::required(
+            &at,
+            "this should be defaulted and never be nil",
+        )),
+        ("RollingUpdate", Some(rolling)) => {
+            let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
+            for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
+                if let Some(value) = value {
+                    int_or_percent(errors, &at.child(field), value);
+                }
+            }
+            if is_zero(unavailable) && is_zero(surge) {
+                errors.push(FieldError::invalid(
+                    &at.child("maxUnavailable"),
+                    unavailable.cloned().unwrap_or(Value::Null),
+                    "may not be 0 when `maxSurge` is 0",
+                ));
+            }
+            if let Some(value) = unavailable {
+                not_more_than_100_percent(errors, &at.child("maxUnavailable"), value);
+            }
+        }
+        (other, _) => errors.push(FieldError::not_supported(
+            &path.child("type"),
+            other,
+            &["Recreate", "RollingUpdate"],
+        )),
+    }
+}
+
+/// A workload keeps the pods it has: its selector never changes.
+pub fn immutable_selector(new: &Object, old: &Object) -> ErrorList {
+    let empty = Object::new();
+    crate::meta::validate_immutable_field(
+        new.object("spec").unwrap_or(&empty),
+        old.object("spec").unwrap_or(&empty),
+        "selector",
+        &Path::new("spec"),
+    )
+}
+
+fn validate_status(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let empty = Object::new();
+    let path = Path::new("status");
+    let status = new.object("status").unwrap_or(&empty);
+    let before = old.object("status").unwrap_or(&empty);
+    const COUNTS: &[&str] = &[
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+    ];
+    non_negatives(errors, &path, status, &["observedGeneration"]);
+    non_negatives(errors, &path, status, COUNTS);
+    let count = |field| status.int(field).unwrap_or(0);
+    for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+        if count(field) > count("replicas") {
+            errors.push(FieldError::invalid(
+                &path.child(field),
+                count(field),
+                "cannot be greater than status.replicas",
+            ));
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        errors.push(FieldError::invalid(
+            &path.child("availableReplicas"),
+            count("availableReplicas"),
+            "cannot be greater than readyReplicas",
+        ));
+    }
+    if let (Some(now), Some(then)) = (status.int("collisionCount"), before.int("collisionCount"))
+        && now < then
+    {
+        errors.push(FieldError::invalid(
+            &path.child("collisionCount"),
+            now,
+            "cannot be decremented",
+        ));
     }
 }

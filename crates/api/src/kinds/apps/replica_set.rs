@@ -5,12 +5,17 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::apps::deployment::immutable_selector;
+use crate::kinds::core::pod_spec;
+use crate::validate::{non_negatives, selectors};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -48,4 +53,85 @@ impl Strategy for ReplicaSetStrategy {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(immutable_selector(new, old));
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        validate_replica_status(new)
+    }
+}
+
+/// The rules of `spec`.
+fn validate_spec(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    non_negatives(errors, &path, spec, &["replicas", "minReadySeconds"]);
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path.child("selector"), "")),
+        Some(selector) => {
+            selectors::label_selector(errors, &path.child("selector"), selector);
+            if selectors::is_empty(selector) {
+                errors.push(FieldError::invalid(
+                    &path.child("selector"),
+                    Value::Object(selector.clone()),
+                    "empty selector is invalid for deployment",
+                ));
+            }
+        }
+    }
+    selectors::template_matches(errors, &path, spec);
+    pod_spec::validate_template_of_service(
+        errors,
+        &path.child("template"),
+        spec.object("template"),
+    );
+}
+
+/// The counts of a ReplicaSet or ReplicationController.
+pub fn validate_replica_status(new: &Object) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let path = Path::new("status");
+    let status = new.object("status").unwrap_or(&empty);
+    non_negatives(
+        &mut errors,
+        &path,
+        status,
+        &[
+            "replicas",
+            "fullyLabeledReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "observedGeneration",
+        ],
+    );
+    let count = |field| status.int(field).unwrap_or(0);
+    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
+        if count(field) > count("replicas") {
+            errors.push(FieldError::invalid(
+                &path.child(field),
+                count(field),
+                "cannot be greater than status.replicas",
+            ));
+        }
+    }
+    if count("availableReplicas") > count("readyReplicas") {
+        errors.push(FieldError::invalid(
+            &path.child("availableReplicas"),
+            count("availableReplicas"),
+            "cannot be greater than readyReplicas",
+        ));
+    }
+    errors
 }

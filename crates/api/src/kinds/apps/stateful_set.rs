@@ -5,6 +5,12 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::fields::same;
+use crate::kinds::core::pod_spec;
+use crate::validate::{
+    int_or_percent, invalid_shown, is_zero, non_negative, non_negatives, not_more_than_100_percent,
+    one_of, selectors,
+};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
@@ -12,6 +18,7 @@ use crate::{
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -72,5 +79,183 @@ impl Strategy for StatefulSetStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        const MUTABLE: &[&str] = &[
+            "replicas",
+            "template",
+            "updateStrategy",
+            "minReadySeconds",
+            "ordinals",
+            "revisionHistoryLimit",
+            "persistentVolumeClaimRetentionPolicy",
+        ];
+        let rest = |object: &Object| {
+            let mut spec = object.object("spec").cloned().unwrap_or_default();
+            for field in MUTABLE {
+                spec.remove(*field);
+            }
+            serde_json::Value::Object(spec)
+        };
+        if !same(Some(&rest(new)), Some(&rest(old))) {
+            errors.push(FieldError::forbidden(
+                &Path::new("spec"),
+                "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+            ));
+        }
+        errors
+    }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let path = Path::new("status");
+        let status = new.object("status").unwrap_or(&empty);
+        non_negatives(
+            &mut errors,
+            &path,
+            status,
+            &[
+                "replicas",
+                "readyReplicas",
+                "currentReplicas",
+                "updatedReplicas",
+                "availableReplicas",
+                "observedGeneration",
+            ],
+        );
+        let count = |field| status.int(field).unwrap_or(0);
+        for field in [
+            "readyReplicas",
+            "currentReplicas",
+            "updatedReplicas",
+            "availableReplicas",
+        ] {
+            if count(field) > count("replicas") {
+                errors.push(FieldError::invalid(
+                    &path.child(field),
+                    count(field),
+                    "cannot be greater than status.replicas",
+                ));
+            }
+        }
+        errors
+    }
+}
+
+/// The rules of `spec`.
+fn validate_spec(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let policy = spec.text("podManagementPolicy");
+    if policy.is_empty() {
+        errors.push(FieldError::required(&path.child("podManagementPolicy"), ""));
+    } else if !matches!(policy, "OrderedReady" | "Parallel") {
+        errors.push(FieldError::invalid(
+            &path.child("podManagementPolicy"),
+            policy,
+            "must be 'OrderedReady' or 'Parallel'",
+        ));
+    }
+    update_strategy(
+        errors,
+        &path.child("updateStrategy"),
+        spec.object("updateStrategy").unwrap_or(&empty),
+    );
+    if let Some(retention) = spec.object("persistentVolumeClaimRetentionPolicy") {
+        let at = path.child("persistentVolumeClaimRetentionPolicy");
+        for field in ["whenDeleted", "whenScaled"] {
+            one_of(
+                errors,
+                &at.child(field),
+                retention.text(field),
+                &["Retain", "Delete"],
+            );
+        }
+    }
+    non_negatives(errors, &path, spec, &["replicas", "minReadySeconds"]);
+    if let Some(ordinals) = spec.object("ordinals") {
+        non_negative(
+            errors,
+            &path.child("ordinals").child("start"),
+            ordinals.int("start"),
+        );
+    }
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path.child("selector"), "")),
+        Some(selector) => {
+            selectors::label_selector(errors, &path.child("selector"), selector);
+            if selectors::is_empty(selector) {
+                errors.push(FieldError::invalid(
+                    &path.child("selector"),
+                    serde_json::Value::Object(selector.clone()),
+                    "empty selector is invalid for statefulset",
+                ));
+            }
+        }
+    }
+    selectors::template_matches(errors, &path, spec);
+    pod_spec::validate_template_of_service(
+        errors,
+        &path.child("template"),
+        spec.object("template"),
+    );
+    non_negative(
+        errors,
+        &path.child("revisionHistoryLimit"),
+        spec.int("revisionHistoryLimit"),
+    );
+}
+
+fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
+    let rolling = strategy.object("rollingUpdate");
+    let shown = rolling.map_or("null".to_owned(), |r| {
+        let field = |name| r.value(name).map_or("null".to_owned(), |v| v.to_string());
+        let partition = r.int("partition").unwrap_or(0);
+        format!(
+            "{{\"Partition\":{partition},\"MaxUnavailable\":{}}}",
+            field("maxUnavailable")
+        )
+    });
+    match strategy.text("type") {
+        "" => errors.push(FieldError::required(path, "")),
+        "OnDelete" => {
+            if rolling.is_some() {
+                errors.push(invalid_shown(
+                    &path.child("rollingUpdate"),
+                    &shown,
+                    "only allowed for updateStrategy 'RollingUpdate'",
+                ));
+            }
+        }
+        "RollingUpdate" => {
+            let at = path.child("rollingUpdate");
+            let Some(rolling) = rolling else { return };
+            non_negative(errors, &at.child("partition"), rolling.int("partition"));
+            if let Some(value) = rolling.value("maxUnavailable") {
+                int_or_percent(errors, &at.child("maxUnavailable"), value);
+                if is_zero(Some(value)) {
+                    errors.push(FieldError::invalid(
+                        &at.child("maxUnavailable"),
+                        value.clone(),
+                        "cannot be 0",
+                    ));
+                }
+                not_more_than_100_percent(errors, &at.child("maxUnavailable"), value);
+            }
+        }
+        other => errors.push(invalid_shown(
+            path,
+            &format!("{{\"Type\":{other:?},\"RollingUpdate\":{shown}}}"),
+            "must be 'RollingUpdate' or 'OnDelete'",
+        )),
     }
 }

@@ -2,7 +2,11 @@
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 
+use crate::fields::Fields;
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::validate::non_negative;
+use apimachinery::Object;
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -27,5 +31,29 @@ impl Strategy for LeaseStrategy {
     }
     fn allow_create_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        if let Some(seconds) = spec.int("leaseDurationSeconds").filter(|s| *s <= 0) {
+            errors.push(FieldError::invalid(
+                &path.child("leaseDurationSeconds"),
+                seconds,
+                "must be greater than 0",
+            ));
+        }
+        non_negative(
+            &mut errors,
+            &path.child("leaseTransitions"),
+            spec.int("leaseTransitions"),
+        );
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

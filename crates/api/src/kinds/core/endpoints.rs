@@ -5,10 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::discovery::endpoint_slice::non_special_ip;
+use crate::names;
+use crate::validate::{one_of, ports, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -35,5 +39,78 @@ impl Strategy for EndpointsStrategy {
     }
     fn allow_create_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_subsets(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+}
+
+fn validate_subsets(errors: &mut ErrorList, endpoints: &Object) {
+    for (index, subset) in endpoints.objects("subsets") {
+        let at = Path::new("subsets").index(index);
+        if subset.list("addresses").is_empty() && subset.list("notReadyAddresses").is_empty() {
+            errors.push(FieldError::required(
+                &at,
+                "must specify `addresses` or `notReadyAddresses`",
+            ));
+        }
+        for list in ["addresses", "notReadyAddresses"] {
+            for (i, address) in subset.objects(list) {
+                let at = at.child(list).index(i);
+                let ip = address.text("ip");
+                text(errors, &at.child("ip"), ip, names::legacy_ip(ip));
+                if let Some(ip) = names::parse_ip_sloppy(ip) {
+                    text(
+                        errors,
+                        &at.child("ip"),
+                        address.text("ip"),
+                        non_special_ip(ip),
+                    );
+                }
+                if !address.text("hostname").is_empty() {
+                    let name = address.text("hostname");
+                    text(
+                        errors,
+                        &at.child("hostname"),
+                        name,
+                        names::dns1123_label(name),
+                    );
+                }
+                if let Some(node) = address.text_opt("nodeName") {
+                    text(
+                        errors,
+                        &at.child("nodeName"),
+                        node,
+                        names::dns1123_subdomain(node),
+                    );
+                }
+            }
+        }
+        let many = subset.list("ports").len() > 1;
+        for (i, port) in subset.objects("ports") {
+            let at = at.child("ports").index(i);
+            let name = port.text("name");
+            if name.is_empty() {
+                if many {
+                    errors.push(FieldError::required(&at.child("name"), ""));
+                }
+            } else {
+                text(errors, &at.child("name"), name, names::dns1123_label(name));
+            }
+            ports::number(errors, &at.child("port"), port.int("port").unwrap_or(0));
+            one_of(
+                errors,
+                &at.child("protocol"),
+                port.text("protocol"),
+                &["SCTP", "TCP", "UDP"],
+            );
+        }
     }
 }

@@ -6,10 +6,13 @@ use apimachinery::{
 };
 use serde_json::Value;
 
+use crate::names;
+use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -84,6 +87,23 @@ impl Strategy for EventStrategy {
     fn allow_create_on_update(&self) -> bool {
         true
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let mut identity = None;
+        // An event in the new form can come in through the old door.
+        if !object.text("eventTime").is_empty() {
+            identity = Some("reportingComponent");
+        }
+        namespaces(&mut errors, object);
+        if let Some(controller) = identity {
+            reporter(&mut errors, object, controller);
+        }
+        errors
+    }
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
 }
 
 /// What is always written. Also for what comes in as `events.k8s.io`.
@@ -95,5 +115,54 @@ pub fn default(event: &mut Object) {
     }
     for field in ["reportingComponent", "reportingInstance"] {
         event.set_default(field, "");
+    }
+}
+
+/// An event stands in the namespace of what it is about, or in `default`.
+pub fn namespaces(errors: &mut ErrorList, event: &Object) {
+    let namespace = event.object("metadata").map_or("", |m| m.text("namespace"));
+    let involved = event
+        .object("involvedObject")
+        .map_or("", |i| i.text("namespace"));
+    let good = if involved.is_empty() {
+        matches!(namespace, "" | "default" | "kube-system")
+    } else {
+        namespace == involved
+    };
+    if !good {
+        errors.push(FieldError::invalid(
+            &Path::new("involvedObject").child("namespace"),
+            involved,
+            "does not match event.namespace",
+        ));
+    }
+}
+
+/// Who reports, what was done, and why: required in the new form.
+pub fn reporter(errors: &mut ErrorList, event: &Object, controller_field: &str) {
+    let controller = event.text("reportingComponent");
+    let path = Path::new(controller_field);
+    if controller.is_empty() {
+        errors.push(FieldError::required(&path, ""));
+    }
+    text(errors, &path, controller, names::qualified_name(controller));
+    for field in ["reportingInstance", "action", "reason"] {
+        if event.text(field).is_empty() {
+            errors.push(FieldError::required(&Path::new(field), ""));
+        }
+    }
+    for (field, max) in [
+        ("reportingInstance", 128),
+        ("action", 128),
+        ("reason", 128),
+        ("message", 1024),
+    ] {
+        if event.text(field).len() > max {
+            errors.push(FieldError::invalid(
+                &Path::new(field),
+                "",
+                format!("can have at most {max} characters"),
+            ));
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource},
     lifecycle, names,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -81,6 +82,32 @@ impl Strategy for NamespaceStrategy {
             name.to_owned()
         })
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        finalizers(&mut errors, object);
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let phase = new.object("status").map_or("", |s| s.text("phase"));
+        let path = Path::new("status").child("Phase");
+        match (meta::is_deleting(new), phase) {
+            (true, "Terminating") | (false, "Active") => {}
+            (true, other) => errors.push(FieldError::invalid(
+                &path,
+                other,
+                "may only be 'Terminating' if `deletionTimestamp` is not empty",
+            )),
+            (false, other) => errors.push(FieldError::invalid(
+                &path,
+                other,
+                "may only be 'Active' if `deletionTimestamp` is empty",
+            )),
+        }
+        errors
+    }
 }
 
 /// Every namespace carries its name as a label, so that selectors can name it.
@@ -94,4 +121,16 @@ fn name_label(object: &mut Object) {
 /// The `finalize` subresource: only `spec.finalizers` may change.
 pub fn prepare_for_finalize(new: &mut Object, old: &Object) {
     lifecycle::keep(new, old, &["status"]);
+}
+
+/// The rules of `spec.finalizers`, for creation and for the `finalize` subresource.
+pub fn finalizers(errors: &mut ErrorList, object: &Object) {
+    let path = Path::new("spec").child("finalizers");
+    for name in object
+        .object("spec")
+        .into_iter()
+        .flat_map(|s| s.texts("finalizers"))
+    {
+        errors.extend(crate::meta::finalizer_name(name, &path));
+    }
 }

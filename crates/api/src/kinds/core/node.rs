@@ -5,11 +5,15 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::core::pod_spec::{resources, scheduling};
+use crate::names;
+use crate::validate::{shown_as, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, ErrorType, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -67,6 +71,33 @@ impl Strategy for NodeStrategy {
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "spec.unschedulable")
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_node(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let status = Path::new("status");
+        for field in ["capacity", "allocatable"] {
+            for (name, value) in new
+                .object("status")
+                .and_then(|s| s.object(field))
+                .into_iter()
+                .flatten()
+            {
+                let at = status.child(field).key(name);
+                resources::quantity_value(&mut errors, &at, name, value);
+            }
+        }
+        errors
+    }
 }
 
 const NODE_INFO: &[&str] = &[
@@ -81,3 +112,33 @@ const NODE_INFO: &[&str] = &[
     "operatingSystem",
     "architecture",
 ];
+
+fn validate_node(errors: &mut ErrorList, node: &Object) {
+    let empty = Object::new();
+    let spec = node.object("spec").unwrap_or(&empty);
+    let taints = Path::new("metadata").child("taints");
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for (index, taint) in spec.objects("taints") {
+        let at = taints.index(index);
+        let (key, value, effect) = (taint.text("key"), taint.text("value"), taint.text("effect"));
+        text(errors, &at.child("key"), key, names::qualified_name(key));
+        text(errors, &at.child("value"), value, names::label_value(value));
+        scheduling::taint_effect(errors, &at.child("effect"), effect);
+        if seen.contains(&(key, effect)) {
+            let shown = format!(
+                "{{\"Key\":{key:?},\"Value\":{value:?},\"Effect\":{effect:?},\"TimeAdded\":null}}"
+            );
+            errors.push(shown_as(
+                ErrorType::Duplicate,
+                &at,
+                &shown,
+                "taints must be unique by key and effect pair",
+            ));
+        }
+        seen.push((key, effect));
+    }
+    let path = Path::new("spec").child("podCIDRs");
+    for (index, cidr) in spec.texts("podCIDRs").enumerate() {
+        text(errors, &path.index(index), cidr, names::legacy_cidr(cidr));
+    }
+}

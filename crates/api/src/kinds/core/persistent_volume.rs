@@ -7,12 +7,18 @@ use apimachinery::{
 };
 use serde_json::json;
 
+use crate::kinds::core::persistent_volume_claim;
+use crate::kinds::core::pod_spec::{resources, volumes};
+use crate::names;
+use crate::validate::{one_of, selectors, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -63,5 +69,155 @@ impl Strategy for PersistentVolumeStrategy {
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         vec![("name", meta::name(object).to_owned())]
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_volume(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        let empty = Object::new();
+        let (after, before) = (
+            new.object("spec").unwrap_or(&empty),
+            old.object("spec").unwrap_or(&empty),
+        );
+        for (source, _) in before
+            .iter()
+            .filter(|(k, v)| !OTHER_FIELDS.contains(&k.as_str()) && v.is_object())
+        {
+            if !crate::fields::same_field(after, before, source) {
+                errors.push(FieldError::forbidden(
+                    &Path::new("spec").child("persistentvolumesource"),
+                    "spec.persistentvolumesource is immutable after creation",
+                ));
+            }
+        }
+        errors.extend(crate::meta::validate_immutable_field(
+            after,
+            before,
+            "volumeMode",
+            &Path::default(),
+        ));
+        errors
+    }
+}
+
+/// Of a volume's spec, what is not its source.
+const OTHER_FIELDS: &[&str] = &[
+    "capacity",
+    "accessModes",
+    "claimRef",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "mountOptions",
+    "volumeMode",
+    "nodeAffinity",
+    "volumeAttributesClassName",
+];
+
+fn validate_volume(errors: &mut ErrorList, volume: &Object) {
+    let empty = Object::new();
+    let spec = volume.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let modes = path.child("accessModes");
+    if spec.list("accessModes").is_empty() {
+        errors.push(FieldError::required(&modes, ""));
+    }
+    persistent_volume_claim::access_modes(errors, &modes, spec);
+    capacity(
+        errors,
+        &path.child("capacity"),
+        spec.object("capacity").unwrap_or(&empty),
+    );
+    let policy = spec.text("persistentVolumeReclaimPolicy");
+    if !policy.is_empty() {
+        one_of(
+            errors,
+            &path.child("persistentVolumeReclaimPolicy"),
+            policy,
+            &["Delete", "Recycle", "Retain"],
+        );
+    }
+    if let Some(affinity) = spec.object("nodeAffinity") {
+        let at = path.child("nodeAffinity").child("required");
+        match affinity.object("required") {
+            Some(required) => selectors::node_selector(errors, &at, required),
+            None => errors.push(FieldError::required(
+                &at,
+                "must specify required node constraints",
+            )),
+        }
+    }
+    let source: Object = spec
+        .iter()
+        .filter(|(k, v)| !OTHER_FIELDS.contains(&k.as_str()) && v.is_object())
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
+    if source.is_empty() {
+        errors.push(FieldError::required(&path, "must specify a volume type"));
+    } else {
+        volumes::source(errors, &path, &source);
+    }
+    if let Some(local) = spec.object("local") {
+        if local.text("path").is_empty() {
+            errors.push(FieldError::required(&path.child("local").child("path"), ""));
+        }
+        if !spec.has("nodeAffinity") {
+            errors.push(FieldError::required(
+                &path.child("nodeAffinity"),
+                "Local volume requires node affinity",
+            ));
+        }
+    }
+    if let Some(csi) = spec.object("csi")
+        && csi.text("volumeHandle").is_empty()
+    {
+        errors.push(FieldError::required(
+            &path.child("csi").child("volumeHandle"),
+            "",
+        ));
+    }
+    let class = spec.text("storageClassName");
+    if !class.is_empty() {
+        text(
+            errors,
+            &path.child("storageClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
+    }
+    if spec.has("volumeMode") {
+        one_of(
+            errors,
+            &path.child("volumeMode"),
+            spec.text("volumeMode"),
+            &["Block", "Filesystem"],
+        );
+    }
+}
+
+/// A volume has one capacity, its size.
+fn capacity(errors: &mut ErrorList, path: &Path, capacity: &Object) {
+    if capacity.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    }
+    if capacity.len() != 1 || !capacity.has("storage") {
+        let shown = if capacity.is_empty() {
+            Value::Null
+        } else {
+            Value::Object(capacity.clone())
+        };
+        errors.push(FieldError::not_supported(path, shown, &["storage"]));
+    }
+    for (name, value) in capacity {
+        let at = path.key(name);
+        let before = errors.len();
+        resources::quantity_value(errors, &at, name, value);
+        if errors.len() == before && name == "storage" {
+            persistent_volume_claim::positive(errors, &at, value);
+        }
     }
 }

@@ -7,11 +7,16 @@ use apimachinery::{
 };
 use serde_json::json;
 
+use crate::fields::{quantity, same};
+use crate::kinds::core::pod_spec::resources;
+use crate::names;
+use crate::validate::{one_of, selectors, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -55,6 +60,22 @@ impl Strategy for PersistentVolumeClaimStrategy {
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         vec![("name", meta::name(object).to_owned())]
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        validate_spec(
+            &mut errors,
+            &Path::new("spec"),
+            object.object("spec").unwrap_or(&empty),
+        );
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        validate_immutable_spec(&mut errors, new, old);
+        errors
+    }
 }
 
 /// Also for the claims that a StatefulSet makes.
@@ -80,5 +101,118 @@ fn data_source(claim: &mut Object) {
             spec.set("dataSource", reference);
         }
         _ => {}
+    }
+}
+
+/// The rules of a claim's spec, also of those in templates.
+pub fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let modes = path.child("accessModes");
+    if spec.list("accessModes").is_empty() {
+        errors.push(FieldError::required(
+            &modes,
+            "at least 1 access mode is required",
+        ));
+    }
+    if let Some(selector) = spec.object("selector") {
+        selectors::label_selector(errors, &path.child("selector"), selector);
+    }
+    access_modes(errors, &modes, spec);
+    let storage = spec
+        .object("resources")
+        .and_then(|r| r.object("requests"))
+        .and_then(|r| r.value("storage"));
+    let at = path.child("resources").key("storage");
+    match storage {
+        None => errors.push(FieldError::required(&at, "")),
+        Some(value) => positive(errors, &at, value),
+    }
+    if let Some(class) = spec.text_opt("storageClassName").filter(|c| !c.is_empty()) {
+        text(
+            errors,
+            &path.child("storageClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
+    }
+    if spec.has("volumeMode") {
+        one_of(
+            errors,
+            &path.child("volumeMode"),
+            spec.text("volumeMode"),
+            &["Block", "Filesystem"],
+        );
+    }
+}
+
+/// The modes of a claim or a volume.
+pub fn access_modes(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let modes: Vec<&str> = spec.texts("accessModes").collect();
+    for mode in &modes {
+        one_of(
+            errors,
+            path,
+            mode,
+            &[
+                "ReadOnlyMany",
+                "ReadWriteMany",
+                "ReadWriteOnce",
+                "ReadWriteOncePod",
+            ],
+        );
+    }
+    if modes.contains(&"ReadWriteOncePod") && modes.len() > 1 {
+        errors.push(FieldError::forbidden(
+            path,
+            "may not use ReadWriteOncePod with other access modes",
+        ));
+    }
+}
+
+/// A size that is more than nothing.
+pub fn positive(errors: &mut ErrorList, path: &Path, value: &serde_json::Value) {
+    if quantity(value).is_some_and(|q| q.sign() <= 0) {
+        errors.push(FieldError::invalid(
+            path,
+            resources::shown(value),
+            "must be greater than zero",
+        ));
+    }
+}
+
+fn validate_immutable_spec(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let before = old.object("spec").cloned().unwrap_or_default();
+    let mut after = new.object("spec").cloned().unwrap_or_default();
+    let bound = old
+        .object("status")
+        .is_some_and(|s| s.text("phase") == "Bound");
+    let size = |spec: &Object| {
+        spec.object("resources")
+            .and_then(|r| r.object("requests"))
+            .and_then(|r| r.get("storage"))
+            .and_then(quantity)
+    };
+    if bound {
+        if let (Some(now), Some(then)) = (size(&after), size(&before))
+            && now >= then
+        {
+            after.set_or_remove("resources", before.get("resources").cloned());
+        }
+        let field = "volumeAttributesClassName";
+        after.set_or_remove(field, before.get(field).cloned());
+    }
+    // The binder may put a volume's name where there was none.
+    if before.text("volumeName").is_empty() {
+        after.set_or_remove("volumeName", before.get("volumeName").cloned());
+    }
+    // A class may be filled in later, when the claim was made before there was a default one.
+    if !before.has("storageClassName") {
+        after.remove("storageClassName");
+    }
+    let [after, before] = [after, before].map(serde_json::Value::Object);
+    if !same(Some(&after), Some(&before)) {
+        errors.push(FieldError::forbidden(
+            &Path::new("spec"),
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+        ));
     }
 }

@@ -5,11 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::fields::Fields;
+use crate::kinds::core::pod_spec;
 use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -40,5 +43,19 @@ impl Strategy for PodTemplateStrategy {
     }
     fn allow_create_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        pod_spec::validate_template(
+            &mut errors,
+            &Path::new("template"),
+            object.object("template"),
+        );
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -5,12 +5,16 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::apps::replica_set::validate_replica_status;
+use crate::kinds::core::pod_spec;
+use crate::validate::{non_negative, selectors};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -79,4 +83,55 @@ impl Strategy for ReplicationControllerStrategy {
             "metadata.name" | "metadata.namespace" | "status.replicas"
         )
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        validate_replica_status(new)
+    }
+}
+
+/// The rules of `spec`.
+fn validate_spec(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    non_negative(
+        errors,
+        &path.child("minReadySeconds"),
+        spec.int("minReadySeconds"),
+    );
+    let selector = spec.object("selector").filter(|s| !s.is_empty());
+    if selector.is_none() {
+        errors.push(FieldError::required(&path.child("selector"), ""));
+    }
+    if spec.has("replicas") {
+        non_negative(errors, &path.child("replicas"), spec.int("replicas"));
+    } else {
+        errors.push(FieldError::required(&path.child("replicas"), ""));
+    }
+    let labels = spec
+        .object("template")
+        .and_then(|t| t.object("metadata"))
+        .and_then(|m| m.object("labels"));
+    let met = selector.is_none_or(|s| {
+        s.iter()
+            .all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
+    });
+    if !met {
+        errors.push(selectors::mismatch(&path, labels));
+    }
+    pod_spec::validate_template_of_service(
+        errors,
+        &path.child("template"),
+        spec.object("template"),
+    );
 }

@@ -7,11 +7,15 @@ use apimachinery::{
 };
 use serde_json::Value;
 
+use crate::names;
+use crate::validate::{one_of, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use std::net::IpAddr;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -52,4 +56,188 @@ impl Strategy for EndpointSliceStrategy {
             meta::set_generation(new, meta::generation(old) + 1);
         }
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_slice(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(crate::meta::validate_immutable_field(
+            new,
+            old,
+            "addressType",
+            &Path::default(),
+        ));
+        errors
+    }
+}
+
+fn validate_slice(errors: &mut ErrorList, slice: &Object) {
+    const MAX_ADDRESSES: usize = 100;
+    const MAX_ENDPOINTS: usize = 1000;
+    const MAX_PORTS: usize = 20_000;
+    let kind = slice.text("addressType");
+    let at = Path::new("addressType");
+    if kind.is_empty() {
+        errors.push(FieldError::required(&at, ""));
+    } else {
+        one_of(errors, &at, kind, &["FQDN", "IPv4", "IPv6"]);
+    }
+    if slice.list("endpoints").len() > MAX_ENDPOINTS {
+        errors.push(FieldError::too_many(
+            &Path::new("endpoints"),
+            slice.list("endpoints").len(),
+            MAX_ENDPOINTS,
+        ));
+        return;
+    }
+    for (index, endpoint) in slice.objects("endpoints") {
+        let at = Path::new("endpoints").index(index);
+        let addresses = at.child("addresses");
+        let count = endpoint.list("addresses").len();
+        if count == 0 {
+            errors.push(FieldError::required(
+                &addresses,
+                "must contain at least 1 address",
+            ));
+        } else if count > MAX_ADDRESSES {
+            errors.push(FieldError::too_many(&addresses, count, MAX_ADDRESSES));
+        }
+        for (i, address) in endpoint.texts("addresses").enumerate() {
+            match kind {
+                "FQDN" => text(
+                    errors,
+                    &addresses.index(i),
+                    address,
+                    names::dns1123_subdomain(address),
+                ),
+                "IPv4" | "IPv6" => ip(errors, &addresses, i, kind, address),
+                _ => {}
+            }
+        }
+        if let Some(name) = endpoint.text_opt("nodeName") {
+            text(
+                errors,
+                &at.child("nodeName"),
+                name,
+                names::dns1123_subdomain(name),
+            );
+        }
+        if let Some(name) = endpoint.text_opt("hostname") {
+            text(
+                errors,
+                &at.child("hostname"),
+                name,
+                names::dns1123_label(name),
+            );
+        }
+        hints(errors, &at.child("hints"), endpoint);
+    }
+    if slice.list("ports").len() > MAX_PORTS {
+        errors.push(FieldError::too_many(
+            &Path::new("ports"),
+            slice.list("ports").len(),
+            MAX_PORTS,
+        ));
+        return;
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, port) in slice.objects("ports") {
+        let at = Path::new("ports").index(index);
+        let name = port.text("name");
+        if !name.is_empty() {
+            text(errors, &at.child("name"), name, names::dns1123_label(name));
+        }
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(&at.child("name"), name));
+        }
+        seen.push(name);
+        one_of(
+            errors,
+            &at.child("protocol"),
+            port.text("protocol"),
+            &["SCTP", "TCP", "UDP"],
+        );
+    }
+}
+
+/// An address of the slice's family that can lead to another machine.
+fn ip(errors: &mut ErrorList, addresses: &Path, index: usize, kind: &str, address: &str) {
+    let Some(parsed) = names::parse_ip_sloppy(address) else {
+        errors.push(FieldError::invalid(
+            &addresses.index(index),
+            address,
+            names::NOT_AN_IP,
+        ));
+        return;
+    };
+    if parsed.is_ipv4() != (kind == "IPv4") {
+        errors.push(FieldError::invalid(
+            addresses,
+            address,
+            format!("must be an {kind} address"),
+        ));
+    }
+    text(
+        errors,
+        &addresses.index(index),
+        address,
+        non_special_ip(parsed),
+    );
+}
+
+fn hints(errors: &mut ErrorList, path: &Path, endpoint: &Object) {
+    const MAX_HINTS: usize = 8;
+    let Some(hints) = endpoint.object("hints") else {
+        return;
+    };
+    for (list, rule) in [
+        ("forZones", names::label_value as fn(&str) -> Vec<String>),
+        ("forNodes", names::dns1123_subdomain),
+    ] {
+        let at = path.child(list);
+        if hints.list(list).len() > MAX_HINTS {
+            errors.push(FieldError::too_many(&at, hints.list(list).len(), MAX_HINTS));
+            continue;
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for (index, hint) in hints.objects(list) {
+            let name = hint.text("name");
+            let at = at.index(index).child("name");
+            if seen.contains(&name) {
+                errors.push(FieldError::duplicate(&at, name));
+            }
+            seen.push(name);
+            text(errors, &at, name, rule(name));
+        }
+    }
+}
+
+/// What no endpoint can be: unspecified, loopback, link-local.
+pub fn non_special_ip(ip: IpAddr) -> Vec<String> {
+    let mut messages = Vec::new();
+    let mut complain = |m: &str| messages.push(m.to_owned());
+    if ip.is_unspecified() {
+        complain("may not be unspecified (0.0.0.0 or ::)");
+    }
+    if ip.is_loopback() {
+        complain("may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link_local, link_local_multicast) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), v4.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v6) => (
+            v6.segments()[0] & 0xffc0 == 0xfe80,
+            v6.segments()[0] & 0xff0f == 0xff02,
+        ),
+    };
+    if link_local {
+        complain("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if link_local_multicast {
+        complain("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+    messages
 }

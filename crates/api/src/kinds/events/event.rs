@@ -11,6 +11,7 @@ use crate::{
     kind::{Hub, Resource, Scope, Storage, Strategy, verbs},
     kinds::core::event,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -86,6 +87,46 @@ impl Strategy for EventStrategy {
 
     fn allow_create_on_update(&self) -> bool {
         true
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        event::namespaces(&mut errors, object);
+        if object.text("eventTime").is_empty() {
+            errors.push(FieldError::required(&Path::new("eventTime"), ""));
+        }
+        event::reporter(&mut errors, object, "reportingController");
+        let kind = object.text("type");
+        if !matches!(kind, "Normal" | "Warning") {
+            errors.push(FieldError::invalid(
+                &Path::new("type"),
+                "",
+                format!("has invalid value: {kind}"),
+            ));
+        }
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        for field in [
+            "involvedObject",
+            "reason",
+            "message",
+            "type",
+            "reportingComponent",
+            "reportingInstance",
+            "action",
+            "related",
+            "eventTime",
+        ] {
+            errors.extend(crate::meta::validate_immutable_field(
+                new,
+                old,
+                field,
+                &Path::default(),
+            ));
+        }
+        errors
     }
 }
 

@@ -6,11 +6,13 @@ use apimachinery::{
 };
 use serde_json::Value;
 
+use crate::kinds::rbac::role;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
 };
+use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -42,5 +44,15 @@ impl Strategy for ClusterRoleStrategy {
         } else {
             names::path_segment_name(name)
         }
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        role::rules(&mut errors, object, false);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     kinds::rbac::role_binding,
     names,
 };
+use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -41,5 +42,17 @@ impl Strategy for ClusterRoleBindingStrategy {
         } else {
             names::path_segment_name(name)
         }
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        role_binding::validate_binding(&mut errors, object, false);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(role_binding::immutable_role(new, old));
+        errors
     }
 }

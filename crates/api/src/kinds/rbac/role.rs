@@ -11,6 +11,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -41,6 +42,60 @@ impl Strategy for RoleStrategy {
             names::path_segment_prefix(name)
         } else {
             names::path_segment_name(name)
+        }
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        rules(&mut errors, object, true);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+}
+
+/// The rules of a Role or ClusterRole; those of a Role are about its namespace alone.
+pub fn rules(errors: &mut ErrorList, object: &Object, namespaced: bool) {
+    for (index, rule) in object.objects("rules") {
+        let at = Path::new("rules").index(index);
+        if rule.list("verbs").is_empty() {
+            errors.push(FieldError::required(
+                &at.child("verbs"),
+                "verbs must contain at least one value",
+            ));
+        }
+        if !rule.list("nonResourceURLs").is_empty() {
+            let urls = at.child("nonResourceURLs");
+            if namespaced {
+                errors.push(FieldError::invalid(
+                    &urls,
+                    rule.list("nonResourceURLs").to_vec(),
+                    "namespaced rules cannot apply to non-resource URLs",
+                ));
+            }
+            let resources = ["apiGroups", "resources", "resourceNames"];
+            if resources.iter().any(|f| !rule.list(f).is_empty()) {
+                errors.push(FieldError::invalid(
+                    &urls,
+                    rule.list("nonResourceURLs").to_vec(),
+                    "rules cannot apply to both regular resources and non-resource URLs",
+                ));
+            }
+            continue;
+        }
+        if rule.list("apiGroups").is_empty() {
+            errors.push(FieldError::required(
+                &at.child("apiGroups"),
+                "resource rules must supply at least one api group",
+            ));
+        }
+        if rule.list("resources").is_empty() {
+            errors.push(FieldError::required(
+                &at.child("resources"),
+                "resource rules must supply at least one resource",
+            ));
         }
     }
 }

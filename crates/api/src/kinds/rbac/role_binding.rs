@@ -5,11 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::fields::same_field;
+use crate::validate::{invalid_shown, one_of, required_text, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -42,6 +45,18 @@ impl Strategy for RoleBindingStrategy {
             names::path_segment_name(name)
         }
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_binding(&mut errors, object, true);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        errors.extend(immutable_role(new, old));
+        errors
+    }
 }
 
 /// The group of a subject follows from its kind, that of the role is RBAC's own. Also for ClusterRoleBindings.
@@ -55,4 +70,93 @@ pub fn default_binding(object: &mut Object) {
             subject.set_default_zero("apiGroup", GROUP);
         }
     });
+}
+
+/// The rules of a RoleBinding or ClusterRoleBinding.
+pub fn validate_binding(errors: &mut ErrorList, object: &Object, namespaced: bool) {
+    const GROUP: &str = "rbac.authorization.k8s.io";
+    let empty = Object::new();
+    let role = object.object("roleRef").unwrap_or(&empty);
+    let at = Path::new("roleRef");
+    one_of(
+        errors,
+        &at.child("apiGroup"),
+        role.text("apiGroup"),
+        &[GROUP],
+    );
+    let kinds: &[&str] = if namespaced {
+        &["Role", "ClusterRole"]
+    } else {
+        &["ClusterRole"]
+    };
+    one_of(errors, &at.child("kind"), role.text("kind"), kinds);
+    required_text(
+        errors,
+        &at.child("name"),
+        role.text("name"),
+        names::path_segment_name,
+    );
+    for (index, subject) in object.objects("subjects") {
+        let at = Path::new("subjects").index(index);
+        let name = subject.text("name");
+        if name.is_empty() {
+            errors.push(FieldError::required(&at.child("name"), ""));
+        }
+        match subject.text("kind") {
+            "ServiceAccount" => {
+                if !name.is_empty() {
+                    text(
+                        errors,
+                        &at.child("name"),
+                        name,
+                        names::dns1123_subdomain(name),
+                    );
+                }
+                if !subject.text("apiGroup").is_empty() {
+                    one_of(
+                        errors,
+                        &at.child("apiGroup"),
+                        subject.text("apiGroup"),
+                        &[""],
+                    );
+                }
+                if subject.text("namespace").is_empty() && !namespaced {
+                    errors.push(FieldError::required(&at.child("namespace"), ""));
+                }
+            }
+            "User" | "Group" => {
+                one_of(
+                    errors,
+                    &at.child("apiGroup"),
+                    subject.text("apiGroup"),
+                    &[GROUP],
+                );
+            }
+            other => errors.push(FieldError::not_supported(
+                &at.child("kind"),
+                other,
+                &["ServiceAccount", "User", "Group"],
+            )),
+        }
+    }
+}
+
+/// A binding never changes its role: delete it and make another, so that nobody who may bind one role binds another.
+pub fn immutable_role(new: &Object, old: &Object) -> ErrorList {
+    if same_field(new, old, "roleRef") {
+        return Vec::new();
+    }
+    let role = new.object("roleRef");
+    let field = |name| role.map_or("", |r| r.text(name));
+    let shown = format!(
+        "{{\"APIGroup\":{:?},\"Kind\":{:?},\"Name\":{:?}}}",
+        field("apiGroup"),
+        field("kind"),
+        field("name")
+    );
+    vec![invalid_shown(
+        &Path::new("roleRef"),
+        &shown,
+        "cannot change roleRef",
+    )]
 }

@@ -1,0 +1,269 @@
+//! Rules of affinity, tolerations, spreading and gates.
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+};
+
+use crate::{
+    fields::Fields,
+    meta, names,
+    validate::{one_of, selectors, text},
+};
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+/// `spec.affinity`.
+pub(super) fn affinity(errors: &mut ErrorList, path: &Path, affinity: &Object) {
+    if let Some(node) = affinity.object("nodeAffinity") {
+        let at = path.child("nodeAffinity");
+        if let Some(required) = node.object(REQUIRED) {
+            selectors::node_selector(errors, &at.child(REQUIRED), required);
+        }
+        for (index, term) in node.objects(PREFERRED) {
+            let at = at.child(PREFERRED).index(index);
+            weight(errors, &at, term);
+            if let Some(preference) = term.object("preference") {
+                selectors::node_selector_term(errors, &at.child("preference"), preference);
+            }
+        }
+    }
+    for name in ["podAffinity", "podAntiAffinity"] {
+        let Some(pods) = affinity.object(name) else {
+            continue;
+        };
+        let at = path.child(name);
+        for (index, term) in pods.objects(REQUIRED) {
+            pod_affinity_term(errors, &at.child(REQUIRED).index(index), term);
+        }
+        for (index, weighted) in pods.objects(PREFERRED) {
+            let at = at.child(PREFERRED).index(index);
+            weight(errors, &at, weighted);
+            if let Some(term) = weighted.object("podAffinityTerm") {
+                pod_affinity_term(errors, &at.child("podAffinityTerm"), term);
+            }
+        }
+    }
+}
+
+fn weight(errors: &mut ErrorList, path: &Path, term: &Object) {
+    let weight = term.int("weight").unwrap_or(0);
+    if !(1..=100).contains(&weight) {
+        errors.push(FieldError::invalid(
+            &path.child("weight"),
+            weight,
+            "must be in the range 1-100",
+        ));
+    }
+}
+
+fn pod_affinity_term(errors: &mut ErrorList, path: &Path, term: &Object) {
+    for name in ["labelSelector", "namespaceSelector"] {
+        if let Some(selector) = term.object(name) {
+            selectors::label_selector(errors, &path.child(name), selector);
+        }
+    }
+    for name in term.texts("namespaces") {
+        text(
+            errors,
+            &path.child("namespace"),
+            name,
+            names::dns1123_label(name),
+        );
+    }
+    for name in ["matchLabelKeys", "mismatchLabelKeys"] {
+        if !term.list(name).is_empty() && !term.has("labelSelector") {
+            errors.push(FieldError::forbidden(
+                &path.child(name),
+                "must not be specified when labelSelector is not set",
+            ));
+        }
+    }
+    let key = term.text("topologyKey");
+    if key.is_empty() {
+        errors.push(FieldError::required(
+            &path.child("topologyKey"),
+            "can not be empty",
+        ));
+    } else {
+        text(
+            errors,
+            &path.child("topologyKey"),
+            key,
+            names::qualified_name(key),
+        );
+    }
+}
+
+/// `spec.tolerations`.
+pub(super) fn tolerations(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    for (index, toleration) in spec.objects("tolerations") {
+        let at = path.index(index);
+        let key = toleration.text("key");
+        if !key.is_empty() {
+            text(errors, &at.child("key"), key, names::qualified_name(key));
+        }
+        let operator = toleration.text("operator");
+        if key.is_empty() && operator != "Exists" {
+            errors.push(FieldError::invalid(
+                &at.child("operator"),
+                operator,
+                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            ));
+        }
+        let effect = toleration.text("effect");
+        if toleration.has("tolerationSeconds") && effect != "NoExecute" {
+            errors.push(FieldError::invalid(
+                &at.child("effect"),
+                effect,
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            ));
+        }
+        let value = toleration.text("value");
+        match operator {
+            "Equal" | "" => text(
+                errors,
+                &at.child("operator"),
+                value,
+                names::label_value(value),
+            ),
+            "Exists" if !value.is_empty() => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                value,
+                "value must be empty when `operator` is 'Exists'",
+            )),
+            "Exists" => {}
+            other => {
+                errors.push(FieldError::not_supported(
+                    &at.child("operator"),
+                    other,
+                    &["Equal", "Exists"],
+                ));
+            }
+        }
+        if !effect.is_empty() {
+            taint_effect(errors, &at.child("effect"), effect);
+        }
+    }
+}
+
+/// The effect of a taint.
+pub(crate) fn taint_effect(errors: &mut ErrorList, path: &Path, effect: &str) {
+    one_of(
+        errors,
+        path,
+        effect,
+        &["NoSchedule", "PreferNoSchedule", "NoExecute"],
+    );
+}
+
+/// `spec.topologySpreadConstraints`.
+pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    for (index, constraint) in spec.objects("topologySpreadConstraints") {
+        let at = path.index(index);
+        let skew = constraint.int("maxSkew").unwrap_or(0);
+        if skew <= 0 {
+            errors.push(FieldError::invalid(
+                &at.child("maxSkew"),
+                skew,
+                "must be greater than zero",
+            ));
+        }
+        let key = constraint.text("topologyKey");
+        if key.is_empty() {
+            errors.push(FieldError::required(
+                &at.child("topologyKey"),
+                "can not be empty",
+            ));
+        } else {
+            text(
+                errors,
+                &at.child("topologyKey"),
+                key,
+                names::qualified_name(key),
+            );
+        }
+        let when = constraint.text("whenUnsatisfiable");
+        one_of(
+            errors,
+            &at.child("whenUnsatisfiable"),
+            when,
+            &["DoNotSchedule", "ScheduleAnyway"],
+        );
+        let twice = spec
+            .objects("topologySpreadConstraints")
+            .skip(index + 1)
+            .any(|(_, c)| c.text("topologyKey") == key && c.text("whenUnsatisfiable") == when);
+        if twice {
+            errors.push(FieldError::duplicate(
+                &at.child("{topologyKey, whenUnsatisfiable}"),
+                format!("{{{key}, {when}}}"),
+            ));
+        }
+        if let Some(domains) = constraint.int("minDomains") {
+            if domains <= 0 {
+                errors.push(FieldError::invalid(
+                    &at.child("minDomains"),
+                    domains,
+                    "must be greater than zero",
+                ));
+            } else if when != "DoNotSchedule" {
+                errors.push(FieldError::invalid(
+                    &at.child("minDomains"),
+                    domains,
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+                ));
+            }
+        }
+        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            if constraint.has(name) {
+                one_of(
+                    errors,
+                    &at.child(name),
+                    constraint.text(name),
+                    &["Honor", "Ignore"],
+                );
+            }
+        }
+        match constraint.object("labelSelector") {
+            Some(selector) => {
+                selectors::label_selector(errors, &at.child("labelSelector"), selector);
+            }
+            None if !constraint.list("matchLabelKeys").is_empty() => {
+                errors.push(FieldError::forbidden(
+                    &at.child("matchLabelKeys"),
+                    "must not be specified when labelSelector is not set",
+                ));
+            }
+            None => {}
+        }
+    }
+}
+
+/// `spec.readinessGates` and `spec.schedulingGates`.
+pub(super) fn gates(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    for (index, gate) in spec.objects("readinessGates") {
+        let kind = gate.text("conditionType");
+        let at = path
+            .child("readinessGates")
+            .index(index)
+            .child("conditionType");
+        text(errors, &at, kind, names::qualified_name(kind));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, gate) in spec.objects("schedulingGates") {
+        let at = path.child("schedulingGates").index(index);
+        let name = gate.text("name");
+        text(errors, &at, name, names::qualified_name(name));
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(&at, name));
+        }
+        seen.push(name);
+    }
+}
+
+/// `spec.nodeSelector`.
+pub(super) fn node_selector(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    errors.extend(meta::validate_labels(spec.object("nodeSelector"), path));
+}

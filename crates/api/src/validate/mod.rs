@@ -1,0 +1,140 @@
+//! Checks that many kinds share, by topic; what belongs to one kind stands in its file.
+//!
+//! They push onto a list, so that complaints keep the order in which upstream makes them.
+
+pub mod conditions;
+pub mod ports;
+pub mod selectors;
+
+use apimachinery::field::{ErrorList, ErrorType, FieldError, Path};
+use serde_json::Value;
+
+use crate::fields::Fields as _;
+use apimachinery::Object;
+
+/// One `Invalid value` for each message about a string.
+pub fn text(errors: &mut ErrorList, path: &Path, value: &str, messages: Vec<String>) {
+    errors.extend(
+        messages
+            .into_iter()
+            .map(|m| FieldError::invalid(path, value, m)),
+    );
+}
+
+/// A string that must be there and pass `check`.
+pub fn required_text(
+    errors: &mut ErrorList,
+    path: &Path,
+    value: &str,
+    check: fn(&str) -> Vec<String>,
+) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else {
+        text(errors, path, value, check(value));
+    }
+}
+
+/// No complaint about any string, for [`required_text`].
+pub fn anything(_: &str) -> Vec<String> {
+    Vec::new()
+}
+
+/// A string that is one of `supported`, which stand as upstream sorts them.
+pub fn one_of(errors: &mut ErrorList, path: &Path, value: &str, supported: &[&str]) {
+    if !supported.contains(&value) {
+        errors.push(FieldError::not_supported(path, value, supported));
+    }
+}
+
+/// A number that may be absent, but not negative.
+pub fn non_negative(errors: &mut ErrorList, path: &Path, value: Option<i64>) {
+    errors.extend(value.and_then(|v| crate::meta::non_negative(v, path)));
+}
+
+/// The numbers `fields` of `owner` that may be absent, but not negative.
+pub fn non_negatives(errors: &mut ErrorList, path: &Path, owner: &Object, fields: &[&str]) {
+    for field in fields {
+        non_negative(errors, &path.child(field), owner.int(field));
+    }
+}
+
+/// `Invalid value` with the value printed by the caller: upstream shows its internal types, whose fields have other names and order.
+pub fn invalid_shown(path: &Path, shown: &str, detail: &str) -> FieldError {
+    shown_as(ErrorType::Invalid, path, shown, detail)
+}
+
+/// Like [`invalid_shown`], of any sort.
+pub fn shown_as(kind: ErrorType, path: &Path, shown: &str, detail: &str) -> FieldError {
+    let detail = match (shown, detail) {
+        ("", detail) => detail.to_owned(),
+        (shown, "") => shown.to_owned(),
+        (shown, detail) => format!("{shown}: {detail}"),
+    };
+    FieldError {
+        kind,
+        field: path.clone(),
+        bad_value: None,
+        detail,
+    }
+}
+
+/// A number or a percentage, as rolling updates and disruption budgets take it.
+pub fn int_or_percent(errors: &mut ErrorList, path: &Path, value: &Value) {
+    match value {
+        Value::String(percent) => text(errors, path, percent, crate::names::percent(percent)),
+        Value::Number(number) => non_negative(errors, path, number.as_i64()),
+        _ => errors.push(FieldError::invalid(
+            path,
+            value.clone(),
+            "must be an integer or percentage (e.g '5%%')",
+        )),
+    }
+}
+
+/// A percentage may not be more than all.
+pub fn not_more_than_100_percent(errors: &mut ErrorList, path: &Path, value: &Value) {
+    if percent_of(value).is_some_and(|p| p > 100) {
+        errors.push(FieldError::invalid(
+            path,
+            value.clone(),
+            "must not be greater than 100%",
+        ));
+    }
+}
+
+/// The number before the `%`.
+pub fn percent_of(value: &Value) -> Option<i64> {
+    value.as_str()?.strip_suffix('%')?.parse().ok()
+}
+
+/// Whether a number or percentage is nothing.
+pub fn is_zero(value: Option<&Value>) -> bool {
+    match value {
+        Some(Value::Number(number)) => number.as_i64() == Some(0),
+        Some(other) => percent_of(other) == Some(0),
+        None => true,
+    }
+}
+
+/// `domain/path`: controllers, signers, `managedBy`.
+pub fn domain_prefixed_path(value: &str) -> Vec<String> {
+    const ADVICE: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+    let Some((host, path)) = value.split_once('/') else {
+        return vec![ADVICE.to_owned()];
+    };
+    if host.is_empty() || path.is_empty() {
+        return vec![ADVICE.to_owned()];
+    }
+    let mut errors: Vec<String> = crate::names::dns1123_subdomain(host);
+    let good = path
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b));
+    if !good {
+        errors.push(
+            "invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&\\'()*+,;=:]+')"
+                .to_owned(),
+        );
+    }
+    errors
+}

@@ -1,0 +1,214 @@
+//! Label selectors, and selectors of nodes.
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+};
+use serde_json::Value;
+
+use super::text;
+use crate::{fields::Fields, meta, names};
+
+/// A `LabelSelector`.
+pub fn label_selector(errors: &mut ErrorList, path: &Path, selector: &Object) {
+    errors.extend(meta::validate_labels(
+        selector.object("matchLabels"),
+        &path.child("matchLabels"),
+    ));
+    for (index, expression) in selector.objects("matchExpressions") {
+        let at = path.child("matchExpressions").index(index);
+        let some = !expression.list("values").is_empty();
+        match expression.text("operator") {
+            "In" | "NotIn" if !some => errors.push(FieldError::required(
+                &at.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if some => errors.push(FieldError::forbidden(
+                &at.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        let key = expression.text("key");
+        text(errors, &at.child("key"), key, names::qualified_name(key));
+        for (i, value) in expression.texts("values").enumerate() {
+            text(
+                errors,
+                &at.child("values").index(i),
+                value,
+                names::label_value(value),
+            );
+        }
+    }
+}
+
+/// Whether a `LabelSelector` selects nothing in particular, and so all.
+pub fn is_empty(selector: &Object) -> bool {
+    selector.object("matchLabels").is_none_or(Object::is_empty)
+        && selector.list("matchExpressions").is_empty()
+}
+
+/// Whether a `LabelSelector` selects these labels.
+pub fn matches(selector: &Object, labels: Option<&Object>) -> bool {
+    let empty = Object::new();
+    let labels = labels.unwrap_or(&empty);
+    let equal = |(key, value): (&String, &Value)| labels.get(key) == Some(value);
+    selector
+        .object("matchLabels")
+        .is_none_or(|m| m.iter().all(equal))
+        && selector.objects("matchExpressions").all(|(_, e)| {
+            let value = labels.get(e.text("key"));
+            let listed = value.is_some_and(|v| e.list("values").contains(v));
+            match e.text("operator") {
+                "In" => listed,
+                "NotIn" => !listed,
+                "Exists" => value.is_some(),
+                "DoesNotExist" => value.is_none(),
+                _ => false,
+            }
+        })
+}
+
+/// The terms of a node selector.
+pub fn node_selector(errors: &mut ErrorList, path: &Path, selector: &Object) {
+    let terms = path.child("nodeSelectorTerms");
+    if selector.list("nodeSelectorTerms").is_empty() {
+        errors.push(FieldError::required(
+            &terms,
+            "must have at least one node selector term",
+        ));
+    }
+    for (index, term) in selector.objects("nodeSelectorTerms") {
+        node_selector_term(errors, &terms.index(index), term);
+    }
+}
+
+/// One term: expressions over labels and over fields, of which there is one, the name.
+pub fn node_selector_term(errors: &mut ErrorList, path: &Path, term: &Object) {
+    for (index, expression) in term.objects("matchExpressions") {
+        let at = path.child("matchExpressions").index(index);
+        let count = expression.list("values").len();
+        match expression.text("operator") {
+            "In" | "NotIn" if count == 0 => errors.push(FieldError::required(
+                &at.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if count > 0 => errors.push(FieldError::forbidden(
+                &at.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "Gt" | "Lt" if count != 1 => errors.push(FieldError::required(
+                &at.child("values"),
+                "must be specified single value when `operator` is 'Lt' or 'Gt'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+            other => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        let key = expression.text("key");
+        text(errors, &at.child("key"), key, names::qualified_name(key));
+    }
+    for (index, expression) in term.objects("matchFields") {
+        let at = path.child("matchFields").index(index);
+        match expression.text("operator") {
+            "In" | "NotIn" if expression.list("values").len() != 1 => {
+                errors.push(FieldError::required(
+                    &at.child("values"),
+                    "must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
+                ));
+            }
+            "In" | "NotIn" => {}
+            other => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        if expression.text("key") == "metadata.name" {
+            for (i, value) in expression.texts("values").enumerate() {
+                text(
+                    errors,
+                    &at.child("values").index(i),
+                    value,
+                    names::dns1123_subdomain(value),
+                );
+            }
+        } else {
+            errors.push(FieldError::invalid(
+                &at.child("key"),
+                expression.text("key"),
+                "not a valid field selector key",
+            ));
+        }
+    }
+}
+
+/// `spec.selector` of a workload: required, not empty, and met by the labels of its template.
+pub fn workload_selector(errors: &mut ErrorList, spec_path: &Path, spec: &Object) {
+    let path = spec_path.child("selector");
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path, "")),
+        Some(selector) => {
+            label_selector(errors, &path, selector);
+            if is_empty(selector) {
+                errors.push(FieldError::invalid(
+                    &path,
+                    Value::Object(selector.clone()),
+                    "empty selector is invalid for deployment",
+                ));
+            }
+        }
+    }
+}
+
+/// The labels of the template must meet the selector.
+pub fn template_matches(errors: &mut ErrorList, spec_path: &Path, spec: &Object) {
+    let labels = spec
+        .object("template")
+        .and_then(|t| t.object("metadata"))
+        .and_then(|m| m.object("labels"));
+    let selected = match spec.object("selector") {
+        Some(selector) => !is_empty(selector) && !matches(selector, labels),
+        None => false,
+    };
+    if selected {
+        errors.push(mismatch(spec_path, labels));
+    }
+}
+
+/// The complaint that the labels of a template do not meet the selector.
+pub fn mismatch(spec_path: &Path, labels: Option<&Object>) -> FieldError {
+    FieldError::invalid(
+        &spec_path
+            .child("template")
+            .child("metadata")
+            .child("labels"),
+        labels.map_or(Value::Null, |l| Value::Object(l.clone())),
+        "`selector` does not match template `labels`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn selects() {
+        let selector = json!({"matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "c", "operator": "NotIn", "values": ["d"]}, {"key": "e", "operator": "DoesNotExist"}]});
+        let selector = selector.as_object().unwrap();
+        assert!(matches(selector, json!({"a": "b"}).as_object()));
+        assert!(!matches(selector, json!({"a": "b", "c": "d"}).as_object()));
+        assert!(!matches(selector, None));
+    }
+}
