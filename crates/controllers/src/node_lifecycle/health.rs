@@ -46,9 +46,9 @@ pub(super) fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondit
         .find(|condition| condition.type_ == kind)
 }
 
-/// `True`, `False` or `Unknown`; the last also if the node never told.
-pub(super) fn ready_status(node: &Node) -> &str {
-    condition(node, "Ready").map_or("Unknown", |condition| &condition.status)
+/// `True`, `False` or `Unknown`; nothing if nobody has said anything yet, which is no reason to do anything.
+pub(super) fn ready_status(node: &Node) -> Option<&str> {
+    condition(node, "Ready").map(|condition| condition.status.as_str())
 }
 
 impl Health {
@@ -142,7 +142,11 @@ pub(super) fn with_unknown_conditions(node: &Node, now: Timestamp) -> Option<Nod
 
 /// For the log.
 pub(super) fn describe(node: &Node) -> String {
-    format!("{} ({})", node.name(), ready_status(node))
+    format!(
+        "{} ({})",
+        node.name(),
+        ready_status(node).unwrap_or("no status")
+    )
 }
 
 #[cfg(test)]

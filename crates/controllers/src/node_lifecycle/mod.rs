@@ -92,19 +92,26 @@ pub(crate) fn start(ctx: ControllerContext) {
 }
 
 /// What of a node makes a pass worth while: anything but a heartbeat.
-fn facts(node: &Node) -> (Vec<(&str, &str)>, Option<&Vec<Taint>>, Option<bool>) {
+#[derive(PartialEq)]
+struct Facts<'a> {
+    conditions: Vec<(&'a str, &'a str)>,
+    taints: Option<&'a Vec<Taint>>,
+    unschedulable: Option<bool>,
+}
+
+fn facts(node: &Node) -> Facts<'_> {
     let conditions = node
         .status
         .iter()
         .flat_map(|status| status.conditions.iter().flatten());
     let spec = node.spec.as_ref();
-    (
-        conditions
+    Facts {
+        conditions: conditions
             .map(|condition| (condition.type_.as_str(), condition.status.as_str()))
             .collect(),
-        spec.and_then(|spec| spec.taints.as_ref()),
-        spec.and_then(|spec| spec.unschedulable),
-    )
+        taints: spec.and_then(|spec| spec.taints.as_ref()),
+        unschedulable: spec.and_then(|spec| spec.unschedulable),
+    }
 }
 
 fn watch_nodes(ctx: &ControllerContext, nodes: &Informer<Node>, woken: Arc<Notify>) {
@@ -156,12 +163,15 @@ impl NodeLifecycle {
         }
         let mut zones: BTreeMap<String, Zone> = BTreeMap::new();
         for node in &current {
+            let Some(status) = ready_status(node) else {
+                continue;
+            };
             let zone = zones.entry(zone_of(node)).or_default();
-            if ready_status(node) == "True" {
-                zone.ready += 1
+            *(if status == "True" {
+                &mut zone.ready
             } else {
-                zone.not_ready += 1
-            }
+                &mut zone.not_ready
+            }) += 1;
         }
         let cut_off = !zones.is_empty()
             && zones
@@ -197,7 +207,7 @@ impl NodeLifecycle {
         };
         let silent = health.is_silent(grace, now);
         self.health.insert(node.name().to_owned(), health);
-        let was_ready = ready_status(node) == "True";
+        let was_ready = ready_status(node) == Some("True");
         let node = match with_unknown_conditions(node, now).filter(|_| silent) {
             None => node.clone(),
             Some(unknown) => {
@@ -221,7 +231,7 @@ impl NodeLifecycle {
                 updated
             }
         };
-        if ready_status(&node) != "True" {
+        if ready_status(&node).is_some_and(|status| status != "True") {
             self.mark_pods_not_ready(&node).await?;
         }
         Ok(node)

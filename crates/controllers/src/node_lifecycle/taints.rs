@@ -51,13 +51,7 @@ pub(super) fn plan(node: &Node, eviction: Eviction, now: Timestamp) -> Option<Ve
         .and_then(|spec| spec.taints.clone())
         .unwrap_or_default();
     let mut taints = current.clone();
-    let status = |kind: &str| {
-        if kind == "Ready" {
-            Some(ready_status(node))
-        } else {
-            condition(node, kind).map(|c| c.status.as_str())
-        }
-    };
+    let status = |kind: &str| condition(node, kind).map(|condition| condition.status.as_str());
     for (kind, tainting, key) in BY_CONDITION {
         set(
             &mut taints,
@@ -74,7 +68,7 @@ pub(super) fn plan(node: &Node, eviction: Eviction, now: Timestamp) -> Option<Ve
         .unwrap_or_default();
     set(&mut taints, UNSCHEDULABLE, NO_SCHEDULE, unschedulable, now);
     for (key, tainting) in [(NOT_READY, "False"), (UNREACHABLE, "Unknown")] {
-        let holds = ready_status(node) == tainting;
+        let holds = ready_status(node) == Some(tainting);
         match eviction {
             Eviction::ByCondition => set(&mut taints, key, NO_EXECUTE, holds, now),
             Eviction::Held if holds => {}
@@ -87,8 +81,8 @@ pub(super) fn plan(node: &Node, eviction: Eviction, now: Timestamp) -> Option<Ve
 /// Whether its pods would have to leave, and have not been told yet.
 pub(super) fn awaits_eviction(node: &Node) -> bool {
     let key = match ready_status(node) {
-        "False" => NOT_READY,
-        "Unknown" => UNREACHABLE,
+        Some("False") => NOT_READY,
+        Some("Unknown") => UNREACHABLE,
         _ => return false,
     };
     let taints = node
@@ -173,6 +167,11 @@ mod tests {
     fn conditions_taint() {
         let ready = node(&[("Ready", "True")], &[("mine", NO_EXECUTE)]);
         assert_eq!(planned(&ready, Eviction::ByCondition), None);
+        assert_eq!(
+            planned(&node(&[], &[]), Eviction::ByCondition),
+            None,
+            "it has just registered"
+        );
 
         let silent = node(
             &[("Ready", "Unknown"), ("DiskPressure", "Unknown")],

@@ -10,8 +10,11 @@ use client::{
     Object as _, Patch, Pem, Store, TlsConfig,
 };
 use k8s_openapi::{
-    api::core::v1::{Binding, Node, ObjectReference, Pod},
-    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::{Binding, Node, ObjectReference, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, MicroTime, ObjectMeta},
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -71,15 +74,6 @@ impl ControlPlane {
         let client = Client::from_config(client_config, "control-plane-test").unwrap();
         let tasks = TaskGroup::new(&cancel);
         let informers = InformerFactory::new(client.clone(), tasks.clone());
-        let deps = controllers::Deps {
-            client: client.clone(),
-            informers: informers.clone(),
-            clock,
-        };
-        let token = tasks.token().clone();
-        tasks.spawn("controllers", async move {
-            controllers::run(config, deps, token).await.unwrap();
-        });
         let plane = Self {
             client,
             informers,
@@ -89,6 +83,7 @@ impl ControlPlane {
             cancel,
             _data: data,
         };
+        let _running = plane.run_controllers(config);
         plane.create_node("node-1").await;
         plane.start_kubelet("node-1");
         plane
@@ -98,6 +93,58 @@ impl ControlPlane {
             )
             .await;
         plane
+    }
+
+    /// Runs (more) controllers; their group stops them.
+    pub(crate) fn run_controllers(&self, config: controllers::Config) -> TaskGroup {
+        let group = TaskGroup::new(self.tasks.token());
+        let deps = controllers::Deps {
+            client: self.client.clone(),
+            informers: self.informers.clone(),
+            clock: Clock::system(),
+        };
+        let (token, all) = (group.token().clone(), group.clone());
+        group.spawn("controllers", async move {
+            controllers::run(config, deps, token).await.unwrap()
+        });
+        self.tasks
+            .spawn("controllers", async move { all.wait().await });
+        group
+    }
+
+    /// Renews the lease of a node, as its kubelet would, ten times a second.
+    pub(crate) fn keep_alive(&self, node: &'static str) {
+        let leases = self.client.api::<Lease>("kube-node-lease");
+        self.tasks.spawn_cancellable("heartbeat", async move {
+            loop {
+                let now = MicroTime(Clock::system().now());
+                let spec = LeaseSpec {
+                    renew_time: Some(now),
+                    ..LeaseSpec::default()
+                };
+                let metadata = ObjectMeta {
+                    name: Some(node.to_owned()),
+                    ..ObjectMeta::default()
+                };
+                let lease = Lease {
+                    metadata,
+                    spec: Some(spec),
+                };
+                // A missed beat is no failure.
+                let _ = match leases.get_opt(node).await {
+                    Ok(Some(known)) => {
+                        leases
+                            .update(&Lease {
+                                metadata: known.metadata,
+                                ..lease
+                            })
+                            .await
+                    }
+                    _ => leases.create(&lease).await,
+                };
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
     }
 
     pub(crate) async fn create_node(&self, name: &str) {

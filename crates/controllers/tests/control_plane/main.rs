@@ -2,11 +2,14 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
-        core::v1::{ConfigMap, Endpoints, Event, Namespace, Pod, Service, ServiceAccount},
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
@@ -330,5 +333,161 @@ async fn a_namespace_is_furnished_and_emptied() {
     ] {
         assert_eq!(left, 0);
     }
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_node_is_left_by_its_pods() {
+    let config = controllers::Config {
+        node_monitor_period: Duration::from_millis(100),
+        node_monitor_grace_period: Duration::from_secs(1),
+        allocate_node_cidrs: true,
+        cluster_cidr: vec!["10.244.0.0/16".to_owned()],
+        ..controllers::Config::default()
+    };
+    let plane = ControlPlane::start(config).await;
+    plane.keep_alive("node-1");
+    plane.create_node("node-2").await;
+    let pod: Pod = decode(&json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "stranded", "namespace": "default"},
+        "spec": {
+            "nodeName": "node-2",
+            "containers": [{"name": "c", "image": "i"}],
+            "tolerations": [{
+                "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1,
+            }],
+        },
+    }));
+    plane
+        .client
+        .api::<Pod>("default")
+        .create(&pod)
+        .await
+        .unwrap();
+    let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    plane
+        .client
+        .api::<Pod>("default")
+        .patch_status("stranded", &Patch::Strategic(ready))
+        .await
+        .unwrap();
+
+    let tainted = |store: &client::Store<Node>, name: &str| -> usize {
+        let node = store.get("", name);
+        let taints = node
+            .and_then(|node| node.spec.clone())
+            .and_then(|spec| spec.taints)
+            .unwrap_or_default();
+        taints
+            .iter()
+            .filter(|taint| taint.key == "node.kubernetes.io/unreachable")
+            .count()
+    };
+    plane
+        .wait::<Node>(
+            "both taints on the silent node, none on the other",
+            |store| tainted(store, "node-2") == 2 && tainted(store, "node-1") == 0,
+        )
+        .await;
+    plane
+        .wait::<Pod>("its pod is neither ready nor wanted", |store| {
+            let pod = store.get("default", "stranded").unwrap();
+            let conditions = pod
+                .status
+                .as_ref()
+                .and_then(|status| status.conditions.clone())
+                .unwrap_or_default();
+            pod.is_being_deleted()
+                && conditions
+                    .iter()
+                    .any(|c| c.type_ == "Ready" && c.status == "False")
+        })
+        .await;
+    plane
+        .wait::<Node>("a range for each", |store| {
+            let ranges: std::collections::BTreeSet<String> = store
+                .list()
+                .iter()
+                .filter_map(|node| node.spec.as_ref()?.pod_cidr.clone())
+                .collect();
+            ranges.len() == 2 && ranges.iter().all(|range| range.ends_with(".0/24"))
+        })
+        .await;
+    plane.keep_alive("node-2");
+    let back = json!({"status": {"conditions": [
+        {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-02-01T00:00:00Z"},
+    ]}});
+    plane
+        .client
+        .api::<Node>("")
+        .patch_status("node-2", &Patch::Strategic(back))
+        .await
+        .unwrap();
+    plane
+        .wait::<Node>("no taint on the node that is back", |store| {
+            tainted(store, "node-2") == 0
+        })
+        .await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_leader_finishes_what_the_last_one_began() {
+    let elected = |identity: &str| controllers::Config {
+        leader_election: Some(client::LeaderElectionConfig::new(
+            "kube-controller-manager",
+            identity,
+        )),
+        ..controllers::Config::default()
+    };
+    // The harness' own wait for the service account ends only once there is a leader.
+    let none = controllers::Config {
+        controllers: vec!["serviceaccount-controller".to_owned()],
+        ..controllers::Config::default()
+    };
+    let plane = ControlPlane::start(none).await;
+    let first = plane.run_controllers(elected("first"));
+    let api = plane.client.api::<Deployment>("default");
+    api.create(&deployment("web", 10, "image:1")).await.unwrap();
+    plane
+        .wait::<Deployment>("the first rollout", |store| {
+            store
+                .get("default", "web")
+                .is_some_and(|deployment| is_complete(&deployment, 10))
+        })
+        .await;
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "image:2"}]}}}});
+    api.patch("web", &Patch::Strategic(image)).await.unwrap();
+    plane
+        .wait::<Pod>("the second rollout has begun", |store| {
+            store.list().iter().any(|pod| image_of(pod) == "image:2")
+        })
+        .await;
+    first.shutdown().await;
+    let _second = plane.run_controllers(elected("second"));
+    plane
+        .wait::<Deployment>("the second rollout is through", |store| {
+            let deployment = store.get("default", "web").unwrap();
+            is_complete(&deployment, 10)
+                && deployment.annotation("deployment.kubernetes.io/revision") == Some("2")
+        })
+        .await;
+    plane
+        .wait::<Pod>("ten pods, all new", |store| {
+            let pods = store.list();
+            pods.len() == 10 && pods.iter().all(|pod| image_of(pod) == "image:2")
+        })
+        .await;
+    let lease = plane
+        .client
+        .api::<Lease>("kube-system")
+        .get("kube-controller-manager")
+        .await
+        .unwrap();
+    assert_eq!(
+        lease.spec.unwrap().holder_identity.as_deref(),
+        Some("second")
+    );
     plane.stop().await;
 }
