@@ -1,6 +1,12 @@
 //! The kubelet assembled: what runs beside what, and the handle that the HTTPS server asks.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use base::{Clock, TaskGroup};
 use client::{Client, EventRecorder, InformerFactory, InformerScope};
@@ -16,17 +22,18 @@ use crate::{
     config::KubeletConfig,
     container::parse_resolv_conf,
     events::{EventKind, PodEvents},
+    gc::{EvictionManager, ImageGc, LogRotation, remove_orphans},
     images::ImageManager,
-    node::{NodeReporter, machine_facts},
+    node::{NodeReporter, Pressure, machine_facts},
     objects::ObjectCache,
     paths::Paths,
     pleg,
-    pod::{self, is_mirror, uid},
+    pod::{self, is_mirror, is_static, uid},
     pod_worker::{HookRunner, KillRequest, NodeFacts, PodWorkers, WorkerContext},
     probes::ProbeManager,
     resources::{PodCgroups, amount},
     runtime_view::RuntimeView,
-    sources::{PodUpdate, watch_pods},
+    sources::{MirrorPods, PodUpdate, Source, watch_manifests, watch_pods},
     status::StatusManager,
     volumes::TokenManager,
 };
@@ -218,6 +225,7 @@ pub struct PreparedKubelet {
     updates: (mpsc::Sender<PodUpdate>, mpsc::Receiver<PodUpdate>),
     wakes: mpsc::Receiver<String>,
     factory: Option<InformerFactory>,
+    pressure: watch::Sender<Pressure>,
 }
 
 impl PreparedKubelet {
@@ -320,7 +328,7 @@ pub async fn prepare(
     });
     let workers = PodWorkers::new(context.clone(), tasks.clone());
     let (node_sender, node) = watch::channel(None);
-    let (_, pressure) = watch::channel(Default::default());
+    let (pressure_sender, pressure) = watch::channel(Pressure::default());
     let reporter = deps.client.clone().map(|client| NodeReporter {
         config: config.clone(),
         facts,
@@ -347,6 +355,7 @@ pub async fn prepare(
         updates: mpsc::channel(UPDATES),
         wakes,
         factory,
+        pressure: pressure_sender,
     })
 }
 
@@ -387,24 +396,37 @@ pub async fn run(prepared: PreparedKubelet, cancel: CancellationToken) {
         updates: (sender, receiver),
         wakes,
         factory,
+        pressure,
     } = prepared;
     let inner = kubelet.inner.clone();
-    let token = tasks.token().clone();
+    let (context, deps, config) = (&inner.context, &inner.deps, &inner.config);
+    let token = || tasks.token().clone();
+    let mut awaited = HashSet::new();
+
     if let Some(reporter) = reporter {
-        tasks.spawn("node-status", reporter.run(token.clone()));
+        tasks.spawn("node-status", reporter.run(token()));
     }
     if let Some(factory) = factory {
         let scope = InformerScope {
-            field_selector: Some(format!("spec.nodeName={}", inner.config.node_name)),
+            field_selector: Some(format!("spec.nodeName={}", config.node_name)),
             ..InformerScope::default()
         };
+        awaited.insert(Source::Api);
         tasks.spawn(
             "pod-source",
-            watch_pods(factory.scoped::<Pod>(scope), sender, token.clone()),
+            watch_pods(factory.scoped::<Pod>(scope), sender.clone(), token()),
         );
     }
-    let status = inner.context.status.clone();
-    let status_token = token.clone();
+    if let Some(directory) = config.static_pod_path.clone() {
+        awaited.insert(Source::File);
+        let (node, clock) = (config.node_name.clone(), deps.clock.clone());
+        tasks.spawn(
+            "manifest-source",
+            watch_manifests(directory, node, clock, sender, token()),
+        );
+    }
+    let status = context.status.clone();
+    let status_token = token();
     tasks.spawn(
         "status-manager",
         async move { status.run(status_token).await },
@@ -412,21 +434,70 @@ pub async fn run(prepared: PreparedKubelet, cancel: CancellationToken) {
     tasks.spawn(
         "pleg",
         pleg::run(
-            inner.deps.runtime.clone(),
-            inner.context.view.clone(),
+            deps.runtime.clone(),
+            context.view.clone(),
             inner.workers.clone(),
-            token.clone(),
+            token(),
         ),
     );
+    let images = ImageGc::new(
+        deps.runtime.clone(),
+        deps.images.clone(),
+        config.clone(),
+        deps.clock.clone(),
+        context.events.clone(),
+    );
+    tasks.spawn("image-gc", images.run(token()));
+    let logs = LogRotation::new(deps.runtime.clone(), config.clone(), deps.clock.clone());
+    tasks.spawn("log-rotation", logs.run(token()));
+    let eviction = EvictionManager::new(
+        config.clone(),
+        deps.runtime.clone(),
+        inner.workers.clone(),
+        context.events.clone(),
+        deps.clock.clone(),
+        pressure,
+    );
+    tasks.spawn("eviction", eviction.run(token()));
+    let (mirrors, mirror_work) = watch::channel(MirrorWork::default());
+    if let Some(client) = deps.client.clone() {
+        let pods = MirrorPods::new(client, config.node_name.clone(), context.status.clone());
+        tasks.spawn_cancellable("mirror-pods", keep_mirrors(pods, mirror_work));
+    }
     let main = SyncLoop {
         inner: inner.clone(),
         receiver,
         wakes,
+        awaited,
+        mirrors,
     };
-    tasks.spawn("sync-loop", main.run(token));
-    info!(node = inner.config.node_name, "kubelet started");
+    tasks.spawn("sync-loop", main.run(token()));
+    info!(node = config.node_name, "kubelet started");
     cancel.cancelled().await;
     tasks.shutdown().await;
+}
+
+/// Static pods and their mirrors, by uid.
+#[derive(Clone, Debug, Default)]
+struct MirrorWork {
+    originals: HashMap<String, Arc<Pod>>,
+    mirrors: HashMap<String, Arc<Pod>>,
+}
+
+async fn keep_mirrors(pods: MirrorPods, mut work: watch::Receiver<MirrorWork>) {
+    const RETRY: Duration = Duration::from_secs(2);
+    loop {
+        let now = work.borrow_and_update().clone();
+        let originals: Vec<_> = now.originals.into_values().collect();
+        let mirrors: Vec<_> = now.mirrors.into_values().collect();
+        if pods.reconcile(&originals, &mirrors).await {
+            if work.changed().await.is_err() {
+                return;
+            }
+        } else {
+            tokio::time::sleep(RETRY).await;
+        }
+    }
 }
 
 /// Takes in what sources say.
@@ -434,6 +505,9 @@ struct SyncLoop {
     inner: Arc<Inner>,
     receiver: mpsc::Receiver<PodUpdate>,
     wakes: mpsc::Receiver<String>,
+    /// Sources that have not said everything once.
+    awaited: HashSet<Source>,
+    mirrors: watch::Sender<MirrorWork>,
 }
 
 impl SyncLoop {
@@ -447,19 +521,49 @@ impl SyncLoop {
         }
     }
 
-    async fn take_in(&self, update: PodUpdate) {
-        let workers = &self.inner.workers;
+    async fn take_in(&mut self, update: PodUpdate) {
         match update {
-            // A mirror is an image of what runs already.
-            PodUpdate::Set(pod) | PodUpdate::Remove(pod) if is_mirror(&pod) => {}
-            PodUpdate::Set(pod) if workers.knows(uid(&pod)) => workers.update(pod),
-            PodUpdate::Set(pod) => self.admit(pod),
-            PodUpdate::Remove(pod) => {
-                if workers.knows(uid(&pod)) {
-                    workers.remove(&pod);
+            PodUpdate::Set(pod) => self.set(pod),
+            PodUpdate::Remove(pod) => self.remove(&pod),
+            PodUpdate::Synced(source) => {
+                self.awaited.remove(&source);
+                if self.awaited.is_empty() {
+                    self.stop_orphans().await;
                 }
             }
-            PodUpdate::Synced => self.stop_orphans().await,
+        }
+    }
+
+    fn set(&self, pod: Arc<Pod>) {
+        if is_mirror(&pod) {
+            // An image of what runs already.
+            self.mirrors
+                .send_modify(|work| drop(work.mirrors.insert(uid(&pod).to_owned(), pod)));
+            return;
+        }
+        if is_static(&pod) {
+            self.mirrors
+                .send_modify(|work| drop(work.originals.insert(uid(&pod).to_owned(), pod.clone())));
+        }
+        if self.inner.workers.knows(uid(&pod)) {
+            self.inner.workers.update(pod);
+        } else {
+            self.admit(pod);
+        }
+    }
+
+    fn remove(&self, pod: &Arc<Pod>) {
+        if is_mirror(pod) {
+            self.mirrors
+                .send_modify(|work| drop(work.mirrors.remove(uid(pod))));
+            return;
+        }
+        if is_static(pod) {
+            self.mirrors
+                .send_modify(|work| drop(work.originals.remove(uid(pod))));
+        }
+        if self.inner.workers.knows(uid(pod)) {
+            self.inner.workers.remove(pod);
         }
     }
 
@@ -538,6 +642,13 @@ impl SyncLoop {
                 return;
             }
         };
+        let workers = self.inner.workers.pods();
+        let known = workers
+            .iter()
+            .map(|pod| uid(pod).to_owned())
+            .chain(pods.keys().cloned())
+            .collect();
+        remove_orphans(&self.inner.context.paths, &known);
         for (pod_uid, orphan) in pods {
             if pod_uid.is_empty() || self.inner.workers.knows(&pod_uid) {
                 continue;

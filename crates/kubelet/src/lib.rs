@@ -8,6 +8,7 @@ pub mod config;
 pub mod container;
 pub mod env;
 pub mod events;
+pub mod gc;
 pub mod images;
 pub mod node;
 pub mod objects;
@@ -23,6 +24,8 @@ pub mod sources;
 pub mod status;
 pub mod volumes;
 
+#[cfg(test)]
+mod api_tests;
 mod kubelet;
 #[cfg(test)]
 mod testing;

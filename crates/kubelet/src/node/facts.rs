@@ -37,7 +37,7 @@ pub fn machine_facts(config: &KubeletConfig) -> io::Result<MachineFacts> {
     };
     Ok(MachineFacts {
         cpus,
-        memory_bytes: memory_info("MemTotal").unwrap_or_default(),
+        memory_bytes: memory_total().unwrap_or_default(),
         disk_bytes: disk(&config.root_dir)?.0,
         info: NodeSystemInfo {
             architecture: architecture.to_owned(),
@@ -69,8 +69,18 @@ fn os_image() -> String {
         )
 }
 
+/// Bytes of memory that the machine has.
+pub(crate) fn memory_total() -> Option<u64> {
+    memory_info("MemTotal")
+}
+
+/// Bytes of memory that can be had without swapping.
+pub(crate) fn memory_available() -> Option<u64> {
+    memory_info("MemAvailable")
+}
+
 /// A line of `/proc/meminfo`, in bytes.
-pub(super) fn memory_info(name: &str) -> Option<u64> {
+fn memory_info(name: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
         .lines()

@@ -6,6 +6,8 @@ mod lease;
 mod object;
 mod status;
 
+pub use conditions::Pressure;
 pub use facts::{MachineFacts, machine_facts};
+pub(crate) use facts::{disk, memory_available, memory_total};
 pub use object::{NodeInputs, initial_node, node_status};
 pub use status::NodeReporter;

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod context;
+mod garbage;
 mod hooks;
 mod kill;
 mod plan;

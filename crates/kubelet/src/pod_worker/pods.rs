@@ -11,15 +11,19 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     KillRequest, Stage, WorkerContext,
-    worker::{Order, PodWorker, View},
+    worker::{Order, PodWorker, View, WorkerEnds},
 };
-use crate::{observed::ObservedPod, pod::uid};
+use crate::{
+    observed::ObservedPod,
+    pod::{is_static, name, namespace, uid},
+};
 
 /// One worker, from outside.
 struct Handle {
     orders: watch::Sender<Order>,
     wake: Arc<Notify>,
     view: Arc<Mutex<View>>,
+    stage: watch::Receiver<Stage>,
 }
 
 /// The workers of all pods of this node. Cheap to clone; clones are the same.
@@ -78,18 +82,25 @@ impl PodWorkers {
         };
         change(&mut order);
         let (sender, orders) = watch::channel(order);
+        let (stage_sender, stage) = watch::channel(Stage::default());
+        let predecessor = is_static(pod).then(|| predecessor(&handles, pod)).flatten();
         let handle = Handle {
             orders: sender,
             wake: Arc::default(),
             view: Arc::default(),
+            stage,
         };
         let cancel = self.tasks.token().clone();
         let worker = PodWorker::new(
             self.context.clone(),
-            orders,
-            handle.wake.clone(),
-            handle.view.clone(),
-            cancel.clone(),
+            WorkerEnds {
+                orders,
+                wake: handle.wake.clone(),
+                view: handle.view.clone(),
+                stage: stage_sender,
+                predecessor,
+                cancel: cancel.clone(),
+            },
         );
         handles.insert(uid(pod).to_owned(), handle);
         let (all, id) = (self.handles.clone(), uid(pod).to_owned());
@@ -135,13 +146,9 @@ impl PodWorkers {
 
     /// How far a pod is.
     pub fn stage(&self, pod_uid: &str) -> Option<Stage> {
-        let handles = self.lock();
-        let view = handles
-            .get(pod_uid)?
-            .view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Some(view.stage)
+        self.lock()
+            .get(pod_uid)
+            .map(|handle| *handle.stage.borrow())
     }
 
     /// What the worker saw last in the runtime.
@@ -154,4 +161,15 @@ impl PodWorkers {
             .unwrap_or_else(PoisonError::into_inner);
         Some(view.observed.clone())
     }
+}
+
+/// The static pod that bears the same name and is on its way out: a manifest that changed. Its successor waits for its end.
+fn predecessor(handles: &HashMap<String, Handle>, pod: &Pod) -> Option<watch::Receiver<Stage>> {
+    let same = |other: &Pod| {
+        name(other) == name(pod) && namespace(other) == namespace(pod) && is_static(other)
+    };
+    let handle = handles
+        .values()
+        .find(|handle| same(&handle.orders.borrow().pod))?;
+    Some(handle.stage.clone())
 }

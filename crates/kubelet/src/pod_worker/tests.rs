@@ -459,6 +459,9 @@ async fn a_pod_runs_and_stops_gracefully() {
             status.phase.as_deref() == Some("Failed")
         })
         .await;
+    let cleaned =
+        |_: &PodStatus| bench.prepared.workers().stage("u1") == Some(super::Stage::Terminated);
+    bench.until("cleaned up", cleaned).await;
     assert_eq!(
         bench.calls(),
         [

@@ -66,16 +66,28 @@ pub enum Stage {
 /// What a worker shows.
 #[derive(Debug, Default)]
 pub(super) struct View {
-    pub(super) stage: Stage,
     pub(super) observed: ObservedPod,
 }
 
-pub(super) struct PodWorker {
-    pub(super) context: Arc<WorkerContext>,
+/// The worker's ends of what joins it to the others.
+pub(super) struct WorkerEnds {
     pub(super) orders: watch::Receiver<Order>,
     pub(super) wake: Arc<Notify>,
     pub(super) view: Arc<Mutex<View>>,
+    pub(super) stage: watch::Sender<Stage>,
+    /// Whose end is awaited before anything is done.
+    pub(super) predecessor: Option<watch::Receiver<Stage>>,
     pub(super) cancel: CancellationToken,
+}
+
+pub(super) struct PodWorker {
+    context: Arc<WorkerContext>,
+    orders: watch::Receiver<Order>,
+    wake: Arc<Notify>,
+    view: Arc<Mutex<View>>,
+    stage: watch::Sender<Stage>,
+    predecessor: Option<watch::Receiver<Stage>>,
+    cancel: CancellationToken,
     backoff: Backoff,
     waiting: HashMap<String, (String, String)>,
     start_time: Timestamp,
@@ -83,21 +95,25 @@ pub(super) struct PodWorker {
 }
 
 impl PodWorker {
-    pub(super) fn new(
-        context: Arc<WorkerContext>,
-        orders: watch::Receiver<Order>,
-        wake: Arc<Notify>,
-        view: Arc<Mutex<View>>,
-        cancel: CancellationToken,
-    ) -> Self {
+    pub(super) fn new(context: Arc<WorkerContext>, ends: WorkerEnds) -> Self {
         let max = SignedDuration::try_from(context.config.max_container_back_off)
             .unwrap_or(SignedDuration::from_secs(300));
         let start_time = context.clock.now();
+        let WorkerEnds {
+            orders,
+            wake,
+            view,
+            stage,
+            predecessor,
+            cancel,
+        } = ends;
         Self {
             context,
             orders,
             wake,
             view,
+            stage,
+            predecessor,
             cancel,
             backoff: Backoff::new(INITIAL_BACK_OFF, max),
             waiting: HashMap::new(),
@@ -113,6 +129,9 @@ impl PodWorker {
     }
 
     async fn live(&mut self) {
+        if let Some(mut stage) = self.predecessor.take() {
+            let _ = stage.wait_for(|stage| *stage == Stage::Terminated).await;
+        }
         while !self.must_stop() {
             let mut orders = self.orders.clone();
             orders.mark_unchanged();
@@ -167,10 +186,7 @@ impl PodWorker {
     }
 
     fn set_stage(&self, stage: Stage) {
-        self.view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .stage = stage;
+        self.stage.send_replace(stage);
     }
 
     /// Looks, reports, plans and acts; answers when to look again.
@@ -184,6 +200,7 @@ impl PodWorker {
             }
         };
         self.context.probes.sync(&pod, &observed, &self.wake);
+        self.context.collect_garbage(&observed).await;
         let status = self.report(&pod, &observed, Stage::Sync);
         if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             // It ended by itself: nothing is to be started, and what is left is to be cleaned up.

@@ -195,7 +195,13 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
+        if self.was_passed() {
+            self.state.adopt();
+        }
         self.publish(self.state.result());
+        if self.key.probe == ProbeType::Startup && self.state.result() == ProbeResult::Success {
+            return;
+        }
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(
                 value
@@ -266,6 +272,25 @@ impl Worker {
                 return;
             }
         }
+    }
+
+    /// Whether the API remembers this very run as started or ready: a restarted kubelet does not take it back.
+    fn was_passed(&self) -> bool {
+        let Some(status) = &self.pod.status else {
+            return false;
+        };
+        let lists = [&status.container_statuses, &status.init_container_statuses];
+        lists.into_iter().flatten().flatten().any(|status| {
+            let same = status
+                .container_id
+                .as_deref()
+                .is_some_and(|id| id.ends_with(&self.key.container_id));
+            same && match self.key.probe {
+                ProbeType::Startup => status.started == Some(true),
+                ProbeType::Readiness => status.ready,
+                ProbeType::Liveness => true,
+            }
+        })
     }
 
     fn must_wait(&self) -> bool {

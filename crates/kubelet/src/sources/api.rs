@@ -17,7 +17,16 @@ pub enum PodUpdate {
     /// Gone; its last known state.
     Remove(Arc<Pod>),
     /// All that this source has, has been said once.
-    Synced,
+    Synced(Source),
+}
+
+/// Where a pod comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The API server.
+    Api,
+    /// The directory of manifests.
+    File,
 }
 
 /// Tells changes into `updates` until cancelled. A pod that was deleted and made anew under its name is two pods.
@@ -65,7 +74,7 @@ pub async fn watch_pods(
                 }
             }
             if std::mem::take(&mut first) {
-                changes.push(PodUpdate::Synced);
+                changes.push(PodUpdate::Synced(Source::Api));
             }
             for change in changes {
                 if updates.send(change).await.is_err() {

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::pod::{is_mirror, is_static, name, namespace, uid};
+use crate::pod::{is_static, name, namespace, uid};
 
 /// How long a status that could not be delivered waits for the next try.
 const RETRY: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ pub struct StatusManager {
 struct Shared {
     client: Option<Client>,
     entries: Mutex<HashMap<String, Entry>>,
+    /// Uids of mirror pods by those of their static pods. Bounded by the manifests.
+    mirrors: Mutex<HashMap<String, String>>,
     changed: Notify,
 }
 
@@ -60,6 +62,7 @@ impl StatusManager {
             shared: Arc::new(Shared {
                 client,
                 entries: Mutex::default(),
+                mirrors: Mutex::default(),
                 changed: Notify::new(),
             }),
         }
@@ -72,13 +75,14 @@ impl StatusManager {
 
     /// Takes a new status; equal ones cost nothing. Says whether it differs.
     pub fn set(&self, pod: &Pod, status: PodStatus) -> bool {
+        let mirror = self.mirrors().get(uid(pod)).cloned();
         let changed = {
             let mut entries = self.lock();
             let entry = entries.entry(uid(pod).to_owned()).or_insert_with(|| Entry {
                 namespace: namespace(pod).to_owned(),
                 name: name(pod).to_owned(),
                 api_uid: if is_static(pod) {
-                    String::new()
+                    mirror.unwrap_or_default()
                 } else {
                     uid(pod).to_owned()
                 },
@@ -113,19 +117,31 @@ impl StatusManager {
 
     /// A static pod's mirror is there (again): its status is to be delivered to it.
     pub fn set_mirror(&self, static_uid: &str, mirror: &Pod) {
-        debug_assert!(is_mirror(mirror));
-        if let Some(entry) = self.lock().get_mut(static_uid)
-            && entry.api_uid != uid(mirror)
-        {
+        let known = self
+            .mirrors()
+            .insert(static_uid.to_owned(), uid(mirror).to_owned());
+        if known.as_deref() == Some(uid(mirror)) {
+            return;
+        }
+        if let Some(entry) = self.lock().get_mut(static_uid) {
             uid(mirror).clone_into(&mut entry.api_uid);
+            // The mirror knows nothing yet.
             entry.version += 1;
         }
         self.shared.changed.notify_one();
     }
 
+    fn mirrors(&self) -> std::sync::MutexGuard<'_, HashMap<String, String>> {
+        self.shared
+            .mirrors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Forgets a pod.
     pub fn remove(&self, pod_uid: &str) {
         self.lock().remove(pod_uid);
+        self.mirrors().remove(pod_uid);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
