@@ -17,6 +17,7 @@ pub mod discovery;
 pub mod health;
 mod listener;
 pub mod lookup;
+pub mod metered_kv;
 pub mod metrics;
 pub mod negotiation;
 pub mod openapi;

@@ -1,7 +1,8 @@
 //! The server's metrics, under upstream's names, so that dashboards and alerts written for it work.
 
-use std::time::Duration;
+use std::time::Instant;
 
+use apimachinery::gvk::GroupResource;
 use base::metrics::{Counter, Gauge, Histogram, Registry};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
@@ -21,9 +22,6 @@ pub struct Metrics {
     requests: Counter,
     seconds: Histogram,
     inflight: Gauge,
-    longrunning: Gauge,
-    objects: Gauge,
-    objects_by_group: Gauge,
 }
 
 impl Metrics {
@@ -50,21 +48,6 @@ impl Metrics {
                 "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.",
                 &["request_kind"],
             ),
-            longrunning: registry.gauge(
-                "apiserver_longrunning_requests",
-                "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component.",
-                &["component", "group", "resource", "scope", "subresource", "verb", "version"],
-            ),
-            objects: registry.gauge(
-                "apiserver_storage_objects",
-                "Number of stored objects at the time of last check split by kind.",
-                &["resource"],
-            ),
-            objects_by_group: registry.gauge(
-                "apiserver_resource_objects",
-                "Number of stored objects at the time of last check split by kind.",
-                &["group", "resource"],
-            ),
             registry,
         }
     }
@@ -81,53 +64,71 @@ impl Metrics {
         response
     }
 
-    /// A request has come in. What is given back counts it out again when it is dropped.
-    pub fn enter(&self, info: &RequestInfo, long_running: bool) -> InFlight {
-        let labels = Labels::of(info);
-        let in_flight = InFlight { metrics: self.clone(), labels, long_running, mutating: is_mutating(info) };
+    /// A request has come in. It counts as under way until [`InFlight::finish`], or until what is given here is dropped.
+    pub fn begin(&self, context: &Context) -> InFlight {
+        let info = &context.info;
+        let dry_run = context.query.get("dryRun").unwrap_or_default();
+        let in_flight = InFlight {
+            metrics: self.clone(),
+            labels: Labels::of(info),
+            // Free text of clients makes no series.
+            dry_run: if dry_run == "All" { "All" } else { "" },
+            kind: if info.is_long_running() {
+                None
+            } else if matches!(info.verb.as_str(), "get" | "list" | "head" | "options") {
+                Some("readOnly")
+            } else {
+                Some("mutating")
+            },
+            start: Instant::now(),
+        };
         in_flight.count(1.0);
         in_flight
     }
 
-    /// A request has been answered, after so long.
-    pub fn observe(&self, context: &Context, code: u16, took: Duration) {
-        let labels = Labels::of(&context.info);
-        let dry_run = context.query.get("dryRun").unwrap_or_default();
-        // Free text of clients makes no series.
-        let dry_run = if dry_run == "All" { dry_run } else { "" };
-        let Labels { group, version, resource, subresource, scope, verb } = &labels;
-        let code = code.to_string();
-        self.requests.increment(&[&code, "apiserver", dry_run, group, resource, scope, subresource, verb, version]);
-        // How long a watch lasts says nothing of the server.
-        if verb != "WATCH" && verb != "CONNECT" {
-            let seconds = took.as_secs_f64();
-            self.seconds.observe(&["apiserver", dry_run, group, resource, scope, subresource, verb, version], seconds);
-        }
-    }
-
-    /// How many objects of a resource are stored. `resource` is `deployments.apps`, or `pods` in the core group.
-    pub fn set_stored_objects(&self, resource: &apimachinery::gvk::GroupResource, count: usize) {
-        self.objects.set(&[&resource.to_string()], count as f64);
-        self.objects_by_group.set(&[&resource.group, &resource.resource], count as f64);
+    /// Serves how many objects of each resource are stored; `counts` is asked at each scrape.
+    pub fn serve_stored_objects(&self, counts: impl Fn() -> Vec<(GroupResource, usize)> + Clone + Send + Sync + 'static) {
+        let help = "Number of stored objects at the time of last check split by kind.";
+        let by_group = counts.clone();
+        self.registry.on_scrape("apiserver_storage_objects", help, "gauge", move |sink| {
+            for (resource, count) in counts() {
+                sink.sample(&[("resource", &resource.to_string())], count as f64);
+            }
+        });
+        self.registry.on_scrape("apiserver_resource_objects", help, "gauge", move |sink| {
+            for (resource, count) in by_group() {
+                sink.sample(&[("group", &resource.group), ("resource", &resource.resource)], count as f64);
+            }
+        });
     }
 }
 
-/// A request under way; see [`Metrics::enter`].
+/// A request under way; see [`Metrics::begin`].
 pub struct InFlight {
     metrics: Metrics,
     labels: Labels,
-    long_running: bool,
-    mutating: bool,
+    dry_run: &'static str,
+    /// What sort of place it takes; none for watches and streams, which last as long as they like.
+    kind: Option<&'static str>,
+    start: Instant,
 }
 
 impl InFlight {
+    /// It has been answered with this code.
+    pub fn finish(self, code: u16) {
+        let Metrics { requests, seconds, .. } = &self.metrics;
+        let Labels { group, version, resource, subresource, scope, verb } = &self.labels;
+        let (code, dry_run) = (code.to_string(), self.dry_run);
+        requests.increment(&[&code, "apiserver", dry_run, group, resource, scope, subresource, verb, version]);
+        // How long a stream lasts says nothing of the server.
+        if self.kind.is_some() {
+            let values = ["apiserver", dry_run, group, resource, scope, subresource, verb, version];
+            seconds.observe(&values, self.start.elapsed().as_secs_f64());
+        }
+    }
+
     fn count(&self, by: f64) {
-        if self.long_running {
-            let Labels { group, version, resource, subresource, scope, verb } = &self.labels;
-            let values = ["apiserver", group, resource, scope, subresource, verb, version];
-            self.metrics.longrunning.add(&values, by);
-        } else {
-            let kind = if self.mutating { "mutating" } else { "readOnly" };
+        if let Some(kind) = self.kind {
             self.metrics.inflight.add(&[kind], by);
         }
     }
@@ -194,8 +195,4 @@ impl Labels {
 fn known_verb(verb: &str) -> String {
     const KNOWN: [&str; 9] = ["GET", "LIST", "WATCH", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "PROXY"];
     if KNOWN.contains(&verb) { verb.to_owned() } else { "other".to_owned() }
-}
-
-fn is_mutating(info: &RequestInfo) -> bool {
-    !matches!(info.verb.as_str(), "get" | "list" | "watch" | "head" | "options")
 }

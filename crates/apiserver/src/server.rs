@@ -28,6 +28,7 @@ use crate::{
     discovery::{Discovery, Version},
     health::{self, Health},
     listener,
+    metered_kv::MeteredKv,
     metrics::Metrics,
     openapi::OpenApi,
     pipeline::{FlowControl, Pipeline},
@@ -123,6 +124,9 @@ impl Server {
         let address = listener.local_addr().map_err(bind_error)?;
         let tls = config.serving_certificate.server_config()?;
 
+        let metrics = Metrics::new(&Version::CURRENT.git_version());
+        let kv: Arc<dyn Kv> = Arc::new(MeteredKv::new(Arc::clone(&deps.kv), metrics.registry()));
+        let deps = Dependencies { kv, ..deps };
         let hub = Arc::new(Hub::new());
         let event_ttl = i64::try_from(config.event_ttl.as_secs()).unwrap_or(3600);
         let registry =
@@ -130,12 +134,15 @@ impl Server {
         if let Some(connector) = deps.connector.clone() {
             registry.set_connector(connector);
         }
+        let counted = Arc::clone(&registry);
+        metrics.serve_stored_objects(move || counted.object_counts());
         let security = Security::new(&config, &deps, &registry)?;
         security.plug_in(&config, &deps, &registry)?;
 
         let tasks = TaskGroup::new(cancel);
         let mut health = Health::new();
         health.add("ping", health::Scope::All, Arc::new(health::Ping));
+        health.add("log", health::Scope::All, Arc::new(health::Ping));
         health.add("etcd", health::Scope::All, Arc::new(health::Store(Arc::clone(&deps.kv))));
         let synced = health.add_stage("poststarthook/storage-object-count-tracker-hook");
         let ready = health.add_stage("poststarthook/rbac/bootstrap-roles");
@@ -151,7 +158,7 @@ impl Server {
             ),
             registry: Arc::clone(&registry),
             health,
-            metrics: Metrics::new(&Version::CURRENT.git_version()),
+            metrics: metrics.clone(),
             openid: security.openid,
         };
         let flow_control = FlowControl::new(
@@ -162,6 +169,7 @@ impl Server {
             security.authenticator,
             security.authorizer,
             flow_control,
+            metrics,
             Arc::new(router),
             config.request_timeout,
         ));

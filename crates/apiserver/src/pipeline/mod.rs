@@ -21,6 +21,7 @@ use crate::{
     authz::Authorizer,
     body::Body,
     context::Context,
+    metrics::Metrics,
     negotiation::status_response,
     request_info::RequestInfo,
 };
@@ -48,6 +49,7 @@ pub trait Handler: Send + Sync {
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
     flow_control: FlowControl,
+    metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
 }
@@ -64,6 +66,7 @@ impl Pipeline {
         authenticator: Arc<dyn Authenticator>,
         authorizer: Arc<dyn Authorizer>,
         flow_control: FlowControl,
+        metrics: Metrics,
         handler: Arc<dyn Handler>,
         request_timeout: Duration,
     ) -> Self {
@@ -72,7 +75,7 @@ impl Pipeline {
             Box::new(impersonation::Impersonation(Arc::clone(&authorizer))),
             Box::new(authorization::Authorization(authorizer)),
         ];
-        Self { stages, flow_control, handler, request_timeout }
+        Self { stages, flow_control, metrics, handler, request_timeout }
     }
 
     /// Answers a request. Never fails and never panics: whatever goes wrong is an answer.
@@ -82,6 +85,7 @@ impl Pipeline {
         context.info = RequestInfo::parse(&parts.method, &parts.uri);
         let asked_for = (context.headers.clone(), context.query.clone());
         let mut marks = finish::Marks::new(&context, &self.flow_control);
+        let in_flight = self.metrics.begin(&context);
 
         let answer = AssertUnwindSafe(self.pass(&mut marks, context, Request::from_parts(parts, body)));
         let answer = match answer.catch_unwind().await {
@@ -93,6 +97,7 @@ impl Pipeline {
         };
         let response =
             answer.unwrap_or_else(|status| status_response(&status, &asked_for.0, &asked_for.1));
+        in_flight.finish(response.status().as_u16());
         marks.apply(response)
     }
 

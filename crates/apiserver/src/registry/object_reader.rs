@@ -20,6 +20,18 @@ impl Registry {
     fn cacher_of(&self, resource: &GroupResource) -> Option<Arc<Cacher>> {
         self.endpoint_of(resource)?.cacher.clone()
     }
+
+    /// How many objects of each resource there are, in order of name. Costs a lookup each, whatever the number.
+    pub fn object_counts(&self) -> Vec<(GroupResource, usize)> {
+        let endpoints = self.endpoints();
+        let counted = endpoints.by_resource.iter().filter_map(|(resource, endpoint)| {
+            let cacher = endpoint.cacher.as_ref().filter(|cacher| cacher.is_loaded())?;
+            Some((resource.clone(), cacher.snapshot().count("", None)))
+        });
+        let mut counts: Vec<_> = counted.collect();
+        counts.sort();
+        counts
+    }
 }
 
 #[async_trait]
