@@ -343,7 +343,10 @@ mod tests {
             ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
             ("apiregistration.k8s.io", "v1", "APIService"),
         ] {
-            assert!(type_of(&GroupVersionKind::new(group, version, kind)).is_some(), "{group} {kind}");
+            assert!(
+                type_of(&GroupVersionKind::new(group, version, kind)).is_some(),
+                "{group} {kind}"
+            );
         }
     }
 }

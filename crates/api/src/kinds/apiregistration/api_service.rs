@@ -60,7 +60,11 @@ impl Strategy for ApiServiceStrategy {
         lifecycle::keep(new, old, &["status"]);
     }
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
-        if prefix { names::path_segment_prefix(name) } else { names::path_segment_name(name) }
+        if prefix {
+            names::path_segment_prefix(name)
+        } else {
+            names::path_segment_name(name)
+        }
     }
     fn allow_unconditional_update(&self) -> bool {
         false

@@ -7,11 +7,13 @@ use apimachinery::{
 };
 use serde_json::{Value, json};
 
+use crate::kinds::autoscaling::horizontal_pod_autoscaler_v2;
 use crate::{
     fields::Fields,
     kind::{Hub, Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -56,6 +58,16 @@ impl Strategy for HorizontalPodAutoscalerV1Strategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        horizontal_pod_autoscaler_v2::validate(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }
 

@@ -5,12 +5,16 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::batch::{cron, job::job_spec};
+use crate::validate::{non_negative, non_negatives, one_of};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use apimachinery::meta;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -51,5 +55,83 @@ impl Strategy for CronJobStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_cron_job(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+}
+
+fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
+    /// Jobs are named after their CronJob, with eleven characters more.
+    const MAX_NAME: usize = 52;
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let schedule = spec.text("schedule");
+    let at = path.child("schedule");
+    if schedule.is_empty() {
+        errors.push(FieldError::required(&at, ""));
+    } else if schedule.contains("TZ") {
+        errors.push(FieldError::invalid(
+            &at,
+            schedule,
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        ));
+    } else if let Err(complaint) = cron::check(schedule) {
+        errors.push(FieldError::invalid(&at, schedule, complaint));
+    }
+    match spec.text_opt("timeZone") {
+        Some("") => errors.push(FieldError::invalid(
+            &path.child("timeZone"),
+            "",
+            "timeZone must be nil or non-empty string",
+        )),
+        Some(zone) if zone.eq_ignore_ascii_case("local") => errors.push(FieldError::invalid(
+            &path.child("timeZone"),
+            zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        )),
+        _ => {}
+    }
+    non_negative(
+        errors,
+        &path.child("startingDeadlineSeconds"),
+        spec.int("startingDeadlineSeconds"),
+    );
+    match spec.text("concurrencyPolicy") {
+        "" => errors.push(FieldError::required(&path.child("concurrencyPolicy"), "")),
+        policy => one_of(
+            errors,
+            &path.child("concurrencyPolicy"),
+            policy,
+            &["Allow", "Forbid", "Replace"],
+        ),
+    }
+    let template = path.child("jobTemplate").child("spec");
+    let job = spec
+        .object("jobTemplate")
+        .and_then(|t| t.object("spec"))
+        .unwrap_or(&empty);
+    job_spec(errors, &template, job);
+    non_negatives(
+        errors,
+        &path,
+        spec,
+        &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
+    );
+    let name = meta::name(object);
+    if name.len() > MAX_NAME {
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            format!("must be no more than {MAX_NAME} characters"),
+        ));
     }
 }

@@ -6,12 +6,18 @@ use apimachinery::{
     meta,
 };
 
+use crate::kinds::core::pod_spec;
+use crate::validate::{
+    domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors, text,
+};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -98,6 +104,42 @@ impl Strategy for JobStrategy {
     fn orphan_dependents_by_default(&self) -> bool {
         false
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_job(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        validate_change(&mut errors, new, old);
+        errors
+    }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        non_negatives(
+            &mut errors,
+            &Path::new("status"),
+            new.object("status").unwrap_or(&empty),
+            &["active", "succeeded", "failed", "ready", "terminating"],
+        );
+        errors
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let succeeded = object
+            .object("status")
+            .and_then(|s| s.int("succeeded"))
+            .unwrap_or(0);
+        vec![("status.successful", succeeded.to_string())]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(
+            field,
+            "metadata.name" | "metadata.namespace" | "status.successful"
+        )
+    }
 }
 
 /// The labels by which a Job knows its pods, with the unprefixed ones that older clients look for.
@@ -114,4 +156,329 @@ fn generate_selector(job: &mut Object) {
     }
     let selector = spec.ensure_object("selector").ensure_object("matchLabels");
     selector.set_default("batch.kubernetes.io/controller-uid", uid);
+}
+
+fn validate_job(errors: &mut ErrorList, job: &Object) {
+    let empty = Object::new();
+    let spec = job.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let generated = !spec.is_true("manualSelector");
+    if !spec.has("selector") {
+        errors.push(FieldError::required(&path.child("selector"), ""));
+    } else if let Some(selector) = spec.object("selector") {
+        selectors::label_selector(errors, &path.child("selector"), selector);
+    }
+    if generated {
+        generated_selector(errors, job, spec);
+    }
+    job_spec(errors, &path, spec);
+    let labels = spec
+        .object("template")
+        .and_then(|t| t.object("metadata"))
+        .and_then(|m| m.object("labels"));
+    let met = spec
+        .object("selector")
+        .is_some_and(|s| selectors::matches(s, labels));
+    if !met {
+        errors.push(selectors::mismatch(&path, labels));
+    }
+}
+
+/// The selector and labels that the server makes are as it makes them.
+fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
+    let uid = meta::uid(job);
+    let path = Path::new("spec");
+    let empty = Object::new();
+    let labels = spec
+        .object("template")
+        .and_then(|t| t.object("metadata"))
+        .and_then(|m| m.object("labels"))
+        .unwrap_or(&empty);
+    let at = path.child("template").child("metadata").child("labels");
+    let expected = [
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("controller-uid", uid),
+        ("batch.kubernetes.io/job-name", meta::name(job)),
+        ("job-name", meta::name(job)),
+    ];
+    for (key, value) in expected {
+        if labels.text(key) != value {
+            errors.push(FieldError::invalid(
+                &at,
+                Value::Object(labels.clone()),
+                format!("must be '{value}'"),
+            ));
+        }
+    }
+    let selector = spec.object("selector");
+    let only = selector.is_some_and(|s| {
+        s.list("matchExpressions").is_empty()
+            && s.object("matchLabels").is_some_and(|m| {
+                m.len() == 1 && m.text("batch.kubernetes.io/controller-uid") == uid
+                    || m.len() == 1 && m.text("controller-uid") == uid
+            })
+    });
+    if !only {
+        errors.push(FieldError::invalid(
+            &path.child("selector"),
+            selector.map_or(Value::Null, |s| Value::Object(s.clone())),
+            "`selector` not auto-generated",
+        ));
+    }
+}
+
+/// The rules of a Job's spec, also of that in a CronJob.
+pub fn job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    non_negatives(
+        errors,
+        path,
+        spec,
+        &[
+            "parallelism",
+            "completions",
+            "activeDeadlineSeconds",
+            "backoffLimit",
+            "ttlSecondsAfterFinished",
+        ],
+    );
+    let mode = spec.text("completionMode");
+    let indexed = mode == "Indexed";
+    if !mode.is_empty() {
+        one_of(
+            errors,
+            &path.child("completionMode"),
+            mode,
+            &["NonIndexed", "Indexed"],
+        );
+    }
+    if indexed && !spec.has("completions") {
+        errors.push(FieldError::required(
+            &path.child("completions"),
+            "when completion mode is Indexed",
+        ));
+    }
+    if let Some(limit) = spec.int("backoffLimitPerIndex") {
+        let at = path.child("backoffLimitPerIndex");
+        if !indexed {
+            errors.push(FieldError::invalid(
+                &at,
+                limit,
+                "requires indexed completion mode",
+            ));
+        }
+        non_negative(errors, &at, Some(limit));
+    }
+    if let Some(max) = spec.int("maxFailedIndexes") {
+        let at = path.child("maxFailedIndexes");
+        if !spec.has("backoffLimitPerIndex") {
+            errors.push(FieldError::required(
+                &path.child("backoffLimitPerIndex"),
+                "when maxFailedIndexes is specified",
+            ));
+        }
+        non_negative(errors, &at, Some(max));
+    }
+    if let Some(policy) = spec.object("successPolicy") {
+        let at = path.child("successPolicy");
+        if !indexed {
+            let rules: Vec<String> = policy
+                .objects("rules")
+                .map(|(_, r)| {
+                    let shown = |f: &str| r.value(f).map_or("null".to_owned(), Value::to_string);
+                    format!(
+                        "{{\"SucceededIndexes\":{},\"SucceededCount\":{}}}",
+                        shown("succeededIndexes"),
+                        shown("succeededCount")
+                    )
+                })
+                .collect();
+            errors.push(invalid_shown(
+                &at,
+                &format!("{{\"Rules\":[{}]}}", rules.join(",")),
+                "requires indexed completion mode",
+            ));
+        } else {
+            success_rules(
+                errors,
+                &at.child("rules"),
+                policy,
+                spec.int("completions").unwrap_or(0),
+            );
+        }
+    }
+    if let Some(manager) = spec.text_opt("managedBy") {
+        let at = path.child("managedBy");
+        text(errors, &at, manager, domain_prefixed_path(manager));
+        if manager.len() > 63 {
+            errors.push(FieldError::too_long(&at, 63));
+        }
+    }
+    let template = path.child("template");
+    pod_spec::validate_template(errors, &template, spec.object("template"));
+    let policy = spec
+        .object("template")
+        .and_then(|t| t.object("spec"))
+        .map_or("", |s| s.text("restartPolicy"));
+    let at = template.child("spec").child("restartPolicy");
+    match policy {
+        "OnFailure" | "Never" => {
+            if policy == "OnFailure" && spec.has("podFailurePolicy") {
+                errors.push(FieldError::invalid(
+                    &at,
+                    policy,
+                    "only \"Never\" is supported when podFailurePolicy is specified",
+                ));
+            }
+        }
+        "Always" | "" => errors.push(FieldError::required(
+            &at,
+            "valid values: \"OnFailure\", \"Never\"",
+        )),
+        other => errors.push(FieldError::not_supported(
+            &at,
+            other,
+            &["OnFailure", "Never"],
+        )),
+    }
+}
+
+fn success_rules(errors: &mut ErrorList, path: &Path, policy: &Object, completions: i64) {
+    if policy.list("rules").is_empty() {
+        errors.push(FieldError::required(
+            path,
+            "at least one rules must be specified when the successPolicy is specified",
+        ));
+    }
+    for (index, rule) in policy.objects("rules") {
+        let at = path.index(index);
+        if !rule.has("succeededIndexes") && !rule.has("succeededCount") {
+            errors.push(FieldError::required(
+                &at,
+                "at least one of succeededCount or succeededIndexes must be specified",
+            ));
+        }
+        if let Some(indexes) = rule.text_opt("succeededIndexes")
+            && let Err(complaint) = parse_indexes(indexes, completions)
+        {
+            errors.push(FieldError::invalid(
+                &at.child("succeededIndexes"),
+                indexes,
+                format!("error parsing succeededIndexes: {complaint}"),
+            ));
+        }
+        if let Some(count) = rule.int("succeededCount") {
+            non_negative(errors, &at.child("succeededCount"), Some(count));
+            if count > completions {
+                errors.push(FieldError::invalid(
+                    &at.child("succeededCount"),
+                    count,
+                    format!("must be less than or equal to {completions} (the number of specified completions)"),
+                ));
+            }
+        }
+    }
+}
+
+/// `0,2-4`: rising, and below the number of completions.
+fn parse_indexes(indexes: &str, completions: i64) -> Result<(), String> {
+    let mut last = -1;
+    for part in indexes.split(',') {
+        let mut ends = part.split('-');
+        for _ in 0..2 {
+            let Some(end) = ends.next() else { break };
+            let number: i64 = end
+                .parse()
+                .map_err(|_| format!("cannot convert string to integer for index: {end:?}"))?;
+            if number >= completions {
+                return Err(format!("too large index: {end:?}"));
+            }
+            if number <= last {
+                return Err(format!(
+                    "non-increasing order, previous: {last}, current: {number}"
+                ));
+            }
+            last = number;
+        }
+        if ends.next().is_some() {
+            return Err(format!(
+                "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Of a Job that runs, most is fixed; while it is suspended and has not begun, where its pods go may change.
+fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let empty = Object::new();
+    let (after, before) = (
+        new.object("spec").unwrap_or(&empty),
+        old.object("spec").unwrap_or(&empty),
+    );
+    let path = Path::new("spec");
+    let mut fixed = |field: &str| {
+        errors.extend(crate::meta::validate_immutable_field(
+            after, before, field, &path,
+        ));
+    };
+    // An indexed Job may be resized together with its parallelism.
+    let elastic = before.text("completionMode") == "Indexed"
+        && after.int("completions") == after.int("parallelism");
+    if !elastic {
+        fixed("completions");
+    }
+    fixed("selector");
+    let begun = old.object("status").is_some_and(|s| s.has("startTime"));
+    let open = before.is_true("suspend") && !begun;
+    let template = |spec: &Object| {
+        let mut template = spec.object("template").cloned().unwrap_or_default();
+        if open {
+            if let Some(metadata) = template.object_mut("metadata") {
+                metadata.remove("labels");
+                metadata.remove("annotations");
+            }
+            if let Some(pod) = template.object_mut("spec") {
+                for field in ["affinity", "nodeSelector", "tolerations", "schedulingGates"] {
+                    pod.remove(field);
+                }
+                for list in ["containers", "initContainers"] {
+                    pod.each_object(list, |c| {
+                        c.remove("resources");
+                    });
+                }
+            }
+        }
+        Value::Object(template)
+    };
+    if !crate::fields::same(Some(&template(after)), Some(&template(before))) {
+        let at = if open {
+            path.child("template").child("spec")
+        } else {
+            path.child("template")
+        };
+        let shown = if open {
+            after
+                .object("template")
+                .and_then(|t| t.get("spec"))
+                .cloned()
+        } else {
+            after.get("template").cloned()
+        };
+        errors.push(FieldError::invalid(
+            &at,
+            shown.unwrap_or(Value::Null),
+            "field is immutable",
+        ));
+    }
+    for field in [
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
+        errors.extend(crate::meta::validate_immutable_field(
+            after, before, field, &path,
+        ));
+    }
 }

@@ -1,4 +1,5 @@
 //! The kinds of `batch`, one file each.
 
+mod cron;
 pub mod cron_job;
 pub mod job;

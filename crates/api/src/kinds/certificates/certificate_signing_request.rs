@@ -5,11 +5,16 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::names;
+use crate::validate::{one_of, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -50,5 +55,119 @@ impl Strategy for CertificateSigningRequestStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_request(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        vec![(
+            "spec.signerName",
+            object
+                .object("spec")
+                .map_or("", |s| s.text("signerName"))
+                .to_owned(),
+        )]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "spec.signerName")
+    }
+}
+
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+fn validate_request(errors: &mut ErrorList, object: &Object) {
+    /// Ten minutes: a certificate that lives less is expired before it is used.
+    const MIN_EXPIRATION_SECONDS: i64 = 600;
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let request = spec.get("request").cloned().unwrap_or(Value::Null);
+    let pem = STANDARD.decode(spec.text("request")).unwrap_or_default();
+    if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
+        errors.push(FieldError::invalid(
+            &path.child("request"),
+            request,
+            "PEM block type must be CERTIFICATE REQUEST",
+        ));
+    }
+    let usages = path.child("usages");
+    if spec.list("usages").is_empty() {
+        errors.push(FieldError::required(&usages, ""));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, usage) in spec.texts("usages").enumerate() {
+        one_of(errors, &usages.index(index), usage, USAGES);
+        if seen.contains(&usage) {
+            errors.push(FieldError::duplicate(&usages.index(index), usage));
+        }
+        seen.push(usage);
+    }
+    let signer = spec.text("signerName");
+    let at = path.child("signerName");
+    if signer.is_empty() {
+        errors.push(FieldError::required(&at, ""));
+    } else if signer == "kubernetes.io/legacy-unknown" {
+        errors.push(FieldError::invalid(
+            &at,
+            signer,
+            "the legacy signerName is not allowed via this API version",
+        ));
+    } else {
+        match signer.split_once('/') {
+            Some((domain, name)) if !name.is_empty() => {
+                text(
+                    errors,
+                    &at,
+                    signer,
+                    names::fully_qualified_domain_name(domain),
+                );
+            }
+            _ => errors.push(FieldError::invalid(
+                &at,
+                signer,
+                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+            )),
+        }
+    }
+    if let Some(seconds) = spec
+        .int("expirationSeconds")
+        .filter(|s| *s < MIN_EXPIRATION_SECONDS)
+    {
+        errors.push(FieldError::invalid(
+            &path.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration less than 600 seconds (10 minutes)",
+        ));
     }
 }

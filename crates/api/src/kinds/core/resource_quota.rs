@@ -5,11 +5,15 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::core::pod_spec::resources;
+use crate::names;
+use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -44,4 +48,92 @@ impl Strategy for ResourceQuotaStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
     }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_quota(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+}
+
+fn validate_quota(errors: &mut ErrorList, object: &Object) {
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    for (name, value) in spec.object("hard").into_iter().flatten() {
+        let at = path.child("hard").key(name);
+        text(errors, &at, name, names::qualified_name(name));
+        if !name.contains('/') && !is_standard_quota_resource(name) {
+            errors.push(FieldError::invalid(
+                &at,
+                name.as_str(),
+                "must be a standard resource type or fully qualified",
+            ));
+            errors.push(FieldError::invalid(
+                &at,
+                name.as_str(),
+                "must be a standard resource for quota",
+            ));
+        }
+        resources::quantity_value(errors, &at, name, value);
+    }
+    let scopes: Vec<&str> = spec.texts("scopes").collect();
+    const KNOWN: &[&str] = &[
+        "Terminating",
+        "NotTerminating",
+        "BestEffort",
+        "NotBestEffort",
+        "PriorityClass",
+        "CrossNamespacePodAffinity",
+        "VolumeAttributesClass",
+    ];
+    for scope in &scopes {
+        if !KNOWN.contains(scope) {
+            errors.push(FieldError::invalid(
+                &path.child("scopes"),
+                spec.list("scopes").to_vec(),
+                "unsupported scope",
+            ));
+        }
+    }
+    for pair in [
+        ["BestEffort", "NotBestEffort"],
+        ["Terminating", "NotTerminating"],
+    ] {
+        if pair.iter().all(|s| scopes.contains(s)) {
+            errors.push(FieldError::invalid(
+                &path.child("scopes"),
+                spec.list("scopes").to_vec(),
+                "conflicting scopes",
+            ));
+        }
+    }
+}
+
+fn is_standard_quota_resource(name: &str) -> bool {
+    let compute = |name: &str| {
+        matches!(name, "cpu" | "memory" | "ephemeral-storage" | "storage")
+            || name.starts_with("hugepages-")
+    };
+    let bare = name
+        .strip_prefix("requests.")
+        .or_else(|| name.strip_prefix("limits."));
+    compute(bare.unwrap_or(name))
+        || name.starts_with("count/")
+        || matches!(
+            name,
+            "pods"
+                | "services"
+                | "replicationcontrollers"
+                | "resourcequotas"
+                | "secrets"
+                | "configmaps"
+                | "persistentvolumeclaims"
+                | "services.nodeports"
+                | "services.loadbalancers"
+        )
 }

@@ -7,12 +7,15 @@ use apimachinery::{
 use serde_json::Value;
 use serde_json::json;
 
+use crate::kinds::core::service_rules as rules;
+use crate::validate::text;
 use crate::{
     fields::Fields,
     fields::same_field,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle, names,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -83,6 +86,22 @@ impl Strategy for ServiceStrategy {
         } else {
             name.to_owned()
         })
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        rules::validate(object)
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = rules::validate_change(new, old);
+        errors.extend(self.validate(new));
+        errors
+    }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let path = Path::new("status").child("loadBalancer");
+        let balancer = new.object("status").and_then(|s| s.object("loadBalancer"));
+        load_balancer_status(&mut errors, &path, balancer);
+        errors
     }
 }
 
@@ -262,5 +281,31 @@ pub fn drop_type_dependent_fields(new: &mut Object, old: &Object) {
         && same_field(spec, old, "externalTrafficPolicy")
     {
         spec.remove("externalTrafficPolicy");
+    }
+}
+
+/// Addresses and names of a load balancer's ingress points, of Services and Ingresses.
+pub fn load_balancer_status(errors: &mut ErrorList, path: &Path, balancer: Option<&Object>) {
+    for (index, ingress) in balancer.into_iter().flat_map(|b| b.objects("ingress")) {
+        let at = path.child("ingress").index(index);
+        let (ip, hostname) = (ingress.text("ip"), ingress.text("hostname"));
+        if !ip.is_empty() {
+            text(errors, &at.child("ip"), ip, names::legacy_ip(ip));
+        }
+        if !hostname.is_empty() {
+            text(
+                errors,
+                &at.child("hostname"),
+                hostname,
+                names::dns1123_subdomain(hostname),
+            );
+            if names::parse_ip_sloppy(hostname).is_some() {
+                errors.push(FieldError::invalid(
+                    &at.child("hostname"),
+                    hostname,
+                    "must be a DNS name, not an IP address",
+                ));
+            }
+        }
     }
 }

@@ -5,11 +5,13 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -45,7 +47,10 @@ impl Strategy for PriorityLevelConfigurationStrategy {
         let spec = object.ensure_object("spec");
         match spec.text("type") {
             "Limited" => {
-                let limited = spec.ensure_object("limited");
+                // A Limited level without its part is refused, not filled.
+                let Some(limited) = spec.object_mut("limited") else {
+                    return;
+                };
                 limited.set_default("nominalConcurrencyShares", 30);
                 limited.set_default("lendablePercent", 0);
                 let response = limited.ensure_object("limitResponse");
@@ -76,5 +81,66 @@ impl Strategy for PriorityLevelConfigurationStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        let name = object.object("metadata").map_or("", |m| m.text("name"));
+        let kind = spec.text("type");
+        if (kind == "Exempt") != (name == "exempt") && matches!(kind, "Exempt" | "Limited") {
+            errors.push(FieldError::invalid(
+                &path.child("type"),
+                kind,
+                "must be 'Exempt' if and only if `name` is 'exempt'",
+            ));
+        }
+        match kind {
+            "Exempt" => {
+                if spec.has("limited") {
+                    errors.push(FieldError::forbidden(
+                        &path.child("limited"),
+                        "must be nil if the type is not Limited",
+                    ));
+                }
+            }
+            "Limited" => {
+                if spec.has("exempt") {
+                    errors.push(FieldError::forbidden(
+                        &path.child("exempt"),
+                        "must be nil if the type is Limited",
+                    ));
+                }
+                match spec.object("limited") {
+                    None => errors.push(FieldError::required(
+                        &path.child("limited"),
+                        "must not be empty when type is Limited",
+                    )),
+                    Some(limited) => {
+                        let shares = limited.int("nominalConcurrencyShares").unwrap_or(0);
+                        if shares < 0 {
+                            errors.push(FieldError::invalid(
+                                &path.child("limited").child("nominalConcurrencyShares"),
+                                shares,
+                                "must be a non-negative integer",
+                            ));
+                        }
+                    }
+                }
+            }
+            other => one_of(
+                &mut errors,
+                &path.child("type"),
+                other,
+                &["Exempt", "Limited"],
+            ),
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -5,11 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::names;
+use crate::validate::{domain_prefixed_path, one_of, required_text, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -39,5 +42,71 @@ impl Strategy for IngressClassStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        let controller = spec.text("controller");
+        let at = path.child("controller");
+        if controller.len() > 250 {
+            errors.push(FieldError::too_long(&at, 250));
+        }
+        text(
+            &mut errors,
+            &at,
+            controller,
+            domain_prefixed_path(controller),
+        );
+        if let Some(parameters) = spec.object("parameters") {
+            let at = path.child("parameters");
+            for field in ["kind", "name"] {
+                required_text(
+                    &mut errors,
+                    &at.child(field),
+                    parameters.text(field),
+                    names::path_segment_name,
+                );
+            }
+            let namespace = parameters.text("namespace");
+            match parameters.text("scope") {
+                "" => errors.push(FieldError::required(&at.child("scope"), "")),
+                "Namespace" if namespace.is_empty() => errors.push(FieldError::required(
+                    &at.child("namespace"),
+                    "`parameters.scope` is set to 'Namespace'",
+                )),
+                "Cluster" if !namespace.is_empty() => errors.push(FieldError::forbidden(
+                    &at.child("namespace"),
+                    "`parameters.scope` is set to 'Cluster'",
+                )),
+                scope => one_of(
+                    &mut errors,
+                    &at.child("scope"),
+                    scope,
+                    &["Cluster", "Namespace"],
+                ),
+            }
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let (after, before) = (
+            new.object("spec").unwrap_or(&empty),
+            old.object("spec").unwrap_or(&empty),
+        );
+        for field in ["controller"] {
+            errors.extend(crate::meta::validate_immutable_field(
+                after,
+                before,
+                field,
+                &Path::new("spec"),
+            ));
+        }
+        errors
     }
 }

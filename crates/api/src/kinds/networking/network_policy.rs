@@ -6,11 +6,14 @@ use apimachinery::{
 };
 use serde_json::json;
 
+use crate::names;
+use crate::validate::{one_of, ports, selectors, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -54,5 +57,148 @@ impl Strategy for NetworkPolicyStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_policy(&mut errors, object);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+}
+
+fn validate_policy(errors: &mut ErrorList, policy: &Object) {
+    let empty = Object::new();
+    let spec = policy.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    selectors::label_selector(
+        errors,
+        &path.child("podSelector"),
+        spec.object("podSelector").unwrap_or(&empty),
+    );
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (index, rule) in spec.objects(direction) {
+            let at = path.child(direction).index(index);
+            for (i, port) in rule.objects("ports") {
+                policy_port(errors, &at.child("ports").index(i), port);
+            }
+            for (i, peer) in rule.objects(peers) {
+                policy_peer(errors, &at.child(peers).index(i), peer);
+            }
+        }
+    }
+    if spec.list("policyTypes").len() > 2 {
+        errors.push(FieldError::invalid(
+            &path.child("policyTypes"),
+            spec.list("policyTypes").to_vec(),
+            "may not specify more than two policyTypes",
+        ));
+        return;
+    }
+    for (index, kind) in spec.texts("policyTypes").enumerate() {
+        one_of(
+            errors,
+            &path.child("policyTypes").index(index),
+            kind,
+            &["Egress", "Ingress"],
+        );
+    }
+}
+
+fn policy_port(errors: &mut ErrorList, path: &Path, port: &Object) {
+    if port.has("protocol") {
+        one_of(
+            errors,
+            &path.child("protocol"),
+            port.text("protocol"),
+            &["TCP", "UDP", "SCTP"],
+        );
+    }
+    let end = port.int("endPort");
+    let at = path.child("endPort");
+    match port.value("port") {
+        Some(number) if number.is_number() => {
+            ports::number_or_name(errors, &path.child("port"), Some(number));
+            if let Some(end) = end {
+                if end < number.as_i64().unwrap_or(0) {
+                    errors.push(FieldError::invalid(
+                        &at,
+                        number.clone(),
+                        "must be greater than or equal to `port`",
+                    ));
+                }
+                ports::number(errors, &at, end);
+            }
+        }
+        Some(name) => {
+            if let Some(end) = end {
+                errors.push(FieldError::invalid(
+                    &at,
+                    end,
+                    "may not be specified when `port` is non-numeric",
+                ));
+            }
+            ports::number_or_name(errors, &path.child("port"), Some(name));
+        }
+        None => {
+            if let Some(end) = end {
+                errors.push(FieldError::invalid(
+                    &at,
+                    end,
+                    "may not be specified when `port` is not specified",
+                ));
+            }
+        }
+    }
+}
+
+fn policy_peer(errors: &mut ErrorList, path: &Path, peer: &Object) {
+    let mut found = 0;
+    for name in ["podSelector", "namespaceSelector"] {
+        if let Some(selector) = peer.object(name) {
+            found += 1;
+            selectors::label_selector(errors, &path.child(name), selector);
+        }
+    }
+    if let Some(block) = peer.object("ipBlock") {
+        found += 1;
+        ip_block(errors, &path.child("ipBlock"), block);
+    }
+    if found == 0 {
+        errors.push(FieldError::required(path, "must specify a peer"));
+    } else if found > 1 && peer.has("ipBlock") {
+        errors.push(FieldError::forbidden(
+            path,
+            "may not specify both ipBlock and another peer",
+        ));
+    }
+}
+
+fn ip_block(errors: &mut ErrorList, path: &Path, block: &Object) {
+    let cidr = block.text("cidr");
+    if cidr.is_empty() {
+        errors.push(FieldError::required(&path.child("cidr"), ""));
+        return;
+    }
+    text(errors, &path.child("cidr"), cidr, names::legacy_cidr(cidr));
+    let Some((network, bits)) = names::parse_cidr_sloppy(cidr) else {
+        return;
+    };
+    let network = names::network_of(network, bits);
+    for (index, except) in block.texts("except").enumerate() {
+        let at = path.child("except").index(index);
+        text(errors, &at, except, names::legacy_cidr(except));
+        if let Some((inner, inner_bits)) = names::parse_cidr_sloppy(except)
+            && (inner_bits <= bits || names::network_of(inner, bits) != network)
+        {
+            errors.push(FieldError::invalid(
+                &at,
+                except,
+                format!("must be a strict subset of `{}`", path.child("cidr")),
+            ));
+        }
     }
 }

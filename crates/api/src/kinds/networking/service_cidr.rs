@@ -5,11 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::names;
+use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -43,5 +46,56 @@ impl Strategy for ServiceCidrStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("cidrs");
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let count = spec.list("cidrs").len();
+        if count == 0 {
+            errors.push(FieldError::required(&path, "at least one CIDR required"));
+        } else if count > 2 {
+            errors.push(FieldError::invalid(
+                &path,
+                spec.list("cidrs").to_vec(),
+                "may only hold up to 2 values",
+            ));
+        }
+        for (index, cidr) in spec.texts("cidrs").enumerate() {
+            text(
+                &mut errors,
+                &path.index(index),
+                cidr,
+                names::strict_cidr(cidr),
+            );
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let path = Path::new("spec").child("cidrs");
+        let list = |o: &Object| -> Vec<String> {
+            o.object("spec")
+                .into_iter()
+                .flat_map(|s| s.texts("cidrs"))
+                .map(str::to_owned)
+                .collect()
+        };
+        let (after, before) = (list(new), list(old));
+        // A second family may be added, what is there stays.
+        for (index, cidr) in before.iter().enumerate() {
+            let now = after.get(index).cloned().unwrap_or_default();
+            if now != *cidr {
+                errors.push(FieldError::invalid(
+                    &path.index(index),
+                    now,
+                    "field is immutable",
+                ));
+            }
+        }
+        errors
     }
 }

@@ -2,7 +2,12 @@
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 
+use crate::fields::Fields;
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::names;
+use crate::validate::text;
+use apimachinery::Object;
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -24,5 +29,21 @@ struct RuntimeClassStrategy;
 impl Strategy for RuntimeClassStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let handler = object.text("handler");
+        text(
+            &mut errors,
+            &Path::new("handler"),
+            handler,
+            names::dns1123_label(handler),
+        );
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        crate::meta::validate_immutable_field(new, old, "handler", &Path::default())
     }
 }

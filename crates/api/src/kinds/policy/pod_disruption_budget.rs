@@ -5,11 +5,16 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::validate::{
+    conditions, int_or_percent, invalid_shown, non_negatives, not_more_than_100_percent, one_of,
+    selectors,
+};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -63,5 +68,71 @@ impl Strategy for PodDisruptionBudgetStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        let (min, max) = (spec.value("minAvailable"), spec.value("maxUnavailable"));
+        if let (Some(min), Some(max)) = (min, max) {
+            let selector = spec
+                .value("selector")
+                .map_or("null".to_owned(), |s| s.to_string());
+            let policy = spec
+                .value("unhealthyPodEvictionPolicy")
+                .map_or("null".to_owned(), |p| p.to_string());
+            let shown = format!(
+                "{{\"MinAvailable\":{min},\"Selector\":{selector},\"MaxUnavailable\":{max},\"UnhealthyPodEvictionPolicy\":{policy}}}"
+            );
+            errors.push(invalid_shown(
+                &path,
+                &shown,
+                "minAvailable and maxUnavailable cannot be both set",
+            ));
+        }
+        for (field, value) in [("minAvailable", min), ("maxUnavailable", max)] {
+            if let Some(value) = value {
+                int_or_percent(&mut errors, &path.child(field), value);
+                not_more_than_100_percent(&mut errors, &path.child(field), value);
+            }
+        }
+        if let Some(selector) = spec.object("selector") {
+            selectors::label_selector(&mut errors, &path.child("selector"), selector);
+        }
+        if spec.has("unhealthyPodEvictionPolicy") {
+            one_of(
+                &mut errors,
+                &path.child("unhealthyPodEvictionPolicy"),
+                spec.text("unhealthyPodEvictionPolicy"),
+                &["AlwaysAllow", "IfHealthyBudget"],
+            );
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let status = new.object("status").unwrap_or(&empty);
+        let path = Path::new("status");
+        conditions::validate(&mut errors, &path.child("conditions"), status);
+        non_negatives(
+            &mut errors,
+            &path,
+            status,
+            &[
+                "disruptionsAllowed",
+                "currentHealthy",
+                "desiredHealthy",
+                "expectedPods",
+            ],
+        );
+        errors
     }
 }

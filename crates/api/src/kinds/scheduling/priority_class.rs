@@ -5,11 +5,13 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -38,5 +40,56 @@ impl Strategy for PriorityClassStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::bump_generation(new, old, &["value", "globalDefault", "preemptionPolicy"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        /// Above it are the priorities of the system itself.
+        const HIGHEST_USER_PRIORITY: i64 = 1_000_000_000;
+        let value = object.int("value").unwrap_or(0);
+        let name = object.object("metadata").map_or("", |m| m.text("name"));
+        let system = matches!(
+            (name, value),
+            ("system-node-critical", 2_000_001_000) | ("system-cluster-critical", 2_000_000_000)
+        );
+        if name.starts_with("system-") && !system {
+            errors.push(FieldError::forbidden(
+                &Path::new("metadata").child("name"),
+                format!("priority class names with 'system-' prefix are reserved for system use only. error: {name} is not a known system priority class"),
+            ));
+        } else if value > HIGHEST_USER_PRIORITY && !system {
+            errors.push(FieldError::forbidden(
+                &Path::new("value"),
+                format!(
+                    "maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
+                ),
+            ));
+        }
+        if object.has("preemptionPolicy") {
+            one_of(
+                &mut errors,
+                &Path::new("preemptionPolicy"),
+                object.text("preemptionPolicy"),
+                &["Never", "PreemptLowerPriority"],
+            );
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        if new.int("value").unwrap_or(0) != old.int("value").unwrap_or(0) {
+            errors.push(FieldError::forbidden(
+                &Path::new("value"),
+                "may not be changed in an update.",
+            ));
+        }
+        errors.extend(crate::meta::validate_immutable_field(
+            new,
+            old,
+            "preemptionPolicy",
+            &Path::default(),
+        ));
+        errors
     }
 }

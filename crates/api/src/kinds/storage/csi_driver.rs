@@ -10,6 +10,7 @@ use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -43,5 +44,30 @@ impl Strategy for CsiDriverStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let (after, before) = (
+            new.object("spec").unwrap_or(&empty),
+            old.object("spec").unwrap_or(&empty),
+        );
+        let path = Path::new("spec");
+        // Upstream misspells the path.
+        if after.bool_opt("attachRequired") != before.bool_opt("attachRequired") {
+            errors.push(FieldError::invalid(
+                &path.child("attachedRequired"),
+                after.is_true("attachRequired"),
+                "field is immutable",
+            ));
+        }
+        errors.extend(crate::meta::validate_immutable_field(
+            after,
+            before,
+            "volumeLifecycleModes",
+            &path,
+        ));
+        errors
     }
 }

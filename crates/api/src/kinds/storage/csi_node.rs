@@ -6,10 +6,13 @@ use apimachinery::{
 };
 use serde_json::Value;
 
+use crate::fields::same_field;
+use crate::validate::invalid_shown;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
 };
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -36,5 +39,38 @@ impl Strategy for CsiNodeStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let (after, before) = (
+            new.object("spec").unwrap_or(&empty),
+            old.object("spec").unwrap_or(&empty),
+        );
+        for (_, driver) in after.objects("drivers") {
+            let was = before
+                .objects("drivers")
+                .find(|(_, d)| d.text("name") == driver.text("name"));
+            if let Some((_, was)) = was
+                && !["nodeID", "topologyKeys", "allocatable"]
+                    .iter()
+                    .all(|f| same_field(driver, was, f))
+            {
+                let shown = |f: &str| driver.value(f).map_or("null".to_owned(), |v| v.to_string());
+                errors.push(invalid_shown(
+                    &Path::new("spec").child("drivers"),
+                    &format!(
+                        "{{\"Name\":{:?},\"NodeID\":{:?},\"TopologyKeys\":{},\"Allocatable\":{}}}",
+                        driver.text("name"),
+                        driver.text("nodeID"),
+                        shown("topologyKeys"),
+                        shown("allocatable")
+                    ),
+                    "field is immutable",
+                ));
+            }
+        }
+        errors
     }
 }

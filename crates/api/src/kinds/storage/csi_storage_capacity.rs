@@ -3,6 +3,8 @@
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use apimachinery::Object;
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -24,5 +26,18 @@ struct CsiStorageCapacityStrategy;
 impl Strategy for CsiStorageCapacityStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        for field in ["nodeTopology", "storageClassName"] {
+            errors.extend(crate::meta::validate_immutable_field(
+                new,
+                old,
+                field,
+                &Path::default(),
+            ));
+        }
+        errors
     }
 }

@@ -5,10 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::fields::same_field;
+use crate::names;
+use crate::validate::{one_of, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -31,5 +35,59 @@ impl Strategy for StorageClassStrategy {
     fn default(&self, object: &mut Object) {
         object.set_default("reclaimPolicy", "Delete");
         object.set_default("volumeBindingMode", "Immediate");
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let provisioner = object.text("provisioner");
+        let at = Path::new("provisioner");
+        if provisioner.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        }
+        let lower = provisioner.to_lowercase();
+        if !lower.is_empty() {
+            text(&mut errors, &at, provisioner, names::qualified_name(&lower));
+        }
+        one_of(
+            &mut errors,
+            &Path::new("reclaimPolicy"),
+            object.text("reclaimPolicy"),
+            &["Delete", "Retain"],
+        );
+        match object.text("volumeBindingMode") {
+            "" => errors.push(FieldError::required(&Path::new("volumeBindingMode"), "")),
+            mode => one_of(
+                &mut errors,
+                &Path::new("volumeBindingMode"),
+                mode,
+                &["Immediate", "WaitForFirstConsumer"],
+            ),
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        if !same_field(new, old, "parameters") {
+            errors.push(FieldError::forbidden(
+                &Path::new("parameters"),
+                "updates to parameters are forbidden.",
+            ));
+        }
+        if !same_field(new, old, "provisioner") {
+            errors.push(FieldError::forbidden(
+                &Path::new("provisioner"),
+                "updates to provisioner are forbidden.",
+            ));
+        }
+        for field in ["reclaimPolicy", "volumeBindingMode"] {
+            errors.extend(crate::meta::validate_immutable_field(
+                new,
+                old,
+                field,
+                &Path::default(),
+            ));
+        }
+        errors
     }
 }

@@ -6,11 +6,14 @@ use apimachinery::{
 };
 use serde_json::json;
 
+use crate::fields::same_field;
+use crate::validate::{anything, invalid_shown, required_text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -52,5 +55,55 @@ impl Strategy for VolumeAttachmentStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        required_text(
+            &mut errors,
+            &path.child("attacher"),
+            spec.text("attacher"),
+            anything,
+        );
+        let source = spec.object("source").unwrap_or(&empty);
+        if source.text("persistentVolumeName").is_empty() && !source.has("inlineVolumeSpec") {
+            errors.push(FieldError::required(
+                &path.child("source"),
+                "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
+            ));
+        }
+        required_text(
+            &mut errors,
+            &path.child("nodeName"),
+            spec.text("nodeName"),
+            anything,
+        );
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        if !same_field(new, old, "spec") {
+            let empty = Object::new();
+            let spec = new.object("spec").unwrap_or(&empty);
+            let source = spec.object("source").unwrap_or(&empty);
+            let shown =
+                |v: Option<&serde_json::Value>| v.map_or("null".to_owned(), |v| v.to_string());
+            errors.push(invalid_shown(
+                &Path::new("spec"),
+                &format!(
+                    "{{\"Attacher\":{:?},\"Source\":{{\"PersistentVolumeName\":{},\"InlineVolumeSpec\":{}}},\"NodeName\":{:?}}}",
+                    spec.text("attacher"),
+                    shown(source.get("persistentVolumeName")),
+                    shown(source.get("inlineVolumeSpec")),
+                    spec.text("nodeName")
+                ),
+                "field is immutable",
+            ));
+        }
+        errors
     }
 }

@@ -2,7 +2,11 @@
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 
+use crate::fields::{Fields, same_field};
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::kinds::core::pod_spec::volumes;
+use apimachinery::Object;
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -21,4 +25,27 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct VolumeAttributesClassStrategy;
 
-impl Strategy for VolumeAttributesClassStrategy {}
+impl Strategy for VolumeAttributesClassStrategy {
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let name = object.text("driverName");
+        if name.is_empty() {
+            errors.push(FieldError::required(&Path::new("driverName"), ""));
+        } else {
+            volumes::csi_driver_name(&mut errors, &Path::new("driverName"), name);
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors =
+            crate::meta::validate_immutable_field(new, old, "driverName", &Path::default());
+        if !same_field(new, old, "parameters") {
+            errors.push(FieldError::forbidden(
+                &Path::new("parameters"),
+                "updates to parameters are forbidden.",
+            ));
+        }
+        errors
+    }
+}

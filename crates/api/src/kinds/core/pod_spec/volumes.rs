@@ -337,13 +337,13 @@ fn projected(errors: &mut ErrorList, path: &Path, volume: &Object) {
                     required_text(errors, &at.child("name"), part.text("name"), anything);
                     items(errors, &at, part);
                     for (_, item) in part.objects("items") {
-                        taken(errors, item.text("path"), &mut all);
+                        taken(errors, item.text("path"), part.text("name"), &mut all);
                     }
                 }
                 "downwardAPI" => {
                     for (_, file) in part.objects("items") {
                         downward_file(errors, &at, file);
-                        taken(errors, file.text("path"), &mut all);
+                        taken(errors, file.text("path"), file.text("path"), &mut all);
                     }
                 }
                 "serviceAccountToken" => {
@@ -363,7 +363,7 @@ fn projected(errors: &mut ErrorList, path: &Path, volume: &Object) {
                         ));
                     }
                     non_reserved_path(errors, &path.child("path"), part.text("path"));
-                    taken(errors, part.text("path"), &mut all);
+                    taken(errors, part.text("path"), part.text("path"), &mut all);
                 }
                 _ => {}
             }
