@@ -342,7 +342,6 @@ pub fn validate_object_meta_update(new: &Object, old: &Object, path: &Path) -> E
         "name",
         "namespace",
         "uid",
-        "creationTimestamp",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {

@@ -202,9 +202,14 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
         ("job-name", meta::name(job)),
     ];
     for (key, value) in expected {
-        if labels.text(key) != value {
+        if !labels.has(key) {
+            errors.push(FieldError::required(
+                &at.key(key),
+                format!("must be '{value}'"),
+            ));
+        } else if labels.text(key) != value {
             errors.push(FieldError::invalid(
-                &at,
+                &at.key(key),
                 Value::Object(labels.clone()),
                 format!("must be '{value}'"),
             ));

@@ -54,7 +54,8 @@ impl Strategy for CertificateSigningRequestStrategy {
         object.ensure_object("status");
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        lifecycle::keep(new, old, &["status"]);
+        // A request is what was signed for: it never changes.
+        lifecycle::keep(new, old, &["spec", "status"]);
     }
 
     fn validate(&self, object: &Object) -> ErrorList {

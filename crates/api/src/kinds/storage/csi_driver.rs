@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    lifecycle,
 };
 use apimachinery::field::{ErrorList, FieldError, Path};
 
@@ -41,6 +42,9 @@ impl Strategy for CsiDriverStrategy {
         }
         spec.set_default("requiresRepublish", false);
         spec.set_default("seLinuxMount", false);
+    }
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::bump_generation(new, old, &["spec"]);
     }
     fn allow_unconditional_update(&self) -> bool {
         false

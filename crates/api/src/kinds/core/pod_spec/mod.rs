@@ -38,14 +38,14 @@ pub fn validate_template(errors: &mut ErrorList, path: &Path, template: Option<&
     let empty = Object::new();
     let template = template.unwrap_or(&empty);
     let metadata = template.object("metadata").unwrap_or(&empty);
-    let at = path.child("metadata");
+    // Upstream leaves `metadata` out of these paths.
     errors.extend(meta::validate_labels(
         metadata.object("labels"),
-        &at.child("labels"),
+        &path.child("labels"),
     ));
     errors.extend(meta::validate_annotations(
         metadata.object("annotations"),
-        &at.child("annotations"),
+        &path.child("annotations"),
     ));
     let spec = template.object("spec").unwrap_or(&empty);
     validate(errors, &path.child("spec"), spec);

@@ -306,11 +306,11 @@ fn projected(errors: &mut ErrorList, path: &Path, volume: &Object) {
         volume.int("defaultMode"),
     );
     let mut all: Vec<String> = Vec::new();
-    let taken = |errors: &mut ErrorList, file: &str, paths: &mut Vec<String>| {
+    let taken = |errors: &mut ErrorList, file: &str, shown: &str, paths: &mut Vec<String>| {
         if !file.is_empty() && paths.iter().any(|p| p == file) {
             errors.push(FieldError::invalid(
                 path,
-                file,
+                shown,
                 "conflicting duplicate paths",
             ));
         }
