@@ -2,6 +2,7 @@
 //!
 //! The only crate with `unsafe`. Everything is a thin and safe shape of what the kernel offers; policy is its users'.
 
+pub mod async_fd;
 pub mod capability;
 pub mod cgroup;
 pub mod conntrack;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use linux::seqpacket;
-use rustix::process::{Pid, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Pid;
 use tokio::{
     io::{AsyncReadExt as _, Interest, unix::AsyncFd},
     process::Command,
@@ -27,7 +27,7 @@ const CONNECT_ATTEMPTS: u32 = 200;
 
 /// Why a call to a shim failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ShimError {
+pub(crate) enum ShimError {
     /// There is no shim at this socket: it has ended, or was killed.
     #[error("the shim is gone: {0}")]
     Gone(#[source] io::Error),
@@ -48,7 +48,7 @@ pub enum ShimError {
 }
 
 /// Starts a shim and waits until it serves at `socket`. It goes on when we end.
-pub async fn spawn(
+pub(crate) async fn spawn(
     command: &[OsString],
     spec: &Path,
     socket: &Path,
@@ -58,7 +58,11 @@ pub async fn spawn(
     let (program, arguments) = command
         .split_first()
         .ok_or_else(|| ShimError::NotStarted("no command is configured".to_owned()))?;
-    let log = OpenOptions::new().create(true).append(true).open(log).map_err(failed)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(failed)?;
     let mut child = Command::new(program)
         .args(arguments)
         .arg(spec)
@@ -91,27 +95,29 @@ pub async fn spawn(
 
 /// The address of a shim.
 #[derive(Clone, Debug)]
-pub struct ShimClient {
+pub(crate) struct ShimClient {
     socket: PathBuf,
 }
 
 impl ShimClient {
     /// The shim at this socket.
-    pub fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
     /// Makes one request that has one answer.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         request: &Request,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(Reply, Vec<OwnedFd>), ShimError> {
-        self.open(request, fds).await.map(|(_, reply, fds)| (reply, fds))
+        self.open(request, fds)
+            .await
+            .map(|(_, reply, fds)| (reply, fds))
     }
 
     /// Makes a request that keeps its connection; gives that and the first answer.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         request: &Request,
         fds: &[BorrowedFd<'_>],
@@ -125,9 +131,16 @@ impl ShimClient {
             .await
             .map_err(|_| ShimError::Unresponsive("no answer in time".to_owned()))??;
         match answer {
-            Some((Reply::Failed { message, not_running }, _)) => {
-                Err(ShimError::Refused { message, not_running })
-            }
+            Some((
+                Reply::Failed {
+                    message,
+                    not_running,
+                },
+                _,
+            )) => Err(ShimError::Refused {
+                message,
+                not_running,
+            }),
             Some((reply, fds)) => Ok((connection, reply, fds)),
             None => Err(ShimError::Gone(io::ErrorKind::UnexpectedEof.into())),
         }
@@ -138,7 +151,9 @@ impl ShimClient {
         loop {
             match seqpacket::connect_to(&self.socket) {
                 Ok(socket) => {
-                    return AsyncFd::new(socket).map(Connection).map_err(ShimError::Gone);
+                    return linux::async_fd::register(socket)
+                        .map(Connection)
+                        .map_err(ShimError::Gone);
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::WouldBlock && attempt < CONNECT_ATTEMPTS =>
@@ -154,24 +169,28 @@ impl ShimClient {
 
 /// A connection to a shim.
 #[derive(Debug)]
-pub struct Connection(AsyncFd<OwnedFd>);
+pub(crate) struct Connection(AsyncFd<OwnedFd>);
 
 impl Connection {
     async fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<(), ShimError> {
         let bytes = serde_json::to_vec(request)
             .map_err(|error| ShimError::Unresponsive(error.to_string()))?;
         self.0
-            .async_io(Interest::WRITABLE, |socket| seqpacket::send(socket.as_fd(), &bytes, fds))
+            .async_io(Interest::WRITABLE, |socket| {
+                seqpacket::send(socket.as_fd(), &bytes, fds)
+            })
             .await
             .map_err(ShimError::Gone)
     }
 
     /// The next message; `None` at the end. May be cancelled without loss.
-    pub async fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, ShimError> {
+    pub(crate) async fn receive(&self) -> Result<Option<(Reply, Vec<OwnedFd>)>, ShimError> {
         let mut buffer = vec![0_u8; MAX_MESSAGE];
         let (length, fds) = self
             .0
-            .async_io(Interest::READABLE, |socket| seqpacket::receive(socket.as_fd(), &mut buffer))
+            .async_io(Interest::READABLE, |socket| {
+                seqpacket::receive(socket.as_fd(), &mut buffer)
+            })
             .await
             .map_err(ShimError::Gone)?;
         if length == 0 {
@@ -183,13 +202,7 @@ impl Connection {
     }
 
     /// The process id of the shim at the other end.
-    pub fn shim_pid(&self) -> io::Result<Pid> {
+    pub(crate) fn shim_pid(&self) -> io::Result<Pid> {
         Ok(rustix::net::sockopt::socket_peercred(&self.0)?.pid)
     }
-}
-
-/// Kills a shim that does not answer. Its containers die with it.
-pub fn kill(pid: Pid) -> io::Result<()> {
-    let pidfd = pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
-    Ok(pidfd_send_signal(pidfd, Signal::KILL)?)
 }
