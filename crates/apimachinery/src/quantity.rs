@@ -121,6 +121,12 @@ impl Quantity {
     }
 }
 
+impl From<i64> for Quantity {
+    fn from(units: i64) -> Self {
+        Self::new(units, Format::DecimalSi)
+    }
+}
+
 fn clamp(value: i128) -> i64 {
     i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
 }

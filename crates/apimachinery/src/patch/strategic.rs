@@ -116,7 +116,7 @@ fn merge_map(
                 let new = if scalars && plain {
                     Some(new)
                 } else {
-                    without_directives(new)?
+                    without_directives(new)
                 };
                 match new {
                     Some(new) => original.insert(key, new),
@@ -190,7 +190,7 @@ fn element_orders(
             (Some(old), None) => old.clone(),
             (None, new) => {
                 let new = Value::Array(new.unwrap_or_default());
-                match without_directives(new)? {
+                match without_directives(new) {
                     Some(Value::Array(items)) => items,
                     _ => Vec::new(),
                 }
@@ -289,7 +289,7 @@ fn merge_list(
             Some(Value::Object(found)) => {
                 merge_map(found, item_map.clone(), ty.and_then(TypeRef::items))?;
             }
-            _ => merged.extend(without_directives(item.clone())?),
+            _ => merged.extend(without_directives(item.clone())),
         }
     }
     let (named, others) = merged
@@ -383,37 +383,27 @@ fn weave(
     }
 }
 
-/// A new value without directives and nulls; `None` if it asks to be deleted.
-fn without_directives(value: Value) -> Result<Option<Value>> {
+/// A new value without directives and nulls; `None` for a map with a `$patch`, whatever it says: upstream has nothing to patch there, and
+/// takes nothing.
+fn without_directives(value: Value) -> Option<Value> {
     match value {
-        Value::Object(mut map) => {
-            match map.remove(DIRECTIVE).as_ref().map(|d| d.as_str()) {
-                Some(Some("delete")) => return Ok(None),
-                Some(Some("replace" | "merge")) | None => {}
-                Some(_) => return Ok(Some(Value::Object(map))),
-            }
-            let mut out = Map::new();
-            for (key, value) in map {
-                let directive = key == RETAIN_KEYS
+        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
+        Value::Object(map) => {
+            let is_directive = |key: &str| {
+                key == RETAIN_KEYS
                     || key.starts_with(DELETE_FROM)
-                    || key.starts_with(ELEMENT_ORDER_PREFIX);
-                if !directive
-                    && !value.is_null()
-                    && let Some(value) = without_directives(value)?
-                {
-                    out.insert(key, value);
-                }
-            }
-            Ok(Some(Value::Object(out)))
+                    || key.starts_with(ELEMENT_ORDER_PREFIX)
+            };
+            let kept = map
+                .into_iter()
+                .filter(|(key, value)| !is_directive(key) && !value.is_null());
+            let plain = kept.filter_map(|(key, value)| Some((key, without_directives(value)?)));
+            Some(Value::Object(plain.collect()))
         }
-        Value::Array(items) => {
-            let mut out = Vec::with_capacity(items.len());
-            for item in items {
-                out.extend(without_directives(item)?);
-            }
-            Ok(Some(Value::Array(out)))
-        }
-        other => Ok(Some(other)),
+        Value::Array(items) => Some(Value::Array(
+            items.into_iter().filter_map(without_directives).collect(),
+        )),
+        other => Some(other),
     }
 }
 
