@@ -3,6 +3,8 @@
 //! The data are not part of this repository; directories are given by the environment:
 //! `API_TESTDATA=DIR RECORDED_ANSWERS=DIR cargo nextest run -p api --test recorded --run-ignored all`
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use api::facts;
