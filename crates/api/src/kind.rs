@@ -148,6 +148,11 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn validate_update(&self, _new: &Object, _old: &Object) -> ErrorList {
         Vec::new()
     }
+    /// Whether the complaints about the metadata of an update stand twice in the answer. Upstream checks it once for all kinds and
+    /// once more in the rules of most; clients see both.
+    fn repeats_metadata_rules(&self) -> bool {
+        true
+    }
     /// Like the above for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         let status = new.remove("status");

@@ -5,12 +5,15 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::admissionregistration::rules;
+use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::admissionregistration::validating_admission_policy::default_match,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -41,7 +44,6 @@ impl Strategy for MutatingAdmissionPolicyStrategy {
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         spec.set_default("failurePolicy", "Fail");
-        spec.set_default_zero("reinvocationPolicy", "Never");
         if let Some(constraints) = spec.object_mut("matchConstraints") {
             default_match(constraints);
         }
@@ -54,5 +56,50 @@ impl Strategy for MutatingAdmissionPolicyStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        rules::param_kind(&mut errors, &path.child("paramKind"), spec);
+        if !spec.has("matchConstraints") {
+            errors.push(FieldError::required(&path.child("matchConstraints"), ""));
+        }
+        if spec.list("mutations").is_empty() {
+            errors.push(FieldError::required(
+                &path.child("mutations"),
+                "mutations must contain at least one item",
+            ));
+        }
+        for (index, mutation) in spec.objects("mutations") {
+            one_of(
+                &mut errors,
+                &path.child("mutations").index(index).child("patchType"),
+                mutation.text("patchType"),
+                &["ApplyConfiguration", "JSONPatch"],
+            );
+        }
+        one_of(
+            &mut errors,
+            &path.child("failurePolicy"),
+            spec.text("failurePolicy"),
+            &["Fail", "Ignore"],
+        );
+        match spec.text("reinvocationPolicy") {
+            "" => errors.push(FieldError::required(&path.child("reinvocationPolicy"), "")),
+            policy => one_of(
+                &mut errors,
+                &path.child("reinvocationPolicy"),
+                policy,
+                &["IfNeeded", "Never"],
+            ),
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     kinds::admissionregistration::validating_admission_policy::default_match,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -52,5 +53,21 @@ impl Strategy for MutatingAdmissionPolicyBindingStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        if spec.text("policyName").is_empty() {
+            errors.push(FieldError::required(&path.child("policyName"), ""));
+        }
+
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

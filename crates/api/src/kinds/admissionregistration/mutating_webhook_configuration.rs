@@ -5,12 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::admissionregistration::rules;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::admissionregistration::validating_webhook_configuration::default_webhook,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -52,5 +54,17 @@ impl Strategy for MutatingWebhookConfigurationStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        for (index, webhook) in object.objects("webhooks") {
+            rules::webhook(&mut errors, &Path::new("webhooks").index(index), webhook);
+        }
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -5,12 +5,15 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::admissionregistration::rules;
+use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::admissionregistration::validating_webhook_configuration::default_rule,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -61,6 +64,36 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        rules::param_kind(&mut errors, &path.child("paramKind"), spec);
+        if !spec.has("matchConstraints") {
+            errors.push(FieldError::required(&path.child("matchConstraints"), ""));
+        }
+        if spec.list("validations").is_empty() && spec.list("auditAnnotations").is_empty() {
+            for field in ["validations", "auditAnnotations"] {
+                errors.push(FieldError::required(
+                    &path.child(field),
+                    "validations or auditAnnotations must contain at least one item",
+                ));
+            }
+        }
+        one_of(
+            &mut errors,
+            &path.child("failurePolicy"),
+            spec.text("failurePolicy"),
+            &["Fail", "Ignore"],
+        );
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }
 

@@ -5,12 +5,14 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::kinds::admissionregistration::rules;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::admissionregistration::validating_admission_policy::default_match,
     lifecycle,
 };
+use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -52,5 +54,22 @@ impl Strategy for ValidatingAdmissionPolicyBindingStrategy {
     }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        if spec.text("policyName").is_empty() {
+            errors.push(FieldError::required(&path.child("policyName"), ""));
+        }
+        rules::validation_actions(&mut errors, &path.child("validationActions"), spec);
+
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -41,7 +41,7 @@ struct NodeStrategy;
 
 impl Strategy for NodeStrategy {
     fn default(&self, object: &mut Object) {
-        object.ensure_object("spec");
+        pod_cidrs(object.ensure_object("spec"));
         let status = object.ensure_object("status");
         status
             .ensure_object("daemonEndpoints")
@@ -140,5 +140,16 @@ fn validate_node(errors: &mut ErrorList, node: &Object) {
     let path = Path::new("spec").child("podCIDRs");
     for (index, cidr) in spec.texts("podCIDRs").enumerate() {
         text(errors, &path.index(index), cidr, names::legacy_cidr(cidr));
+    }
+}
+
+/// `podCIDR` is the older name of the first of `podCIDRs`, and wins.
+fn pod_cidrs(spec: &mut Object) {
+    let single = spec.text("podCIDR").to_owned();
+    let first = spec.texts("podCIDRs").next().unwrap_or_default().to_owned();
+    if !single.is_empty() && single != first {
+        spec.set("podCIDRs", vec![serde_json::Value::from(single)]);
+    } else if single.is_empty() && !first.is_empty() {
+        spec.set("podCIDR", first);
     }
 }

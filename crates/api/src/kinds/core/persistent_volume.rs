@@ -63,6 +63,14 @@ impl Strategy for PersistentVolumeStrategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
+        let before = old.object("status").cloned().unwrap_or_default();
+        let status = new.ensure_object("status");
+        // The time of the last change of phase stays while the phase does.
+        if status.text("phase") == before.text("phase")
+            && let Some(time) = before.value("lastPhaseTransitionTime")
+        {
+            status.set_default("lastPhaseTransitionTime", time.clone());
+        }
     }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "name")
@@ -102,6 +110,9 @@ impl Strategy for PersistentVolumeStrategy {
             &Path::default(),
         ));
         errors
+    }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
 }
 

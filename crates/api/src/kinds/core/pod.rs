@@ -85,7 +85,7 @@ struct PodStrategy;
 impl Strategy for PodStrategy {
     fn default(&self, object: &mut Object) {
         defaults::pod(object);
-        object.ensure_object("status");
+        default_status(object.ensure_object("status"));
     }
     fn prepare_for_create(&self, object: &mut Object) {
         lifecycle::first_generation(object);
@@ -240,6 +240,35 @@ impl Strategy for PodStrategy {
             }
         }
         warnings
+    }
+}
+
+/// What is always written in a status, and the older name of the first address.
+fn default_status(status: &mut Object) {
+    for list in [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ] {
+        status.each_object(list, |container| {
+            container.ensure_object("state");
+            container.ensure_object("lastState");
+        });
+    }
+    status.each_object("conditions", |condition| {
+        condition.set_default("lastProbeTime", Value::Null);
+        condition.set_default("lastTransitionTime", Value::Null);
+    });
+    let first = status
+        .objects("podIPs")
+        .next()
+        .map_or("", |(_, ip)| ip.text("ip"))
+        .to_owned();
+    let single = status.text("podIP").to_owned();
+    if !single.is_empty() && single != first {
+        status.set("podIPs", json!([{"ip": single}]));
+    } else if single.is_empty() && !first.is_empty() {
+        status.set("podIP", first);
     }
 }
 

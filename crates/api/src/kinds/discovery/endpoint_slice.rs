@@ -73,6 +73,9 @@ impl Strategy for EndpointSliceStrategy {
         ));
         errors
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 }
 
 fn validate_slice(errors: &mut ErrorList, slice: &Object) {

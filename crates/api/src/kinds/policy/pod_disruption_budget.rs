@@ -135,4 +135,7 @@ impl Strategy for PodDisruptionBudgetStrategy {
         );
         errors
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 }

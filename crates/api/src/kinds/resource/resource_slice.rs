@@ -5,10 +5,12 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
+use crate::fields::Fields;
 use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
+use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -33,5 +35,31 @@ impl Strategy for ResourceSliceStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let empty = Object::new();
+        let (after, before) = (
+            new.object("spec").unwrap_or(&empty),
+            old.object("spec").unwrap_or(&empty),
+        );
+        let path = Path::new("spec");
+        let mut errors = Vec::new();
+        for field in ["driver", "nodeName"] {
+            errors.extend(crate::meta::validate_immutable_field(
+                after, before, field, &path,
+            ));
+        }
+        errors
+    }
+    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
+        let spec = |f| object.object("spec").map_or("", |s| s.text(f)).to_owned();
+        vec![
+            ("spec.nodeName", spec("nodeName")),
+            ("spec.driver", spec("driver")),
+        ]
+    }
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "spec.nodeName" | "spec.driver")
     }
 }

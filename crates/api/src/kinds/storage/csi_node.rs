@@ -73,4 +73,7 @@ impl Strategy for CsiNodeStrategy {
         }
         errors
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 }

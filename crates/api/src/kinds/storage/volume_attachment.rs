@@ -106,4 +106,7 @@ impl Strategy for VolumeAttachmentStrategy {
         }
         errors
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 }
