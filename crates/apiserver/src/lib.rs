@@ -17,11 +17,14 @@ pub mod discovery;
 pub mod health;
 mod listener;
 pub mod lookup;
+#[cfg(test)]
+mod memory_reader;
 pub mod metered_kv;
 pub mod metrics;
 pub mod negotiation;
 pub mod openapi;
 pub mod pipeline;
+pub mod proxy;
 pub mod query;
 pub mod reader;
 pub mod registry;

@@ -62,3 +62,6 @@ pub trait TokenAuthenticator: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct AuthenticationError(pub String);
+
+#[cfg(test)]
+mod tests;

@@ -41,3 +41,6 @@ pub trait Authorizer: Send + Sync {
     /// The decision and its reason, which is shown to the client when it is no.
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String);
 }
+
+#[cfg(test)]
+mod tests;
