@@ -8,6 +8,7 @@ mod endpoint_slice;
 mod endpoints;
 mod expectations;
 mod garbage_collector;
+mod job;
 mod manager;
 mod namespace;
 mod node_ipam;

@@ -8,6 +8,7 @@ use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
+        batch::v1::Job,
         coordination::v1::Lease,
         core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount},
         discovery::v1::EndpointSlice,
@@ -489,5 +490,83 @@ async fn the_next_leader_finishes_what_the_last_one_began() {
         lease.spec.unwrap().holder_identity.as_deref(),
         Some("second")
     );
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_counts_each_pod_once() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let job: Job = decode(&json!({
+        "apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": "work", "namespace": "default"},
+        "spec": {
+            "completions": 5, "parallelism": 2,
+            "template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}},
+        },
+    }));
+    plane
+        .client
+        .api::<Job>("default")
+        .create(&job)
+        .await
+        .unwrap();
+    // Its kubelet ends what runs.
+    let client = plane.client.clone();
+    let ended = plane.wait::<Job>("the job is complete", |store| {
+        let status = store
+            .get("default", "work")
+            .and_then(|job| job.status.clone())
+            .unwrap_or_default();
+        let complete = status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|c| c.type_ == "Complete" && c.status == "True");
+        complete && status.succeeded == Some(5) && status.active.is_none()
+    });
+    let end_pods = async {
+        loop {
+            let pods = client
+                .api::<Pod>("default")
+                .list(&client::ListParams::default())
+                .await
+                .unwrap()
+                .items;
+            let running = |pod: &&Pod| {
+                pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")
+            };
+            for pod in pods.iter().filter(running) {
+                let status = json!({"status": {"phase": "Succeeded"}});
+                client
+                    .api::<Pod>("default")
+                    .patch_status(pod.name(), &Patch::Strategic(status))
+                    .await
+                    .unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = end_pods => {}
+    }
+    plane
+        .wait::<Pod>("five pods, none held", |store| {
+            store.len() == 5
+                && store
+                    .list()
+                    .iter()
+                    .all(|pod| pod.metadata.finalizers.is_none())
+        })
+        .await;
+    plane
+        .client
+        .api::<Job>("default")
+        .delete("work", &DeleteOptions::propagation("Background"))
+        .await
+        .unwrap();
+    plane
+        .wait::<Pod>("its pods are gone", |store| store.is_empty())
+        .await;
     plane.stop().await;
 }
