@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{authz::Mode, tls::ServingCertificate};
+use crate::{authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate};
 
 /// A server's settings; each names upstream's flag.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub struct Config {
     pub event_ttl: Duration,
     /// `--request-timeout`
     pub request_timeout: Duration,
+    /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
+    pub kubelet: KubeletClientConfig,
     /// `--max-requests-inflight`
     pub max_requests_in_flight: usize,
     /// `--max-mutating-requests-inflight`
@@ -91,6 +93,7 @@ impl Config {
             allow_privileged: false,
             event_ttl: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
+            kubelet: KubeletClientConfig::default(),
             max_requests_in_flight: 400,
             max_mutating_requests_in_flight: 200,
         }

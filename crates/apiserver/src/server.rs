@@ -32,6 +32,7 @@ use crate::{
     metrics::Metrics,
     openapi::OpenApi,
     pipeline::{FlowControl, Pipeline},
+    proxy::ProxyConnector,
     reader::{ObjectReader, ObjectWriter},
     registry::{Connector, Registry, ServerWriter, hooks::Hook},
     router::Router,
@@ -50,7 +51,7 @@ pub struct Dependencies {
     pub kv: Arc<dyn Kv>,
     /// The time.
     pub clock: Clock,
-    /// Who serves exec, attach, port-forward, logs and proxies; `None`: nobody.
+    /// Who serves exec, attach, port-forward, logs and proxies; `None`: [`ProxyConnector`], which goes to kubelets by `Config::kubelet`.
     pub connector: Option<Arc<dyn Connector>>,
 }
 
@@ -131,15 +132,17 @@ impl Server {
         let event_ttl = i64::try_from(config.event_ttl.as_secs()).unwrap_or(3600);
         let registry =
             Registry::new(Arc::clone(&deps.kv), Arc::clone(&hub), deps.clock.clone(), event_ttl);
-        if let Some(connector) = deps.connector.clone() {
-            registry.set_connector(connector);
-        }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let security = Security::new(&config, &deps, &registry)?;
         security.plug_in(&config, &deps, &registry)?;
 
         let tasks = TaskGroup::new(cancel);
+        let connector = deps.connector.clone().unwrap_or_else(|| {
+            let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
+            Arc::new(ProxyConnector::new(config.kubelet.clone(), reader, tasks.clone()))
+        });
+        registry.set_connector(connector);
         let mut health = Health::new();
         health.add("ping", health::Scope::All, Arc::new(health::Ping));
         health.add("log", health::Scope::All, Arc::new(health::Ping));
@@ -264,6 +267,11 @@ impl Server {
     pub async fn ready(&self) -> bool {
         use health::Check as _;
         self.ready.check().await.is_ok()
+    }
+
+    /// Waits until `/readyz` says so.
+    pub async fn wait_ready(&self) {
+        self.ready.wait().await;
     }
 
     /// Its resources.

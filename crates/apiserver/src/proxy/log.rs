@@ -1,0 +1,101 @@
+//! `pods/log`: what the kubelet reads from the container's log file, passed on as it comes.
+
+use apimachinery::status::Status;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+
+use super::{
+    Location, ProxyConnector, log_options::LogOptions, pod_container, remote_command::path_of,
+};
+use crate::{body::Body, context::Context, lookup};
+
+/// So much of a refusal is read, in bytes.
+const MAX_REFUSAL: usize = 10 << 10;
+
+impl ProxyConnector {
+    pub(super) async fn log(&self, context: &Context) -> Result<Response<Body>, Status> {
+        let info = &context.info;
+        let options = LogOptions::parse(&context.query, &info.name)?;
+        let pod = self.pod(context).await?;
+        let container = pod_container::choose(&pod, &options.container)?;
+        let node = lookup::text(&pod, &["spec", "nodeName"]);
+        if node.is_empty() {
+            // No node, no log yet: an empty one, as upstream has it.
+            return Ok(text(Body::Empty));
+        }
+        let kubelet = self.kubelet(node).await?;
+        let path = path_of(&["containerLogs", &info.namespace, &info.name, &container]);
+        let verify = !options.insecure_skip_tls_verify;
+        let location = self.kubelets.location(kubelet, path, options.kubelet_query(), verify)?;
+        let response = location.send(request(&location)?, &self.tasks).await.map_err(|error| {
+            Status::unclassified(format!("Get {:?}: {error}", location.url()))
+        })?;
+        if !response.status().is_success() {
+            return Err(refusal(response, &info.name).await);
+        }
+        Ok(text(Body::from(response.into_body())))
+    }
+}
+
+fn request(location: &Location) -> Result<Request<Body>, Status> {
+    Request::builder()
+        .method(Method::GET)
+        .uri(format!("{}{}", location.path, location.query))
+        .header(header::HOST, location.authority())
+        .header(header::USER_AGENT, "kube-apiserver")
+        .body(Body::Empty)
+        .map_err(Status::internal)
+}
+
+fn text(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// The kubelet's refusal as a `Status`.
+async fn refusal(response: Response<Incoming>, pod_name: &str) -> Status {
+    let code = response.status();
+    let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
+    let body = body.map(|body| body.to_bytes()).unwrap_or_else(|_| Bytes::new());
+    let words = String::from_utf8_lossy(&body).into_owned();
+    status_of(code, words, pod_name)
+}
+
+fn status_of(code: StatusCode, words: String, pod_name: &str) -> Status {
+    let (reason, message) = match code {
+        StatusCode::INTERNAL_SERVER_ERROR => return Status::internal(words),
+        StatusCode::BAD_REQUEST => return Status::bad_request(words),
+        StatusCode::NOT_FOUND => ("NotFound", "the server could not find the requested resource"),
+        StatusCode::UNAUTHORIZED => {
+            ("Unauthorized", "the server has asked for the client to provide credentials")
+        }
+        StatusCode::FORBIDDEN => ("Forbidden", words.as_str()),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            ("ServiceUnavailable", "the server is currently unable to handle the request")
+        }
+        _ => ("", "an error on the server has prevented the request from succeeding"),
+    };
+    let message = format!("{message} ( pods/log {pod_name})");
+    let mut status = Status::failure(code.as_u16(), reason, message);
+    let details = status.details_mut();
+    pod_name.clone_into(&mut details.name);
+    "pods/log".clone_into(&mut details.kind);
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubelets_words_reach_the_user() {
+        let words = "container \"c\" in pod \"p\" is waiting to start: ContainerCreating";
+        let status = status_of(StatusCode::BAD_REQUEST, words.to_owned(), "p");
+        assert_eq!((status.code, status.reason.as_str(), status.message.as_str()), (400, "BadRequest", words));
+        let status = status_of(StatusCode::NOT_FOUND, String::new(), "p");
+        assert_eq!(status.message, "the server could not find the requested resource ( pods/log p)");
+    }
+}
