@@ -350,7 +350,7 @@ impl Streaming for Runtime {
 fn attached_exit(container: Arc<Container>, connection: Connection) -> ExitFuture {
     Box::pin(async move {
         container.ended().await;
-        // The rest of the output is still being read by others; the shim keeps it for this connection.
+        // The shim closes the connection when it has handed over the last of the output.
         let rest = async { while let Ok(Some(_)) = connection.receive().await {} };
         let _ = timeout(OUTPUT_PATIENCE, rest).await;
         match container.state() {

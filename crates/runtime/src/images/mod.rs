@@ -14,6 +14,7 @@ mod unpack;
 pub use archive::ArchiveFormat;
 pub use content::{ContentStore, Ingest};
 pub use digest::{Digest, DigestError};
+pub use manifest::RunConfig;
 pub use reference::{Reference, ReferenceError};
 pub use registry::{Credentials, RegistryError};
 pub use scratch::{ScratchFile, Source};

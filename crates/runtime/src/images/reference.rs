@@ -125,7 +125,8 @@ impl fmt::Display for Reference {
 }
 
 fn is_registry(first: &str) -> bool {
-    (first.contains(['.', ':']) || first == "localhost" || first.starts_with('['))
+    (first.contains(['.', ':']) || first == "localhost")
+        && first.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
         && first
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_'))

@@ -100,6 +100,8 @@ pub(super) struct Container {
     pub(super) outputs: Vec<Output>,
     pub(super) log: Option<LogFile>,
     pub(super) attachments: Vec<Attachment>,
+    /// Connections of all who have attached.
+    pub(super) attached: Vec<u64>,
 }
 
 impl Container {
@@ -117,6 +119,19 @@ impl Container {
             .attachments
             .iter()
             .any(|to| to.stderr == output.stderr && to.is_behind())
+    }
+
+    /// Connections of those who have been given everything there is to give: the container has ended.
+    pub(super) fn take_finished(&mut self) -> Vec<u64> {
+        if self.exit.is_none() {
+            return Vec::new();
+        }
+        let behind = |id: &u64| self.attachments.iter().any(|to| to.connection == *id);
+        let (behind, finished) = std::mem::take(&mut self.attached)
+            .into_iter()
+            .partition(behind);
+        self.attached = behind;
+        finished
     }
 
     /// The terminal has come from the child.

@@ -172,6 +172,8 @@ fn start_pause() -> io::Result<(Pid, OwnedFd)> {
 }
 
 fn pause() -> ! {
+    // Among them the pipe on which the shim's starter waits for its end.
+    let _ = linux::process::close_inherited_from(0);
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let _ = rustix::thread::set_name(c"pause");
     let Ok(signals) = linux::process::signal_fd(&[Signal::CHILD]) else {

@@ -192,6 +192,7 @@ impl Server {
                         container.attachments.remove(which);
                     }
                 }
+                self.finish_attachments(index);
             }
             Source::Exec(index) => self.read_exec_report(index),
         }
@@ -414,6 +415,7 @@ impl Server {
             outputs,
             log,
             attachments: Vec::new(),
+            attached: Vec::new(),
         });
         Ok(())
     }
@@ -585,6 +587,7 @@ impl Server {
         wanted: [bool; 2],
     ) {
         let container = &mut self.containers[index];
+        container.attached.push(connection);
         let mut fds = fds.into_iter();
         for (stderr, wanted) in [false, true].into_iter().zip(wanted) {
             let Some(fd) = wanted.then(|| fds.next()).flatten() else {
@@ -642,6 +645,17 @@ impl Server {
         container.record_exit(exit_code, signal);
         let ended = state(container);
         self.publish(ended);
+        self.finish_attachments(index);
+    }
+
+    /// Closes the connections of those who were attached to a container that has ended, as far as they have its output.
+    fn finish_attachments(&mut self, index: usize) {
+        let Some(container) = self.containers.get_mut(index) else {
+            return;
+        };
+        for connection in container.take_finished() {
+            self.drop_connection(connection);
+        }
     }
 
     fn publish(&mut self, changed: ContainerState) {
