@@ -1,12 +1,6 @@
 //! `/healthz`, `/livez`, `/readyz`, each also check by check, in the words that probes and `kubectl get --raw` know.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,19 +32,29 @@ impl Check for Ping {
 
 /// A stage of the start: well once it is done.
 #[derive(Clone, Debug, Default)]
-pub struct Done(Arc<AtomicBool>);
+pub struct Done(Arc<tokio::sync::watch::Sender<bool>>);
 
 impl Done {
     /// It is.
     pub fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.send_replace(true);
+    }
+
+    /// Waits until it is.
+    pub async fn wait(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.0.subscribe().wait_for(|done| *done).await;
     }
 }
 
 #[async_trait]
 impl Check for Done {
     async fn check(&self) -> Result<(), String> {
-        if self.0.load(Ordering::Acquire) { Ok(()) } else { Err("not finished".to_owned()) }
+        if *self.0.borrow() {
+            Ok(())
+        } else {
+            Err("not finished".to_owned())
+        }
     }
 }
 
@@ -61,7 +65,11 @@ pub struct Shutdown(pub tokio_util::sync::CancellationToken);
 #[async_trait]
 impl Check for Shutdown {
     async fn check(&self) -> Result<(), String> {
-        if self.0.is_cancelled() { Err("process is shutting down".to_owned()) } else { Ok(()) }
+        if self.0.is_cancelled() {
+            Err("process is shutting down".to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -71,7 +79,11 @@ pub struct Store(pub Arc<dyn Kv>);
 #[async_trait]
 impl Check for Store {
     async fn check(&self) -> Result<(), String> {
-        self.0.revision().await.map(|_| ()).map_err(|error| error.to_string())
+        self.0
+            .revision()
+            .await
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -121,7 +133,9 @@ impl Health {
     /// All paths that answer.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         ENDPOINTS.into_iter().flat_map(|endpoint| {
-            let own = self.checks_of(endpoint).map(move |row| format!("/{endpoint}/{}", row.name));
+            let own = self
+                .checks_of(endpoint)
+                .map(move |row| format!("/{endpoint}/{}", row.name));
             std::iter::once(format!("/{endpoint}")).chain(own)
         })
     }
@@ -140,7 +154,11 @@ impl Health {
             return Some(self.all(endpoint, query).await);
         }
         let Some(row) = self.checks_of(endpoint).find(|row| row.name == check) else {
-            return Some(text(StatusCode::NOT_FOUND, "404 page not found\n".to_owned(), true));
+            return Some(text(
+                StatusCode::NOT_FOUND,
+                "404 page not found\n".to_owned(),
+                true,
+            ));
         };
         Some(match run(row).await {
             Ok(()) => text(StatusCode::OK, "ok".to_owned(), false),
@@ -152,7 +170,10 @@ impl Health {
     }
 
     async fn all(&self, endpoint: &str, query: &Query) -> Response<Bytes> {
-        let mut excluded: Vec<&str> = query.all("exclude").filter(|name| !name.is_empty()).collect();
+        let mut excluded: Vec<&str> = query
+            .all("exclude")
+            .filter(|name| !name.is_empty())
+            .collect();
         let mut lines = String::new();
         let mut failed = Vec::new();
         for row in self.checks_of(endpoint) {
@@ -173,7 +194,9 @@ impl Health {
         if !excluded.is_empty() {
             let names: Vec<String> = excluded.iter().map(|name| format!("{name:?}")).collect();
             let names = names.join(",");
-            lines.push_str(&format!("warn: some health checks cannot be excluded: no matches for {names}\n"));
+            lines.push_str(&format!(
+                "warn: some health checks cannot be excluded: no matches for {names}\n"
+            ));
         }
         if !failed.is_empty() {
             tracing::warn!(endpoint, checks = failed.join(", "), "health check failed");
@@ -181,7 +204,11 @@ impl Health {
             return text(StatusCode::INTERNAL_SERVER_ERROR, body, true);
         }
         let verbose = query.get("verbose").is_some();
-        let body = if verbose { format!("{lines}{endpoint} check passed\n") } else { "ok".to_owned() };
+        let body = if verbose {
+            format!("{lines}{endpoint} check passed\n")
+        } else {
+            "ok".to_owned()
+        };
         text(StatusCode::OK, body, true)
     }
 
@@ -206,9 +233,15 @@ fn text(code: StatusCode, body: String, no_sniff: bool) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     if no_sniff {
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
     }
     response
 }
@@ -219,7 +252,10 @@ mod tests {
 
     async fn ask(health: &Health, path: &str, query: &str) -> (u16, String) {
         let response = health.respond(path, &Query::parse(query)).await.unwrap();
-        (response.status().as_u16(), String::from_utf8(response.body().to_vec()).unwrap())
+        (
+            response.status().as_u16(),
+            String::from_utf8(response.body().to_vec()).unwrap(),
+        )
     }
 
     #[tokio::test]
@@ -231,13 +267,22 @@ mod tests {
         let failed = "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: reason withheld\nlivez check failed\n";
         assert_eq!(ask(&health, "/livez", "").await, (500, failed.to_owned()));
         let path = "/livez/poststarthook/rbac/bootstrap-roles";
-        assert_eq!(ask(&health, path, "").await, (500, "internal server error: not finished\n".to_owned()));
+        assert_eq!(
+            ask(&health, path, "").await,
+            (500, "internal server error: not finished\n".to_owned())
+        );
         stage.set();
         assert_eq!(ask(&health, path, "").await, (200, "ok".to_owned()));
         assert_eq!(ask(&health, "/readyz", "").await, (200, "ok".to_owned()));
         let verbose = "[+]ping excluded: ok\n[+]poststarthook/rbac/bootstrap-roles ok\n[+]shutdown ok\nreadyz check passed\n";
-        assert_eq!(ask(&health, "/readyz", "verbose&exclude=ping").await, (200, verbose.to_owned()));
-        assert_eq!(ask(&health, "/livez/shutdown", "").await, (404, "404 page not found\n".to_owned()));
+        assert_eq!(
+            ask(&health, "/readyz", "verbose&exclude=ping").await,
+            (200, verbose.to_owned())
+        );
+        assert_eq!(
+            ask(&health, "/livez/shutdown", "").await,
+            (404, "404 page not found\n".to_owned())
+        );
         assert!(health.respond("/health", &Query::default()).await.is_none());
     }
 }

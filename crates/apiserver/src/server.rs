@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::UnknownPlugin,
-    allocators::{CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator},
+    allocators::{
+        CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
+    },
     authn::{ClientCaError, Peer, TokenFileError},
     body::Body,
     bootstrap::{self, Bootstrap, KubernetesService},
@@ -107,7 +109,11 @@ pub struct Server {
 }
 
 /// Runs a server until cancelled; returns when all of it has stopped.
-pub async fn run(config: Config, deps: Dependencies, cancel: CancellationToken) -> Result<(), Error> {
+pub async fn run(
+    config: Config,
+    deps: Dependencies,
+    cancel: CancellationToken,
+) -> Result<(), Error> {
     Server::start(config, deps, &cancel).await?.wait().await;
     Ok(())
 }
@@ -120,7 +126,10 @@ impl Server {
         cancel: &CancellationToken,
     ) -> Result<Self, Error> {
         let bind = SocketAddr::new(config.bind_address, config.secure_port);
-        let bind_error = |source| Error::Bind { address: bind, source };
+        let bind_error = |source| Error::Bind {
+            address: bind,
+            source,
+        };
         let listener = TcpListener::bind(bind).await.map_err(bind_error)?;
         let address = listener.local_addr().map_err(bind_error)?;
         let tls = config.serving_certificate.server_config()?;
@@ -130,8 +139,12 @@ impl Server {
         let deps = Dependencies { kv, ..deps };
         let hub = Arc::new(Hub::new());
         let event_ttl = i64::try_from(config.event_ttl.as_secs()).unwrap_or(3600);
-        let registry =
-            Registry::new(Arc::clone(&deps.kv), Arc::clone(&hub), deps.clock.clone(), event_ttl);
+        let registry = Registry::new(
+            Arc::clone(&deps.kv),
+            Arc::clone(&hub),
+            deps.clock.clone(),
+            event_ttl,
+        );
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let security = Security::new(&config, &deps, &registry)?;
@@ -140,13 +153,21 @@ impl Server {
         let tasks = TaskGroup::new(cancel);
         let connector = deps.connector.clone().unwrap_or_else(|| {
             let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
-            Arc::new(ProxyConnector::new(config.kubelet.clone(), reader, tasks.clone()))
+            Arc::new(ProxyConnector::new(
+                config.kubelet.clone(),
+                reader,
+                tasks.clone(),
+            ))
         });
         registry.set_connector(connector);
         let mut health = Health::new();
         health.add("ping", health::Scope::All, Arc::new(health::Ping));
         health.add("log", health::Scope::All, Arc::new(health::Ping));
-        health.add("etcd", health::Scope::All, Arc::new(health::Store(Arc::clone(&deps.kv))));
+        health.add(
+            "etcd",
+            health::Scope::All,
+            Arc::new(health::Store(Arc::clone(&deps.kv))),
+        );
         let synced = health.add_stage("poststarthook/storage-object-count-tracker-hook");
         let ready = health.add_stage("poststarthook/rbac/bootstrap-roles");
         let shutdown = health::Shutdown(cancel.clone());
@@ -200,7 +221,13 @@ impl Server {
         });
         let (serving, token) = (Arc::clone(&pipeline), tasks.token().clone());
         tasks.spawn("listener", listener::serve(listener, tls, serving, token));
-        Ok(Self { pipeline, registry, address, ready, tasks })
+        Ok(Self {
+            pipeline,
+            registry,
+            address,
+            ready,
+            tasks,
+        })
     }
 
     /// The allocators of Services, and the Service of the server itself.
@@ -218,13 +245,18 @@ impl Server {
             .iter()
             .map(|range| range.parse())
             .collect::<Result<Vec<crate::allocators::Cidr>, _>>()?;
-        let Some(first) = ranges.first().copied() else { return Ok(()) };
+        let Some(first) = ranges.first().copied() else {
+            return Ok(());
+        };
         let addresses = ranges
             .into_iter()
             .map(|range| ClusterIpAllocator::new(range, Arc::clone(&reader), Arc::clone(&writer)))
             .collect();
         let (first_port, last_port) = config.service_node_port_range;
-        let ports = PortRange { first: first_port, last: last_port };
+        let ports = PortRange {
+            first: first_port,
+            last: last_port,
+        };
         let ports = NodePortAllocator::new(ports, Arc::clone(&deps.kv));
         let allocator = Arc::new(ServiceAllocator::new(addresses, ports));
         registry.set_hook(SERVICES, Arc::clone(&allocator) as Arc<dyn Hook>);
@@ -235,7 +267,10 @@ impl Server {
             clock: deps.clock.clone(),
         };
         let token = tasks.token().clone();
-        tasks.spawn("service-allocator", async move { allocator.run(token).await });
+        tasks.spawn(
+            "service-allocator",
+            async move { allocator.run(token).await },
+        );
         let (hub, token) = (Arc::clone(registry.hub()), tasks.token().clone());
         tasks.spawn("service-allocator-repair", async move {
             wait_synced(&hub, &token).await;
@@ -326,5 +361,8 @@ fn server_address(config: &Config, bound: SocketAddr) -> String {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
 }

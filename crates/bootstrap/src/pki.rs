@@ -109,6 +109,8 @@ pub struct Pki {
     pub scheduler: Identity,
     /// `system:kube-proxy`.
     pub proxy: Identity,
+    /// `system:coredns`, the reader behind cluster DNS.
+    pub dns: Identity,
     /// The administrator, in `system:masters`.
     pub admin: Identity,
 }
@@ -158,13 +160,15 @@ impl Pki {
             )?,
             kubelet_server: room.leaf(&ca, "kubelet", &kubelet_server)?,
             kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
+            // One user for all controllers, where upstream gives each a service account of its own.
             controller_manager: client(
                 "controller-manager",
                 "system:kube-controller-manager",
-                None,
+                Some("system:masters"),
             )?,
             scheduler: client("scheduler", "system:kube-scheduler", None)?,
             proxy: client("kube-proxy", "system:kube-proxy", None)?,
+            dns: client("dns", "system:coredns", None)?,
             admin: client("admin", "kubernetes-admin", Some("system:masters"))?,
         })
     }

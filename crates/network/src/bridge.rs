@@ -16,7 +16,7 @@ use linux::{
     netlink::{Netlink, NetlinkError, Prefixed},
     nftables::{Changes, Family, Nftables, NftablesError, Table},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::{
     ipam::{Cidr, CidrError, Pool},
@@ -67,6 +67,8 @@ pub struct Bridge {
     netlink: Netlink,
     nftables: Nftables,
     state: Mutex<State>,
+    /// The node's own addresses on the bridge; empty until the pod CIDRs are known.
+    gateways: watch::Sender<Vec<IpAddr>>,
 }
 
 struct State {
@@ -109,6 +111,7 @@ impl Bridge {
                 pools: Vec::new(),
                 tables: [(Family::Ip, None), (Family::Ip6, None)],
             }),
+            gateways: watch::Sender::new(Vec::new()),
             config,
         })
     }
@@ -132,15 +135,15 @@ impl Bridge {
         Ok(())
     }
 
-    /// The node's own addresses on the bridge, once the pod CIDRs are known.
-    pub async fn gateways(&self) -> Vec<IpAddr> {
-        self.state
-            .lock()
+    /// The node's own addresses on the bridge, as soon as the pod CIDRs are known.
+    pub async fn wait_gateways(&self) -> Vec<IpAddr> {
+        let mut gateways = self.gateways.subscribe();
+        // The sender lives as long as `self`.
+        gateways
+            .wait_for(|known| !known.is_empty())
             .await
-            .pools
-            .iter()
-            .map(|pool| pool.cidr().gateway())
-            .collect()
+            .map(|known| known.clone())
+            .unwrap_or_default()
     }
 
     async fn use_cidrs(&self, pod_cidrs: &str) -> Result<(), BridgeError> {
@@ -174,7 +177,10 @@ impl Bridge {
                 Pool::new(*cidr, taken)
             })
             .collect();
-        self.write_rules(&mut state).await
+        self.write_rules(&mut state).await?;
+        self.gateways
+            .send_replace(cidrs.iter().map(Cidr::gateway).collect());
+        Ok(())
     }
 
     async fn write_rules(&self, state: &mut State) -> Result<(), BridgeError> {
@@ -212,7 +218,7 @@ impl Bridge {
             .await?;
         let inside = Netlink::open_in(link.netns)?;
         inside.set_up("eth0").await?;
-        let gateways = self.gateways().await;
+        let gateways = self.gateways.borrow().clone();
         for address in addresses {
             let length = if address.is_ipv4() { 32 } else { 128 };
             inside
