@@ -40,7 +40,7 @@ struct ValidatingWebhookConfigurationStrategy;
 
 impl Strategy for ValidatingWebhookConfigurationStrategy {
     fn default(&self, object: &mut Object) {
-        object.each_object("webhooks", |webhook| default_webhook(webhook));
+        object.each_object("webhooks", default_webhook);
     }
     fn prepare_for_create(&self, object: &mut Object) {
         lifecycle::first_generation(object);

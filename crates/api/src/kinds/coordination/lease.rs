@@ -26,6 +26,12 @@ pub static RESOURCE: Resource = Resource {
 struct LeaseStrategy;
 
 impl Strategy for LeaseStrategy {
+    fn prepare_for_create(&self, object: &mut Object) {
+        drop_disabled(object);
+    }
+    fn prepare_for_update(&self, new: &mut Object, _old: &Object) {
+        drop_disabled(new);
+    }
     fn allow_unconditional_update(&self) -> bool {
         false
     }
@@ -55,5 +61,13 @@ impl Strategy for LeaseStrategy {
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+}
+
+/// Coordinated leader election is not on in a default cluster, and fields of features that are off are not kept.
+fn drop_disabled(lease: &mut Object) {
+    if let Some(spec) = lease.object_mut("spec") {
+        spec.remove("strategy");
+        spec.remove("preferredHolder");
     }
 }

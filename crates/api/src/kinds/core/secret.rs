@@ -121,17 +121,15 @@ fn validate_type(errors: &mut ErrorList, secret: &Object, data: &Object) {
                 ));
             }
         }
-        "kubernetes.io/basic-auth" => {
-            if !data.has("username") && !data.has("password") {
+        "kubernetes.io/basic-auth"
+            if !data.has("username") && !data.has("password") => {
                 required("username");
                 errors.push(FieldError::required(&path.key("password"), ""));
             }
-        }
-        "kubernetes.io/ssh-auth" => {
-            if data.text("ssh-privatekey").is_empty() {
+        "kubernetes.io/ssh-auth"
+            if data.text("ssh-privatekey").is_empty() => {
                 errors.push(FieldError::required(&path.key("ssh-privatekey"), ""));
             }
-        }
         "kubernetes.io/tls" => {
             required("tls.crt");
             required("tls.key");

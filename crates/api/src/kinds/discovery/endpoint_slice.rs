@@ -38,6 +38,8 @@ impl Strategy for EndpointSliceStrategy {
     fn default(&self, object: &mut Object) {
         object.each_object("endpoints", |endpoint| {
             endpoint.ensure_object("conditions");
+            // Read-only since v1: clients of older versions saw it.
+            endpoint.remove("deprecatedTopology");
         });
         object.each_object("ports", |port| {
             port.set_default("name", "");

@@ -99,7 +99,8 @@ impl Strategy for IngressClassStrategy {
             new.object("spec").unwrap_or(&empty),
             old.object("spec").unwrap_or(&empty),
         );
-        for field in ["controller"] {
+        {
+            let field = "controller";
             errors.extend(crate::meta::validate_immutable_field(
                 after,
                 before,
