@@ -182,6 +182,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn warnings(&self, _new: &Object, _old: Option<&Object>) -> Vec<String> {
         Vec::new()
     }
+    /// A warning on every request for the resource, because the resource itself is on its way out.
+    fn deprecation(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether PUT to an absent name creates.
     fn allow_create_on_update(&self) -> bool {
         false

@@ -92,6 +92,12 @@ impl Strategy for DeploymentStrategy {
         validate_status(&mut errors, new, old);
         errors
     }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
+        let path = Path::new("spec").child("template");
+        let old = old.and_then(template);
+        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+    }
 }
 
 /// The rules of `spec`.

@@ -10,7 +10,7 @@ use crate::validate::{non_negative, non_negatives, one_of};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::core::pod_spec::{self, defaults},
     lifecycle,
 };
 use apimachinery::field::{ErrorList, FieldError, Path};
@@ -65,6 +65,18 @@ impl Strategy for CronJobStrategy {
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let template = |o: &Object| {
+            let job = o.object("spec")?.object("jobTemplate")?.object("spec")?;
+            job.object("template").cloned()
+        };
+        let path = Path::new("spec")
+            .child("jobTemplate")
+            .child("spec")
+            .child("template");
+        let old = old.and_then(template);
+        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
     }
 }
 

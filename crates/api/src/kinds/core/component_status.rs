@@ -21,4 +21,8 @@ pub static RESOURCE: Resource = Resource {
 #[derive(Debug)]
 struct ComponentStatusStrategy;
 
-impl Strategy for ComponentStatusStrategy {}
+impl Strategy for ComponentStatusStrategy {
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 ComponentStatus is deprecated in v1.19+")
+    }
+}

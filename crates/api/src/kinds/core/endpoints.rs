@@ -50,6 +50,9 @@ impl Strategy for EndpointsStrategy {
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }
+    fn deprecation(&self) -> Option<&'static str> {
+        Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+    }
 }
 
 fn validate_subsets(errors: &mut ErrorList, endpoints: &Object) {

@@ -216,29 +216,13 @@ impl Strategy for PodStrategy {
         validate_status(new, old)
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let mut warnings = Vec::new();
         if old.is_some() {
-            return warnings;
+            return Vec::new();
         }
-        let name = meta::name(new);
-        let messages = names::dns1123_label(name);
-        if !messages.is_empty() {
-            warnings.push(format!(
-                "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
-                messages.join(" ")
-            ));
-        }
-        for (index, secret) in new
-            .object("spec")
+        let mut warnings: Vec<String> = pod_spec::warnings::of_name(meta::name(new))
             .into_iter()
-            .flat_map(|s| s.objects("imagePullSecrets"))
-        {
-            if secret.text("name").is_empty() {
-                warnings.push(format!(
-                    "spec.imagePullSecrets[{index}].name: invalid empty name \"\""
-                ));
-            }
-        }
+            .collect();
+        warnings.extend(pod_spec::warnings::of_pod(new));
         warnings
     }
 }

@@ -97,6 +97,12 @@ impl Strategy for ReplicationControllerStrategy {
     fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
         validate_replica_status(new)
     }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
+        let path = Path::new("spec").child("template");
+        let old = old.and_then(template);
+        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+    }
 }
 
 /// The rules of `spec`.

@@ -121,15 +121,13 @@ fn validate_type(errors: &mut ErrorList, secret: &Object, data: &Object) {
                 ));
             }
         }
-        "kubernetes.io/basic-auth"
-            if !data.has("username") && !data.has("password") => {
-                required("username");
-                errors.push(FieldError::required(&path.key("password"), ""));
-            }
-        "kubernetes.io/ssh-auth"
-            if data.text("ssh-privatekey").is_empty() => {
-                errors.push(FieldError::required(&path.key("ssh-privatekey"), ""));
-            }
+        "kubernetes.io/basic-auth" if !data.has("username") && !data.has("password") => {
+            required("username");
+            errors.push(FieldError::required(&path.key("password"), ""));
+        }
+        "kubernetes.io/ssh-auth" if data.text("ssh-privatekey").is_empty() => {
+            errors.push(FieldError::required(&path.key("ssh-privatekey"), ""));
+        }
         "kubernetes.io/tls" => {
             required("tls.crt");
             required("tls.key");

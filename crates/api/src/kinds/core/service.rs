@@ -103,6 +103,25 @@ impl Strategy for ServiceStrategy {
         load_balancer_status(&mut errors, &path, balancer);
         errors
     }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Some(spec) = new.object("spec") else {
+            return warnings;
+        };
+        if !spec.list("externalIPs").is_empty() {
+            warnings.push(
+                "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+                    .to_owned(),
+            );
+        }
+        if spec.text("trafficDistribution") == "PreferClose" {
+            warnings.push(
+                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""
+                    .to_owned(),
+            );
+        }
+        warnings
+    }
 }
 
 fn default(spec: &mut Object) {

@@ -78,6 +78,13 @@ impl Strategy for EndpointSliceStrategy {
     fn repeats_metadata_rules(&self) -> bool {
         false
     }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        if new.text("addressType") == "FQDN" {
+            vec!["spec.addressType: FQDN endpoints are deprecated".to_owned()]
+        } else {
+            Vec::new()
+        }
+    }
 }
 
 fn validate_slice(errors: &mut ErrorList, slice: &Object) {

@@ -74,4 +74,16 @@ impl Strategy for CsiDriverStrategy {
         ));
         errors
     }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        let Some(spec) = new.object("spec") else {
+            return Vec::new();
+        };
+        if spec.list("tokenRequests").is_empty() || spec.has("serviceAccountTokenInSecrets") {
+            return Vec::new();
+        }
+        vec![
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"
+                .to_owned(),
+        ]
+    }
 }

@@ -11,6 +11,7 @@ pub(crate) mod resources;
 pub(crate) mod scheduling;
 mod security;
 pub(crate) mod volumes;
+pub mod warnings;
 
 use apimachinery::{
     Object,

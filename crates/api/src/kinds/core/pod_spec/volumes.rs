@@ -126,13 +126,13 @@ fn details(errors: &mut ErrorList, path: &Path, name: &str, source: &Object) {
             if source
                 .get("sizeLimit")
                 .and_then(quantity)
-                .is_some_and(|q| q.sign() < 0)
-            => {
-                errors.push(FieldError::forbidden(
-                    &path.child("sizeLimit"),
-                    "SizeLimit field must be a valid resource quantity",
-                ));
-            }
+                .is_some_and(|q| q.sign() < 0) =>
+        {
+            errors.push(FieldError::forbidden(
+                &path.child("sizeLimit"),
+                "SizeLimit field must be a valid resource quantity",
+            ));
+        }
         "secret" | "configMap" => {
             file_mode(
                 errors,
@@ -149,13 +149,12 @@ fn details(errors: &mut ErrorList, path: &Path, name: &str, source: &Object) {
             ));
         }
         "iscsi" => iscsi(errors, path, source),
-        "fc"
-            if source.list("targetWWNs").is_empty() == source.list("wwids").is_empty() => {
-                errors.push(FieldError::required(
-                    &path.child("targetWWNs"),
-                    "must specify either targetWWNs or wwids, but not both",
-                ));
-            }
+        "fc" if source.list("targetWWNs").is_empty() == source.list("wwids").is_empty() => {
+            errors.push(FieldError::required(
+                &path.child("targetWWNs"),
+                "must specify either targetWWNs or wwids, but not both",
+            ));
+        }
         "cephfs" | "rbd" if source.list("monitors").is_empty() => {
             errors.push(FieldError::required(&path.child("monitors"), ""));
         }
