@@ -1,3 +1,42 @@
 //! The binary: dispatch by argv[0] and subcommand, wiring, `up`, `status`, `down`.
+//!
+//! One file, many programs, as busybox: a symlink named `kubelet` is a kubelet, and `ironclad kubelet` is the same. The shim is
+//! looked for first and alone: it runs without threads, without an async runtime and in as little memory as it can.
 
-fn main() {}
+mod cli;
+mod commands;
+mod components;
+mod up;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.get(1).is_some_and(|first| first == "shim") {
+        return runtime::shim::main(arguments.split_off(2));
+    }
+    if let Some(component) = called_as(arguments.first()) {
+        arguments.splice(
+            0..1,
+            [OsString::from("ironclad"), OsString::from(component)],
+        );
+    }
+    match cli::Cli::parse_from(arguments).run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ironclad: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The component that a program name stands for.
+fn called_as(program: Option<&OsString>) -> Option<&'static str> {
+    let name = Path::new(program?).file_name()?.to_str()?;
+    cli::COMPONENTS
+        .iter()
+        .copied()
+        .find(|component| *component == name)
+}

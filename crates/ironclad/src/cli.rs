@@ -1,0 +1,93 @@
+//! The command line: subcommands, and the options of those that are ours alone. Components take upstream's flags and are
+//! described in `components/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, components, up};
+
+/// Names under which the binary is a component, as subcommand or as argv[0].
+pub(crate) const COMPONENTS: &[&str] = &[
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+];
+
+/// Kubernetes in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "ironclad", version = version().leak() as &str, about, max_term_width = 120)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What `ironclad --version`, the API server's `/version` and the Node object say.
+pub(crate) fn version() -> String {
+    apiserver::discovery::Version::CURRENT.git_version()
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a cluster of one node on this machine
+    Up(up::UpArgs),
+    /// Show what is running
+    Status(commands::status::StatusArgs),
+    /// Stop the cluster, its pods and everything it made in the kernel
+    Down(commands::down::DownArgs),
+    /// List, pull, import, export and remove the node's images
+    Image(commands::image::ImageArgs),
+    /// Snapshot and restore the embedded store
+    Store(commands::store::StoreArgs),
+    /// Answer HTTP requests with the name of this pod (what the example image runs)
+    Hello(commands::hello::HelloArgs),
+    /// Serve the Kubernetes API
+    #[command(name = "kube-apiserver")]
+    KubeApiserver(components::kube_apiserver::Flags),
+    /// Run the controllers
+    #[command(name = "kube-controller-manager")]
+    KubeControllerManager(components::kube_controller_manager::Flags),
+    /// Bind pods to nodes
+    #[command(name = "kube-scheduler")]
+    KubeScheduler(components::kube_scheduler::Flags),
+    /// Run the pods of this node
+    Kubelet(components::kubelet::Flags),
+    /// Forward Services on this node
+    #[command(name = "kube-proxy")]
+    KubeProxy(components::kube_proxy::Flags),
+}
+
+/// Where a cluster keeps what it knows.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DataDir {
+    /// Directory of the cluster's data: store, keys, images, pod volumes
+    #[arg(
+        long = "data-dir",
+        value_name = "DIR",
+        default_value = "/var/lib/ironclad"
+    )]
+    pub path: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Up(args) => up::run(args),
+            Command::Status(args) => commands::status::run(args),
+            Command::Down(args) => commands::down::run(args),
+            Command::Image(args) => commands::image::run(args),
+            Command::Store(args) => commands::store::run(args),
+            Command::Hello(args) => commands::hello::run(args),
+            Command::KubeApiserver(flags) => components::kube_apiserver::run(flags),
+            Command::KubeControllerManager(flags) => {
+                components::kube_controller_manager::run(flags)
+            }
+            Command::KubeScheduler(flags) => components::kube_scheduler::run(flags),
+            Command::Kubelet(flags) => components::kubelet::run(flags),
+            Command::KubeProxy(flags) => components::kube_proxy::run(flags),
+        }
+    }
+}

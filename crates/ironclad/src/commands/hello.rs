@@ -1,0 +1,83 @@
+//! `ironclad hello`: what the example image runs. A web server that says which pod it is, so that one can see a Service balance.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Ipv6Addr, TcpListener, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+
+/// A request that has not been sent whole by then is dropped.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Requests served at the same time; further connections wait in the listener's queue.
+const MAX_CONNECTIONS: usize = 256;
+/// Longest request line and header line in bytes, and how many header lines are read.
+const MAX_LINE: u64 = 8 << 10;
+const MAX_HEADERS: usize = 100;
+
+/// Options of `ironclad hello`.
+#[derive(Debug, Args)]
+pub(crate) struct HelloArgs {
+    /// TCP port to listen on
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+}
+
+/// Serves until it is stopped by SIGTERM, which ends it at once: requests take no time.
+pub(crate) fn run(args: HelloArgs) -> anyhow::Result<()> {
+    let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "a pod without a name".to_owned());
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, args.port))
+        .or_else(|_| TcpListener::bind(("0.0.0.0", args.port)))
+        .with_context(|| format!("listening on port {}", args.port))?;
+    println!("{name} listens on port {}", args.port);
+    let open = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for connection in listener.incoming() {
+            let Ok(connection) = connection else { continue };
+            if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+                open.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let (name, open) = (&name, &open);
+            scope.spawn(move || {
+                // A client that went away is no concern of the others.
+                let _ = serve(connection, name);
+                open.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    });
+    Ok(())
+}
+
+fn serve(connection: TcpStream, name: &str) -> std::io::Result<()> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(connection.try_clone()?);
+    let mut request = String::new();
+    read_line(&mut reader, &mut request)?;
+    let mut header = String::new();
+    for _ in 0..MAX_HEADERS {
+        read_line(&mut reader, &mut header)?;
+        if header.trim_end().is_empty() {
+            break;
+        }
+    }
+    println!("{}", request.trim_end());
+    let body = format!("Hello from {name}\n");
+    let mut connection = connection;
+    write!(
+        connection,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>, line: &mut String) -> std::io::Result<()> {
+    use std::io::Read as _;
+    line.clear();
+    reader.by_ref().take(MAX_LINE).read_line(line)?;
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! `ironclad kube-apiserver`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use apiserver::{Dependencies, Server, authz::Mode, tls::ServingCertificate};
+use base::{Clock, TaskGroup};
+use bootstrap::{Pki, PkiConfig};
+use clap::{ArgAction, Args};
+use etcd::Kv;
+use tokio_util::sync::CancellationToken;
+
+use super::process;
+use crate::cli::DataDir;
+
+/// Upstream's flags.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Address to listen on
+    #[arg(long, default_value = "0.0.0.0")]
+    bind_address: IpAddr,
+    /// Port to listen on
+    #[arg(long, default_value_t = 6443)]
+    secure_port: u16,
+    /// Address under which others reach this server; the bound one if not given
+    #[arg(long)]
+    advertise_address: Option<IpAddr>,
+    /// Where the serving certificate is made when none is given
+    #[arg(long)]
+    cert_dir: Option<PathBuf>,
+    /// Serving certificate, PEM
+    #[arg(long, requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Authorities of client certificates, PEM
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Static tokens: token,user,uid,"group1,group2"
+    #[arg(long)]
+    token_auth_file: Option<PathBuf>,
+    /// Let in requests without credentials, as system:anonymous
+    #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    anonymous_auth: bool,
+    /// Let in bootstrap tokens
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    enable_bootstrap_token_auth: bool,
+    /// Authorizers in their order: Node, RBAC, AlwaysAllow, AlwaysDeny
+    #[arg(long, value_delimiter = ',', default_value = "AlwaysAllow")]
+    authorization_mode: Vec<Mode>,
+    /// Admission plugins besides those that are on by default
+    #[arg(long, value_delimiter = ',')]
+    enable_admission_plugins: Vec<String>,
+    /// Admission plugins that are off
+    #[arg(long, value_delimiter = ',')]
+    disable_admission_plugins: Vec<String>,
+    /// Ranges of the addresses of Services, at most one of each family
+    #[arg(long, value_delimiter = ',', default_value = "10.0.0.0/24")]
+    service_cluster_ip_range: Vec<String>,
+    /// Range of node ports
+    #[arg(long, default_value = "30000-32767", value_parser = parse_port_range)]
+    service_node_port_range: (u16, u16),
+    /// Issuers of service account tokens; the first issues
+    #[arg(long)]
+    service_account_issuer: Vec<String>,
+    /// Keys that service account tokens may be signed with, PEM
+    #[arg(long)]
+    service_account_key_file: Vec<PathBuf>,
+    /// The key that signs service account tokens, PEM
+    #[arg(long)]
+    service_account_signing_key_file: Option<PathBuf>,
+    /// Audiences of this API
+    #[arg(long, value_delimiter = ',')]
+    api_audiences: Vec<String>,
+    /// Allow privileged containers
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    allow_privileged: bool,
+    /// An external etcd; the embedded store if none is given
+    #[arg(long, value_delimiter = ',')]
+    etcd_servers: Vec<String>,
+    /// Authority of the external etcd's certificate, PEM
+    #[arg(long)]
+    etcd_cafile: Option<PathBuf>,
+    /// Certificate for the external etcd, PEM
+    #[arg(long, requires = "etcd_keyfile")]
+    etcd_certfile: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, requires = "etcd_certfile")]
+    etcd_keyfile: Option<PathBuf>,
+}
+
+fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
+    let invalid = || format!("{text:?} is not a range of ports such as 30000-32767");
+    let (first, last) = text.split_once('-').ok_or_else(invalid)?;
+    let range = (
+        first.parse().map_err(|_| invalid())?,
+        last.parse().map_err(|_| invalid())?,
+    );
+    if range.0 == 0 || range.0 > range.1 {
+        Err(invalid())
+    } else {
+        Ok(range)
+    }
+}
+
+/// Serves until stopped.
+pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
+    process::run(|cancel, _| async move {
+        let clock = Clock::system();
+        let config = config(&flags, &clock)?;
+        // The store outlives the server, which may still write while it stops.
+        let store_tasks = TaskGroup::new(&CancellationToken::new());
+        let kv = open_store(&flags, &clock, &store_tasks).await?;
+        let server = Server::start(
+            config,
+            Dependencies {
+                kv,
+                clock,
+                connector: None,
+            },
+            &cancel,
+        )
+        .await?;
+        tracing::info!(address = %server.address(), "serving");
+        server.wait().await;
+        store_tasks.shutdown().await;
+        Ok(())
+    })
+}
+
+async fn open_store(
+    flags: &Flags,
+    clock: &Clock,
+    tasks: &TaskGroup,
+) -> anyhow::Result<Arc<dyn Kv>> {
+    if flags.etcd_servers.is_empty() {
+        let directory = flags.data_dir.path.join("etcd");
+        let store = etcd::Embedded::open(
+            etcd::embedded::Config::new(&directory),
+            clock.clone(),
+            tasks,
+        )
+        .with_context(|| format!("opening the store at {}", directory.display()))?;
+        return Ok(store);
+    }
+    let read = |path: &Option<PathBuf>| match path {
+        Some(path) => std::fs::read(path)
+            .map(Some)
+            .with_context(|| format!("reading {}", path.display())),
+        None => Ok(None),
+    };
+    let mut config = etcd::remote::Config::new(flags.etcd_servers.clone());
+    config.tls.ca = read(&flags.etcd_cafile)?;
+    config.tls.identity = read(&flags.etcd_certfile)?.zip(read(&flags.etcd_keyfile)?);
+    Ok(etcd::Remote::connect(config, tasks)
+        .await
+        .context("connecting to etcd")?)
+}
+
+fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
+    let pki = own_pki(flags, clock)?;
+    let certificate = match (&flags.tls_cert_file, &flags.tls_private_key_file) {
+        (Some(certificate), Some(key)) => ServingCertificate::read(certificate, key)?,
+        _ => ServingCertificate::read(&pki.apiserver.certificate_path, &pki.apiserver.key_path)?,
+    };
+    let signing_key = flags
+        .service_account_signing_key_file
+        .clone()
+        .unwrap_or_else(|| pki.path("sa.key"));
+    let key_files = match flags.service_account_key_file.as_slice() {
+        [] => vec![signing_key.clone()],
+        given => given.to_vec(),
+    };
+    let issuers = match flags.service_account_issuer.as_slice() {
+        [] => vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
+        given => given.to_vec(),
+    };
+    Ok(apiserver::Config {
+        bind_address: flags.bind_address,
+        secure_port: flags.secure_port,
+        advertise_address: flags.advertise_address,
+        client_ca_file: flags.client_ca_file.clone(),
+        token_auth_file: flags.token_auth_file.clone(),
+        anonymous_auth: flags.anonymous_auth,
+        enable_bootstrap_token_auth: flags.enable_bootstrap_token_auth,
+        authorization_modes: flags.authorization_mode.clone(),
+        enable_admission_plugins: flags.enable_admission_plugins.clone(),
+        disable_admission_plugins: flags.disable_admission_plugins.clone(),
+        service_cluster_ip_ranges: flags.service_cluster_ip_range.clone(),
+        service_node_port_range: flags.service_node_port_range,
+        service_account_issuers: issuers,
+        service_account_key_files: key_files,
+        service_account_signing_key_file: Some(signing_key),
+        api_audiences: flags.api_audiences.clone(),
+        allow_privileged: flags.allow_privileged,
+        ..apiserver::Config::new(Arc::new(certificate))
+    })
+}
+
+/// Keys of our own, for whatever is not given.
+fn own_pki(flags: &Flags, clock: &Clock) -> anyhow::Result<Pki> {
+    let bound = SocketAddr::new(flags.bind_address, flags.secure_port).ip();
+    let mut addresses = vec![IpAddr::from([127, 0, 0, 1])];
+    addresses.extend(flags.advertise_address);
+    addresses.extend((!bound.is_unspecified()).then_some(bound));
+    let config = PkiConfig {
+        directory: flags
+            .cert_dir
+            .clone()
+            .unwrap_or_else(|| flags.data_dir.path.join("pki")),
+        node_name: super::host_name(),
+        addresses,
+        cluster_domain: "cluster.local".to_owned(),
+    };
+    Ok(Pki::ensure(&config, clock.now())?)
+}

@@ -1,0 +1,68 @@
+//! `ironclad kube-controller-manager`.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base::Clock;
+use clap::Args;
+use client::InformerFactory;
+
+use super::process::{self, ClientFlags, LeaderElectionFlags};
+
+/// Upstream's flags.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    client: ClientFlags,
+    #[command(flatten)]
+    leader_election: LeaderElectionFlags,
+    /// Controllers to run: `*` is all that are on by default, `name` one more, `-name` one less
+    #[arg(long, value_delimiter = ',', default_value = "*")]
+    controllers: Vec<String>,
+    /// Authorities that pods shall trust when they speak to the API server; PEM
+    #[arg(long, value_name = "FILE")]
+    root_ca_file: Option<PathBuf>,
+    /// Give each node a range of pod addresses
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    allocate_node_cidrs: bool,
+    /// Ranges of the cluster's pod addresses
+    #[arg(long, value_delimiter = ',')]
+    cluster_cidr: Vec<String>,
+    /// Prefix length of a node's range
+    #[arg(long, default_value_t = 24)]
+    node_cidr_mask_size: u8,
+    /// How many objects of a kind are worked on at once
+    #[arg(long, default_value_t = 5)]
+    concurrent_deployment_syncs: usize,
+}
+
+/// Runs until stopped or until the lead is lost.
+pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
+    process::run(|cancel, tasks| async move {
+        let client = flags.client.client("kube-controller-manager")?;
+        let root_ca = match &flags.root_ca_file {
+            Some(file) => Some(
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("reading {}", file.display()))?,
+            ),
+            None => None,
+        };
+        let config = controllers::Config {
+            controllers: flags.controllers,
+            leader_election: flags.leader_election.config("kube-controller-manager"),
+            root_ca,
+            allocate_node_cidrs: flags.allocate_node_cidrs,
+            cluster_cidr: flags.cluster_cidr,
+            node_cidr_mask_size_ipv4: flags.node_cidr_mask_size,
+            concurrent_syncs: flags.concurrent_deployment_syncs,
+            ..controllers::Config::default()
+        };
+        let informers = InformerFactory::new(client.clone(), tasks);
+        let deps = controllers::Deps {
+            client,
+            informers,
+            clock: Clock::system(),
+        };
+        Ok(controllers::run(config, deps, cancel).await?)
+    })
+}

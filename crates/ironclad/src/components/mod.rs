@@ -1,0 +1,16 @@
+//! One file a component that can run alone: upstream's flags turned into the crate's configuration.
+
+pub(crate) mod kube_apiserver;
+pub(crate) mod kube_controller_manager;
+pub(crate) mod kube_proxy;
+pub(crate) mod kube_scheduler;
+pub(crate) mod kubelet;
+mod process;
+
+/// The host's name in lower case, as nodes are named.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .to_lowercase()
+}

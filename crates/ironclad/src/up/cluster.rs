@@ -1,0 +1,338 @@
+//! The wiring: every component in one process, each speaking to the API server as a user of its own.
+//!
+//! Started in the order in which they need each other, stopped all at once: none minds that another is gone.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use apiserver::{Server, authz::Mode, tls::ServingCertificate};
+use base::{Clock, TaskGroup};
+use bootstrap::{Identity, Pki, PkiConfig};
+use client::{Client, EventRecorder, InformerFactory};
+use kubelet::{KubeletConfig, KubeletDeps};
+use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
+use runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    addons, hello_image,
+    in_process::InProcess,
+    place::{BRIDGE, Place},
+};
+
+/// What can be chosen about a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) node_name: String,
+    pub(crate) node_ip: IpAddr,
+    pub(crate) bind_address: IpAddr,
+    pub(crate) secure_port: u16,
+    pub(crate) kubelet_port: u16,
+    pub(crate) service_range: Cidr,
+    pub(crate) cluster_range: Cidr,
+    pub(crate) cluster_domain: String,
+}
+
+impl Settings {
+    /// The `index`-th address of the service range: 1 is the API server's, 10 that of cluster DNS.
+    fn service_address(&self, index: u32) -> IpAddr {
+        match self.service_range.network() {
+            IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4).saturating_add(index)).into(),
+            IpAddr::V6(v6) => {
+                std::net::Ipv6Addr::from(u128::from(v6).saturating_add(index.into())).into()
+            }
+        }
+    }
+}
+
+/// A running cluster.
+pub(crate) struct Cluster {
+    pub(crate) pki: Pki,
+    pub(crate) server: Server,
+    pub(crate) runtime: Runtime,
+    pub(crate) store: Arc<etcd::Embedded>,
+    settings: Settings,
+    place: Place,
+    clock: Clock,
+    network: Arc<Bridge>,
+    /// The store outlives everything that writes to it.
+    store_tasks: TaskGroup,
+    tasks: TaskGroup,
+}
+
+impl Cluster {
+    /// Makes or renews keys, opens the store and serves the API.
+    pub(crate) async fn start_control_plane(
+        place: &Place,
+        settings: Settings,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let clock = Clock::system();
+        let pki = Pki::ensure(
+            &PkiConfig {
+                directory: place.file("pki"),
+                node_name: settings.node_name.clone(),
+                addresses: vec![
+                    settings.node_ip,
+                    Ipv4Addr::LOCALHOST.into(),
+                    settings.service_address(1),
+                ],
+                cluster_domain: settings.cluster_domain.clone(),
+            },
+            clock.now(),
+        )?;
+        let store_tasks = TaskGroup::new(&CancellationToken::new());
+        let store = etcd::Embedded::open(
+            etcd::embedded::Config::new(place.file("etcd")),
+            clock.clone(),
+            &store_tasks,
+        )
+        .with_context(|| format!("opening the store at {}", place.file("etcd").display()))?;
+        let tasks = TaskGroup::new(cancel);
+        let kv = Arc::clone(&store);
+        let config = server_config(&pki, &settings)?;
+        let deps = apiserver::Dependencies {
+            kv,
+            clock: clock.clone(),
+            connector: None,
+        };
+        let server = Server::start(config, deps, tasks.token()).await?;
+
+        let network_config = BridgeConfig {
+            bridge: BRIDGE.to_owned(),
+            directory: place.file("network"),
+            mtu: None,
+            cluster_cidrs: vec![settings.cluster_range],
+        };
+        let network = Arc::new(
+            Bridge::open(network_config)
+                .await
+                .context("setting up the pod network")?,
+        );
+        let runtime = Runtime::new(
+            runtime::Config {
+                root: place.file("runtime"),
+                state: place.state_dir(),
+                cgroup_root: place.cgroup_root(),
+                shim_command: shim_command()?,
+                network: Arc::clone(&network) as Arc<dyn PodNetwork>,
+                clock: clock.clone(),
+            },
+            tasks.clone(),
+        )
+        .await
+        .context("opening the container runtime")?;
+        let place = place.clone();
+        Ok(Self {
+            pki,
+            server,
+            runtime,
+            store,
+            settings,
+            place,
+            clock,
+            network,
+            store_tasks,
+            tasks,
+        })
+    }
+
+    /// Waits until the API server is ready for everybody.
+    pub(crate) async fn wait_ready(&self) {
+        self.server.wait_ready().await;
+    }
+
+    /// A client as the user that `identity` names.
+    pub(crate) fn client(&self, identity: &Identity, user_agent: &str) -> Client {
+        let transport = InProcess::new(self.server.pipeline(), identity.certificate_der());
+        Client::new(Arc::new(transport), user_agent)
+    }
+
+    /// A client as the administrator.
+    pub(crate) fn admin(&self) -> Client {
+        self.client(&self.pki.admin, "ironclad")
+    }
+
+    /// Starts controllers and scheduler.
+    pub(crate) fn start_controllers(&self) {
+        let client = self.client(&self.pki.controller_manager, "kube-controller-manager");
+        let deps = controllers::Deps {
+            informers: InformerFactory::new(client.clone(), self.tasks.clone()),
+            client,
+            clock: self.clock.clone(),
+        };
+        let config = controllers::Config {
+            root_ca: Some(self.pki.ca_pem.clone()),
+            allocate_node_cidrs: true,
+            cluster_cidr: vec![self.settings.cluster_range.to_string()],
+            ..controllers::Config::default()
+        };
+        let token = self.tasks.token().clone();
+        self.run(
+            "kube-controller-manager",
+            controllers::run(config, deps, token),
+        );
+
+        let client = self.client(&self.pki.scheduler, "kube-scheduler");
+        let events = EventRecorder::new(
+            client.clone(),
+            "default-scheduler",
+            None,
+            self.clock.clone(),
+            &self.tasks,
+        );
+        let deps = scheduler::Dependencies {
+            informers: InformerFactory::new(client, self.tasks.clone()),
+            events,
+            clock: self.clock.clone(),
+        };
+        let config = scheduler::Config {
+            seed: u64::from(std::process::id()),
+            ..scheduler::Config::default()
+        };
+        self.run(
+            "kube-scheduler",
+            scheduler::run(config, deps, self.tasks.token().clone()),
+        );
+    }
+
+    /// Makes the example image, starts kubelet and proxy, and DNS as soon as the node has its range of addresses.
+    pub(crate) async fn start_node(&self) -> anyhow::Result<()> {
+        hello_image::ensure(&self.runtime).await?;
+        let client = self.client(&self.pki.kubelet_client, "kubelet");
+        let deps = KubeletDeps {
+            client: Some(client),
+            runtime: Arc::new(self.runtime.clone()),
+            images: Arc::new(self.runtime.clone()),
+            streaming: Arc::new(self.runtime.clone()),
+            clock: self.clock.clone(),
+        };
+        let token = self.tasks.token().clone();
+        let prepared = kubelet::prepare(self.kubelet_config(), deps, &token).await?;
+        self.tasks.spawn("kubelet", kubelet::run(prepared, token));
+
+        let client = self.client(&self.pki.proxy, "kube-proxy");
+        let cidr = self.settings.cluster_range;
+        let config = proxy::Config {
+            node_name: self.settings.node_name.clone(),
+            cluster_cidrs: vec![(cidr.network(), cidr.length())],
+        };
+        let informers = InformerFactory::new(client, self.tasks.clone());
+        let deps = proxy::Dependencies {
+            informers,
+            clock: self.clock.clone(),
+        };
+        self.run(
+            "kube-proxy",
+            proxy::run(config, deps, self.tasks.token().clone()),
+        );
+        self.start_dns();
+        Ok(())
+    }
+
+    fn start_dns(&self) {
+        let (network, admin) = (Arc::clone(&self.network), self.admin());
+        let informers =
+            InformerFactory::new(self.client(&self.pki.dns, "coredns"), self.tasks.clone());
+        let (domain, node) = (
+            self.settings.cluster_domain.clone(),
+            self.settings.node_name.clone(),
+        );
+        let cluster_dns = self.settings.service_address(10);
+        let token = self.tasks.token().clone();
+        self.run("dns", async move {
+            let Some(gateways) = token.run_until_cancelled(network.wait_gateways()).await else {
+                return Ok(());
+            };
+            let Some(&gateway) = gateways.first() else {
+                return Ok(());
+            };
+            addons::apply(&admin, &node, gateway, cluster_dns).await?;
+            let config = dns::Config {
+                listen: vec![SocketAddr::new(gateway, 53)],
+                domain,
+                resolv_conf: "/etc/resolv.conf".into(),
+            };
+            dns::run(config, dns::Dependencies { informers }, token).await?;
+            anyhow::Ok(())
+        });
+    }
+
+    fn kubelet_config(&self) -> KubeletConfig {
+        KubeletConfig {
+            node_ips: vec![self.settings.node_ip],
+            root_dir: self.place.file("kubelet"),
+            pod_logs_dir: self.place.file("logs/pods"),
+            static_pod_path: Some(self.place.file("manifests")),
+            cluster_dns: vec![self.settings.service_address(10)],
+            cluster_domain: self.settings.cluster_domain.clone(),
+            cgroup_root: self.place.cgroup_root(),
+            port: self.settings.kubelet_port,
+            kubelet_version: crate::cli::version(),
+            ..KubeletConfig::new(self.settings.node_name.clone())
+        }
+    }
+
+    /// Where further tasks of the cluster go.
+    pub(crate) fn tasks(&self) -> &TaskGroup {
+        &self.tasks
+    }
+
+    /// Runs a component as a task; its failure is the whole process's, for who starts it again starts all of it.
+    fn run<E: Into<anyhow::Error>>(
+        &self,
+        name: &'static str,
+        component: impl Future<Output = Result<(), E>> + Send + 'static,
+    ) {
+        let cancel = self.tasks.token().clone();
+        self.tasks.spawn(name, async move {
+            if let Err(error) = component.await {
+                tracing::error!(
+                    component = name,
+                    error = format!("{:#}", error.into()),
+                    "ended"
+                );
+                cancel.cancel();
+            }
+        });
+    }
+
+    /// Waits until it has been cancelled and everything has stopped. Pods run on.
+    pub(crate) async fn wait(&self) {
+        self.tasks.wait().await;
+        self.server.wait().await;
+        self.store_tasks.shutdown().await;
+    }
+}
+
+fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Config> {
+    let identity = &pki.apiserver;
+    let certificate = ServingCertificate::read(&identity.certificate_path, &identity.key_path)?;
+    Ok(apiserver::Config {
+        bind_address: settings.bind_address,
+        secure_port: settings.secure_port,
+        advertise_address: Some(settings.node_ip),
+        client_ca_file: Some(pki.path("ca.crt")),
+        enable_bootstrap_token_auth: true,
+        authorization_modes: vec![Mode::Node, Mode::Rbac],
+        enable_admission_plugins: vec!["NodeRestriction".to_owned()],
+        service_cluster_ip_ranges: vec![settings.service_range.to_string()],
+        service_account_issuers: vec![format!(
+            "https://kubernetes.default.svc.{}",
+            settings.cluster_domain
+        )],
+        service_account_key_files: vec![pki.path("sa.pub")],
+        service_account_signing_key_file: Some(pki.path("sa.key")),
+        allow_privileged: true,
+        ..apiserver::Config::new(Arc::new(certificate))
+    })
+}
+
+/// This very program, as a shim. The link is resolved now: a binary that is replaced while it runs still finds itself.
+pub(crate) fn shim_command() -> anyhow::Result<Vec<std::ffi::OsString>> {
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    Ok(vec![program.into_os_string(), "shim".into()])
+}
