@@ -8,6 +8,7 @@ mod endpoint_slice;
 mod endpoints;
 mod expectations;
 mod garbage_collector;
+mod history;
 mod job;
 mod manager;
 mod namespace;
@@ -20,6 +21,7 @@ mod replica_set;
 mod root_ca_cert_publisher;
 mod service_account;
 mod service_pods;
+mod statefulset;
 mod table;
 mod taint_eviction;
 

@@ -40,20 +40,25 @@ fn metadata_without_hash(template: &PodTemplateSpec) -> ObjectMeta {
     metadata
 }
 
-/// A short name for a template, different after each collision. FNV-1a over the template's JSON, whose fields have a fixed order.
+/// A short name for a template, different after each collision.
 pub(super) fn hash(template: &PodTemplateSpec, collision_count: Option<i32>) -> String {
     let json =
         serde_json::to_vec(template).expect("templates have string keys and encode without fail");
+    hash_of(&json, collision_count)
+}
+
+/// A short name for encoded data: FNV-1a, printed in letters and digits that make no words. The fields of what is hashed have a fixed order.
+pub(crate) fn hash_of(data: &[u8], collision_count: Option<i32>) -> String {
     let count = collision_count.map(i32::to_le_bytes);
     let mut hash = 0x811c_9dc5_u32;
-    for byte in json.iter().chain(count.iter().flatten()) {
+    for byte in data.iter().chain(count.iter().flatten()) {
         hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
     }
     safe_encode(&hash.to_string())
 }
 
 /// Upstream's `SafeEncodeString`: no vowels and no digits that look like them, so that no words come out.
-pub(crate) fn safe_encode(text: &str) -> String {
+fn safe_encode(text: &str) -> String {
     const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     text.bytes()
         .map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()]))

@@ -7,10 +7,13 @@ use std::time::Duration;
 use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet},
+        apps::v1::{Deployment, ReplicaSet, StatefulSet},
         batch::v1::Job,
         coordination::v1::Lease,
-        core::v1::{ConfigMap, Endpoints, Event, Namespace, Node, Pod, Service, ServiceAccount},
+        core::v1::{
+            ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolumeClaim, Pod, Service,
+            ServiceAccount,
+        },
         discovery::v1::EndpointSlice,
     },
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
@@ -568,5 +571,79 @@ async fn a_job_counts_each_pod_once() {
     plane
         .wait::<Pod>("its pods are gone", |store| store.is_empty())
         .await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statefulset_keeps_names_order_and_claims() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let api = plane.client.api::<StatefulSet>("default");
+    let set: StatefulSet = decode(&json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "db", "namespace": "default"},
+        "spec": {
+            "replicas": 3, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}},
+            "template": {
+                "metadata": {"labels": {"app": "db"}},
+                "spec": {"containers": [{"name": "c", "image": "image:1"}]},
+            },
+            "volumeClaimTemplates": [{
+                "metadata": {"name": "data"},
+                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+            }],
+        },
+    }));
+    api.create(&set).await.unwrap();
+    let names = |store: &client::Store<Pod>| -> Vec<String> {
+        store
+            .list()
+            .iter()
+            .map(|pod| pod.name().to_owned())
+            .collect()
+    };
+    plane
+        .wait::<StatefulSet>("three ready", |store| {
+            store
+                .get("default", "db")
+                .and_then(|set| set.status.clone())
+                .and_then(|status| status.ready_replicas)
+                == Some(3)
+        })
+        .await;
+    assert_eq!(
+        names(plane.informers.informer::<Pod>().store()),
+        ["db-0", "db-1", "db-2"]
+    );
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "image:2"}]}}}});
+    api.patch("db", &Patch::Strategic(image)).await.unwrap();
+    plane
+        .wait::<StatefulSet>("the update is through", |store| {
+            let status = store
+                .get("default", "db")
+                .and_then(|set| set.status.clone())
+                .unwrap_or_default();
+            status.current_revision == status.update_revision
+                && status.updated_replicas == Some(3)
+                && status.observed_generation == Some(2)
+        })
+        .await;
+    plane
+        .wait::<Pod>("all of the second template", |store| {
+            store.len() == 3 && store.list().iter().all(|pod| image_of(pod) == "image:2")
+        })
+        .await;
+    api.patch("db", &Patch::Merge(json!({"spec": {"replicas": 1}})))
+        .await
+        .unwrap();
+    plane
+        .wait::<Pod>("one is left", |store| names(store) == ["db-0"])
+        .await;
+    let claims = plane.client.api::<PersistentVolumeClaim>("default");
+    let claims = claims
+        .list(&client::ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(claims.len(), 3, "claims stay");
     plane.stop().await;
 }
