@@ -25,7 +25,9 @@ impl Plugin for CertificateIdentity {
             return Ok(());
         }
         let user = reviews::to_value(admission.user);
-        let Some(request) = admission.object.as_deref_mut() else { return Ok(()) };
+        let Some(request) = admission.object.as_deref_mut() else {
+            return Ok(());
+        };
         for field in ["username", "uid", "groups", "extra"] {
             match user.get(field) {
                 Some(value) => lookup::set(request, &["spec", field], value.clone()),

@@ -15,13 +15,19 @@ pub struct Chain {
 impl Chain {
     /// Of these plugins, in this order.
     pub fn new(plugins: Vec<Arc<dyn Plugin>>) -> Self {
-        Self { plugins: plugins.into() }
+        Self {
+            plugins: plugins.into(),
+        }
     }
 
     /// The mutating phase: each may change the object, and sees what those before it made of it.
     pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
         let operation = admission.operation;
-        for plugin in self.plugins.iter().filter(|plugin| plugin.handles(operation)) {
+        for plugin in self
+            .plugins
+            .iter()
+            .filter(|plugin| plugin.handles(operation))
+        {
             plugin.admit(admission).await?;
         }
         Ok(())
@@ -29,7 +35,11 @@ impl Chain {
 
     /// The validating phase, after the strategy has validated.
     pub async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
-        for plugin in self.plugins.iter().filter(|plugin| plugin.handles(admission.operation)) {
+        for plugin in self
+            .plugins
+            .iter()
+            .filter(|plugin| plugin.handles(admission.operation))
+        {
             plugin.validate(admission).await?;
         }
         Ok(())

@@ -8,7 +8,10 @@ use super::{Admission, Operation, Plugin};
 use crate::lookup;
 
 const SECONDS: i64 = 300;
-const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+const TAINTS: [&str; 2] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+];
 
 pub(super) struct DefaultTolerationSeconds;
 
@@ -40,7 +43,10 @@ impl Plugin for DefaultTolerationSeconds {
 
 fn tolerates(pod: &Object, taint: &str) -> bool {
     lookup::objects(pod, &["spec", "tolerations"]).any(|toleration| {
-        let (key, effect) = (lookup::text(toleration, &["key"]), lookup::text(toleration, &["effect"]));
+        let (key, effect) = (
+            lookup::text(toleration, &["key"]),
+            lookup::text(toleration, &["effect"]),
+        );
         (key.is_empty() || key == taint) && (effect.is_empty() || effect == "NoExecute")
     })
 }

@@ -2,22 +2,23 @@
 //! then validating plugins.
 
 mod certificate_identity;
+mod certificates;
 mod chain;
+mod default_class;
 mod default_toleration_seconds;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod persistent_volume_claim_resize;
 mod priority;
 mod rbac_escalation;
+mod runtime_class;
 mod service_account;
+mod storage_object_in_use_protection;
 mod table;
 mod taint_nodes_by_condition;
 
-use apimachinery::{
-    Object,
-    gvk::GroupVersionKind,
-    meta,
-    status::Status,
-};
+use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use async_trait::async_trait;
 
 pub use chain::Chain;
@@ -86,7 +87,12 @@ impl Admission<'_> {
         }
         let object = self.new_object();
         let name = object.map(meta::name).filter(|name| !name.is_empty());
-        name.or_else(|| object.map(meta::generate_name).filter(|name| !name.is_empty())).unwrap_or("Unknown")
+        name.or_else(|| {
+            object
+                .map(meta::generate_name)
+                .filter(|name| !name.is_empty())
+        })
+        .unwrap_or("Unknown")
     }
 
     /// The refusal of a plugin.
@@ -103,11 +109,17 @@ pub trait Plugin: Send + Sync {
     /// Whether it has anything to say about `operation`.
     fn handles(&self, operation: Operation) -> bool;
     /// May change the object.
-    async fn admit(&self, _admission: &mut Admission<'_>) -> Result<(), apimachinery::status::Status> {
+    async fn admit(
+        &self,
+        _admission: &mut Admission<'_>,
+    ) -> Result<(), apimachinery::status::Status> {
         Ok(())
     }
     /// May refuse.
-    async fn validate(&self, _admission: &Admission<'_>) -> Result<(), apimachinery::status::Status> {
+    async fn validate(
+        &self,
+        _admission: &Admission<'_>,
+    ) -> Result<(), apimachinery::status::Status> {
         Ok(())
     }
 }

@@ -32,7 +32,10 @@ impl Plugin for NamespaceLifecycle {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update | Operation::Delete)
+        matches!(
+            operation,
+            Operation::Create | Operation::Update | Operation::Delete
+        )
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
@@ -54,10 +57,15 @@ impl Plugin for NamespaceLifecycle {
             Some(found) => Some(found),
             None => self.reader.get_fresh(&NAMESPACES, "", namespace).await,
         };
-        let Some(found) = found else { return Err(Status::not_found(&NAMESPACES, namespace)) };
-        let ending = lookup::text(&found, &["status", "phase"]) == "Terminating" || meta::is_deleting(&found);
+        let Some(found) = found else {
+            return Err(Status::not_found(&NAMESPACES, namespace));
+        };
+        let ending = lookup::text(&found, &["status", "phase"]) == "Terminating"
+            || meta::is_deleting(&found);
         if admission.operation == Operation::Create && ending {
-            let reason = format!("unable to create new content in namespace {namespace} because it is being terminated");
+            let reason = format!(
+                "unable to create new content in namespace {namespace} because it is being terminated"
+            );
             let cause = StatusCause::new(
                 "NamespaceTerminating",
                 format!("namespace {namespace} is being terminated"),

@@ -50,23 +50,32 @@ impl Plugin for NodeRestriction {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update | Operation::Delete)
+        matches!(
+            operation,
+            Operation::Create | Operation::Update | Operation::Delete
+        )
     }
 
     async fn validate(&self, admission: &Admission<'_>) -> Verdict {
-        let Some(node) = node_of(admission.user) else { return Ok(()) };
+        let Some(node) = node_of(admission.user) else {
+            return Ok(());
+        };
         if node.is_empty() {
             let user = &admission.user.name;
             return Err(admission.forbidden(format!("could not determine node from user {user:?}")));
         }
         let request = admission.request;
-        match (&*request.group_version.group, request.resource.as_str(), request.subresource.as_str()) {
+        match (
+            &*request.group_version.group,
+            request.resource.as_str(),
+            request.subresource.as_str(),
+        ) {
             ("", "pods", "") => self.pod(admission, node).await,
             ("", "pods", "status") => self.pod_status(admission, node),
             ("", "pods", "eviction") => self.eviction(admission, node),
-            ("", "pods", other) => {
-                Err(admission.forbidden(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed")))
-            }
+            ("", "pods", other) => Err(admission.forbidden(format!(
+                "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
+            ))),
             ("", "nodes", _) => node_object(admission, node),
             ("", "persistentvolumeclaims", sub) => claim(admission, sub),
             ("", "serviceaccounts", "token") => self.token(admission, node).await,
@@ -95,64 +104,109 @@ impl NodeRestriction {
 
     /// Static pods' mirrors are all that a kubelet creates, and they may use nothing of the API.
     async fn mirror_pod(&self, admission: &Admission<'_>, node: &str) -> Verdict {
-        let Some(pod) = admission.new_object() else { return Ok(()) };
+        let Some(pod) = admission.new_object() else {
+            return Ok(());
+        };
         let refuse = |reason: String| Err(admission.forbidden(reason));
         if meta::annotation(pod, MIRROR_ANNOTATION).is_none() {
-            return refuse(format!("pod does not have {MIRROR_ANNOTATION:?} annotation, node {node:?} can only create mirror pods"));
+            return refuse(format!(
+                "pod does not have {MIRROR_ANNOTATION:?} annotation, node {node:?} can only create mirror pods"
+            ));
         }
-        on_node(admission, pod, node, "node {node} can only create pods with spec.nodeName set to itself")?;
+        on_node(
+            admission,
+            pod,
+            node,
+            "node {node} can only create pods with spec.nodeName set to itself",
+        )?;
         let owners: Vec<_> = meta::owner_references(pod).collect();
         if owners.len() > 1 {
-            return refuse(format!("node {node:?} can only create pods with a single owner reference set to itself"));
+            return refuse(format!(
+                "node {node:?} can only create pods with a single owner reference set to itself"
+            ));
         }
         if let Some(owner) = owners.first() {
             if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node {
-                return refuse(format!("node {node:?} can only create pods with an owner reference set to itself"));
+                return refuse(format!(
+                    "node {node:?} can only create pods with an owner reference set to itself"
+                ));
             }
             if owner.block_owner_deletion {
-                return refuse(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
+                return refuse(format!(
+                    "node {node:?} must not set blockOwnerDeletion on an owner reference"
+                ));
             }
             let live = match self.reader.get(&NODES, "", node) {
                 Some(live) => Some(live),
                 None => self.reader.get_fresh(&NODES, "", node).await,
             };
-            let Some(live) = live else { return Err(Status::not_found(&NODES, node)) };
+            let Some(live) = live else {
+                return Err(Status::not_found(&NODES, node));
+            };
             if meta::uid(&live) != owner.uid {
-                return refuse(format!("node {node} UID mismatch: expected {:?} got {:?}", owner.uid, meta::uid(&live)));
+                return refuse(format!(
+                    "node {node} UID mismatch: expected {:?} got {:?}",
+                    owner.uid,
+                    meta::uid(&live)
+                ));
             }
         }
         if !lookup::text(pod, &["spec", "serviceAccountName"]).is_empty() {
-            return refuse(format!("node {node:?} can not create pods that reference a service account"));
+            return refuse(format!(
+                "node {node:?} can not create pods that reference a service account"
+            ));
         }
         let volumes = || lookup::objects(pod, &["spec", "volumes"]);
-        for (sort, article) in [("secret", "secrets"), ("configMap", "configmaps"), ("persistentVolumeClaim", "persistentvolumeclaims")] {
+        for (sort, article) in [
+            ("secret", "secrets"),
+            ("configMap", "configmaps"),
+            ("persistentVolumeClaim", "persistentvolumeclaims"),
+        ] {
             let projected = volumes().any(|volume| {
-                lookup::objects(volume, &["projected", "sources"]).any(|source| lookup::map(source, &[sort]).is_some())
+                lookup::objects(volume, &["projected", "sources"])
+                    .any(|source| lookup::map(source, &[sort]).is_some())
             });
             if projected || volumes().any(|volume| lookup::map(volume, &[sort]).is_some()) {
-                return refuse(format!("node {node:?} can not create pods that reference {article}"));
+                return refuse(format!(
+                    "node {node:?} can not create pods that reference {article}"
+                ));
             }
         }
         if !lookup::list(pod, &["spec", "resourceClaims"]).is_empty() {
-            return refuse(format!("node {node:?} can not create pods that reference resourceclaims"));
+            return refuse(format!(
+                "node {node:?} can not create pods that reference resourceclaims"
+            ));
         }
         Ok(())
     }
 
     fn pod_status(&self, admission: &Admission<'_>, node: &str) -> Verdict {
         if admission.operation != Operation::Update {
-            return Err(admission.forbidden(format!("unexpected operation {:?}", admission.operation)));
+            return Err(
+                admission.forbidden(format!("unexpected operation {:?}", admission.operation))
+            );
         }
-        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else { return Ok(()) };
-        on_node(admission, old, node, "node {node} can only update pod status for pods with spec.nodeName set to itself")?;
+        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
+            return Ok(());
+        };
+        on_node(
+            admission,
+            old,
+            node,
+            "node {node} can only update pod status for pods with spec.nodeName set to itself",
+        )?;
         let labels = |pod: &Object| lookup::value(pod, &["metadata", "labels"]).cloned();
         if labels(old) != labels(new) {
-            return Err(admission.forbidden(format!("node {node:?} cannot update labels through pod status")));
+            return Err(admission.forbidden(format!(
+                "node {node:?} cannot update labels through pod status"
+            )));
         }
         for field in ["resourceClaimStatuses", "extendedResourceClaimStatus"] {
             let claims = |pod: &Object| lookup::value(pod, &["status", field]).cloned();
             if claims(old) != claims(new) {
-                return Err(admission.forbidden(format!("node {node:?} cannot update resource claim statuses")));
+                return Err(admission.forbidden(format!(
+                    "node {node:?} cannot update resource claim statuses"
+                )));
             }
         }
         Ok(())
@@ -160,25 +214,41 @@ impl NodeRestriction {
 
     fn eviction(&self, admission: &Admission<'_>, node: &str) -> Verdict {
         if admission.operation != Operation::Create {
-            return Err(admission.forbidden(format!("unexpected operation {:?}", admission.operation)));
+            return Err(
+                admission.forbidden(format!("unexpected operation {:?}", admission.operation))
+            );
         }
-        let Some(pod) = self.pod_of(admission) else { return Err(Status::not_found(&PODS, admission.name())) };
-        on_node(admission, &pod, node, "node {node} can only evict pods with spec.nodeName set to itself")
+        let Some(pod) = self.pod_of(admission) else {
+            return Err(Status::not_found(&PODS, admission.name()));
+        };
+        on_node(
+            admission,
+            &pod,
+            node,
+            "node {node} can only evict pods with spec.nodeName set to itself",
+        )
     }
 
     /// A token that the kubelet asks for is bound to a pod on its node that runs as the account.
     async fn token(&self, admission: &Admission<'_>, node: &str) -> Verdict {
-        let Some(request) = admission.new_object() else { return Ok(()) };
+        let Some(request) = admission.new_object() else {
+            return Ok(());
+        };
         let reference = lookup::map(request, &["spec", "boundObjectRef"]);
         let Some(reference) = reference
-            .filter(|reference| lookup::text(reference, &["apiVersion"]) == "v1" && lookup::text(reference, &["kind"]) == "Pod")
+            .filter(|reference| {
+                lookup::text(reference, &["apiVersion"]) == "v1"
+                    && lookup::text(reference, &["kind"]) == "Pod"
+            })
             .filter(|reference| !lookup::text(reference, &["name"]).is_empty())
         else {
             return Err(admission.forbidden("node requested token not bound to a pod"));
         };
         let uid = lookup::text(reference, &["uid"]);
         if uid.is_empty() {
-            return Err(admission.forbidden("node requested token with a pod binding without a uid"));
+            return Err(
+                admission.forbidden("node requested token with a pod binding without a uid")
+            );
         }
         let name = lookup::text(reference, &["name"]);
         let Some(pod) = self.reader.get(&PODS, &admission.request.namespace, name) else {
@@ -188,11 +258,17 @@ impl NodeRestriction {
             let live = meta::uid(&pod);
             return Err(admission.forbidden(format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated ({live})")));
         }
-        on_node(admission, &pod, node, "node requested token bound to a pod scheduled on a different node")
+        on_node(
+            admission,
+            &pod,
+            node,
+            "node requested token bound to a pod scheduled on a different node",
+        )
     }
 
     fn pod_of(&self, admission: &Admission<'_>) -> Option<Arc<Object>> {
-        self.reader.get(&PODS, &admission.request.namespace, admission.name())
+        self.reader
+            .get(&PODS, &admission.request.namespace, admission.name())
     }
 }
 
@@ -207,21 +283,36 @@ fn on_node(admission: &Admission<'_>, pod: &Object, node: &str, message: &str) -
 fn node_object(admission: &Admission<'_>, node: &str) -> Verdict {
     let name = admission.name();
     if name != node {
-        return Err(admission.forbidden(format!("node {node:?} is not allowed to modify node {name:?}")));
+        return Err(admission.forbidden(format!(
+            "node {node:?} is not allowed to modify node {name:?}"
+        )));
     }
-    let Some(new) = admission.new_object() else { return Ok(()) };
+    let Some(new) = admission.new_object() else {
+        return Ok(());
+    };
     if admission.operation == Operation::Create {
-        let labels: Vec<&str> = meta::labels(new).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        let labels: Vec<&str> = meta::labels(new)
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.as_str())
+            .collect();
         return restricted_labels(admission, node, "set", labels.into_iter());
     }
-    let Some(old) = admission.old_object.filter(|_| admission.operation == Operation::Update) else { return Ok(()) };
+    let Some(old) = admission
+        .old_object
+        .filter(|_| admission.operation == Operation::Update)
+    else {
+        return Ok(());
+    };
     let taints = |object: &Object| lookup::value(object, &["spec", "taints"]).cloned();
     if taints(old) != taints(new) {
         return Err(admission.forbidden(format!("node {node:?} is not allowed to modify taints")));
     }
     let owners = |object: &Object| lookup::value(object, &["metadata", "ownerReferences"]).cloned();
     if owners(old) != owners(new) {
-        return Err(admission.forbidden(format!("node {node:?} is not allowed to modify ownerReferences")));
+        return Err(admission.forbidden(format!(
+            "node {node:?} is not allowed to modify ownerReferences"
+        )));
     }
     let mut changed: Vec<&str> = Vec::new();
     for (one, other) in [(old, new), (new, old)] {
@@ -246,13 +337,20 @@ fn restricted_labels<'a>(
     }
     forbidden.sort_unstable();
     let labels = forbidden.join(", ");
-    Err(admission.forbidden(format!("node {node:?} is not allowed to {verb} the following labels: {labels}")))
+    Err(admission.forbidden(format!(
+        "node {node:?} is not allowed to {verb} the following labels: {labels}"
+    )))
 }
 
 /// Labels under kubernetes.io and k8s.io are reserved, but for a few; those of `node-restriction.kubernetes.io` are never the kubelet's.
 fn kubelet_may_set(label: &str) -> bool {
     let namespace = label.split_once('/').map_or("", |(namespace, _)| namespace);
-    let under = |domain: &str| namespace == domain || namespace.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    let under = |domain: &str| {
+        namespace == domain
+            || namespace
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
+    };
     if under("node-restriction.kubernetes.io") {
         return false;
     }
@@ -267,12 +365,21 @@ fn claim(admission: &Admission<'_>, subresource: &str) -> Verdict {
     if subresource != "status" || admission.operation != Operation::Update {
         return Err(admission.forbidden("may only update PVC status"));
     }
-    let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else { return Ok(()) };
+    let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
+        return Ok(());
+    };
     let rest = |object: &Object| {
         let mut object = object.clone();
         meta::remove(&mut object, "resourceVersion");
         meta::remove(&mut object, "managedFields");
-        for field in ["capacity", "conditions", "allocatedResources", "allocatedResourceStatuses", "currentVolumeAttributesClassName", "modifyVolumeStatus"] {
+        for field in [
+            "capacity",
+            "conditions",
+            "allocatedResources",
+            "allocatedResourceStatuses",
+            "currentVolumeAttributesClassName",
+            "modifyVolumeStatus",
+        ] {
             lookup::map_mut(&mut object, &["status"]).remove(field);
         }
         object
@@ -280,12 +387,18 @@ fn claim(admission: &Admission<'_>, subresource: &str) -> Verdict {
     if rest(old) == rest(new) {
         return Ok(());
     }
-    Err(admission.forbidden(format!("node {:?} may not update fields other than status.quantity and status.conditions", admission.user.name)))
+    Err(admission.forbidden(format!(
+        "node {:?} may not update fields other than status.quantity and status.conditions",
+        admission.user.name
+    )))
 }
 
 fn lease(admission: &Admission<'_>, node: &str) -> Verdict {
     if admission.request.namespace != "kube-node-lease" {
-        return Err(admission.forbidden(format!("can only access leases in the {:?} system namespace", "kube-node-lease")));
+        return Err(admission.forbidden(format!(
+            "can only access leases in the {:?} system namespace",
+            "kube-node-lease"
+        )));
     }
     if admission.name() == node {
         return Ok(());
@@ -301,9 +414,12 @@ fn csi_node(admission: &Admission<'_>, node: &str) -> Verdict {
 }
 
 fn resource_slice(admission: &Admission<'_>, node: &str) -> Verdict {
-    let Some(slice) = admission.new_object().or(admission.old_object) else { return Ok(()) };
+    let Some(slice) = admission.new_object().or(admission.old_object) else {
+        return Ok(());
+    };
     if lookup::text(slice, &["spec", "nodeName"]) == node {
         return Ok(());
     }
-    Err(admission.forbidden("can only create ResourceSlice with the same NodeName as the requesting node"))
+    Err(admission
+        .forbidden("can only create ResourceSlice with the same NodeName as the requesting node"))
 }

@@ -34,21 +34,30 @@ pub(super) struct Priority {
 impl Priority {
     pub(super) fn new(reader: &Arc<dyn ObjectReader>) -> Self {
         let classes = Derived::new(Arc::clone(reader), PRIORITY_CLASSES, index);
-        Self { reader: Arc::clone(reader), classes }
+        Self {
+            reader: Arc::clone(reader),
+            classes,
+        }
     }
 
     async fn class_of(&self, pod: &Object) -> Result<Class, String> {
         let name = lookup::text(pod, &["spec", "priorityClassName"]);
         let classes = self.classes.get();
         if name.is_empty() {
-            let none = Class { name: String::new(), value: 0, preemption_policy: PREEMPT.to_owned() };
+            let none = Class {
+                name: String::new(),
+                value: 0,
+                preemption_policy: PREEMPT.to_owned(),
+            };
             return Ok(classes.default.clone().unwrap_or(none));
         }
         if let Some(class) = classes.by_name.get(name) {
             return Ok(class.clone());
         }
         let fresh = self.reader.get_fresh(&PRIORITY_CLASSES, "", name).await;
-        fresh.map(|class| read(&class)).ok_or_else(|| format!("no PriorityClass with name {name} was found"))
+        fresh
+            .map(|class| read(&class))
+            .ok_or_else(|| format!("no PriorityClass with name {name} was found"))
     }
 }
 
@@ -66,12 +75,17 @@ impl Plugin for Priority {
         if !admission.is("", "pods") {
             return Ok(());
         }
-        let Some(pod) = admission.new_object() else { return Ok(()) };
+        let Some(pod) = admission.new_object() else {
+            return Ok(());
+        };
         if admission.operation == Operation::Update {
             keep_old(admission);
             return Ok(());
         }
-        let class = self.class_of(pod).await.map_err(|reason| admission.forbidden(reason))?;
+        let class = self
+            .class_of(pod)
+            .await
+            .map_err(|reason| admission.forbidden(reason))?;
         let given = lookup::number(pod, &["spec", "priority"]);
         if let Some(given) = given.filter(|given| *given != class.value) {
             return Err(admission.forbidden(format!(
@@ -102,14 +116,26 @@ impl Plugin for Priority {
         if !admission.is(GROUP, "priorityclasses") {
             return Ok(());
         }
-        let Some(class) = admission.new_object() else { return Ok(()) };
+        let Some(class) = admission.new_object() else {
+            return Ok(());
+        };
         if lookup::flag(class, &["globalDefault"]) != Some(true) {
             return Ok(());
         }
-        let other = self.classes.get().default.as_ref().map(|class| class.name.clone());
+        let other = self
+            .classes
+            .get()
+            .default
+            .as_ref()
+            .map(|class| class.name.clone());
         match other {
-            Some(other) if admission.operation == Operation::Create || other != meta::name(class) => Err(admission
-                .forbidden(format!("PriorityClass {other} is already marked as default. Only one default can exist"))),
+            Some(other)
+                if admission.operation == Operation::Create || other != meta::name(class) =>
+            {
+                Err(admission.forbidden(format!(
+                    "PriorityClass {other} is already marked as default. Only one default can exist"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -117,8 +143,12 @@ impl Plugin for Priority {
 
 /// A client that does not know of the fields does not clear them.
 fn keep_old(admission: &mut Admission<'_>) {
-    let Some(old) = admission.old_object else { return };
-    let Some(pod) = admission.object.as_deref_mut() else { return };
+    let Some(old) = admission.old_object else {
+        return;
+    };
+    let Some(pod) = admission.object.as_deref_mut() else {
+        return;
+    };
     for field in ["priority", "preemptionPolicy"] {
         let path = ["spec", field];
         if lookup::value(pod, &path).is_none()
@@ -141,7 +171,10 @@ fn index(objects: &[Arc<Object>]) -> Classes {
     let mut classes = Classes::default();
     for object in objects {
         let class = read(object);
-        let lowest = classes.default.as_ref().is_none_or(|default| class.value < default.value);
+        let lowest = classes
+            .default
+            .as_ref()
+            .is_none_or(|default| class.value < default.value);
         if lookup::flag(object, &["globalDefault"]) == Some(true) && lowest {
             classes.default = Some(class.clone());
         }

@@ -31,7 +31,14 @@ impl RbacEscalation {
         Self { rules, authorizer }
     }
 
-    async fn may(&self, admission: &Admission<'_>, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+    async fn may(
+        &self,
+        admission: &Admission<'_>,
+        verb: &str,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> bool {
         let request = RequestInfo {
             is_resource: true,
             verb: verb.to_owned(),
@@ -41,13 +48,18 @@ impl RbacEscalation {
             name: name.to_owned(),
             ..RequestInfo::default()
         };
-        let attributes = Attributes { user: admission.user, request: &request };
+        let attributes = Attributes {
+            user: admission.user,
+            request: &request,
+        };
         self.authorizer.authorize(attributes).await.0 == Decision::Allow
     }
 
     /// What of `wanted` the writer does not hold in the namespace it writes to, as the message lists it.
     fn missing(&self, admission: &Admission<'_>, wanted: &[PolicyRule]) -> Result<(), String> {
-        let held = self.rules.rules_for(admission.user, &admission.request.namespace);
+        let held = self
+            .rules
+            .rules_for(admission.user, &admission.request.namespace);
         let missing = uncovered(&held.rules, wanted);
         if missing.is_empty() {
             return Ok(());
@@ -69,36 +81,61 @@ impl RbacEscalation {
 
     async fn check_role(&self, admission: &Admission<'_>, role: &Object) -> Result<(), Status> {
         let request = admission.request;
-        if self.may(admission, "escalate", &request.resource, &request.namespace, admission.name()).await {
+        if self
+            .may(
+                admission,
+                "escalate",
+                &request.resource,
+                &request.namespace,
+                admission.name(),
+            )
+            .await
+        {
             return Ok(());
         }
-        self.missing(admission, &PolicyRule::of_role(role)).map_err(|reason| admission.forbidden(reason))?;
+        self.missing(admission, &PolicyRule::of_role(role))
+            .map_err(|reason| admission.forbidden(reason))?;
         let aggregates = |role: Option<&Object>| {
-            role.is_some_and(|role| !lookup::list(role, &["aggregationRule", "clusterRoleSelectors"]).is_empty())
+            role.is_some_and(|role| {
+                !lookup::list(role, &["aggregationRule", "clusterRoleSelectors"]).is_empty()
+            })
         };
         // What such a role will hold is not known yet.
         if (aggregates(Some(role)) || aggregates(admission.old_object))
             && self.missing(admission, &everything()).is_err()
         {
-            return Err(admission.forbidden("must have cluster-admin privileges to use the aggregationRule"));
+            return Err(admission
+                .forbidden("must have cluster-admin privileges to use the aggregationRule"));
         }
         Ok(())
     }
 
-    async fn check_binding(&self, admission: &Admission<'_>, binding: &Object) -> Result<(), Status> {
+    async fn check_binding(
+        &self,
+        admission: &Admission<'_>,
+        binding: &Object,
+    ) -> Result<(), Status> {
         let namespace = &admission.request.namespace;
         let kind = lookup::text(binding, &["roleRef", "kind"]);
         let name = lookup::text(binding, &["roleRef", "name"]);
-        let resource = if kind == "ClusterRole" { "clusterroles" } else { "roles" };
+        let resource = if kind == "ClusterRole" {
+            "clusterroles"
+        } else {
+            "roles"
+        };
         if self.may(admission, "bind", resource, namespace, name).await {
             return Ok(());
         }
         let Some(rules) = self.rules.role_rules(kind, name, namespace) else {
             // Upstream names the binding's resource with the role's name.
-            let resource = GroupResource { group: GROUP.into(), resource: admission.request.resource.clone().into() };
+            let resource = GroupResource {
+                group: GROUP.into(),
+                resource: admission.request.resource.clone().into(),
+            };
             return Err(Status::not_found(&resource, name));
         };
-        self.missing(admission, &rules).map_err(|reason| admission.forbidden(reason))
+        self.missing(admission, &rules)
+            .map_err(|reason| admission.forbidden(reason))
     }
 }
 
@@ -113,9 +150,14 @@ impl Plugin for RbacEscalation {
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let Some(object) = admission.new_object() else { return Ok(()) };
+        let Some(object) = admission.new_object() else {
+            return Ok(());
+        };
         let superuser = admission.user.groups.iter().any(|group| group == MASTERS);
-        if admission.request.group_version.group != GROUP || superuser || only_for_the_collector(admission, object) {
+        if admission.request.group_version.group != GROUP
+            || superuser
+            || only_for_the_collector(admission, object)
+        {
             return Ok(());
         }
         match admission.request.resource.as_str() {
@@ -128,10 +170,18 @@ impl Plugin for RbacEscalation {
 
 /// The garbage collector edits owner references and finalizers, and grants nothing by it.
 fn only_for_the_collector(admission: &Admission<'_>, new: &Object) -> bool {
-    let Some(old) = admission.old_object else { return false };
+    let Some(old) = admission.old_object else {
+        return false;
+    };
     let without = |object: &Object| {
         let mut object = object.clone();
-        for field in ["ownerReferences", "finalizers", "resourceVersion", "managedFields", "selfLink"] {
+        for field in [
+            "ownerReferences",
+            "finalizers",
+            "resourceVersion",
+            "managedFields",
+            "selfLink",
+        ] {
             meta::remove(&mut object, field);
         }
         object
@@ -142,7 +192,16 @@ fn only_for_the_collector(admission: &Admission<'_>, new: &Object) -> bool {
 fn everything() -> [PolicyRule; 2] {
     let all = || vec!["*".to_owned()];
     [
-        PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() },
-        PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() },
+        PolicyRule {
+            verbs: all(),
+            api_groups: all(),
+            resources: all(),
+            ..PolicyRule::default()
+        },
+        PolicyRule {
+            verbs: all(),
+            non_resource_urls: all(),
+            ..PolicyRule::default()
+        },
     ]
 }

@@ -40,11 +40,16 @@ impl ServiceAccount {
         }
         let deadline = self.clock.now() + DEFAULT_ACCOUNT_PATIENCE;
         loop {
-            let found = self.reader.get_fresh(&SERVICE_ACCOUNTS, namespace, name).await;
+            let found = self
+                .reader
+                .get_fresh(&SERVICE_ACCOUNTS, namespace, name)
+                .await;
             if found.is_some() || name != DEFAULT_NAME || self.clock.now() >= deadline {
                 return found;
             }
-            self.clock.sleep_until(self.clock.now() + PATIENCE_STEP).await;
+            self.clock
+                .sleep_until(self.clock.now() + PATIENCE_STEP)
+                .await;
         }
     }
 }
@@ -63,7 +68,9 @@ impl Plugin for ServiceAccount {
         if admission.operation != Operation::Create || !admission.is("", "pods") {
             return Ok(());
         }
-        let Some(pod) = admission.object.as_deref_mut() else { return Ok(()) };
+        let Some(pod) = admission.object.as_deref_mut() else {
+            return Ok(());
+        };
         if is_mirror(pod) {
             return Ok(());
         }
@@ -75,11 +82,14 @@ impl Plugin for ServiceAccount {
         lookup::set(pod, &["spec", "serviceAccount"], name.as_str());
         let namespace = &admission.request.namespace;
         let Some(account) = self.account(namespace, &name).await else {
-            let reason =
-                format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+            let reason = format!(
+                "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
+            );
             return Err(admission.forbidden(reason));
         };
-        let Some(pod) = admission.object.as_deref_mut() else { return Ok(()) };
+        let Some(pod) = admission.object.as_deref_mut() else {
+            return Ok(());
+        };
         let automount = lookup::flag(pod, &["spec", "automountServiceAccountToken"])
             .or_else(|| lookup::flag(&account, &["automountServiceAccountToken"]))
             .unwrap_or(true);
@@ -99,12 +109,16 @@ impl Plugin for ServiceAccount {
         let created = admission.operation == Operation::Create && admission.is("", "pods");
         let debugged = admission.operation == Operation::Update
             && admission.is_subresource("", "pods", "ephemeralcontainers");
-        let Some(pod) = admission.new_object().filter(|_| created || debugged) else { return Ok(()) };
+        let Some(pod) = admission.new_object().filter(|_| created || debugged) else {
+            return Ok(());
+        };
         if is_mirror(pod) {
             return check_mirror(pod).map_err(|reason| admission.forbidden(reason));
         }
         let name = lookup::text(pod, &["spec", "serviceAccountName"]);
-        let Some(account) = self.account(&admission.request.namespace, name).await else { return Ok(()) };
+        let Some(account) = self.account(&admission.request.namespace, name).await else {
+            return Ok(());
+        };
         if meta::annotation(&account, ENFORCE_ANNOTATION) == Some("true") {
             check_secrets(pod, &account).map_err(|reason| admission.forbidden(reason))?;
         }
@@ -129,7 +143,10 @@ fn mount_token(pod: &mut Object) {
         if lookup::list(pod, &["spec", field]).is_empty() {
             continue;
         }
-        for container in lookup::list_mut(pod, &["spec"], field).iter_mut().filter_map(Value::as_object_mut) {
+        for container in lookup::list_mut(pod, &["spec"], field)
+            .iter_mut()
+            .filter_map(Value::as_object_mut)
+        {
             let taken = lookup::objects(container, &["volumeMounts"])
                 .any(|mount| lookup::text(mount, &["mountPath"]) == MOUNT_PATH);
             if !taken {
@@ -161,7 +178,10 @@ fn token_volume(name: &str) -> Value {
 fn random_suffix() -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let random = uuid::Uuid::new_v4();
-    random.as_bytes()[..5].iter().map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()])).collect()
+    random.as_bytes()[..5]
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(*byte) % ALPHABET.len()]))
+        .collect()
 }
 
 /// A static pod runs whether or not the API server is there: its mirror may depend on nothing in it.
@@ -186,19 +206,23 @@ fn check_mirror(pod: &Object) -> Result<(), &'static str> {
 fn check_secrets(pod: &Object, account: &Object) -> Result<(), String> {
     let owner = meta::name(account);
     let listed = |field: &'static str, name: &str| {
-        lookup::objects(account, &[field]).any(|reference| lookup::text(reference, &["name"]) == name)
+        lookup::objects(account, &[field])
+            .any(|reference| lookup::text(reference, &["name"]) == name)
     };
     if let Some(secret) = secret_volumes(pod).find(|name| !listed("secrets", name)) {
         return Err(format!(
             "volume with secret.secretName={secret:?} is not allowed because service account {owner} does not reference that secret"
         ));
     }
-    if let Some((container, field, secret)) = environment_secrets(pod).find(|(_, _, name)| !listed("secrets", name)) {
+    if let Some((container, field, secret)) =
+        environment_secrets(pod).find(|(_, _, name)| !listed("secrets", name))
+    {
         return Err(format!(
             "{container} with {field}={secret:?} is not allowed because service account {owner} does not reference that secret"
         ));
     }
-    let pulls = lookup::objects(pod, &["spec", "imagePullSecrets"]).map(|secret| lookup::text(secret, &["name"]));
+    let pulls = lookup::objects(pod, &["spec", "imagePullSecrets"])
+        .map(|secret| lookup::text(secret, &["name"]));
     for (index, secret) in pulls.enumerate() {
         if !listed("imagePullSecrets", secret) {
             return Err(format!(
@@ -217,21 +241,37 @@ fn secret_volumes(pod: &Object) -> impl Iterator<Item = &str> {
 
 /// Secrets in environments: a container's description, the field, the secret.
 fn environment_secrets(pod: &Object) -> impl Iterator<Item = (String, String, &str)> {
-    const SORTS: [(&str, &str); 3] =
-        [("initContainers", "init container"), ("containers", "container"), ("ephemeralContainers", "ephemeral container")];
+    const SORTS: [(&str, &str); 3] = [
+        ("initContainers", "init container"),
+        ("containers", "container"),
+        ("ephemeralContainers", "ephemeral container"),
+    ];
     SORTS.into_iter().flat_map(move |(field, noun)| {
         lookup::objects(pod, &["spec", field]).flat_map(move |container| {
             let described = format!("{noun} {}", lookup::text(container, &["name"]));
             let described_too = described.clone();
             let variables = lookup::objects(container, &["env"]).map(move |variable| {
-                let at = format!("envVar {} referencing secret.secretName", lookup::text(variable, &["name"]));
-                (described.clone(), at, lookup::text(variable, &["valueFrom", "secretKeyRef", "name"]))
+                let at = format!(
+                    "envVar {} referencing secret.secretName",
+                    lookup::text(variable, &["name"])
+                );
+                (
+                    described.clone(),
+                    at,
+                    lookup::text(variable, &["valueFrom", "secretKeyRef", "name"]),
+                )
             });
             let sources = lookup::objects(container, &["envFrom"]).map(move |source| {
                 let at = "envFrom referencing secret.secretName".to_owned();
-                (described_too.clone(), at, lookup::text(source, &["secretRef", "name"]))
+                (
+                    described_too.clone(),
+                    at,
+                    lookup::text(source, &["secretRef", "name"]),
+                )
             });
-            variables.chain(sources).filter(|(_, _, name)| !name.is_empty())
+            variables
+                .chain(sources)
+                .filter(|(_, _, name)| !name.is_empty())
         })
     })
 }

@@ -5,9 +5,21 @@ use std::sync::Arc;
 use base::Clock;
 
 use super::{
-    Plugin, certificate_identity::CertificateIdentity, default_toleration_seconds::DefaultTolerationSeconds, namespace_lifecycle::NamespaceLifecycle,
-    node_restriction::NodeRestriction, priority::Priority, rbac_escalation::RbacEscalation,
-    service_account::ServiceAccount, taint_nodes_by_condition::TaintNodesByCondition,
+    Plugin,
+    certificate_identity::CertificateIdentity,
+    certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction},
+    default_class::{DefaultIngressClass, DefaultStorageClass},
+    default_toleration_seconds::DefaultTolerationSeconds,
+    limit_ranger::LimitRanger,
+    namespace_lifecycle::NamespaceLifecycle,
+    node_restriction::NodeRestriction,
+    persistent_volume_claim_resize::PersistentVolumeClaimResize,
+    priority::Priority,
+    rbac_escalation::RbacEscalation,
+    runtime_class::RuntimeClass,
+    service_account::ServiceAccount,
+    storage_object_in_use_protection::StorageObjectInUseProtection,
+    taint_nodes_by_condition::TaintNodesByCondition,
 };
 use crate::{
     authz::{Authorizer, rbac::RuleResolver},
@@ -39,13 +51,23 @@ const fn row(name: &'static str, on: bool, make: fn(&Dependencies) -> Arc<dyn Pl
 }
 
 /// The order is upstream's `AllOrderedPlugins`.
+#[rustfmt::skip]
 const TABLE: &[Row] = &[
     row("NamespaceLifecycle", true, |deps| Arc::new(NamespaceLifecycle::new(deps.reader.clone()))),
+    row("LimitRanger", true, |deps| Arc::new(LimitRanger::new(deps.reader.clone()))),
     row("ServiceAccount", true, |deps| Arc::new(ServiceAccount::new(deps.reader.clone(), deps.clock.clone()))),
     row("NodeRestriction", false, |deps| Arc::new(NodeRestriction::new(deps.reader.clone()))),
     row("TaintNodesByCondition", true, |_| Arc::new(TaintNodesByCondition)),
     row("Priority", true, |deps| Arc::new(Priority::new(&deps.reader))),
     row("DefaultTolerationSeconds", true, |_| Arc::new(DefaultTolerationSeconds)),
+    row("DefaultStorageClass", true, |deps| Arc::new(DefaultStorageClass::new(deps.reader.clone()))),
+    row("StorageObjectInUseProtection", true, |_| Arc::new(StorageObjectInUseProtection)),
+    row("PersistentVolumeClaimResize", true, |deps| Arc::new(PersistentVolumeClaimResize::new(deps.reader.clone()))),
+    row("RuntimeClass", true, |deps| Arc::new(RuntimeClass::new(deps.reader.clone()))),
+    row("CertificateApproval", true, |deps| Arc::new(CertificateApproval::new(deps.authorizer.clone()))),
+    row("CertificateSigning", true, |deps| Arc::new(CertificateSigning::new(deps.authorizer.clone()))),
+    row("CertificateSubjectRestriction", true, |_| Arc::new(CertificateSubjectRestriction)),
+    row("DefaultIngressClass", true, |deps| Arc::new(DefaultIngressClass::new(deps.reader.clone()))),
 ];
 
 /// `--enable-admission-plugins` or `--disable-admission-plugins` names one that does not exist.
@@ -62,13 +84,24 @@ pub fn plugins(
     disable: &[String],
     dependencies: &Dependencies,
 ) -> Result<Vec<Arc<dyn Plugin>>, UnknownPlugin> {
-    if let Some(unknown) = enable.iter().chain(disable).find(|name| !TABLE.iter().any(|row| row.name == **name)) {
+    if let Some(unknown) = enable
+        .iter()
+        .chain(disable)
+        .find(|name| !TABLE.iter().any(|row| row.name == **name))
+    {
         return Err(UnknownPlugin(unknown.clone()));
     }
     let named = |list: &[String], row: &Row| list.iter().any(|name| name == row.name);
     let on = |row: &&Row| (row.on || named(enable, row)) && !named(disable, row);
-    let mut plugins: Vec<_> = TABLE.iter().filter(on).map(|row| (row.make)(dependencies)).collect();
+    let mut plugins: Vec<_> = TABLE
+        .iter()
+        .filter(on)
+        .map(|row| (row.make)(dependencies))
+        .collect();
     plugins.push(Arc::new(CertificateIdentity));
-    plugins.push(Arc::new(RbacEscalation::new(dependencies.rules.clone(), dependencies.authorizer.clone())));
+    plugins.push(Arc::new(RbacEscalation::new(
+        dependencies.rules.clone(),
+        dependencies.authorizer.clone(),
+    )));
     Ok(plugins)
 }

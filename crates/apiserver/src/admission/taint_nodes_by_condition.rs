@@ -27,10 +27,12 @@ impl Plugin for TaintNodesByCondition {
             && let Some(node) = admission.object.as_deref_mut()
         {
             let tainted = lookup::objects(node, &["spec", "taints"]).any(|taint| {
-                lookup::text(taint, &["key"]) == NOT_READY && lookup::text(taint, &["effect"]) == EFFECT
+                lookup::text(taint, &["key"]) == NOT_READY
+                    && lookup::text(taint, &["effect"]) == EFFECT
             });
             if !tainted {
-                lookup::list_mut(node, &["spec"], "taints").push(json!({"key": NOT_READY, "effect": EFFECT}));
+                lookup::list_mut(node, &["spec"], "taints")
+                    .push(json!({"key": NOT_READY, "effect": EFFECT}));
             }
         }
         Ok(())

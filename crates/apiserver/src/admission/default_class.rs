@@ -1,0 +1,112 @@
+//! DefaultStorageClass and DefaultIngressClass: who names no class gets the one that is annotated as default.
+//!
+//! Of several default storage classes the youngest is taken; several default ingress classes are an error, as upstream has it.
+
+use std::sync::Arc;
+
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use async_trait::async_trait;
+
+use super::{Admission, Operation, Plugin};
+use crate::{lookup, reader::ObjectReader};
+
+const STORAGE_CLASSES: GroupResource = GroupResource::new("storage.k8s.io", "storageclasses");
+const INGRESS_CLASSES: GroupResource = GroupResource::new("networking.k8s.io", "ingressclasses");
+/// The older way for a claim or an ingress to name its class: whoever uses it has chosen.
+const OLD_STORAGE_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+const OLD_INGRESS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+/// Classes with one of these annotations set to `true`, by name.
+fn defaults(reader: &dyn ObjectReader, resource: &GroupResource, annotations: &[&str]) -> Vec<Arc<Object>> {
+    let mut classes = reader.list(resource, "");
+    classes.retain(|class| annotations.iter().any(|annotation| meta::annotation(class, annotation) == Some("true")));
+    classes
+}
+
+pub(super) struct DefaultStorageClass {
+    reader: Arc<dyn ObjectReader>,
+}
+
+impl DefaultStorageClass {
+    pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
+        Self { reader }
+    }
+}
+
+#[async_trait]
+impl Plugin for DefaultStorageClass {
+    fn name(&self) -> &'static str {
+        "DefaultStorageClass"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        if !admission.is("", "persistentvolumeclaims") {
+            return Ok(());
+        }
+        let Some(claim) = admission.object.as_deref_mut() else { return Ok(()) };
+        // An empty name is a choice too: no class.
+        let chosen = lookup::value(claim, &["spec", "storageClassName"]).is_some();
+        if chosen || meta::annotation(claim, OLD_STORAGE_ANNOTATION).is_some() {
+            return Ok(());
+        }
+        let annotations =
+            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+        let mut classes = defaults(&*self.reader, &STORAGE_CLASSES, &annotations);
+        // The youngest first, then by name.
+        let created = |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
+        classes.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| meta::name(a).cmp(meta::name(b))));
+        if let Some(class) = classes.first() {
+            lookup::set(claim, &["spec", "storageClassName"], meta::name(class));
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct DefaultIngressClass {
+    reader: Arc<dyn ObjectReader>,
+}
+
+impl DefaultIngressClass {
+    pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
+        Self { reader }
+    }
+}
+
+#[async_trait]
+impl Plugin for DefaultIngressClass {
+    fn name(&self) -> &'static str {
+        "DefaultIngressClass"
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation == Operation::Create
+    }
+
+    async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        if !admission.is("networking.k8s.io", "ingresses") {
+            return Ok(());
+        }
+        let Some(ingress) = admission.new_object() else { return Ok(()) };
+        let chosen = lookup::value(ingress, &["spec", "ingressClassName"]).is_some();
+        if chosen || meta::annotation(ingress, OLD_INGRESS_ANNOTATION).is_some() {
+            return Ok(());
+        }
+        let annotations = ["ingressclass.kubernetes.io/is-default-class"];
+        let classes = defaults(&*self.reader, &INGRESS_CLASSES, &annotations);
+        match classes.as_slice() {
+            [] => Ok(()),
+            [class] => {
+                let name = meta::name(class).to_owned();
+                if let Some(ingress) = admission.object.as_deref_mut() {
+                    lookup::set(ingress, &["spec", "ingressClassName"], name);
+                }
+                Ok(())
+            }
+            many => Err(admission.forbidden(format!("{} default IngressClasses were found, only 1 allowed", many.len()))),
+        }
+    }
+}
