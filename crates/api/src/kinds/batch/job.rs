@@ -13,6 +13,7 @@ use crate::validate::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::batch::job_status,
     kinds::core::pod_spec::defaults,
     lifecycle,
 };
@@ -116,16 +117,8 @@ impl Strategy for JobStrategy {
         validate_change(&mut errors, new, old);
         errors
     }
-    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        let empty = Object::new();
-        non_negatives(
-            &mut errors,
-            &Path::new("status"),
-            new.object("status").unwrap_or(&empty),
-            &["active", "succeeded", "failed", "ready", "terminating"],
-        );
-        errors
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        job_status::validate(new, old)
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let succeeded = object

@@ -3,3 +3,4 @@
 mod cron;
 pub mod cron_job;
 pub mod job;
+mod job_status;
