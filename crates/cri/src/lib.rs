@@ -18,6 +18,7 @@ pub use streaming::{
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated from proto/runtime.v1.proto, where the meaning stands"
 )]
 pub mod v1 {

@@ -33,6 +33,9 @@ const MAX_OUTPUT: usize = 16 << 20;
 /// For output to end after a process has; what others still write then is not waited for.
 const OUTPUT_PATIENCE: Duration = Duration::from_secs(10);
 
+/// For a forwarded port to be connected.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Runtime {
     fn running(&self, id: &str) -> Result<(Arc<Container>, Arc<Sandbox>), CriError> {
         let container = self.require_container(id)?;
@@ -333,16 +336,41 @@ impl Streaming for Runtime {
                 sandbox.id
             )));
         }
-        let failed = "failed to forward port";
-        let called = sandbox.shim.call(&Request::Connect { port }, &[]).await;
-        let (_, fds) = called.map_err(refused(failed))?;
-        let socket = fds
-            .into_iter()
-            .next()
-            .ok_or_else(|| CriError::internal("the shim gave no connection"))?;
-        let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket))
-            .map_err(internal(failed))?;
-        Ok(Box::new(stream))
+        let mut last = String::new();
+        for ipv6 in [false, true] {
+            match connect(&sandbox, port, ipv6).await {
+                Ok(stream) => return Ok(Box::new(stream)),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(CriError::new(
+            Code::Unknown,
+            format!("failed to connect to localhost:{port} inside the sandbox: {last}"),
+        ))
+    }
+}
+
+/// A connection that the shim has begun, once it is established.
+async fn connect(
+    sandbox: &Sandbox,
+    port: u16,
+    ipv6: bool,
+) -> Result<tokio::net::TcpStream, Box<dyn std::error::Error + Send + Sync>> {
+    let (_, fds) = sandbox
+        .shim
+        .call(&Request::Connect { port, ipv6 }, &[])
+        .await?;
+    let socket = fds
+        .into_iter()
+        .next()
+        .ok_or("the shim gave no connection")?;
+    let stream = tokio::net::TcpStream::from_std(std::net::TcpStream::from(socket))?;
+    timeout(CONNECT_PATIENCE, stream.writable())
+        .await
+        .map_err(|_| "timed out")??;
+    match stream.take_error()? {
+        Some(error) => Err(error.into()),
+        None => Ok(stream),
     }
 }
 

@@ -724,3 +724,24 @@ fn a_shim_is_small_and_a_start_is_quick() {
         node
     });
 }
+
+#[test]
+fn a_noisy_container_starves_nobody() {
+    on_node(async |node| {
+        let pod = node.pod().await;
+        let noisy = node
+            .start_container(&pod, script("noisy", "seq 1 100000000"))
+            .await;
+        let (_, out) = node
+            .run(&pod, script("quiet", "for i in 1 2 3; do echo $i; done"))
+            .await;
+        assert_eq!(out, "1\n2\n3\n");
+        assert_eq!(node.exec(&noisy, "echo exec").await.stdout, b"exec\n");
+        let stop = StopContainerRequest {
+            container_id: noisy,
+            timeout: 0,
+        };
+        node.runtime.stop_container(stop).await.unwrap();
+        node
+    });
+}

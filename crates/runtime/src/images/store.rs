@@ -235,23 +235,11 @@ impl Images {
                 source,
             })?;
         let digests = vec![reference.with_digest(&pulled.named)];
-        self.register(
-            &pulled.manifest,
-            reference.tagged().into_iter().collect(),
-            digests,
-        )?;
-        let record = self.find_manifest(&pulled.manifest, name)?;
+        let tags = reference.tagged().into_iter().collect();
+        let record = self.register(&pulled.manifest, tags, digests)?;
         // Unpacked at once: a container that starts later starts quickly.
         self.unpack(&record.id).await?;
         Ok(record)
-    }
-
-    fn find_manifest(&self, manifest: &Digest, name: &str) -> Result<ImageRecord, ImageError> {
-        let records = self.records();
-        let found = records.values().find(|record| record.manifest == *manifest);
-        found
-            .cloned()
-            .ok_or_else(|| ImageError::NotFound(name.to_owned()))
     }
 
     /// Lists an image whose blobs are all there. Its names are taken from whoever had them.

@@ -62,6 +62,8 @@ pub enum Request {
     Connect {
         /// TCP port.
         port: u16,
+        /// `::1` instead of `127.0.0.1`.
+        ipv6: bool,
     },
     /// Answers `Snapshot`, then `Changed` for each change.
     Subscribe,

@@ -148,21 +148,10 @@ impl Server {
             .iter()
             .zip(&sources)
             .filter(|(fd, _)| !fd.revents().is_empty());
-        // Children last: what they wrote and reported before their end comes first. And one thing at a time where an index could shift.
         let mut ready: Vec<Source> = ready.map(|(_, source)| *source).collect();
+        // Children last: what they wrote and reported before their end comes first. An index that has shifted meanwhile does no harm:
+        // every handler looks whether the thing is there, and reads or writes what is ready without waiting.
         ready.sort_by_key(|source| matches!(source, Source::Signals));
-        let shifts = |source: &Source| {
-            matches!(
-                source,
-                Source::Output(..) | Source::Attachment(..) | Source::Exec(_)
-            )
-        };
-        let mut seen = false;
-        ready.retain(|source| !shifts(source) || !std::mem::replace(&mut seen, true));
-        if seen && ready.len() > 1 {
-            // Connections may remove containers: leave them for the next round.
-            ready.retain(|source| !matches!(source, Source::Connection(_) | Source::Starting(_)));
-        }
         Ok(ready)
     }
 
@@ -328,7 +317,7 @@ impl Server {
                     .retain(|c| c.id() != container || c.exit.is_none());
                 self.answer(id, Ok(()));
             }
-            Request::Connect { port } => match connect(port) {
+            Request::Connect { port, ipv6 } => match connect(port, ipv6) {
                 Ok(socket) => self.send(id, &Reply::Done, &[socket.as_fd()]),
                 Err(error) => self.fail(id, error.to_string(), false),
             },
@@ -778,35 +767,26 @@ fn procs_files_of(pid: Pid) -> io::Result<Vec<PathBuf>> {
     Ok(hierarchy.procs_files(&text))
 }
 
-/// A connection to loopback in the pod's network namespace, ours.
-fn connect(port: u16) -> io::Result<OwnedFd> {
+/// A connection to loopback in the pod's network namespace, ours. It is begun, not waited for.
+fn connect(port: u16, ipv6: bool) -> io::Result<OwnedFd> {
     use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    let addresses = [
-        SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
-    ];
-    for address in addresses {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
-        let socket =
-            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        // Loopback answers at once, with a connection or a refusal.
-        match rustix::net::connect(&socket, &address) {
-            Ok(()) => {
-                set_nonblocking(socket.as_fd())?;
-                return Ok(socket);
-            }
-            Err(error) => last = error.into(),
-        }
+    let (family, address) = if ipv6 {
+        (
+            AddressFamily::INET6,
+            SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        )
+    } else {
+        (
+            AddressFamily::INET,
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        )
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
     }
-    Err(io::Error::new(
-        last.kind(),
-        format!("failed to connect to localhost:{port} inside the sandbox: {last}"),
-    ))
 }
 
 /// Says on standard output that the shim serves, or why not; whoever started it reads that.
