@@ -3,6 +3,7 @@
 mod clusterrole_aggregation;
 mod context;
 mod controller_ref;
+mod daemonset;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;

@@ -3,8 +3,8 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    clusterrole_aggregation, context::ControllerContext, deployment, endpoint_slice, endpoints,
-    garbage_collector, job, namespace, node_ipam, node_lifecycle, pod_garbage_collector,
+    clusterrole_aggregation, context::ControllerContext, daemonset, deployment, endpoint_slice,
+    endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle, pod_garbage_collector,
     replica_set, root_ca_cert_publisher, service_account, statefulset, taint_eviction,
 };
 
@@ -46,6 +46,7 @@ pub(crate) const TABLE: &[Controller] = &[
     on(deployment::NAME, "deployment-controller", deployment::start),
     on(replica_set::REPLICA_SET, "replicaset-controller", replica_set::start::<ReplicaSet>),
     on(replica_set::REPLICATION_CONTROLLER, "replication-controller", replica_set::start::<ReplicationController>),
+    on(daemonset::NAME, "daemonset-controller", daemonset::start),
     on(statefulset::NAME, "statefulset-controller", statefulset::start),
     on(job::NAME, "job-controller", job::start),
     on(endpoints::NAME, "endpoint-controller", endpoints::start),

@@ -167,7 +167,7 @@ impl ControlPlane {
     }
 
     /// Binds what is unbound to `node`, says that it runs, and lets go what is deleted.
-    fn start_kubelet(&self, node: &'static str) {
+    pub(crate) fn start_kubelet(&self, node: &'static str) {
         let pods: Informer<Pod> = self.informers.informer();
         let client = self.client.clone();
         let mut events = pods.subscribe();
@@ -225,7 +225,11 @@ async fn act(
 ) -> Result<(), client::ApiError> {
     let api = client.api::<Pod>(pod.namespace());
     let bound_to = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+    // The scheduler's part: where a pod is tied to, otherwise the first node.
     if bound_to.is_none() && !pod.is_being_deleted() {
+        if tied_to(pod).unwrap_or("node-1") != node {
+            return Ok(());
+        }
         let binding = Binding {
             metadata: ObjectMeta {
                 name: Some(pod.name().to_owned()),
@@ -268,4 +272,25 @@ async fn act(
             .await?;
     }
     Ok(())
+}
+
+/// The node that a daemon's pod is for.
+fn tied_to(pod: &Pod) -> Option<&str> {
+    let affinity = pod
+        .spec
+        .as_ref()?
+        .affinity
+        .as_ref()?
+        .node_affinity
+        .as_ref()?;
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
+    let field = required
+        .node_selector_terms
+        .first()?
+        .match_fields
+        .as_ref()?
+        .first()?;
+    field.values.as_ref()?.first().map(String::as_str)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, ReplicaSet, StatefulSet},
+        apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
         batch::v1::Job,
         coordination::v1::Lease,
         core::v1::{
@@ -645,5 +645,65 @@ async fn a_statefulset_keeps_names_order_and_claims() {
         .unwrap()
         .items;
     assert_eq!(claims.len(), 3, "claims stay");
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemonset_has_a_pod_on_each_node() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let api = plane.client.api::<DaemonSet>("default");
+    let set: DaemonSet = decode(&json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "default"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "agent"}},
+            "template": {
+                "metadata": {"labels": {"app": "agent"}},
+                "spec": {"containers": [{"name": "c", "image": "image:1"}]},
+            },
+        },
+    }));
+    api.create(&set).await.unwrap();
+    plane
+        .wait::<DaemonSet>("ready on the one node", |store| {
+            store
+                .get("default", "agent")
+                .and_then(|set| set.status.clone())
+                .is_some_and(|status| status.number_ready == 1)
+        })
+        .await;
+    plane.create_node("node-2").await;
+    plane.start_kubelet("node-2");
+    plane
+        .wait::<Pod>("a pod tied to the new node", |store| {
+            store.len() == 2
+                && store.list().iter().any(|pod| {
+                    let spec = String::from_utf8(pod.to_json()).unwrap();
+                    spec.contains("node-2") && spec.contains("matchFields")
+                })
+        })
+        .await;
+    let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "image:2"}]}}}});
+    api.patch("agent", &Patch::Strategic(image)).await.unwrap();
+    plane
+        .wait::<Pod>("the update reaches all", |store| {
+            store.len() == 2 && store.list().iter().all(|pod| image_of(pod) == "image:2")
+        })
+        .await;
+    plane
+        .client
+        .api::<Node>("")
+        .delete("node-2", &DeleteOptions::default())
+        .await
+        .unwrap();
+    plane
+        .wait::<DaemonSet>("one again", |store| {
+            let status = store
+                .get("default", "agent")
+                .and_then(|set| set.status.clone())
+                .unwrap_or_default();
+            status.desired_number_scheduled == 1 && status.updated_number_scheduled == Some(1)
+        })
+        .await;
     plane.stop().await;
 }
