@@ -1,5 +1,7 @@
 //! Containers on the real kernel, through the CRI's traits and real shims.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod node;
 
 use std::{fs, path::Path, time::Duration};
@@ -742,6 +744,87 @@ fn a_noisy_container_starves_nobody() {
             timeout: 0,
         };
         node.runtime.stop_container(stop).await.unwrap();
+        node
+    });
+}
+
+#[test]
+fn events_tell_a_pods_life_in_order() {
+    on_node(async |node| {
+        use ContainerEventType::{
+            ContainerCreatedEvent as Created, ContainerDeletedEvent as Deleted,
+            ContainerStartedEvent as Started, ContainerStoppedEvent as Stopped,
+        };
+        let mut events = node.runtime.container_events().await.unwrap();
+        let pod = node.pod().await;
+        let (ended, _) = node.run(&pod, script("short", "exit 2")).await;
+        let remove = RemovePodSandboxRequest {
+            pod_sandbox_id: pod.clone(),
+        };
+        node.runtime.remove_pod_sandbox(remove).await.unwrap();
+        let mut seen = Vec::new();
+        while let Ok(event) = events.try_recv() {
+            if event.container_event_type() == Stopped && event.container_id == ended.id {
+                assert_eq!(event.containers_statuses, std::slice::from_ref(&ended));
+            }
+            seen.push((event.container_id == pod, event.container_event_type()));
+        }
+        let expected = [
+            (true, Created),
+            (true, Started),
+            (false, Created),
+            (false, Started),
+            (false, Stopped),
+            (true, Stopped),
+            (false, Deleted),
+            (true, Deleted),
+        ];
+        assert_eq!(seen, expected);
+        assert_eq!(list(&node).await, (Vec::new(), Vec::new()));
+        node
+    });
+}
+
+#[test]
+fn many_pods_and_execs_at_once() {
+    on_node(async |node| {
+        let descriptors = |pid: &str| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        let start = std::time::Instant::now();
+        let pods = futures_util::future::join_all((0..20).map(async |_| {
+            let pod = node.pod().await;
+            (
+                node.start_container(&pod, script(&format!("in-{pod}"), "sleep 1000"))
+                    .await,
+                pod,
+            )
+        }))
+        .await;
+        println!("20 pods in {:?}", start.elapsed());
+        let request = PodSandboxStatusRequest {
+            pod_sandbox_id: pods[0].1.clone(),
+            verbose: true,
+        };
+        let shim = node.runtime.pod_sandbox_status(request).await.unwrap().info["pid"].clone();
+        let before = descriptors(&shim);
+        let start = std::time::Instant::now();
+        futures_util::future::join_all((0..200).map(async |number| {
+            let (container, _) = &pods[number % pods.len()];
+            let done = node
+                .exec(container, &format!("echo {number}; exit {}", number % 7))
+                .await;
+            assert_eq!(done.stdout, format!("{number}\n").into_bytes());
+            assert_eq!(done.exit_code, i32::try_from(number % 7).unwrap());
+        }))
+        .await;
+        println!("200 execs in {:?}", start.elapsed());
+        let settled = async {
+            while descriptors(&shim) != before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), settled)
+            .await
+            .expect("execs leave nothing open");
         node
     });
 }

@@ -1,5 +1,7 @@
 //! Images: hostile layers, archives, and a registry of the test's own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod node;
 
 use std::{
@@ -527,7 +529,7 @@ fn images_are_pulled_with_tokens_from_indexes_and_resumed() {
         let resumed = format!("/v2/team/app/blobs/{layer} bytes=50000-");
         assert!(asked.contains(&resumed), "{asked:?}");
         let image = node.runtime.images().find(&name).unwrap();
-        assert_eq!(image.tags, [name.clone()]);
+        assert_eq!(image.tags, std::slice::from_ref(&name));
         assert!(image.digests[0].starts_with(&format!("{address}/team/app@sha256:")));
 
         let missing = node
@@ -595,7 +597,7 @@ fn equal_files_make_an_equal_image_and_configurations_are_kept() {
             .iter()
             .find(|image| image.id == one.id.to_string())
             .unwrap();
-        assert_eq!((image.uid.clone(), image.username.as_str()), (None, "web"));
+        assert_eq!((image.uid, image.username.as_str()), (None, "web"));
         assert!(!Path::new("/l").exists());
         node
     });

@@ -256,3 +256,39 @@ fn a_real_cgroup_is_made_limited_killed_and_removed() {
     }
     result.unwrap();
 }
+
+#[test]
+fn the_kernel_takes_the_device_program() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "this test needs root: it loads a program"
+    );
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let mount = line
+        .expect("this test needs cgroup2 mounted")
+        .split(' ')
+        .nth(4)
+        .unwrap();
+    let directory = Path::new(mount).join(format!("ironclad-test-devices-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let null = DeviceRule {
+        kind: DeviceKind::Char,
+        major: Some(1),
+        minor: Some(3),
+        access: Access::parse("rw"),
+    };
+    let attached = devices::attach_v2(&directory, &[null]);
+    // A process inside may use null and not zero.
+    let script = format!(
+        "echo 0 > {}/cgroup.procs; cat /dev/null && ! head -c1 /dev/zero",
+        directory.display()
+    );
+    let tried = std::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .output();
+    remove_tree(&directory).unwrap();
+    attached.unwrap();
+    let tried = tried.unwrap();
+    assert!(tried.status.success(), "{tried:?}");
+}

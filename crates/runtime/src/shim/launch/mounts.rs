@@ -397,7 +397,7 @@ pub(super) fn require_filesystem(
     path: &str,
 ) -> Result<(), LaunchError> {
     let found = rustix::fs::fstatfs(fd).context(path)?.f_type;
-    if i64::from(found) == magic {
+    if found == magic {
         return Ok(());
     }
     Err(LaunchError::message(format!(
