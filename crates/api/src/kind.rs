@@ -166,6 +166,15 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
             new.insert("metadata".to_owned(), metadata);
         }
     }
+    /// For a subresource other than `status` through which the object itself is written (`ephemeralcontainers`, `resize`, `approval`):
+    /// takes from `new` only what that subresource is for.
+    fn prepare_for_subresource_update(&self, _name: &str, new: &mut Object, old: &Object) {
+        self.prepare_for_update(new, old);
+    }
+    /// All complaints about a write through such a subresource.
+    fn validate_subresource_update(&self, _name: &str, new: &Object, old: &Object) -> ErrorList {
+        self.validate_update(new, old)
+    }
     /// All complaints about a status update.
     fn validate_status_update(&self, _new: &Object, _old: &Object) -> ErrorList {
         Vec::new()

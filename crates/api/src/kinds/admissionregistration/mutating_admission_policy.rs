@@ -1,19 +1,18 @@
-//! `admissionregistration.k8s.io/v1` MutatingAdmissionPolicy.
+//! `admissionregistration.k8s.io/v1` MutatingAdmissionPolicy: expressions that change what comes in.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::admissionregistration::rules;
-use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::validating_admission_policy::default_match,
+    kinds::admissionregistration::{rules, validating_admission_policy::default_match},
     lifecycle,
+    validate::one_of,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,7 +1,8 @@
-//! `admissionregistration.k8s.io/v1` MutatingAdmissionPolicyBinding.
+//! `admissionregistration.k8s.io/v1` MutatingAdmissionPolicyBinding: where a mutating policy applies.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
@@ -11,7 +12,6 @@ use crate::{
     kinds::admissionregistration::validating_admission_policy::default_match,
     lifecycle,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,18 +1,17 @@
-//! `admissionregistration.k8s.io/v1` MutatingWebhookConfiguration.
+//! `admissionregistration.k8s.io/v1` MutatingWebhookConfiguration: webhooks that change what comes in.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::admissionregistration::rules;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::validating_webhook_configuration::default_webhook,
+    kinds::admissionregistration::{rules, validating_webhook_configuration::default_webhook},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,19 +1,18 @@
-//! `admissionregistration.k8s.io/v1` ValidatingAdmissionPolicy.
+//! `admissionregistration.k8s.io/v1` ValidatingAdmissionPolicy: expressions that refuse. The defaults of what policies match stand here.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::admissionregistration::rules;
-use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::admissionregistration::validating_webhook_configuration::default_rule,
+    kinds::admissionregistration::{rules, validating_webhook_configuration::default_rule},
     lifecycle,
+    validate::one_of,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

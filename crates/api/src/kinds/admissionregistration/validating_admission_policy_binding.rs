@@ -1,18 +1,17 @@
-//! `admissionregistration.k8s.io/v1` ValidatingAdmissionPolicyBinding.
+//! `admissionregistration.k8s.io/v1` ValidatingAdmissionPolicyBinding: where a policy applies, and what its refusal means.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::admissionregistration::rules;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::validating_admission_policy::default_match,
+    kinds::admissionregistration::{rules, validating_admission_policy::default_match},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

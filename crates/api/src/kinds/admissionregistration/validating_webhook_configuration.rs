@@ -1,17 +1,17 @@
-//! `admissionregistration.k8s.io/v1` ValidatingWebhookConfiguration.
+//! `admissionregistration.k8s.io/v1` ValidatingWebhookConfiguration: webhooks that refuse. The defaults of all webhooks stand here.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::admissionregistration::rules;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::admissionregistration::rules,
     lifecycle,
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,4 +1,4 @@
-//! `apiextensions.k8s.io/v1` CustomResourceDefinition.
+//! `apiextensions.k8s.io/v1` CustomResourceDefinition: a kind of the user's own. Its schemas are judged where they are compiled.
 
 use apimachinery::{
     Object,

@@ -1,4 +1,4 @@
-//! `apiregistration.k8s.io/v1` APIService.
+//! `apiregistration.k8s.io/v1` APIService: a group and version that another server serves.
 
 use apimachinery::{
     Object,

@@ -1,24 +1,25 @@
-//! `apps/v1` DaemonSet.
+//! `apps/v1` DaemonSet: a pod on each node.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, ErrorType, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
-use crate::kinds::apps::deployment::immutable_selector;
-use crate::kinds::core::pod_spec;
-use crate::validate::{
-    int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
-    shown_as,
-};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::{
+        apps::deployment::immutable_selector,
+        core::pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{
+        int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
+        shown_as,
+    },
 };
-use apimachinery::field::{ErrorList, ErrorType, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,23 +1,22 @@
-//! `apps/v1` Deployment.
+//! `apps/v1` Deployment: pods that roll from one template to the next.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
+use serde_json::Value;
 
-use crate::kinds::core::pod_spec;
-use crate::validate::{
-    int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
-};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::core::pod_spec::{self, defaults},
     lifecycle,
+    validate::{
+        int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
+    },
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

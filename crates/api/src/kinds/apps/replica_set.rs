@@ -1,21 +1,22 @@
-//! `apps/v1` ReplicaSet.
+//! `apps/v1` ReplicaSet: so many equal pods.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
-use crate::kinds::apps::deployment::immutable_selector;
-use crate::kinds::core::pod_spec;
-use crate::validate::{non_negatives, selectors};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::{
+        apps::deployment::immutable_selector,
+        core::pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{non_negatives, selectors},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,24 +1,24 @@
-//! `apps/v1` StatefulSet.
+//! `apps/v1` StatefulSet: pods with names and storage of their own. Of the spec only what the controller can follow may change.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::same;
-use crate::kinds::core::pod_spec;
-use crate::validate::{
-    int_or_percent, invalid_shown, is_zero, non_negative, non_negatives, not_more_than_100_percent,
-    one_of, selectors,
-};
 use crate::{
-    fields::Fields,
+    fields::{Fields, same},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::persistent_volume_claim,
-    kinds::core::pod_spec::defaults,
+    kinds::core::{
+        persistent_volume_claim,
+        pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{
+        int_or_percent, invalid_shown, is_zero, non_negative, non_negatives,
+        not_more_than_100_percent, one_of, selectors,
+    },
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

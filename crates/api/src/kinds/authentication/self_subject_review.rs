@@ -1,4 +1,4 @@
-//! `authentication.k8s.io/v1` SelfSubjectReview.
+//! `authentication.k8s.io/v1` SelfSubjectReview: who the caller is. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,4 +1,4 @@
-//! `authentication.k8s.io/v1` TokenReview.
+//! `authentication.k8s.io/v1` TokenReview: whose token this is. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,4 +1,4 @@
-//! `authorization.k8s.io/v1` LocalSubjectAccessReview.
+//! `authorization.k8s.io/v1` LocalSubjectAccessReview: whether someone may do something in a namespace. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

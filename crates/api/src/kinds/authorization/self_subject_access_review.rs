@@ -1,4 +1,4 @@
-//! `authorization.k8s.io/v1` SelfSubjectAccessReview.
+//! `authorization.k8s.io/v1` SelfSubjectAccessReview: whether the caller may do something. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

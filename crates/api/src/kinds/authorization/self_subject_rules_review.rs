@@ -1,4 +1,4 @@
-//! `authorization.k8s.io/v1` SelfSubjectRulesReview.
+//! `authorization.k8s.io/v1` SelfSubjectRulesReview: what the caller may do in a namespace. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,4 +1,4 @@
-//! `authorization.k8s.io/v1` SubjectAccessReview.
+//! `authorization.k8s.io/v1` SubjectAccessReview: whether someone may do something. Never stored.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

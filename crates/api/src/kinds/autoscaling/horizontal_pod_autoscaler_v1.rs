@@ -2,18 +2,18 @@
 
 use apimachinery::{
     Object,
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
 use serde_json::{Value, json};
 
-use crate::kinds::autoscaling::horizontal_pod_autoscaler_v2;
 use crate::{
     fields::Fields,
     kind::{Hub, Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::autoscaling::horizontal_pod_autoscaler_v2,
     lifecycle,
 };
-use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,21 +1,18 @@
-//! `autoscaling/v2` HorizontalPodAutoscaler.
+//! `autoscaling/v2` HorizontalPodAutoscaler: replicas by measure. The version kept.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fields::quantity;
-use crate::names;
-use crate::validate::{one_of, required_text, text};
 use crate::{
-    fields::Fields,
+    fields::{Fields, quantity},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, required_text, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,20 +1,22 @@
-//! `batch/v1` CronJob.
+//! `batch/v1` CronJob: Jobs by the clock; `cron.rs` judges the schedule.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 
-use crate::kinds::batch::{cron, job::job_spec};
-use crate::validate::{non_negative, non_negatives, one_of};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::{self, defaults},
+    kinds::{
+        batch::{cron, job::job_spec},
+        core::pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{non_negative, non_negatives, one_of},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use apimachinery::meta;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

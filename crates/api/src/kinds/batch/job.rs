@@ -1,24 +1,25 @@
-//! `batch/v1` Job.
+//! `batch/v1` Job: pods that run to an end. The server makes its selector; `job_status.rs` says how it ends.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
+use serde_json::Value;
 
-use crate::kinds::core::pod_spec;
-use crate::validate::{
-    domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors, text,
-};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::batch::job_status,
-    kinds::core::pod_spec::defaults,
+    kinds::{
+        batch::job_status,
+        core::pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{
+        domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors, text,
+    },
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

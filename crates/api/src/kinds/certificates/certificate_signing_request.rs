@@ -1,20 +1,19 @@
-//! `certificates.k8s.io/v1` CertificateSigningRequest.
+//! `certificates.k8s.io/v1` CertificateSigningRequest: a request for a certificate. Who asked is the registry's to write; `approval` changes its conditions.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
 
-use crate::names;
-use crate::validate::{one_of, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -78,6 +77,19 @@ impl Strategy for CertificateSigningRequestStrategy {
     }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "spec.signerName")
+    }
+    fn prepare_for_subresource_update(&self, name: &str, new: &mut Object, old: &Object) {
+        // Who approves says so in the conditions; the certificate is the signer's to write.
+        let conditions = new
+            .object("status")
+            .and_then(|s| s.get("conditions"))
+            .cloned();
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep(new, old, &["status"]);
+        if name == "approval" {
+            new.ensure_object("status")
+                .set_or_remove("conditions", conditions);
+        }
     }
 }
 

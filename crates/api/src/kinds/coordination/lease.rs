@@ -1,12 +1,16 @@
-//! `coordination.k8s.io/v1` Lease.
+//! `coordination.k8s.io/v1` Lease: who holds something until when: leaders, and nodes that are alive.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::fields::Fields;
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use crate::validate::non_negative;
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, FieldError, Path};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    validate::non_negative,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,4 +1,4 @@
-//! `v1` Binding.
+//! `v1` Binding: puts a pod on a node. Never stored: the registry applies it to the pod.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,4 +1,4 @@
-//! `v1` ComponentStatus.
+//! `v1` ComponentStatus: the health of parts of the control plane, made up when asked for. Deprecated, read-only.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,13 +1,17 @@
-//! `v1` ConfigMap.
+//! `v1` ConfigMap: configuration as text and bytes, at most 1 MiB, immutable on request.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::fields::{Fields, same_field};
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use crate::names;
-use crate::validate::text;
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, FieldError, Path};
+use crate::{
+    fields::{Fields, same_field},
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+    validate::text,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,18 +1,18 @@
-//! `v1` Endpoints.
+//! `v1` Endpoints: the addresses behind a Service, in the older form. Deprecated for EndpointSlice, and still read by many.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::discovery::endpoint_slice::non_special_ip;
-use crate::names;
-use crate::validate::{one_of, ports, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::discovery::endpoint_slice::non_special_ip,
+    names,
+    validate::{one_of, ports, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

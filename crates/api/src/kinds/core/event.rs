@@ -1,18 +1,18 @@
-//! `v1` Event.
+//! `v1` Event: what happened to an object. Also the version in which `events.k8s.io` events are kept.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
 
-use crate::names;
-use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,19 +1,18 @@
-//! `v1` LimitRange.
+//! `v1` LimitRange: bounds and defaults for the resources of one namespace's pods and claims.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::quantity;
-use crate::kinds::core::pod_spec::resources;
-use crate::names;
-use crate::validate::text;
 use crate::{
-    fields::Fields,
+    fields::{Fields, quantity},
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::pod_spec::resources,
+    names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -13,6 +13,7 @@ pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_spec;
 pub mod pod_template;
+mod pod_update;
 pub mod replication_controller;
 pub mod resource_quota;
 pub mod secret;

@@ -1,7 +1,8 @@
-//! `v1` Namespace.
+//! `v1` Namespace: the scope of names. It goes only when its finalizers have gone, which the `finalize` subresource changes.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
@@ -12,7 +13,6 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource},
     lifecycle, names,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

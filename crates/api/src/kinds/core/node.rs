@@ -1,19 +1,18 @@
-//! `v1` Node.
+//! `v1` Node: a machine that runs pods. Its status is the kubelet's.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, ErrorType, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::core::pod_spec::{resources, scheduling};
-use crate::names;
-use crate::validate::{shown_as, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    kinds::core::pod_spec::{resources, scheduling},
+    lifecycle, names,
+    validate::{shown_as, text},
 };
-use apimachinery::field::{ErrorList, ErrorType, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,24 +1,23 @@
-//! `v1` PersistentVolume.
+//! `v1` PersistentVolume: a piece of storage. Its source never changes.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::kinds::core::persistent_volume_claim;
-use crate::kinds::core::pod_spec::{resources, volumes};
-use crate::names;
-use crate::validate::{one_of, selectors, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
-    lifecycle,
+    kinds::core::{
+        persistent_volume_claim,
+        pod_spec::{defaults, resources, volumes},
+    },
+    lifecycle, names,
+    validate::{one_of, selectors, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,22 +1,20 @@
-//! `v1` PersistentVolumeClaim.
+//! `v1` PersistentVolumeClaim: a request for storage. Once bound, only its size may grow.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
 use serde_json::json;
 
-use crate::fields::{quantity, same};
-use crate::kinds::core::pod_spec::resources;
-use crate::names;
-use crate::validate::{one_of, selectors, text};
 use crate::{
-    fields::Fields,
+    fields::{Fields, quantity, same},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    kinds::core::pod_spec::resources,
+    lifecycle, names,
+    validate::{one_of, selectors, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

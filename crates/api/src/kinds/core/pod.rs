@@ -1,22 +1,22 @@
-//! `v1` Pod.
+//! `v1` Pod: containers that run together. What may change in one that is there stands in `pod_update.rs`.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
 use serde_json::{Value, json};
 
-use crate::fields::same;
-use crate::kinds::core::pod_spec;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
-    kinds::core::pod_spec::qos,
+    kinds::core::{
+        pod_spec::{self, defaults, qos},
+        pod_update as update,
+    },
     lifecycle, names,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -122,6 +122,20 @@ impl Strategy for PodStrategy {
             status.set_default_zero("qosClass", class);
         }
     }
+    fn prepare_for_subresource_update(&self, name: &str, new: &mut Object, old: &Object) {
+        match name {
+            "ephemeralcontainers" => prepare_for_ephemeral_containers(new, old),
+            "resize" => prepare_for_resize(new, old),
+            _ => self.prepare_for_update(new, old),
+        }
+    }
+    fn validate_subresource_update(&self, name: &str, new: &Object, old: &Object) -> ErrorList {
+        match name {
+            "ephemeralcontainers" => update::validate_ephemeral_containers(new, old),
+            "resize" => update::validate_resize(new, old),
+            _ => self.validate_update(new, old),
+        }
+    }
     fn graceful_deletion_seconds(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
         let spec = object.object("spec")?;
         let period = requested
@@ -210,10 +224,10 @@ impl Strategy for PodStrategy {
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        validate_spec_update(new, old)
+        update::validate_spec(new, old)
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        validate_status(new, old)
+        update::validate_status(new, old)
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         if old.is_some() {
@@ -330,287 +344,4 @@ pub fn set_condition(status: &mut Object, mut condition: Value) {
         }
         None => list.push(condition),
     }
-}
-
-/// What an update of a pod may not change, worded as upstream words it.
-const MUTABLE_FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-
-/// Of a pod that runs, little can change: images, deadline, more tolerations, fewer gates.
-fn validate_spec_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
-    let path = Path::new("spec");
-    let before = old.object("spec").cloned().unwrap_or_default();
-    let mut after = new.object("spec").cloned().unwrap_or_default();
-    if after.list("containers").len() != before.list("containers").len() {
-        errors.push(FieldError::forbidden(
-            &path.child("containers"),
-            "pod updates may not add or remove containers",
-        ));
-        return errors;
-    }
-    if after.list("initContainers").len() != before.list("initContainers").len() {
-        errors.push(FieldError::forbidden(
-            &path.child("initContainers"),
-            "pod updates may not add or remove containers",
-        ));
-        return errors;
-    }
-    for list in ["containers", "initContainers"] {
-        for (index, container) in after.objects(list) {
-            if container.text("image").is_empty() {
-                errors.push(FieldError::required(
-                    &path.child(list).index(index).child("image"),
-                    "",
-                ));
-            }
-        }
-    }
-    if after.int("activeDeadlineSeconds") != before.int("activeDeadlineSeconds") {
-        deadline(
-            &mut errors,
-            &path.child("activeDeadlineSeconds"),
-            &after,
-            &before,
-        );
-    }
-    for (index, toleration) in before.list("tolerations").iter().enumerate() {
-        let _ = index;
-        if !after.list("tolerations").contains(toleration)
-            && !after
-                .objects("tolerations")
-                .any(|(_, t)| toleration_extends(t, toleration))
-        {
-            errors.push(FieldError::forbidden(
-                &path.child("tolerations"),
-                "existing toleration can not be modified except its tolerationSeconds",
-            ));
-            return errors;
-        }
-    }
-    for (index, gate) in after.objects("schedulingGates") {
-        if !before
-            .objects("schedulingGates")
-            .any(|(_, g)| g.text("name") == gate.text("name"))
-        {
-            errors.push(FieldError::forbidden(
-                &path.child("schedulingGates").index(index).child("name"),
-                format!(
-                    "only deletion is allowed, but found new scheduling gate '{}'",
-                    gate.text("name")
-                ),
-            ));
-        }
-    }
-    if !errors.is_empty() {
-        return errors;
-    }
-    let gated = !before.list("schedulingGates").is_empty();
-    // What may change is made equal; what differs then may not.
-    for list in ["containers", "initContainers"] {
-        let mut images = before
-            .objects(list)
-            .map(|(_, c)| c.get("image").cloned())
-            .collect::<Vec<_>>()
-            .into_iter();
-        after.each_object(list, |container| {
-            container.set_or_remove("image", images.next().flatten());
-        });
-    }
-    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
-        after.set_or_remove(field, before.get(field).cloned());
-    }
-    if gated {
-        for field in ["nodeSelector", "affinity"] {
-            after.set_or_remove(field, before.get(field).cloned());
-        }
-    }
-    if before
-        .int("terminationGracePeriodSeconds")
-        .is_some_and(|s| s < 0)
-        && after.int("terminationGracePeriodSeconds") == Some(1)
-    {
-        after.set_or_remove(
-            "terminationGracePeriodSeconds",
-            before.get("terminationGracePeriodSeconds").cloned(),
-        );
-    }
-    if !same(Some(&Value::Object(after)), Some(&Value::Object(before))) {
-        errors.push(FieldError::forbidden(&path, MUTABLE_FIELDS));
-    }
-    errors
-}
-
-/// A toleration that differs from `old` in its seconds alone.
-fn toleration_extends(new: &Object, old: &Value) -> bool {
-    let Some(old) = old.as_object() else {
-        return false;
-    };
-    ["key", "operator", "value", "effect"]
-        .iter()
-        .all(|f| new.text(f) == old.text(f))
-}
-
-fn deadline(errors: &mut ErrorList, path: &Path, new: &Object, old: &Object) {
-    let before = old.int("activeDeadlineSeconds");
-    match new.int("activeDeadlineSeconds") {
-        Some(seconds) if seconds < 0 => errors.push(FieldError::invalid(
-            path,
-            seconds,
-            "must be greater than or equal to 0",
-        )),
-        Some(seconds) if before.is_some_and(|b| b < seconds) => errors.push(FieldError::invalid(
-            path,
-            seconds,
-            "must be less than or equal to previous value",
-        )),
-        None if before.is_some() => errors.push(FieldError::invalid(
-            path,
-            Value::Null,
-            "must not update from a positive integer to nil value",
-        )),
-        _ => {}
-    }
-}
-
-/// The `ephemeralcontainers` subresource: containers may be added, those there stay as they are.
-pub fn validate_ephemeral_containers_update(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
-    let empty = Object::new();
-    let spec = new.object("spec").unwrap_or(&empty);
-    let path = Path::new("spec");
-    pod_spec::validate(&mut errors, &path, spec);
-    let at = path.child("ephemeralContainers");
-    for (_, before) in old
-        .object("spec")
-        .into_iter()
-        .flat_map(|s| s.objects("ephemeralContainers"))
-    {
-        let name = before.text("name");
-        match spec
-            .objects("ephemeralContainers")
-            .find(|(_, c)| c.text("name") == name)
-        {
-            None => errors.push(FieldError::forbidden(
-                &at,
-                format!("existing ephemeral containers {name:?} may not be removed\n"),
-            )),
-            Some((_, after)) if !same_object(after, before) => errors.push(FieldError::forbidden(
-                &at,
-                format!("existing ephemeral containers {name:?} may not be changed"),
-            )),
-            Some(_) => {}
-        }
-    }
-    errors
-}
-
-fn same_object(a: &Object, b: &Object) -> bool {
-    same(
-        Some(&Value::Object(a.clone())),
-        Some(&Value::Object(b.clone())),
-    )
-}
-
-/// The `resize` subresource: processor and memory may change, the quality of service may not.
-pub fn validate_resize(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
-    let empty = Object::new();
-    let (spec, before) = (
-        new.object("spec").unwrap_or(&empty),
-        old.object("spec").unwrap_or(&empty),
-    );
-    let path = Path::new("spec");
-    pod_spec::validate(&mut errors, &path, spec);
-    let class = qos::class(new);
-    if class != qos::class(old) {
-        errors.push(FieldError::invalid(
-            &path,
-            class,
-            "Pod QOS Class may not change as a result of resizing",
-        ));
-    }
-    let mut others_changed = false;
-    for list in ["containers", "initContainers"] {
-        for (index, container) in spec.objects(list) {
-            let Some((_, was)) = before.objects(list).nth(index) else {
-                continue;
-            };
-            for part in ["limits", "requests"] {
-                let amounts = |c: &Object| {
-                    c.object("resources")
-                        .and_then(|r| r.object(part))
-                        .cloned()
-                        .unwrap_or_default()
-                };
-                let (now, then) = (amounts(container), amounts(was));
-                let at = path.child(list).index(index).child("resources").child(part);
-                if then.keys().any(|name| {
-                    matches!(name.as_str(), "cpu" | "memory") && !now.contains_key(name)
-                }) {
-                    errors.push(FieldError::forbidden(
-                        &at,
-                        format!("resource {part} cannot be removed"),
-                    ));
-                }
-                let differs = |name: &String| now.get(name) != then.get(name);
-                others_changed |= now
-                    .keys()
-                    .chain(then.keys())
-                    .any(|name| !matches!(name.as_str(), "cpu" | "memory") && differs(name));
-            }
-        }
-    }
-    if others_changed {
-        errors.push(FieldError::forbidden(
-            &path,
-            "only cpu and memory resources are mutable",
-        ));
-    }
-    errors
-}
-
-fn validate_status(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
-    let empty = Object::new();
-    let status = new.object("status").unwrap_or(&empty);
-    let before = old.object("status").unwrap_or(&empty);
-    let path = Path::new("status");
-    for (index, condition) in status.objects("conditions") {
-        let kind = condition.text("type");
-        for message in names::qualified_name(kind) {
-            errors.push(FieldError::invalid(
-                &path.child("conditions").index(index).child("Type"),
-                kind,
-                message,
-            ));
-        }
-    }
-    let node = status.text("nominatedNodeName");
-    if !node.is_empty() {
-        for message in names::dns1123_subdomain(node) {
-            errors.push(FieldError::invalid(
-                &path.child("nominatedNodeName"),
-                node,
-                message,
-            ));
-        }
-    }
-    let (now, then) = (status.text("qosClass"), before.text("qosClass"));
-    if !then.is_empty() && now != then {
-        errors.push(FieldError::invalid(
-            &path.child("qosClass"),
-            now,
-            "field is immutable",
-        ));
-    }
-    for (index, ip) in status.objects("podIPs") {
-        for message in names::legacy_ip(ip.text("ip")) {
-            errors.push(FieldError::invalid(
-                &path.child("podIPs").index(index).child("ip"),
-                ip.text("ip"),
-                message,
-            ));
-        }
-    }
-    errors
 }

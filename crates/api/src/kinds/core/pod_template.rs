@@ -1,18 +1,17 @@
-//! `v1` PodTemplate.
+//! `v1` PodTemplate: a template by itself, for those who keep them.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::Fields;
-use crate::kinds::core::pod_spec;
 use crate::{
+    fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::core::pod_spec::{self, defaults},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

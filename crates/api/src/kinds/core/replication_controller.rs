@@ -1,20 +1,21 @@
-//! `v1` ReplicationController.
+//! `v1` ReplicationController: the older ReplicaSet, whose selector is a plain map.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::apps::replica_set::validate_replica_status;
-use crate::kinds::core::pod_spec;
-use crate::validate::{non_negative, selectors};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::defaults,
+    kinds::{
+        apps::replica_set::validate_replica_status,
+        core::pod_spec::{self, defaults},
+    },
     lifecycle,
+    validate::{non_negative, selectors},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

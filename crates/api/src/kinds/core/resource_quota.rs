@@ -1,19 +1,18 @@
-//! `v1` ResourceQuota.
+//! `v1` ResourceQuota: the sum that a namespace's objects may take.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kinds::core::pod_spec::resources;
-use crate::names;
-use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    kinds::core::pod_spec::resources,
+    lifecycle, names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,19 +1,19 @@
-//! `v1` Secret.
+//! `v1` Secret: like a ConfigMap, for what is secret; well-known types have keys that must be there.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::kinds::core::config_map::{MAX_SECRET_SIZE_BYTES, decoded_len, immutable_data};
-use crate::names;
-use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::config_map::{MAX_SECRET_SIZE_BYTES, decoded_len, immutable_data},
+    names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

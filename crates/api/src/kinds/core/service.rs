@@ -1,21 +1,19 @@
-//! `v1` Service.
+//! `v1` Service: a stable name and address for pods. Its rules stand in `service_rules.rs`, its addresses are the allocators'.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::kinds::core::service_rules as rules;
-use crate::validate::text;
 use crate::{
-    fields::Fields,
-    fields::same_field,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::service_rules as rules,
     lifecycle, names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,4 +1,4 @@
-//! `v1` ServiceAccount.
+//! `v1` ServiceAccount: who a pod is.
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
 

@@ -1,21 +1,21 @@
-//! `discovery.k8s.io/v1` EndpointSlice.
+//! `discovery.k8s.io/v1` EndpointSlice: addresses behind a Service, a hundred or so at a time.
+
+use std::net::IpAddr;
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
 use serde_json::Value;
 
-use crate::names;
-use crate::validate::{one_of, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use std::net::IpAddr;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -2,6 +2,7 @@
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
@@ -11,7 +12,6 @@ use crate::{
     kind::{Hub, Resource, Scope, Storage, Strategy, verbs},
     kinds::core::event,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,7 +1,8 @@
-//! `flowcontrol.apiserver.k8s.io/v1` FlowSchema.
+//! `flowcontrol.apiserver.k8s.io/v1` FlowSchema: which requests belong together, and to which level.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
@@ -10,7 +11,6 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,17 +1,17 @@
-//! `flowcontrol.apiserver.k8s.io/v1` PriorityLevelConfiguration.
+//! `flowcontrol.apiserver.k8s.io/v1` PriorityLevelConfiguration: how many requests of a level run at once.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
+    validate::one_of,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

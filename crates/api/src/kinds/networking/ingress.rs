@@ -1,20 +1,19 @@
-//! `networking.k8s.io/v1` Ingress.
+//! `networking.k8s.io/v1` Ingress: HTTP from outside to Services, by host and path.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
-use crate::kinds::core::service::load_balancer_status;
-use crate::names;
-use crate::validate::{one_of, ports, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    kinds::core::service::load_balancer_status,
+    lifecycle, names,
+    validate::{one_of, ports, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

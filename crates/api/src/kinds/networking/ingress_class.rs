@@ -1,18 +1,17 @@
-//! `networking.k8s.io/v1` IngressClass.
+//! `networking.k8s.io/v1` IngressClass: which controller serves an Ingress.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::names;
-use crate::validate::{domain_prefixed_path, one_of, required_text, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{domain_prefixed_path, one_of, required_text, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

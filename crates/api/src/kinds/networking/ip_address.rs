@@ -1,13 +1,17 @@
-//! `networking.k8s.io/v1` IPAddress.
+//! `networking.k8s.io/v1` IPAddress: an allocated address, named by itself; it belongs to one Service.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::fields::{Fields, same};
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use crate::names;
-use crate::validate::{invalid_shown, required_text};
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, FieldError, Path};
+use crate::{
+    fields::{Fields, same},
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+    validate::{invalid_shown, required_text},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

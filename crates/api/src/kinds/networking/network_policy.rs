@@ -1,19 +1,18 @@
-//! `networking.k8s.io/v1` NetworkPolicy.
+//! `networking.k8s.io/v1` NetworkPolicy: which traffic pods may have.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::json;
 
-use crate::names;
-use crate::validate::{one_of, ports, selectors, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, ports, selectors, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

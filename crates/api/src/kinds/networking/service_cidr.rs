@@ -1,18 +1,17 @@
-//! `networking.k8s.io/v1` ServiceCIDR.
+//! `networking.k8s.io/v1` ServiceCIDR: a range from which Services get addresses.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::names;
-use crate::validate::text;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::text,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,13 +1,17 @@
-//! `node.k8s.io/v1` RuntimeClass.
+//! `node.k8s.io/v1` RuntimeClass: which runtime runs a pod.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::fields::Fields;
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use crate::names;
-use crate::validate::text;
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, Path};
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+    validate::text,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

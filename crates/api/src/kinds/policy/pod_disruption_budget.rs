@@ -1,20 +1,20 @@
-//! `policy/v1` PodDisruptionBudget.
+//! `policy/v1` PodDisruptionBudget: how many pods an eviction may take away at once.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::validate::{
-    conditions, int_or_percent, invalid_shown, non_negatives, not_more_than_100_percent, one_of,
-    selectors,
-};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
+    validate::{
+        conditions, int_or_percent, invalid_shown, non_negatives, not_more_than_100_percent,
+        one_of, selectors,
+    },
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,18 +1,18 @@
-//! `rbac.authorization.k8s.io/v1` ClusterRole.
+//! `rbac.authorization.k8s.io/v1` ClusterRole: what may be done everywhere, and outside namespaces.
 
 use apimachinery::{
     Object,
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
 
-use crate::kinds::rbac::role;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::rbac::role,
     names,
 };
-use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

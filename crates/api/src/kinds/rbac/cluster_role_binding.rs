@@ -1,7 +1,8 @@
-//! `rbac.authorization.k8s.io/v1` ClusterRoleBinding.
+//! `rbac.authorization.k8s.io/v1` ClusterRoleBinding: who has a role everywhere.
 
 use apimachinery::{
     Object,
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
@@ -10,7 +11,6 @@ use crate::{
     kinds::rbac::role_binding,
     names,
 };
-use apimachinery::field::ErrorList;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

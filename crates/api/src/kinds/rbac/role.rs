@@ -1,7 +1,8 @@
-//! `rbac.authorization.k8s.io/v1` Role.
+//! `rbac.authorization.k8s.io/v1` Role: what may be done in a namespace.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
@@ -11,7 +12,6 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,18 +1,17 @@
-//! `rbac.authorization.k8s.io/v1` RoleBinding.
+//! `rbac.authorization.k8s.io/v1` RoleBinding: who has a role in a namespace. The role of a binding never changes.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::same_field;
-use crate::validate::{invalid_shown, one_of, required_text, text};
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
+    validate::{invalid_shown, one_of, required_text, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

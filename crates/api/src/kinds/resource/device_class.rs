@@ -1,4 +1,4 @@
-//! `resource.k8s.io/v1` DeviceClass.
+//! `resource.k8s.io/v1` DeviceClass: a sort of devices.
 
 use apimachinery::{
     Object,

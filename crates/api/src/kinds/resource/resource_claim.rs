@@ -1,19 +1,18 @@
-//! `resource.k8s.io/v1` ResourceClaim.
+//! `resource.k8s.io/v1` ResourceClaim: a request for devices. Expressions are judged by whoever evaluates them.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
-use crate::names;
-use crate::validate::{one_of, required_text, text};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, required_text, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
-use serde_json::Value;
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

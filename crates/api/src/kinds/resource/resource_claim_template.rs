@@ -1,4 +1,4 @@
-//! `resource.k8s.io/v1` ResourceClaimTemplate.
+//! `resource.k8s.io/v1` ResourceClaimTemplate: claims made for each pod.
 
 use apimachinery::{
     Object,

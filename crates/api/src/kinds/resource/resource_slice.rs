@@ -1,16 +1,16 @@
-//! `resource.k8s.io/v1` ResourceSlice.
+//! `resource.k8s.io/v1` ResourceSlice: devices that a driver offers.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::Fields;
 use crate::{
+    fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,17 +1,17 @@
-//! `scheduling.k8s.io/v1` PriorityClass.
+//! `scheduling.k8s.io/v1` PriorityClass: a name for a priority, which never changes.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::validate::one_of;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
+    validate::one_of,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

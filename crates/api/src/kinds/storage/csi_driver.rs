@@ -1,7 +1,8 @@
-//! `storage.k8s.io/v1` CSIDriver.
+//! `storage.k8s.io/v1` CSIDriver: what a storage driver can do.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::json;
@@ -11,7 +12,6 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

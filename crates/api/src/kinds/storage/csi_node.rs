@@ -1,18 +1,17 @@
-//! `storage.k8s.io/v1` CSINode.
+//! `storage.k8s.io/v1` CSINode: the drivers on a node.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
 
-use crate::fields::same_field;
-use crate::validate::invalid_shown;
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    validate::invalid_shown,
 };
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,10 +1,12 @@
-//! `storage.k8s.io/v1` CSIStorageCapacity.
+//! `storage.k8s.io/v1` CSIStorageCapacity: how much a driver has left in a part of the cluster.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
 use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

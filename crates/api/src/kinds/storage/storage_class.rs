@@ -1,18 +1,17 @@
-//! `storage.k8s.io/v1` StorageClass.
+//! `storage.k8s.io/v1` StorageClass: how storage is made. Only labels and a few flags may change.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::fields::same_field;
-use crate::names;
-use crate::validate::{one_of, text};
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    names,
+    validate::{one_of, text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,19 +1,18 @@
-//! `storage.k8s.io/v1` VolumeAttachment.
+//! `storage.k8s.io/v1` VolumeAttachment: a volume that is to be attached to a node.
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::json;
 
-use crate::fields::same_field;
-use crate::validate::{anything, invalid_shown, required_text};
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
+    validate::{anything, invalid_shown, required_text},
 };
-use apimachinery::field::{ErrorList, FieldError, Path};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {

@@ -1,12 +1,16 @@
-//! `storage.k8s.io/v1` VolumeAttributesClass.
+//! `storage.k8s.io/v1` VolumeAttributesClass: parameters of volumes that may change in life.
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    Object,
+    field::{ErrorList, FieldError, Path},
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 
-use crate::fields::{Fields, same_field};
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
-use crate::kinds::core::pod_spec::volumes;
-use apimachinery::Object;
-use apimachinery::field::{ErrorList, FieldError, Path};
+use crate::{
+    fields::{Fields, same_field},
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::pod_spec::volumes,
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
