@@ -10,6 +10,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
+mod pod_security;
 mod priority;
 mod rbac_escalation;
 mod runtime_class;
