@@ -35,7 +35,13 @@ struct View<T> {
 impl<T> Derived<T> {
     /// Of `resource`, made by `build`, which gets the objects in key order.
     pub fn new(reader: Arc<dyn ObjectReader>, resource: GroupResource, build: Build<T>) -> Self {
-        Self { reader, resource, build, current: ArcSwapOption::empty(), rebuilding: Mutex::new(()) }
+        Self {
+            reader,
+            resource,
+            build,
+            current: ArcSwapOption::empty(),
+            rebuilding: Mutex::new(()),
+        }
     }
 
     /// The view as of now.
@@ -43,25 +49,35 @@ impl<T> Derived<T> {
         if let Some(value) = self.at(self.reader.generation(&self.resource)) {
             return value;
         }
-        let _only_one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let _only_one = self
+            .rebuilding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // Read the generation before the list: a change in between makes the next reader rebuild, never the other way round.
         let generation = self.reader.generation(&self.resource);
         if let Some(value) = self.at(generation) {
             return value;
         }
         let value = Arc::new((self.build)(&self.reader.list(&self.resource, "")));
-        self.current.store(Some(Arc::new(View { generation, value: Arc::clone(&value) })));
+        self.current.store(Some(Arc::new(View {
+            generation,
+            value: Arc::clone(&value),
+        })));
         value
     }
 
     fn at(&self, generation: u64) -> Option<Arc<T>> {
         let view = self.current.load();
-        view.as_ref().filter(|view| view.generation == generation).map(|view| Arc::clone(&view.value))
+        view.as_ref()
+            .filter(|view| view.generation == generation)
+            .map(|view| Arc::clone(&view.value))
     }
 }
 
 impl<T> fmt::Debug for Derived<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Derived").field("resource", &self.resource).finish_non_exhaustive()
+        f.debug_struct("Derived")
+            .field("resource", &self.resource)
+            .finish_non_exhaustive()
     }
 }

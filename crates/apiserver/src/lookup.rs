@@ -16,22 +16,34 @@ pub fn value<'a>(object: &'a Object, path: &[&str]) -> Option<&'a Value> {
 
 /// The string at `path`, or "".
 pub fn text<'a>(object: &'a Object, path: &[&str]) -> &'a str {
-    value(object, path).and_then(Value::as_str).unwrap_or_default()
+    value(object, path)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 /// The list at `path`, or an empty one.
 pub fn list<'a>(object: &'a Object, path: &[&str]) -> &'a [Value] {
-    value(object, path).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value(object, path)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// The objects in the list at `path`.
-pub fn objects<'a>(object: &'a Object, path: &[&str]) -> impl Iterator<Item = &'a Object> + use<'a> {
+pub fn objects<'a>(
+    object: &'a Object,
+    path: &[&str],
+) -> impl Iterator<Item = &'a Object> + use<'a> {
     list(object, path).iter().filter_map(Value::as_object)
 }
 
 /// The strings in the list at `path`.
 pub fn strings(object: &Object, path: &[&str]) -> Vec<String> {
-    list(object, path).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    list(object, path)
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The map at `path`.
@@ -64,7 +76,9 @@ pub fn map_mut<'a>(object: &'a mut Object, path: &[&str]) -> &'a mut Object {
 
 /// The list `name` of the map at `path`, made if it is not there.
 pub fn list_mut<'a>(object: &'a mut Object, path: &[&str], name: &str) -> &'a mut Vec<Value> {
-    let entry = map_mut(object, path).entry(name.to_owned()).or_insert(Value::Null);
+    let entry = map_mut(object, path)
+        .entry(name.to_owned())
+        .or_insert(Value::Null);
     if !entry.is_array() {
         *entry = Value::Array(Vec::new());
     }

@@ -40,9 +40,16 @@ impl MemoryReader {
     }
 
     fn insert(&self, resource: GroupResource, object: Object) -> Arc<Object> {
-        let key = (resource, meta::namespace(&object).to_owned(), meta::name(&object).to_owned());
+        let key = (
+            resource,
+            meta::namespace(&object).to_owned(),
+            meta::name(&object).to_owned(),
+        );
         let object = Arc::new(object);
-        self.objects.lock().unwrap().insert(key, Arc::clone(&object));
+        self.objects
+            .lock()
+            .unwrap()
+            .insert(key, Arc::clone(&object));
         self.generation.fetch_add(1, Ordering::SeqCst);
         object
     }
@@ -50,7 +57,10 @@ impl MemoryReader {
 
 /// A JSON object.
 pub(crate) fn object(value: Value) -> Object {
-    value.as_object().cloned().expect("a test object is an object")
+    value
+        .as_object()
+        .cloned()
+        .expect("a test object is an object")
 }
 
 #[async_trait]
@@ -60,14 +70,23 @@ impl ObjectReader for MemoryReader {
         self.objects.lock().unwrap().get(&key).cloned()
     }
 
-    async fn get_fresh(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    async fn get_fresh(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
         self.get(resource, namespace, name)
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>> {
         let objects = self.objects.lock().unwrap();
         let wanted = |key: &Key| key.0 == *resource && (namespace.is_empty() || key.1 == namespace);
-        objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| Arc::clone(object)).collect()
+        objects
+            .iter()
+            .filter(|(key, _)| wanted(key))
+            .map(|(_, object)| Arc::clone(object))
+            .collect()
     }
 
     fn generation(&self, _resource: &GroupResource) -> u64 {
@@ -81,7 +100,12 @@ impl ObjectReader for MemoryReader {
 
 #[async_trait]
 impl ObjectWriter for MemoryReader {
-    async fn create(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, Status> {
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
         let name = meta::name(&object).to_owned();
         if self.get(resource, namespace, &name).is_some() {
             return Err(Status::already_exists(resource, &name));
@@ -89,15 +113,30 @@ impl ObjectWriter for MemoryReader {
         Ok(self.insert(resource.clone(), object))
     }
 
-    async fn update(&self, resource: &GroupResource, _namespace: &str, object: Object) -> Result<Arc<Object>, Status> {
+    async fn update(
+        &self,
+        resource: &GroupResource,
+        _namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
         Ok(self.insert(resource.clone(), object))
     }
 
-    async fn update_status(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, Status> {
+    async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
         self.update(resource, namespace, object).await
     }
 
-    async fn delete(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<(), Status> {
+    async fn delete(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Status> {
         let key = (resource.clone(), namespace.to_owned(), name.to_owned());
         match self.objects.lock().unwrap().remove(&key) {
             Some(_) => Ok(()),

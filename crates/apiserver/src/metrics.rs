@@ -11,8 +11,8 @@ use crate::{context::Context, request_info::RequestInfo};
 
 /// Upstream's bounds for `apiserver_request_duration_seconds`.
 const SECONDS: &[f64] = &[
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
-    45.0, 60.0,
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 ];
 
 /// What the pipeline counts.
@@ -29,7 +29,11 @@ impl Metrics {
     pub fn new(git_version: &str) -> Self {
         let registry = Registry::new();
         base::metrics::process(&registry);
-        let build = registry.gauge("kubernetes_build_info", "Which build this is.", &["git_version", "major", "minor"]);
+        let build = registry.gauge(
+            "kubernetes_build_info",
+            "Which build this is.",
+            &["git_version", "major", "minor"],
+        );
         build.set(&[git_version, "1", "36"], 1.0);
         Self {
             requests: registry.counter(
@@ -60,7 +64,10 @@ impl Metrics {
     /// `/metrics`.
     pub fn respond(&self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from(self.registry.encode()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(base::metrics::TEXT_FORMAT));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(base::metrics::TEXT_FORMAT),
+        );
         response
     }
 
@@ -87,19 +94,27 @@ impl Metrics {
     }
 
     /// Serves how many objects of each resource are stored; `counts` is asked at each scrape.
-    pub fn serve_stored_objects(&self, counts: impl Fn() -> Vec<(GroupResource, usize)> + Clone + Send + Sync + 'static) {
+    pub fn serve_stored_objects(
+        &self,
+        counts: impl Fn() -> Vec<(GroupResource, usize)> + Clone + Send + Sync + 'static,
+    ) {
         let help = "Number of stored objects at the time of last check split by kind.";
         let by_group = counts.clone();
-        self.registry.on_scrape("apiserver_storage_objects", help, "gauge", move |sink| {
-            for (resource, count) in counts() {
-                sink.sample(&[("resource", &resource.to_string())], count as f64);
-            }
-        });
-        self.registry.on_scrape("apiserver_resource_objects", help, "gauge", move |sink| {
-            for (resource, count) in by_group() {
-                sink.sample(&[("group", &resource.group), ("resource", &resource.resource)], count as f64);
-            }
-        });
+        self.registry
+            .on_scrape("apiserver_storage_objects", help, "gauge", move |sink| {
+                for (resource, count) in counts() {
+                    sink.sample(&[("resource", &resource.to_string())], count as f64);
+                }
+            });
+        self.registry
+            .on_scrape("apiserver_resource_objects", help, "gauge", move |sink| {
+                for (resource, count) in by_group() {
+                    sink.sample(
+                        &[("group", &resource.group), ("resource", &resource.resource)],
+                        count as f64,
+                    );
+                }
+            });
     }
 }
 
@@ -116,13 +131,41 @@ pub struct InFlight {
 impl InFlight {
     /// It has been answered with this code.
     pub fn finish(self, code: u16) {
-        let Metrics { requests, seconds, .. } = &self.metrics;
-        let Labels { group, version, resource, subresource, scope, verb } = &self.labels;
+        let Metrics {
+            requests, seconds, ..
+        } = &self.metrics;
+        let Labels {
+            group,
+            version,
+            resource,
+            subresource,
+            scope,
+            verb,
+        } = &self.labels;
         let (code, dry_run) = (code.to_string(), self.dry_run);
-        requests.increment(&[&code, "apiserver", dry_run, group, resource, scope, subresource, verb, version]);
+        requests.increment(&[
+            &code,
+            "apiserver",
+            dry_run,
+            group,
+            resource,
+            scope,
+            subresource,
+            verb,
+            version,
+        ]);
         // How long a stream lasts says nothing of the server.
         if self.kind.is_some() {
-            let values = ["apiserver", dry_run, group, resource, scope, subresource, verb, version];
+            let values = [
+                "apiserver",
+                dry_run,
+                group,
+                resource,
+                scope,
+                subresource,
+                verb,
+                version,
+            ];
             seconds.observe(&values, self.start.elapsed().as_secs_f64());
         }
     }
@@ -154,9 +197,21 @@ impl Labels {
     fn of(info: &RequestInfo) -> Self {
         if !info.is_resource {
             // Of other paths, only the first segment: scanners ask for any.
-            let first = info.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-            let known = ["api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version", "openid"];
-            let subresource = if known.contains(&first) { format!("/{first}") } else { String::new() };
+            let first = info
+                .path
+                .trim_start_matches('/')
+                .split('/')
+                .next()
+                .unwrap_or_default();
+            let known = [
+                "api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version",
+                "openid",
+            ];
+            let subresource = if known.contains(&first) {
+                format!("/{first}")
+            } else {
+                String::new()
+            };
             let verb = known_verb(&info.verb.to_ascii_uppercase());
             return Self {
                 group: String::new(),
@@ -174,7 +229,13 @@ impl Labels {
         };
         // A resource that is not served would be the client's text.
         let served = api::kinds::by_resource(&info.gvr()).is_some();
-        let text = |text: &str| if served { text.to_owned() } else { String::new() };
+        let text = |text: &str| {
+            if served {
+                text.to_owned()
+            } else {
+                String::new()
+            }
+        };
         let verb = match info.verb.as_str() {
             "create" => "POST".to_owned(),
             "update" => "PUT".to_owned(),
@@ -193,6 +254,12 @@ impl Labels {
 }
 
 fn known_verb(verb: &str) -> String {
-    const KNOWN: [&str; 9] = ["GET", "LIST", "WATCH", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "PROXY"];
-    if KNOWN.contains(&verb) { verb.to_owned() } else { "other".to_owned() }
+    const KNOWN: [&str; 9] = [
+        "GET", "LIST", "WATCH", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "PROXY",
+    ];
+    if KNOWN.contains(&verb) {
+        verb.to_owned()
+    } else {
+        "other".to_owned()
+    }
 }

@@ -74,18 +74,38 @@ impl Registry {
     }
 
     /// A family of counters. The name ends in `_total`.
-    pub fn counter(&self, name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Counter {
+    pub fn counter(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Counter {
         let counter = Counter(Vector::new(labels));
         let series = counter.0.clone();
-        self.add(name, help, "counter", Box::new(move |sink| series.collect(sink)));
+        self.add(
+            name,
+            help,
+            "counter",
+            Box::new(move |sink| series.collect(sink)),
+        );
         counter
     }
 
     /// A family of gauges.
-    pub fn gauge(&self, name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Gauge {
+    pub fn gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: &'static [&'static str],
+    ) -> Gauge {
         let gauge = Gauge(Vector::new(labels));
         let series = gauge.0.clone();
-        self.add(name, help, "gauge", Box::new(move |sink| series.collect(sink)));
+        self.add(
+            name,
+            help,
+            "gauge",
+            Box::new(move |sink| series.collect(sink)),
+        );
         gauge
     }
 
@@ -97,9 +117,18 @@ impl Registry {
         labels: &'static [&'static str],
         bounds: &'static [f64],
     ) -> Histogram {
-        let histogram = Histogram { series: Arc::default(), labels, bounds };
+        let histogram = Histogram {
+            series: Arc::default(),
+            labels,
+            bounds,
+        };
         let series = histogram.clone();
-        self.add(name, help, "histogram", Box::new(move |sink| series.collect(sink)));
+        self.add(
+            name,
+            help,
+            "histogram",
+            Box::new(move |sink| series.collect(sink)),
+        );
         histogram
     }
 
@@ -116,7 +145,14 @@ impl Registry {
 
     fn add(&self, name: &'static str, help: &'static str, kind: &'static str, collect: Collect) {
         let mut families = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        families.insert(name, Family { help, kind, collect });
+        families.insert(
+            name,
+            Family {
+                help,
+                kind,
+                collect,
+            },
+        );
     }
 
     /// All families in order of name.
@@ -125,7 +161,10 @@ impl Registry {
         for (name, family) in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = writeln!(out, "# HELP {name} {}", family.help);
             let _ = writeln!(out, "# TYPE {name} {}", family.kind);
-            (family.collect)(&mut Sink { name, out: &mut out });
+            (family.collect)(&mut Sink {
+                name,
+                out: &mut out,
+            });
         }
         out
     }
@@ -140,7 +179,10 @@ struct Vector {
 
 impl Vector {
     fn new(labels: &'static [&'static str]) -> Self {
-        let vector = Self { labels, series: Arc::default() };
+        let vector = Self {
+            labels,
+            series: Arc::default(),
+        };
         if labels.is_empty() {
             // A metric without labels is there from the start.
             vector.with(&[], |_| {});
@@ -154,8 +196,16 @@ impl Vector {
     }
 
     fn collect(&self, sink: &mut Sink<'_>) {
-        for (values, value) in self.series.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            sink.sample(&pairs(self.labels, values), f64::from_bits(value.load(Ordering::Relaxed)));
+        for (values, value) in self
+            .series
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            sink.sample(
+                &pairs(self.labels, values),
+                f64::from_bits(value.load(Ordering::Relaxed)),
+            );
         }
     }
 }
@@ -167,7 +217,11 @@ fn with_series<T: Default>(
     act: impl FnOnce(&T),
 ) {
     let key: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
-    let found = series.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+    let found = series
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&key)
+        .cloned();
     let found = found.unwrap_or_else(|| {
         let mut series = series.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(series.entry(key).or_default())
@@ -176,7 +230,11 @@ fn with_series<T: Default>(
 }
 
 fn pairs<'a>(labels: &[&'a str], values: &'a [Box<str>]) -> Vec<(&'a str, &'a str)> {
-    labels.iter().copied().zip(values.iter().map(|value| &**value)).collect()
+    labels
+        .iter()
+        .copied()
+        .zip(values.iter().map(|value| &**value))
+        .collect()
 }
 
 fn add(cell: &AtomicU64, amount: f64) {
@@ -213,7 +271,9 @@ pub struct Gauge(Vector);
 impl Gauge {
     /// Is so much now.
     pub fn set(&self, values: &[&str], value: f64) {
-        self.0.with(values, |cell| cell.store(value.to_bits(), Ordering::Relaxed));
+        self.0.with(values, |cell| {
+            cell.store(value.to_bits(), Ordering::Relaxed)
+        });
     }
 
     /// So much more, or less.
@@ -243,13 +303,19 @@ impl Histogram {
         with_series(&self.series, values, |buckets| {
             add(&buckets.sum, observed);
             let bucket = self.bounds.partition_point(|bound| *bound < observed);
-            let counts = buckets.counts.read().unwrap_or_else(PoisonError::into_inner);
+            let counts = buckets
+                .counts
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             if let Some(count) = counts.get(bucket) {
                 count.fetch_add(1, Ordering::Relaxed);
                 return;
             }
             drop(counts);
-            let mut counts = buckets.counts.write().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = buckets
+                .counts
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
             if counts.is_empty() {
                 *counts = (0..=self.bounds.len()).map(|_| AtomicU64::new(0)).collect();
             }
@@ -258,18 +324,33 @@ impl Histogram {
     }
 
     fn collect(&self, sink: &mut Sink<'_>) {
-        for (values, buckets) in self.series.read().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (values, buckets) in self
+            .series
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let labels = pairs(self.labels, values);
-            let counts = buckets.counts.read().unwrap_or_else(PoisonError::into_inner);
+            let counts = buckets
+                .counts
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             let mut total = 0;
             for (index, count) in counts.iter().enumerate() {
                 total += count.load(Ordering::Relaxed);
-                let bound = self.bounds.get(index).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+                let bound = self
+                    .bounds
+                    .get(index)
+                    .map_or_else(|| "+Inf".to_owned(), f64::to_string);
                 let mut labels = labels.clone();
                 labels.push(("le", &bound));
                 sink.suffixed("_bucket", &labels, total as f64);
             }
-            sink.suffixed("_sum", &labels, f64::from_bits(buckets.sum.load(Ordering::Relaxed)));
+            sink.suffixed(
+                "_sum",
+                &labels,
+                f64::from_bits(buckets.sum.load(Ordering::Relaxed)),
+            );
             sink.suffixed("_count", &labels, total as f64);
         }
     }
@@ -277,21 +358,36 @@ impl Histogram {
 
 /// The process' own metrics, as every Prometheus client names them. Elsewhere than on Linux there are none.
 pub fn process(registry: &Registry) {
-    registry.on_scrape("process_resident_memory_bytes", "Resident memory size in bytes.", "gauge", |sink| {
-        if let Some(kilobytes) = status_field("VmRSS:") {
-            sink.sample(&[], kilobytes * 1024.0);
-        }
-    });
-    registry.on_scrape("process_virtual_memory_bytes", "Virtual memory size in bytes.", "gauge", |sink| {
-        if let Some(kilobytes) = status_field("VmSize:") {
-            sink.sample(&[], kilobytes * 1024.0);
-        }
-    });
-    registry.on_scrape("process_open_fds", "Number of open file descriptors.", "gauge", |sink| {
-        if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-            sink.sample(&[], entries.count() as f64);
-        }
-    });
+    registry.on_scrape(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        "gauge",
+        |sink| {
+            if let Some(kilobytes) = status_field("VmRSS:") {
+                sink.sample(&[], kilobytes * 1024.0);
+            }
+        },
+    );
+    registry.on_scrape(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        "gauge",
+        |sink| {
+            if let Some(kilobytes) = status_field("VmSize:") {
+                sink.sample(&[], kilobytes * 1024.0);
+            }
+        },
+    );
+    registry.on_scrape(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        "gauge",
+        |sink| {
+            if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
+                sink.sample(&[], entries.count() as f64);
+            }
+        },
+    );
     registry.on_scrape(
         "process_cpu_seconds_total",
         "Total user and system CPU time spent in seconds.",
@@ -313,7 +409,13 @@ pub fn process(registry: &Registry) {
 
 fn status_field(name: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix(name))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// User and system time, in the kernel's fixed 100 ticks a second.

@@ -21,7 +21,12 @@ const GROUP: &str = "certificates.k8s.io";
 const RESOURCE: &str = "certificatesigningrequests";
 
 /// Whether the user may `verb` (`approve`, `sign`) for the signer: by its name, or by `domain/*`.
-async fn may(authorizer: &dyn Authorizer, admission: &Admission<'_>, verb: &str, signer: &str) -> bool {
+async fn may(
+    authorizer: &dyn Authorizer,
+    admission: &Admission<'_>,
+    verb: &str,
+    signer: &str,
+) -> bool {
     let domain = signer.split_once('/').map_or(signer, |(domain, _)| domain);
     for name in [signer.to_owned(), format!("{domain}/*")] {
         let request = RequestInfo {
@@ -32,7 +37,10 @@ async fn may(authorizer: &dyn Authorizer, admission: &Admission<'_>, verb: &str,
             name,
             ..RequestInfo::default()
         };
-        let attributes = Attributes { user: admission.user, request: &request };
+        let attributes = Attributes {
+            user: admission.user,
+            request: &request,
+        };
         if authorizer.authorize(attributes).await.0 == Decision::Allow {
             return true;
         }
@@ -69,11 +77,16 @@ impl Plugin for CertificateApproval {
             return Ok(());
         }
         // What is stored says which signer, not what the client sends.
-        let Some(old) = admission.old_object else { return Ok(()) };
+        let Some(old) = admission.old_object else {
+            return Ok(());
+        };
         if may(&*self.authorizer, admission, "approve", signer(old)).await {
             return Ok(());
         }
-        let reason = format!("user not permitted to approve requests with signerName {:?}", signer(old));
+        let reason = format!(
+            "user not permitted to approve requests with signerName {:?}",
+            signer(old)
+        );
         Err(admission.forbidden(reason))
     }
 }
@@ -102,8 +115,11 @@ impl Plugin for CertificateSigning {
         if !admission.is_subresource(GROUP, RESOURCE, "status") {
             return Ok(());
         }
-        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else { return Ok(()) };
-        let certificate = |request: &Object| lookup::text(request, &["status", "certificate"]).to_owned();
+        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
+            return Ok(());
+        };
+        let certificate =
+            |request: &Object| lookup::text(request, &["status", "certificate"]).to_owned();
         let failed = |request: &Object| {
             lookup::objects(request, &["status", "conditions"])
                 .filter(|condition| lookup::text(condition, &["type"]) == "Failed")
@@ -116,7 +132,10 @@ impl Plugin for CertificateSigning {
         if may(&*self.authorizer, admission, "sign", signer(old)).await {
             return Ok(());
         }
-        let reason = format!("user not permitted to sign requests with signerName {:?}", signer(old));
+        let reason = format!(
+            "user not permitted to sign requests with signerName {:?}",
+            signer(old)
+        );
         Err(admission.forbidden(reason))
     }
 }
@@ -137,14 +156,22 @@ impl Plugin for CertificateSubjectRestriction {
         if !admission.is(GROUP, RESOURCE) {
             return Ok(());
         }
-        let Some(request) = admission.new_object() else { return Ok(()) };
+        let Some(request) = admission.new_object() else {
+            return Ok(());
+        };
         if signer(request) != "kubernetes.io/kube-apiserver-client" {
             return Ok(());
         }
         let organizations = organizations(request).map_err(|reason| {
-            admission.forbidden(format!("unable to parse {:?}: {reason}", meta::name(request)))
+            admission.forbidden(format!(
+                "unable to parse {:?}: {reason}",
+                meta::name(request)
+            ))
         })?;
-        if organizations.iter().any(|organization| organization == MASTERS) {
+        if organizations
+            .iter()
+            .any(|organization| organization == MASTERS)
+        {
             let reason = format!(
                 "use of kubernetes.io/kube-apiserver-client signer with {MASTERS} group is not allowed"
             );
@@ -156,9 +183,17 @@ impl Plugin for CertificateSubjectRestriction {
 
 /// The organizations of the subject that a certificate is asked for.
 fn organizations(request: &Object) -> Result<Vec<String>, String> {
-    let pem = BASE64_STANDARD.decode(lookup::text(request, &["spec", "request"])).map_err(|error| error.to_string())?;
-    let der = rustls::pki_types::CertificateSigningRequestDer::from_pem_slice(&pem).map_err(|error| error.to_string())?;
-    let (_, request) = X509CertificationRequest::from_der(&der).map_err(|error| error.to_string())?;
+    let pem = BASE64_STANDARD
+        .decode(lookup::text(request, &["spec", "request"]))
+        .map_err(|error| error.to_string())?;
+    let der = rustls::pki_types::CertificateSigningRequestDer::from_pem_slice(&pem)
+        .map_err(|error| error.to_string())?;
+    let (_, request) =
+        X509CertificationRequest::from_der(&der).map_err(|error| error.to_string())?;
     let subject = &request.certification_request_info.subject;
-    Ok(subject.iter_organization().filter_map(|value| value.as_str().ok()).map(str::to_owned).collect())
+    Ok(subject
+        .iter_organization()
+        .filter_map(|value| value.as_str().ok())
+        .map(str::to_owned)
+        .collect())
 }

@@ -17,9 +17,17 @@ const OLD_STORAGE_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const OLD_INGRESS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
 /// Classes with one of these annotations set to `true`, by name.
-fn defaults(reader: &dyn ObjectReader, resource: &GroupResource, annotations: &[&str]) -> Vec<Arc<Object>> {
+fn defaults(
+    reader: &dyn ObjectReader,
+    resource: &GroupResource,
+    annotations: &[&str],
+) -> Vec<Arc<Object>> {
     let mut classes = reader.list(resource, "");
-    classes.retain(|class| annotations.iter().any(|annotation| meta::annotation(class, annotation) == Some("true")));
+    classes.retain(|class| {
+        annotations
+            .iter()
+            .any(|annotation| meta::annotation(class, annotation) == Some("true"))
+    });
     classes
 }
 
@@ -47,18 +55,27 @@ impl Plugin for DefaultStorageClass {
         if !admission.is("", "persistentvolumeclaims") {
             return Ok(());
         }
-        let Some(claim) = admission.object.as_deref_mut() else { return Ok(()) };
+        let Some(claim) = admission.object.as_deref_mut() else {
+            return Ok(());
+        };
         // An empty name is a choice too: no class.
         let chosen = lookup::value(claim, &["spec", "storageClassName"]).is_some();
         if chosen || meta::annotation(claim, OLD_STORAGE_ANNOTATION).is_some() {
             return Ok(());
         }
-        let annotations =
-            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+        let annotations = [
+            "storageclass.kubernetes.io/is-default-class",
+            "storageclass.beta.kubernetes.io/is-default-class",
+        ];
         let mut classes = defaults(&*self.reader, &STORAGE_CLASSES, &annotations);
         // The youngest first, then by name.
-        let created = |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
-        classes.sort_by(|a, b| created(b).cmp(&created(a)).then_with(|| meta::name(a).cmp(meta::name(b))));
+        let created =
+            |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
+        classes.sort_by(|a, b| {
+            created(b)
+                .cmp(&created(a))
+                .then_with(|| meta::name(a).cmp(meta::name(b)))
+        });
         if let Some(class) = classes.first() {
             lookup::set(claim, &["spec", "storageClassName"], meta::name(class));
         }
@@ -90,7 +107,9 @@ impl Plugin for DefaultIngressClass {
         if !admission.is("networking.k8s.io", "ingresses") {
             return Ok(());
         }
-        let Some(ingress) = admission.new_object() else { return Ok(()) };
+        let Some(ingress) = admission.new_object() else {
+            return Ok(());
+        };
         let chosen = lookup::value(ingress, &["spec", "ingressClassName"]).is_some();
         if chosen || meta::annotation(ingress, OLD_INGRESS_ANNOTATION).is_some() {
             return Ok(());
@@ -106,7 +125,10 @@ impl Plugin for DefaultIngressClass {
                 }
                 Ok(())
             }
-            many => Err(admission.forbidden(format!("{} default IngressClasses were found, only 1 allowed", many.len()))),
+            many => Err(admission.forbidden(format!(
+                "{} default IngressClasses were found, only 1 allowed",
+                many.len()
+            ))),
         }
     }
 }

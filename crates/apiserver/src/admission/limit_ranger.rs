@@ -11,7 +11,10 @@ use crate::{lookup, reader::ObjectReader};
 
 const LIMIT_RANGES: GroupResource = GroupResource::new("", "limitranges");
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
-const CONTAINERS: [(&str, &str); 2] = [("containers", "container"), ("initContainers", "init container")];
+const CONTAINERS: [(&str, &str); 2] = [
+    ("containers", "container"),
+    ("initContainers", "init container"),
+];
 
 type Resources = BTreeMap<String, Quantity>;
 
@@ -27,7 +30,12 @@ impl LimitRanger {
     fn ranges(&self, admission: &Admission<'_>) -> Vec<Arc<Object>> {
         let pod = admission.is("", "pods") && admission.operation == Operation::Create;
         let supported = pod || admission.is("", "persistentvolumeclaims");
-        if supported { self.reader.list(&LIMIT_RANGES, &admission.request.namespace) } else { Vec::new() }
+        if supported {
+            self.reader
+                .list(&LIMIT_RANGES, &admission.request.namespace)
+        } else {
+            Vec::new()
+        }
     }
 }
 
@@ -46,7 +54,9 @@ impl Plugin for LimitRanger {
             return Ok(());
         }
         let ranges = self.ranges(admission);
-        let Some(pod) = admission.object.as_deref_mut() else { return Ok(()) };
+        let Some(pod) = admission.object.as_deref_mut() else {
+            return Ok(());
+        };
         for range in ranges {
             set_defaults(pod, &range);
         }
@@ -54,7 +64,9 @@ impl Plugin for LimitRanger {
     }
 
     async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
-        let Some(object) = admission.new_object() else { return Ok(()) };
+        let Some(object) = admission.new_object() else {
+            return Ok(());
+        };
         let mut complaints = Vec::new();
         for range in self.ranges(admission) {
             for item in items(&range) {
@@ -97,9 +109,15 @@ fn set_defaults(pod: &mut Object, range: &Object) {
         if lookup::list(pod, &["spec", field]).is_empty() {
             continue;
         }
-        for container in lookup::list_mut(pod, &["spec"], field).iter_mut().filter_map(Value::as_object_mut) {
+        for container in lookup::list_mut(pod, &["spec"], field)
+            .iter_mut()
+            .filter_map(Value::as_object_mut)
+        {
             let name = lookup::text(container, &["name"]).to_owned();
-            for (sort, described, defaults) in [("requests", "request", &requests), ("limits", "limit", &limits)] {
+            for (sort, described, defaults) in [
+                ("requests", "request", &requests),
+                ("limits", "limit", &limits),
+            ] {
                 let mut set = Vec::new();
                 for (resource, quantity) in defaults {
                     if lookup::value(container, &["resources", sort, resource]).is_none() {
@@ -115,7 +133,11 @@ fn set_defaults(pod: &mut Object, range: &Object) {
         }
     }
     if !notes.is_empty() {
-        meta::set_annotation(pod, ANNOTATION, Some(&format!("LimitRanger plugin set: {}", notes.join("; "))));
+        meta::set_annotation(
+            pod,
+            ANNOTATION,
+            Some(&format!("LimitRanger plugin set: {}", notes.join("; "))),
+        );
     }
 }
 
@@ -132,7 +154,11 @@ fn check(item: &Object, object: &Object, is_pod: bool, complaints: &mut Vec<Stri
         }
         ("Pod", true) => Usage::of_pod(object).check(item, sort, complaints),
         ("PersistentVolumeClaim", false) => {
-            Usage { limits: None, ..Usage::of(object, &["spec", "resources"]) }.check(item, sort, complaints);
+            Usage {
+                limits: None,
+                ..Usage::of(object, &["spec", "resources"])
+            }
+            .check(item, sort, complaints);
         }
         _ => {}
     }
@@ -147,7 +173,10 @@ struct Usage {
 impl Usage {
     fn of(object: &Object, path: &[&str]) -> Self {
         let of = |sort| resources(object, &[path, &[sort]].concat());
-        Self { requests: of("requests"), limits: Some(of("limits")) }
+        Self {
+            requests: of("requests"),
+            limits: Some(of("limits")),
+        }
     }
 
     /// The sum of the containers, or the largest init container where that is more; sidecars run beside both.
@@ -186,7 +215,10 @@ impl Usage {
             }
             total
         };
-        Self { requests: total("requests"), limits: Some(total("limits")) }
+        Self {
+            requests: total("requests"),
+            limits: Some(total("limits")),
+        }
     }
 
     fn check(&self, item: &Object, sort: &str, complaints: &mut Vec<String>) {
@@ -195,7 +227,9 @@ impl Usage {
             let rule = format!("minimum {name} usage per {sort} is {bound}");
             match self.requests.get(&name) {
                 None => complaints.push(format!("{rule}.  No request is specified")),
-                Some(request) if *request < bound => complaints.push(format!("{rule}, but request is {request}")),
+                Some(request) if *request < bound => {
+                    complaints.push(format!("{rule}, but request is {request}"))
+                }
                 Some(_) => {
                     if let Some(limit) = limit_of(&name).filter(|limit| **limit < bound) {
                         complaints.push(format!("{rule}, but limit is {limit}"));
@@ -208,8 +242,12 @@ impl Usage {
             let request = self.requests.get(&name);
             match (&self.limits, limit_of(&name)) {
                 (Some(_), None) => complaints.push(format!("{rule}.  No limit is specified")),
-                (None, _) if request.is_none() => complaints.push(format!("{rule}.  No request is specified")),
-                (_, Some(limit)) if *limit > bound => complaints.push(format!("{rule}, but limit is {limit}")),
+                (None, _) if request.is_none() => {
+                    complaints.push(format!("{rule}.  No request is specified"))
+                }
+                (_, Some(limit)) if *limit > bound => {
+                    complaints.push(format!("{rule}, but limit is {limit}"))
+                }
                 _ => {
                     if let Some(request) = request.filter(|request| **request > bound) {
                         complaints.push(format!("{rule}, but request is {request}"));
@@ -219,12 +257,24 @@ impl Usage {
         }
         for (name, bound) in resources(item, &["maxLimitRequestRatio"]) {
             let rule = format!("{name} max limit to request ratio per {sort} is {bound}");
-            let positive = |quantity: Option<&Quantity>| quantity.map(Quantity::as_f64).filter(|value| *value > 0.0);
-            match (positive(self.requests.get(&name)), positive(limit_of(&name))) {
-                (None, _) => complaints.push(format!("{rule}, but no request is specified or request is 0")),
-                (_, None) => complaints.push(format!("{rule}, but no limit is specified or limit is 0")),
+            let positive = |quantity: Option<&Quantity>| {
+                quantity.map(Quantity::as_f64).filter(|value| *value > 0.0)
+            };
+            match (
+                positive(self.requests.get(&name)),
+                positive(limit_of(&name)),
+            ) {
+                (None, _) => complaints.push(format!(
+                    "{rule}, but no request is specified or request is 0"
+                )),
+                (_, None) => {
+                    complaints.push(format!("{rule}, but no limit is specified or limit is 0"))
+                }
                 (Some(request), Some(limit)) if limit / request > bound.as_f64() => {
-                    complaints.push(format!("{rule}, but provided ratio is {:.6}", limit / request));
+                    complaints.push(format!(
+                        "{rule}, but provided ratio is {:.6}",
+                        limit / request
+                    ));
                 }
                 _ => {}
             }

@@ -34,7 +34,9 @@ impl Plugin for PersistentVolumeClaimResize {
         if !admission.is("", "persistentvolumeclaims") {
             return Ok(());
         }
-        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else { return Ok(()) };
+        let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
+            return Ok(());
+        };
         let grows = match (storage(old), storage(new)) {
             (Some(old), Some(new)) => new > old,
             _ => false,
@@ -46,8 +48,11 @@ impl Plugin for PersistentVolumeClaimResize {
             return Err(admission.forbidden("Only bound persistent volume claims can be expanded"));
         }
         let class = lookup::text(new, &["spec", "storageClassName"]);
-        let class = (!class.is_empty()).then(|| self.reader.get(&STORAGE_CLASSES, "", class)).flatten();
-        let allowed = class.is_some_and(|class| lookup::flag(&class, &["allowVolumeExpansion"]) == Some(true));
+        let class = (!class.is_empty())
+            .then(|| self.reader.get(&STORAGE_CLASSES, "", class))
+            .flatten();
+        let allowed = class
+            .is_some_and(|class| lookup::flag(&class, &["allowVolumeExpansion"]) == Some(true));
         if allowed {
             return Ok(());
         }
@@ -58,5 +63,7 @@ impl Plugin for PersistentVolumeClaimResize {
 }
 
 fn storage(claim: &Object) -> Option<Quantity> {
-    lookup::text(claim, &["spec", "resources", "requests", "storage"]).parse().ok()
+    lookup::text(claim, &["spec", "resources", "requests", "storage"])
+        .parse()
+        .ok()
 }

@@ -20,7 +20,10 @@ impl RuntimeClass {
     }
 
     async fn class(&self, admission: &Admission<'_>) -> Result<Option<Arc<Object>>, Status> {
-        let name = admission.new_object().map(|pod| lookup::text(pod, &["spec", "runtimeClassName"])).unwrap_or_default();
+        let name = admission
+            .new_object()
+            .map(|pod| lookup::text(pod, &["spec", "runtimeClassName"]))
+            .unwrap_or_default();
         if name.is_empty() || !admission.is("", "pods") {
             return Ok(None);
         }
@@ -28,7 +31,8 @@ impl RuntimeClass {
             Some(found) => Some(found),
             None => self.reader.get_fresh(&RUNTIME_CLASSES, "", name).await,
         };
-        let missing = || admission.forbidden(format!("pod rejected: RuntimeClass {name:?} not found"));
+        let missing =
+            || admission.forbidden(format!("pod rejected: RuntimeClass {name:?} not found"));
         found.map(Some).ok_or_else(missing)
     }
 }
@@ -44,20 +48,31 @@ impl Plugin for RuntimeClass {
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let Some(class) = self.class(admission).await? else { return Ok(()) };
+        let Some(class) = self.class(admission).await? else {
+            return Ok(());
+        };
         if let Some(overhead) = lookup::map(&class, &["overhead", "podFixed"]) {
-            let given = admission.new_object().and_then(|pod| lookup::map(pod, &["spec", "overhead"]));
+            let given = admission
+                .new_object()
+                .and_then(|pod| lookup::map(pod, &["spec", "overhead"]));
             if given.is_some_and(|given| !given.is_empty() && given != overhead) {
-                return Err(admission.forbidden("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"));
+                return Err(admission.forbidden(
+                    "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+                ));
             }
             let overhead = overhead.clone();
             if let Some(pod) = admission.object.as_deref_mut() {
                 lookup::set(pod, &["spec", "overhead"], overhead);
             }
         }
-        let selector: Vec<_> = lookup::map(&class, &["scheduling", "nodeSelector"]).into_iter().flatten().collect();
+        let selector: Vec<_> = lookup::map(&class, &["scheduling", "nodeSelector"])
+            .into_iter()
+            .flatten()
+            .collect();
         for (key, value) in selector {
-            let given = admission.new_object().and_then(|pod| lookup::value(pod, &["spec", "nodeSelector", key]));
+            let given = admission
+                .new_object()
+                .and_then(|pod| lookup::value(pod, &["spec", "nodeSelector", key]));
             if given.is_some_and(|given| given != value) {
                 return Err(admission.forbidden(format!(
                     "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
@@ -74,7 +89,11 @@ impl Plugin for RuntimeClass {
             && !tolerations.is_empty()
         {
             let own = lookup::list_mut(pod, &["spec"], "tolerations");
-            let new: Vec<_> = tolerations.iter().filter(|toleration| !own.contains(toleration)).cloned().collect();
+            let new: Vec<_> = tolerations
+                .iter()
+                .filter(|toleration| !own.contains(toleration))
+                .cloned()
+                .collect();
             own.extend(new);
         }
         Ok(())
@@ -84,8 +103,11 @@ impl Plugin for RuntimeClass {
         if !admission.is("", "pods") {
             return Ok(());
         }
-        let Some(pod) = admission.new_object() else { return Ok(()) };
-        let overhead = lookup::map(pod, &["spec", "overhead"]).is_some_and(|overhead| !overhead.is_empty());
+        let Some(pod) = admission.new_object() else {
+            return Ok(());
+        };
+        let overhead =
+            lookup::map(pod, &["spec", "overhead"]).is_some_and(|overhead| !overhead.is_empty());
         if lookup::text(pod, &["spec", "runtimeClassName"]).is_empty() && overhead {
             return Err(admission.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"));
         }

@@ -19,7 +19,11 @@ pub enum Family {
 impl Family {
     /// Of an address.
     pub fn of(address: &IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     /// As a Service names it.
@@ -32,7 +36,9 @@ impl Family {
 
     /// The one that a Service names so.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::V4, Self::V6].into_iter().find(|family| family.name() == name)
+        [Self::V4, Self::V6]
+            .into_iter()
+            .find(|family| family.name() == name)
     }
 
     /// The other one.
@@ -67,8 +73,15 @@ impl FromStr for Cidr {
             let prefix: u8 = prefix.parse().ok()?;
             let width = width(&address);
             let host_bits = width.checked_sub(prefix)?;
-            let mask = if host_bits >= 128 { 0 } else { u128::MAX << host_bits };
-            Some(Self { first: from_number(number(&address) & mask, &address), prefix })
+            let mask = if host_bits >= 128 {
+                0
+            } else {
+                u128::MAX << host_bits
+            };
+            Some(Self {
+                first: from_number(number(&address) & mask, &address),
+                prefix,
+            })
         };
         parse().ok_or_else(|| CidrError(text.to_owned()))
     }
@@ -101,7 +114,9 @@ impl Cidr {
     /// Whether the address can be handed out.
     pub fn contains(&self, address: &IpAddr) -> bool {
         Family::of(address) == self.family()
-            && number(address).checked_sub(number(&self.first) + 1).is_some_and(|index| index < self.size())
+            && number(address)
+                .checked_sub(number(&self.first) + 1)
+                .is_some_and(|index| index < self.size())
     }
 
     /// How many belong to the lower part. A small range has none.
@@ -147,7 +162,11 @@ mod tests {
             ("fd00::/48", u128::from(u64::MAX), 256, "fd00::1"),
         ] {
             let cidr: Cidr = text.parse().unwrap();
-            assert_eq!((cidr.size(), cidr.static_part()), (size, static_part), "{text}");
+            assert_eq!(
+                (cidr.size(), cidr.static_part()),
+                (size, static_part),
+                "{text}"
+            );
             assert_eq!(cidr.nth(0).to_string(), first);
             assert!(cidr.contains(&cidr.nth(size - 1)));
             assert!(!cidr.contains(&cidr.nth(size)));

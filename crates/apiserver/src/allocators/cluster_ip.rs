@@ -9,7 +9,8 @@ use super::cidr::Cidr;
 use crate::reader::{ObjectReader, ObjectWriter};
 
 /// The objects that stand for addresses.
-pub(super) const IP_ADDRESSES: GroupResource = GroupResource::new("networking.k8s.io", "ipaddresses");
+pub(super) const IP_ADDRESSES: GroupResource =
+    GroupResource::new("networking.k8s.io", "ipaddresses");
 /// Marks those that are made here.
 pub(super) const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "ipallocator.k8s.io";
@@ -21,7 +22,9 @@ pub enum AddressError {
     #[error("provided IP is already allocated")]
     Allocated,
     /// It is not of this range.
-    #[error("the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}")]
+    #[error(
+        "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
+    )]
     NotInRange {
         /// The address.
         address: IpAddr,
@@ -47,7 +50,11 @@ pub struct ClusterIpAllocator {
 impl ClusterIpAllocator {
     /// Of `range`.
     pub fn new(range: Cidr, reader: Arc<dyn ObjectReader>, writer: Arc<dyn ObjectWriter>) -> Self {
-        Self { range, reader, writer }
+        Self {
+            range,
+            reader,
+            writer,
+        }
     }
 
     /// The range.
@@ -64,13 +71,28 @@ impl ClusterIpAllocator {
         dry_run: bool,
     ) -> Result<(), AddressError> {
         if !self.range.contains(&address) {
-            return Err(AddressError::NotInRange { address, range: self.range });
+            return Err(AddressError::NotInRange {
+                address,
+                range: self.range,
+            });
         }
         if dry_run {
-            let taken = self.reader.get_fresh(&IP_ADDRESSES, "", &address.to_string()).await.is_some();
-            return if taken { Err(AddressError::Allocated) } else { Ok(()) };
+            let taken = self
+                .reader
+                .get_fresh(&IP_ADDRESSES, "", &address.to_string())
+                .await
+                .is_some();
+            return if taken {
+                Err(AddressError::Allocated)
+            } else {
+                Ok(())
+            };
         }
-        match self.writer.create(&IP_ADDRESSES, "", object(&address, namespace, service)).await {
+        match self
+            .writer
+            .create(&IP_ADDRESSES, "", object(&address, namespace, service))
+            .await
+        {
             Ok(_) => Ok(()),
             Err(status) if status.is_already_exists() => Err(AddressError::Allocated),
             Err(status) => Err(AddressError::Store(status)),
@@ -93,7 +115,11 @@ impl ClusterIpAllocator {
             // Of a huge range not everything is tried: the objects there are fit into memory.
             for step in 0..length.min(MAX_TRIES) {
                 let address = self.range.nth(start + (offset + step) % length);
-                if self.reader.get(&IP_ADDRESSES, "", &address.to_string()).is_some() {
+                if self
+                    .reader
+                    .get(&IP_ADDRESSES, "", &address.to_string())
+                    .is_some()
+                {
                     continue;
                 }
                 match self.allocate(address, namespace, service, dry_run).await {
@@ -108,11 +134,17 @@ impl ClusterIpAllocator {
 
     /// Gives an address back. One that is not taken is none's.
     pub async fn release(&self, address: IpAddr) {
-        match self.writer.delete(&IP_ADDRESSES, "", &address.to_string()).await {
+        match self
+            .writer
+            .delete(&IP_ADDRESSES, "", &address.to_string())
+            .await
+        {
             Ok(()) => {}
             Err(status) if status.is_not_found() => {}
             // Repair finds it.
-            Err(error) => tracing::warn!(%address, %error, "a cluster address could not be given back"),
+            Err(error) => {
+                tracing::warn!(%address, %error, "a cluster address could not be given back")
+            }
         }
     }
 }

@@ -23,7 +23,10 @@ pub struct PortRange {
 
 impl Default for PortRange {
     fn default() -> Self {
-        Self { first: 30000, last: 32767 }
+        Self {
+            first: 30000,
+            last: 32767,
+        }
     }
 }
 
@@ -39,7 +42,10 @@ impl FromStr for PortRange {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (first, last) = text.split_once('-')?;
-            Some(Self { first: first.trim().parse().ok()?, last: last.trim().parse().ok()? })
+            Some(Self {
+                first: first.trim().parse().ok()?,
+                last: last.trim().parse().ok()?,
+            })
         };
         parse()
             .filter(|range| range.first > 0 && range.first <= range.last)
@@ -53,7 +59,9 @@ impl PortRange {
     }
 
     fn index(self, port: u16) -> Option<usize> {
-        (self.first..=self.last).contains(&port).then(|| usize::from(port - self.first))
+        (self.first..=self.last)
+            .contains(&port)
+            .then(|| usize::from(port - self.first))
     }
 
     fn port(self, index: usize) -> u16 {
@@ -63,7 +71,11 @@ impl PortRange {
     /// The lower part is for those who choose: a thirty-second, between 16 and 128.
     fn static_part(self) -> usize {
         let size = self.size();
-        if size < 16 { 0 } else { (size / 32).clamp(16, 128) }
+        if size < 16 {
+            0
+        } else {
+            (size / 32).clamp(16, 128)
+        }
     }
 }
 
@@ -96,7 +108,9 @@ pub(super) struct Bitmap(Vec<u8>);
 
 impl Bitmap {
     fn get(&self, index: usize) -> bool {
-        self.0.get(index / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
+        self.0
+            .get(index / 8)
+            .is_some_and(|byte| byte & (1 << (index % 8)) != 0)
     }
 
     pub(super) fn set(&mut self, index: usize, taken: bool) {
@@ -105,12 +119,21 @@ impl Bitmap {
             self.0.resize(byte + 1, 0);
         }
         let bit = 1 << (index % 8);
-        if taken { self.0[byte] |= bit } else { self.0[byte] &= !bit }
+        if taken {
+            self.0[byte] |= bit
+        } else {
+            self.0[byte] &= !bit
+        }
     }
 
     /// The bytes of upstream's big integer: most significant first, without leading zeros.
     fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().rev().copied().skip_while(|byte| *byte == 0).collect()
+        self.0
+            .iter()
+            .rev()
+            .copied()
+            .skip_while(|byte| *byte == 0)
+            .collect()
     }
 
     fn from_bytes(bytes: &[u8]) -> Self {
@@ -138,7 +161,10 @@ impl NodePortAllocator {
 
     /// Takes this port. With `dry_run` it is only looked at.
     pub async fn allocate(&self, port: u16, dry_run: bool) -> Result<(), PortError> {
-        let index = self.range.index(port).ok_or(PortError::NotInRange(self.range))?;
+        let index = self
+            .range
+            .index(port)
+            .ok_or(PortError::NotInRange(self.range))?;
         self.change(dry_run, |taken| {
             if taken.get(index) {
                 return Err(PortError::Allocated);
@@ -155,7 +181,9 @@ impl NodePortAllocator {
         let seed = uuid::Uuid::new_v4().as_u128() as usize;
         self.change(dry_run, |taken| {
             for (start, length) in [(lower, size - lower), (0, lower)] {
-                let free = (0..length).map(|step| start + (seed % length + step) % length).find(|index| !taken.get(*index));
+                let free = (0..length)
+                    .map(|step| start + (seed % length + step) % length)
+                    .find(|index| !taken.get(*index));
                 if let Some(index) = free {
                     taken.set(index, true);
                     return Ok(self.range.port(index));
@@ -168,7 +196,10 @@ impl NodePortAllocator {
 
     /// Gives ports back.
     pub async fn release(&self, ports: &[u16]) {
-        let indices: Vec<usize> = ports.iter().filter_map(|port| self.range.index(*port)).collect();
+        let indices: Vec<usize> = ports
+            .iter()
+            .filter_map(|port| self.range.index(*port))
+            .collect();
         if indices.is_empty() {
             return;
         }
@@ -185,9 +216,15 @@ impl NodePortAllocator {
     }
 
     /// Makes the stored bitmap that of exactly these ports, if it still is what it was when they were listed.
-    pub(super) async fn replace(&self, seen: &Stored, ports: impl Iterator<Item = u16>) -> Result<bool, PortError> {
+    pub(super) async fn replace(
+        &self,
+        seen: &Stored,
+        ports: impl Iterator<Item = u16>,
+    ) -> Result<bool, PortError> {
         let mut wanted = Bitmap::default();
-        ports.filter_map(|port| self.range.index(port)).for_each(|index| wanted.set(index, true));
+        ports
+            .filter_map(|port| self.range.index(port))
+            .for_each(|index| wanted.set(index, true));
         if wanted.to_bytes() == seen.taken.to_bytes() {
             return Ok(true);
         }
@@ -196,16 +233,36 @@ impl NodePortAllocator {
 
     /// The bitmap as it is stored.
     pub(super) async fn load(&self) -> Result<Stored, PortError> {
-        let found = self.kv.range(RangeRequest::new(KeyRange::key(KEY))).await?.kvs.into_iter().next();
-        let Some(found) = found else { return Ok(Stored::default()) };
-        let object: Value = serde_json::from_slice(&found.value)
-            .map_err(|error| PortError::Store(format!("the stored range of node ports cannot be read: {error}")))?;
+        let found = self
+            .kv
+            .range(RangeRequest::new(KeyRange::key(KEY)))
+            .await?
+            .kvs
+            .into_iter()
+            .next();
+        let Some(found) = found else {
+            return Ok(Stored::default());
+        };
+        let object: Value = serde_json::from_slice(&found.value).map_err(|error| {
+            PortError::Store(format!(
+                "the stored range of node ports cannot be read: {error}"
+            ))
+        })?;
         let data = object["data"].as_str().unwrap_or_default();
-        let data = BASE64_STANDARD.decode(data).map_err(|error| PortError::Store(error.to_string()))?;
+        let data = BASE64_STANDARD
+            .decode(data)
+            .map_err(|error| PortError::Store(error.to_string()))?;
         // Another range than the flag's: repair will make it anew from the Services; until then nothing is known to be taken.
         let same = object["range"] == self.range.to_string();
-        let taken = if same { Bitmap::from_bytes(&data) } else { Bitmap::default() };
-        Ok(Stored { revision: found.mod_revision, taken })
+        let taken = if same {
+            Bitmap::from_bytes(&data)
+        } else {
+            Bitmap::default()
+        };
+        Ok(Stored {
+            revision: found.mod_revision,
+            taken,
+        })
     }
 
     async fn store(&self, revision: Revision, taken: &Bitmap) -> Result<bool, PortError> {
@@ -214,9 +271,17 @@ impl NodePortAllocator {
             "range": self.range.to_string(), "data": BASE64_STANDARD.encode(taken.to_bytes()),
         });
         let key = Bytes::from_static(KEY.as_bytes());
-        let put = Op::Put { key: key.clone(), value: object.to_string().into(), lease: LeaseId::default() };
+        let put = Op::Put {
+            key: key.clone(),
+            value: object.to_string().into(),
+            lease: LeaseId::default(),
+        };
         let compare = vec![Compare::ModRevision(key, revision)];
-        let txn = Txn { compare, success: vec![put], failure: Vec::new() };
+        let txn = Txn {
+            compare,
+            success: vec![put],
+            failure: Vec::new(),
+        };
         Ok(self.kv.txn(txn).await?.succeeded)
     }
 
@@ -233,7 +298,9 @@ impl NodePortAllocator {
                 return Ok(outcome);
             }
         }
-        Err(PortError::Store("the range of node ports is changed by others all the time".to_owned()))
+        Err(PortError::Store(
+            "the range of node ports is changed by others all the time".to_owned(),
+        ))
     }
 }
 

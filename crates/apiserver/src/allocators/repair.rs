@@ -73,11 +73,16 @@ impl Repair {
             let (namespace, name) = (meta::namespace(service), meta::name(service));
             for address in cluster_ips(service) {
                 used.insert(address);
-                if self.reader.get(&IP_ADDRESSES, "", &address.to_string()).is_some() {
+                if self
+                    .reader
+                    .get(&IP_ADDRESSES, "", &address.to_string())
+                    .is_some()
+                {
                     continue;
                 }
                 let allocators = self.allocator.addresses().iter();
-                for allocator in allocators.filter(|allocator| allocator.range().contains(&address)) {
+                for allocator in allocators.filter(|allocator| allocator.range().contains(&address))
+                {
                     if let Err(error) = allocator.allocate(address, namespace, name, false).await {
                         tracing::warn!(%address, service = %format_args!("{namespace}/{name}"), %error, "a Service's address could not be marked as taken");
                     }
@@ -85,8 +90,15 @@ impl Repair {
             }
         }
         for object in self.reader.list(&IP_ADDRESSES, "") {
-            let Some(address) = self.lost(&object, &used) else { continue };
-            for allocator in self.allocator.addresses().iter().filter(|allocator| allocator.range().contains(&address)) {
+            let Some(address) = self.lost(&object, &used) else {
+                continue;
+            };
+            for allocator in self
+                .allocator
+                .addresses()
+                .iter()
+                .filter(|allocator| allocator.range().contains(&address))
+            {
                 tracing::info!(%address, "giving back an address that no Service has");
                 allocator.release(address).await;
             }
@@ -96,7 +108,9 @@ impl Repair {
     /// The address, if it is ours, not just taken, and nobody's.
     fn lost(&self, object: &Object, used: &HashSet<IpAddr>) -> Option<IpAddr> {
         let address: IpAddr = meta::name(object).parse().ok()?;
-        let created: Timestamp = lookup::text(object, &["metadata", "creationTimestamp"]).parse().ok()?;
+        let created: Timestamp = lookup::text(object, &["metadata", "creationTimestamp"])
+            .parse()
+            .ok()?;
         let ours = meta::label(object, MANAGED_BY) == Some(MANAGER);
         (ours && created + GRACE < self.clock.now() && !used.contains(&address)).then_some(address)
     }

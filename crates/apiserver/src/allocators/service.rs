@@ -68,14 +68,25 @@ impl Resources {
             .filter_map(|port| u16::try_from(port).ok())
             .collect();
         ports.remove(&0);
-        Self { addresses: cluster_ips(service), ports: ports.into_iter().collect() }
+        Self {
+            addresses: cluster_ips(service),
+            ports: ports.into_iter().collect(),
+        }
     }
 
     /// What is in `self` and not in `other`.
     fn without(self, other: &Self) -> Self {
         Self {
-            addresses: self.addresses.into_iter().filter(|address| !other.addresses.contains(address)).collect(),
-            ports: self.ports.into_iter().filter(|port| !other.ports.contains(port)).collect(),
+            addresses: self
+                .addresses
+                .into_iter()
+                .filter(|address| !other.addresses.contains(address))
+                .collect(),
+            ports: self
+                .ports
+                .into_iter()
+                .filter(|port| !other.ports.contains(port))
+                .collect(),
         }
     }
 }
@@ -122,7 +133,11 @@ impl Drop for Taken {
 impl ServiceAllocator {
     /// With one allocator for each address family, the default one first.
     pub fn new(addresses: Vec<ClusterIpAllocator>, ports: NodePortAllocator) -> Self {
-        Self { addresses, ports, releases: Arc::default() }
+        Self {
+            addresses,
+            ports,
+            releases: Arc::default(),
+        }
     }
 
     /// The addresses.
@@ -137,7 +152,11 @@ impl ServiceAllocator {
 
     /// Gives back what writes have left, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
-        while cancel.run_until_cancelled(self.releases.wake.notified()).await.is_some() {
+        while cancel
+            .run_until_cancelled(self.releases.wake.notified())
+            .await
+            .is_some()
+        {
             self.release_pending().await;
         }
         self.release_pending().await;
@@ -158,7 +177,9 @@ impl ServiceAllocator {
     }
 
     fn of_family(&self, family: Family) -> Option<&ClusterIpAllocator> {
-        self.addresses.iter().find(|allocator| allocator.range().family() == family)
+        self.addresses
+            .iter()
+            .find(|allocator| allocator.range().family() == family)
     }
 
     async fn allocate(
@@ -169,8 +190,11 @@ impl ServiceAllocator {
     ) -> Result<Box<dyn Reservation>, Status> {
         self.release_pending().await;
         let had = old.map(Resources::of).unwrap_or_default();
-        let mut taken =
-            Taken { resources: Resources::default(), superseded: Resources::default(), releases: Arc::clone(&self.releases) };
+        let mut taken = Taken {
+            resources: Resources::default(),
+            superseded: Resources::default(),
+            releases: Arc::clone(&self.releases),
+        };
         if is_external_name(service) {
             for field in ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs"] {
                 lookup::map_mut(service, &["spec"]).remove(field);
@@ -178,11 +202,13 @@ impl ServiceAllocator {
         } else {
             self.default_families(service)?;
             if !is_headless(service) {
-                self.cluster_addresses(service, &had, &mut taken, dry_run).await?;
+                self.cluster_addresses(service, &had, &mut taken, dry_run)
+                    .await?;
             }
         }
         self.node_ports(service, &had, &mut taken, dry_run).await?;
-        self.health_check_port(service, &had, &mut taken, dry_run).await?;
+        self.health_check_port(service, &had, &mut taken, dry_run)
+            .await?;
         if dry_run {
             taken.resources = Resources::default();
             return Ok(Box::new(NoReservation));
@@ -193,9 +219,17 @@ impl ServiceAllocator {
 
     /// Families and policy where the client left them open (KEP-563).
     fn default_families(&self, service: &mut Object) -> Result<(), Status> {
-        let Some(default) = self.addresses.first().map(|allocator| allocator.range().family()) else { return Ok(()) };
-        let mut families: Vec<Family> =
-            lookup::strings(service, &["spec", "ipFamilies"]).iter().filter_map(|name| Family::parse(name)).collect();
+        let Some(default) = self
+            .addresses
+            .first()
+            .map(|allocator| allocator.range().family())
+        else {
+            return Ok(());
+        };
+        let mut families: Vec<Family> = lookup::strings(service, &["spec", "ipFamilies"])
+            .iter()
+            .filter_map(|name| Family::parse(name))
+            .collect();
         let addresses = cluster_ips(service);
         let policy = lookup::text(service, &["spec", "ipFamilyPolicy"]).to_owned();
         let selectorless = is_headless(service)
@@ -218,12 +252,14 @@ impl ServiceAllocator {
         let dual = self.of_family(families[0].other()).is_some();
         if policy == "SingleStack" && families.len() > 1 {
             let detail = "must be \"RequireDualStack\" or \"PreferDualStack\" when multiple IP families are specified";
-            let error = FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
+            let error =
+                FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
             return Err(invalid(service, vec![error]));
         }
         if policy == "RequireDualStack" && !dual && !selectorless {
             let detail = "this cluster is not configured for dual-stack services";
-            let error = FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
+            let error =
+                FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
             return Err(invalid(service, vec![error]));
         }
         if policy != "SingleStack" && families.len() == 1 && (dual || selectorless) {
@@ -233,7 +269,8 @@ impl ServiceAllocator {
             for (index, family) in families.iter().enumerate() {
                 if self.of_family(*family).is_none() {
                     let path = Path::new("spec").child("ipFamilies").index(index);
-                    let error = FieldError::invalid(&path, family.name(), "not configured on this cluster");
+                    let error =
+                        FieldError::invalid(&path, family.name(), "not configured on this cluster");
                     return Err(invalid(service, vec![error]));
                 }
             }
@@ -251,19 +288,28 @@ impl ServiceAllocator {
         taken: &mut Taken,
         dry_run: bool,
     ) -> Result<(), Status> {
-        let (namespace, name) = (meta::namespace(service).to_owned(), meta::name(service).to_owned());
+        let (namespace, name) = (
+            meta::namespace(service).to_owned(),
+            meta::name(service).to_owned(),
+        );
         let given = lookup::strings(service, &["spec", "clusterIPs"]);
         let families = lookup::strings(service, &["spec", "ipFamilies"]);
         let mut addresses = Vec::with_capacity(families.len());
         for (index, family) in families.iter().enumerate() {
-            let Some(allocator) = Family::parse(family).and_then(|family| self.of_family(family)) else { continue };
+            let Some(allocator) = Family::parse(family).and_then(|family| self.of_family(family))
+            else {
+                continue;
+            };
             let wanted: Option<IpAddr> = given.get(index).and_then(|address| address.parse().ok());
             let outcome = match wanted {
                 Some(address) if had.addresses.contains(&address) => {
                     addresses.push(address);
                     continue;
                 }
-                Some(address) => allocator.allocate(address, &namespace, &name, dry_run).await.map(|()| address),
+                Some(address) => allocator
+                    .allocate(address, &namespace, &name, dry_run)
+                    .await
+                    .map(|()| address),
                 None => allocator.allocate_next(&namespace, &name, dry_run).await,
             };
             match outcome {
@@ -298,7 +344,10 @@ impl ServiceAllocator {
         let ports: Vec<(i64, u16)> = lookup::objects(service, &["spec", "ports"])
             .map(|port| {
                 let node_port = lookup::number(port, &["nodePort"]).unwrap_or_default();
-                (lookup::number(port, &["port"]).unwrap_or_default(), u16::try_from(node_port).unwrap_or_default())
+                (
+                    lookup::number(port, &["port"]).unwrap_or_default(),
+                    u16::try_from(node_port).unwrap_or_default(),
+                )
             })
             .collect();
         let mut by_port: Vec<(i64, u16)> = Vec::with_capacity(ports.len());
@@ -309,14 +358,33 @@ impl ServiceAllocator {
                 allocated.push(0);
                 continue;
             }
-            let shared = by_port.iter().find(|(number, _)| *number == port).map(|(_, node_port)| *node_port);
+            let shared = by_port
+                .iter()
+                .find(|(number, _)| *number == port)
+                .map(|(_, node_port)| *node_port);
             // A later port of the same number may have been given one.
-            let later = || ports[index..].iter().find(|(number, given)| *number == port && *given != 0).map(|(_, given)| *given);
-            let wanted = if given != 0 { Some(given) } else { shared.or_else(later) };
+            let later = || {
+                ports[index..]
+                    .iter()
+                    .find(|(number, given)| *number == port && *given != 0)
+                    .map(|(_, given)| *given)
+            };
+            let wanted = if given != 0 {
+                Some(given)
+            } else {
+                shared.or_else(later)
+            };
             let node_port = match wanted {
-                Some(wanted) if shared == Some(wanted) || had.ports.contains(&wanted) && !own.contains(&wanted) => wanted,
+                Some(wanted)
+                    if shared == Some(wanted)
+                        || had.ports.contains(&wanted) && !own.contains(&wanted) =>
+                {
+                    wanted
+                }
                 Some(wanted) => match self.ports.allocate(wanted, dry_run).await {
-                    Ok(()) if dry_run && own.contains(&wanted) => return Err(port_refusal(service, index, wanted, &PortError::Allocated)),
+                    Ok(()) if dry_run && own.contains(&wanted) => {
+                        return Err(port_refusal(service, index, wanted, &PortError::Allocated));
+                    }
                     Ok(()) => {
                         taken.resources.ports.push(wanted);
                         wanted
@@ -329,7 +397,9 @@ impl ServiceAllocator {
                         port
                     }
                     Err(error) => {
-                        return Err(Status::internal(format!("failed to allocate a nodePort: {error}")));
+                        return Err(Status::internal(format!(
+                            "failed to allocate a nodePort: {error}"
+                        )));
                     }
                 },
             };
@@ -337,8 +407,13 @@ impl ServiceAllocator {
             by_port.push((port, node_port));
             allocated.push(node_port);
         }
-        let entries = lookup::list_mut(service, &["spec"], "ports").iter_mut().filter_map(Value::as_object_mut);
-        for (entry, node_port) in entries.zip(allocated).filter(|(_, node_port)| *node_port != 0) {
+        let entries = lookup::list_mut(service, &["spec"], "ports")
+            .iter_mut()
+            .filter_map(Value::as_object_mut);
+        for (entry, node_port) in entries
+            .zip(allocated)
+            .filter(|(_, node_port)| *node_port != 0)
+        {
             lookup::set(entry, &["nodePort"], node_port);
         }
         Ok(())
@@ -368,7 +443,9 @@ impl ServiceAllocator {
             self.ports.allocate_next(dry_run).await
         };
         let port = outcome.map_err(|error| {
-            Status::internal(format!("failed to allocate requested HealthCheck NodePort {given}: {error}"))
+            Status::internal(format!(
+                "failed to allocate requested HealthCheck NodePort {given}: {error}"
+            ))
         })?;
         taken.resources.ports.push(port);
         lookup::set(service, &["spec", "healthCheckNodePort"], port);
@@ -378,7 +455,11 @@ impl ServiceAllocator {
 
 #[async_trait]
 impl Hook for ServiceAllocator {
-    async fn begin_create(&self, object: &mut Object, dry_run: bool) -> Result<Box<dyn Reservation>, Status> {
+    async fn begin_create(
+        &self,
+        object: &mut Object,
+        dry_run: bool,
+    ) -> Result<Box<dyn Reservation>, Status> {
         self.allocate(object, None, dry_run).await
     }
 
@@ -400,8 +481,14 @@ impl Hook for ServiceAllocator {
 /// The addresses in a Service that are addresses: not `None`.
 pub(super) fn cluster_ips(service: &Object) -> Vec<IpAddr> {
     let many = lookup::strings(service, &["spec", "clusterIPs"]);
-    let all = if many.is_empty() { vec![lookup::text(service, &["spec", "clusterIP"]).to_owned()] } else { many };
-    all.iter().filter_map(|address| address.parse().ok()).collect()
+    let all = if many.is_empty() {
+        vec![lookup::text(service, &["spec", "clusterIP"]).to_owned()]
+    } else {
+        many
+    };
+    all.iter()
+        .filter_map(|address| address.parse().ok())
+        .collect()
 }
 
 /// The node ports in a Service.
@@ -418,30 +505,59 @@ fn is_external_name(service: &Object) -> bool {
 }
 
 fn needs_node_ports(service: &Object) -> bool {
-    matches!(lookup::text(service, &["spec", "type"]), "NodePort" | "LoadBalancer")
+    matches!(
+        lookup::text(service, &["spec", "type"]),
+        "NodePort" | "LoadBalancer"
+    )
 }
 
 fn invalid(service: &Object, errors: ErrorList) -> Status {
     Status::invalid("", "Service", meta::name(service), &errors)
 }
 
-fn address_refusal(service: &Object, wanted: Option<IpAddr>, given: &[String], error: &AddressError) -> Status {
+fn address_refusal(
+    service: &Object,
+    wanted: Option<IpAddr>,
+    given: &[String],
+    error: &AddressError,
+) -> Status {
     let path = Path::new("spec").child("clusterIPs");
-    let shown: Vec<String> = if given.is_empty() { vec![String::new()] } else { given.to_vec() };
+    let shown: Vec<String> = if given.is_empty() {
+        vec![String::new()]
+    } else {
+        given.to_vec()
+    };
     match (wanted, error) {
         (Some(address), _) => {
             let detail = format!("failed to allocate IP {address}: {error}");
             invalid(service, vec![FieldError::invalid(&path, shown, detail)])
         }
-        (None, AddressError::Full) => Status::internal(format!("failed to allocate a serviceIP: {error}")),
-        (None, _) => invalid(service, vec![FieldError::invalid(&path, shown, format!("failed to allocate IP: {error}"))]),
+        (None, AddressError::Full) => {
+            Status::internal(format!("failed to allocate a serviceIP: {error}"))
+        }
+        (None, _) => invalid(
+            service,
+            vec![FieldError::invalid(
+                &path,
+                shown,
+                format!("failed to allocate IP: {error}"),
+            )],
+        ),
     }
 }
 
 fn port_refusal(service: &Object, index: usize, port: u16, error: &PortError) -> Status {
-    let path = Path::new("spec").child("ports").index(index).child("nodePort");
+    let path = Path::new("spec")
+        .child("ports")
+        .index(index)
+        .child("nodePort");
     match error {
-        PortError::Store(message) => Status::internal(format!("failed to allocate requested nodePort {port}: {message}")),
-        _ => invalid(service, vec![FieldError::invalid(&path, port, error.to_string())]),
+        PortError::Store(message) => Status::internal(format!(
+            "failed to allocate requested nodePort {port}: {message}"
+        )),
+        _ => invalid(
+            service,
+            vec![FieldError::invalid(&path, port, error.to_string())],
+        ),
     }
 }

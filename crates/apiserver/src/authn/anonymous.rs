@@ -22,6 +22,9 @@ impl Authenticator for Anonymous {
             groups: vec![UNAUTHENTICATED.to_owned()],
             ..UserInfo::default()
         };
-        Ok(Some(Authenticated { user, audiences: Vec::new() }))
+        Ok(Some(Authenticated {
+            user,
+            audiences: Vec::new(),
+        }))
     }
 }

@@ -14,7 +14,10 @@ pub fn token(headers: &HeaderMap) -> Option<String> {
 /// Takes the token out of the request, so that nothing behind authentication (a proxied backend, a log) sees it.
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
-    let kept: Vec<String> = protocols(headers).filter(|p| !p.starts_with(PROTOCOL_PREFIX)).map(str::to_owned).collect();
+    let kept: Vec<String> = protocols(headers)
+        .filter(|p| !p.starts_with(PROTOCOL_PREFIX))
+        .map(str::to_owned)
+        .collect();
     if headers.remove(header::SEC_WEBSOCKET_PROTOCOL).is_some()
         && let Ok(value) = HeaderValue::from_str(&kept.join(", "))
     {
@@ -36,8 +39,12 @@ fn from_websocket_protocol(headers: &HeaderMap) -> Option<String> {
         return None;
     }
     let encoded = protocols(headers).find_map(|p| p.strip_prefix(PROTOCOL_PREFIX))?;
-    let token = BASE64_URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?;
-    String::from_utf8(token).ok().filter(|token| !token.is_empty())
+    let token = BASE64_URL_SAFE_NO_PAD
+        .decode(encoded.trim_end_matches('='))
+        .ok()?;
+    String::from_utf8(token)
+        .ok()
+        .filter(|token| !token.is_empty())
 }
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
@@ -74,7 +81,13 @@ mod tests {
             (&[("authorization", "Bearer ")], None),
             (&[("authorization", "Bearer")], None),
             (&[("authorization", "Basic eDp5")], None),
-            (&[("upgrade", "websocket"), ("sec-websocket-protocol", both.as_str())], Some("abc")),
+            (
+                &[
+                    ("upgrade", "websocket"),
+                    ("sec-websocket-protocol", both.as_str()),
+                ],
+                Some("abc"),
+            ),
             (&[("sec-websocket-protocol", both.as_str())], None),
             (&[], None),
         ] {
@@ -85,9 +98,15 @@ mod tests {
     #[test]
     fn stripping_leaves_the_other_protocols() {
         let protocol = format!("v5.channel.k8s.io, {PROTOCOL_PREFIX}YWJj, v4.channel.k8s.io");
-        let mut headers = headers(&[("authorization", "Bearer x"), ("sec-websocket-protocol", &protocol)]);
+        let mut headers = headers(&[
+            ("authorization", "Bearer x"),
+            ("sec-websocket-protocol", &protocol),
+        ]);
         strip(&mut headers);
         assert!(headers.get(header::AUTHORIZATION).is_none());
-        assert_eq!(headers[header::SEC_WEBSOCKET_PROTOCOL], "v5.channel.k8s.io, v4.channel.k8s.io");
+        assert_eq!(
+            headers[header::SEC_WEBSOCKET_PROTOCOL],
+            "v5.channel.k8s.io, v4.channel.k8s.io"
+        );
     }
 }

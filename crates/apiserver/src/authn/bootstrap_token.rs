@@ -25,18 +25,30 @@ pub struct BootstrapTokens {
 
 #[async_trait]
 impl TokenAuthenticator for BootstrapTokens {
-    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
-        let Some((id, secret)) = split(token) else { return Ok(None) };
-        Ok(self.check(id, secret).map(|user| Authenticated { user, audiences: Vec::new() }))
+    async fn authenticate_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<Authenticated>, AuthenticationError> {
+        let Some((id, secret)) = split(token) else {
+            return Ok(None);
+        };
+        Ok(self.check(id, secret).map(|user| Authenticated {
+            user,
+            audiences: Vec::new(),
+        }))
     }
 }
 
 impl BootstrapTokens {
     /// `None` whatever is wrong: as upstream, a token that does not fit is left to the other authenticators.
     fn check(&self, id: &str, secret: &str) -> Option<UserInfo> {
-        let kept = self.reader.get(&SECRETS, "kube-system", &format!("bootstrap-token-{id}"))?;
+        let kept = self
+            .reader
+            .get(&SECRETS, "kube-system", &format!("bootstrap-token-{id}"))?;
         let field = |name: &str| {
-            let bytes = BASE64_STANDARD.decode(lookup::text(&kept, &["data", name])).ok()?;
+            let bytes = BASE64_STANDARD
+                .decode(lookup::text(&kept, &["data", name]))
+                .ok()?;
             String::from_utf8(bytes).ok()
         };
         let deleted = lookup::value(&kept, &["metadata", "deletionTimestamp"]).is_some();
@@ -57,14 +69,22 @@ impl BootstrapTokens {
             return None;
         }
         let mut groups = vec!["system:bootstrappers".to_owned()];
-        for group in field("auth-extra-groups").unwrap_or_default().split(',').filter(|group| !group.is_empty()) {
+        for group in field("auth-extra-groups")
+            .unwrap_or_default()
+            .split(',')
+            .filter(|group| !group.is_empty())
+        {
             // One group out of bounds spoils the token.
             if !group.starts_with("system:bootstrappers:") {
                 return None;
             }
             groups.push(group.to_owned());
         }
-        Some(UserInfo { name: format!("system:bootstrap:{id}"), groups, ..UserInfo::default() })
+        Some(UserInfo {
+            name: format!("system:bootstrap:{id}"),
+            groups,
+            ..UserInfo::default()
+        })
     }
 }
 
@@ -72,7 +92,10 @@ impl BootstrapTokens {
 fn split(token: &str) -> Option<(&str, &str)> {
     let (id, secret) = token.split_once('.')?;
     let ours = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        part.len() == length
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     };
     (ours(id, 6) && ours(secret, 16)).then_some((id, secret))
 }

@@ -25,9 +25,14 @@ pub async fn impersonate(
     asker: &UserInfo,
     authorizer: &dyn Authorizer,
 ) -> Result<Option<UserInfo>, Status> {
-    let Some(mut user) = claimed(headers)? else { return Ok(None) };
+    let Some(mut user) = claimed(headers)? else {
+        return Ok(None);
+    };
     for check in checks(&user) {
-        let attributes = Attributes { user: asker, request: &check };
+        let attributes = Attributes {
+            user: asker,
+            request: &check,
+        };
         let (decision, reason) = authorizer.authorize(attributes).await;
         if decision != Decision::Allow {
             return Err(forbidden(attributes, &reason));
@@ -41,7 +46,12 @@ pub async fn impersonate(
 /// What the headers say; groups without a user are an error.
 fn claimed(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
     let values = |name: &HeaderName| -> Vec<String> {
-        headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned)
+            .collect()
     };
     let user = UserInfo {
         name: values(&USER).into_iter().next().unwrap_or_default(),
@@ -63,16 +73,24 @@ fn claimed(headers: &HeaderMap) -> Result<Option<UserInfo>, Status> {
 
 /// The asker sees what it sent.
 fn json_like(user: &UserInfo) -> String {
-    format!("uid={:?} groups={:?} extra={:?}", user.uid, user.groups, user.extra)
+    format!(
+        "uid={:?} groups={:?} extra={:?}",
+        user.uid, user.groups, user.extra
+    )
 }
 
 /// Header `Impersonate-Extra-Some%2fKey: value` claims `some/key`.
 fn extra(headers: &HeaderMap) -> BTreeMap<String, Vec<String>> {
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in headers {
-        let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else { continue };
+        let Some(key) = name.as_str().strip_prefix(EXTRA_PREFIX) else {
+            continue;
+        };
         if let Ok(value) = value.to_str() {
-            extra.entry(percent_decode(key)).or_default().push(value.to_owned());
+            extra
+                .entry(percent_decode(key))
+                .or_default()
+                .push(value.to_owned());
         }
     }
     extra
@@ -82,7 +100,10 @@ fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let code = tail
+            .get(..2)
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match code {
             Some(code) if first == b'%' => {
                 bytes.push(code);
@@ -101,7 +122,11 @@ fn percent_decode(text: &str) -> String {
 fn checks(user: &UserInfo) -> Vec<RequestInfo> {
     let core = GroupVersion::new("", "v1");
     let authentication = GroupVersion::new("authentication.k8s.io", "v1");
-    let check = |group_version: &GroupVersion, namespace: &str, resource: &str, subresource: &str, name: &str| RequestInfo {
+    let check = |group_version: &GroupVersion,
+                 namespace: &str,
+                 resource: &str,
+                 subresource: &str,
+                 name: &str| RequestInfo {
         is_resource: true,
         verb: "impersonate".to_owned(),
         group_version: group_version.clone(),
@@ -115,9 +140,17 @@ fn checks(user: &UserInfo) -> Vec<RequestInfo> {
         Some((namespace, name)) => check(&core, namespace, "serviceaccounts", "", name),
         None => check(&core, "", "users", "", &user.name),
     }];
-    checks.extend(user.groups.iter().map(|group| check(&core, "", "groups", "", group)));
+    checks.extend(
+        user.groups
+            .iter()
+            .map(|group| check(&core, "", "groups", "", group)),
+    );
     for (key, values) in &user.extra {
-        checks.extend(values.iter().map(|value| check(&authentication, "", "userextras", key, value)));
+        checks.extend(
+            values
+                .iter()
+                .map(|value| check(&authentication, "", "userextras", key, value)),
+        );
     }
     if !user.uid.is_empty() {
         checks.push(check(&authentication, "", "uids", "", &user.uid));
@@ -141,8 +174,11 @@ fn complete_groups(user: &mut UserInfo, stated: bool) {
 }
 
 fn strip(headers: &mut HeaderMap) {
-    let names: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("impersonate-"))
+        .cloned()
+        .collect();
     for name in names {
         headers.remove(name);
     }
@@ -157,9 +193,22 @@ mod tests {
     async fn parts_are_taken_from_the_headers() {
         let mut headers = HeaderMap::new();
         headers.insert(USER, "system:serviceaccount:ns:sa".parse().unwrap());
-        headers.append("impersonate-extra-example.com%2fscope", "a".parse().unwrap());
-        let user = impersonate(&mut headers, &UserInfo::default(), &AlwaysAllow).await.unwrap().unwrap();
-        assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:ns", AUTHENTICATED]);
+        headers.append(
+            "impersonate-extra-example.com%2fscope",
+            "a".parse().unwrap(),
+        );
+        let user = impersonate(&mut headers, &UserInfo::default(), &AlwaysAllow)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            user.groups,
+            [
+                "system:serviceaccounts",
+                "system:serviceaccounts:ns",
+                AUTHENTICATED
+            ]
+        );
         assert_eq!(user.extra["example.com/scope"], ["a"]);
         assert!(headers.is_empty());
     }
@@ -168,6 +217,12 @@ mod tests {
     async fn groups_need_a_user() {
         let mut headers = HeaderMap::new();
         headers.insert(GROUP, "g".parse().unwrap());
-        assert_eq!(impersonate(&mut headers, &UserInfo::default(), &AlwaysAllow).await.unwrap_err().code, 500);
+        assert_eq!(
+            impersonate(&mut headers, &UserInfo::default(), &AlwaysAllow)
+                .await
+                .unwrap_err()
+                .code,
+            500
+        );
     }
 }

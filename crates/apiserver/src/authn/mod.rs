@@ -55,7 +55,10 @@ pub trait Authenticator: Send + Sync {
 #[async_trait]
 pub trait TokenAuthenticator: Send + Sync {
     /// `Ok(None)`: not a token of this sort. `Err`: it is, and it is bad.
-    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError>;
+    async fn authenticate_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<Authenticated>, AuthenticationError>;
 }
 
 /// Why credentials were refused. For the log: the client hears "Unauthorized" alone.

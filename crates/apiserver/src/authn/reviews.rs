@@ -38,14 +38,20 @@ impl VirtualResource for TokenReview {
         }
         let token = lookup::text(&review, &["spec", "token"]).to_owned();
         if token.is_empty() {
-            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+            return Err(Status::bad_request(
+                "token is required for TokenReview in authentication",
+            ));
         }
         let asked = lookup::strings(&review, &["spec", "audiences"]);
         let answer = match &self.service_accounts {
             Some(accounts) if !asked.is_empty() && asked != self.audiences => {
                 match accounts.authenticate_for(&token, &asked).await {
                     // Other sorts of tokens are good for the API's own audiences.
-                    Ok(None) if asked.iter().any(|audience| self.audiences.contains(audience)) => {
+                    Ok(None)
+                        if asked
+                            .iter()
+                            .any(|audience| self.audiences.contains(audience)) =>
+                    {
                         self.tokens.authenticate_token(&token).await
                     }
                     answer => answer,
@@ -59,7 +65,10 @@ impl VirtualResource for TokenReview {
                 let mut status = json!({"authenticated": true, "user": to_value(&found.user)});
                 let audiences = match found.audiences {
                     own if !own.is_empty() => own,
-                    _ => asked.into_iter().filter(|audience| self.audiences.contains(audience)).collect(),
+                    _ => asked
+                        .into_iter()
+                        .filter(|audience| self.audiences.contains(audience))
+                        .collect(),
                 };
                 if !audiences.is_empty() {
                     status["audiences"] = audiences.into();
@@ -67,7 +76,9 @@ impl VirtualResource for TokenReview {
                 status
             }
             Ok(None) => json!({"user": {}}),
-            Err(error) => json!({"user": {}, "error": format!("[invalid bearer token, {}]", error.0)}),
+            Err(error) => {
+                json!({"user": {}, "error": format!("[invalid bearer token, {}]", error.0)})
+            }
         };
         review.insert("status".to_owned(), status);
         Ok(review)
@@ -90,7 +101,10 @@ impl VirtualResource for SelfSubjectReview {
         let mut review = question.object;
         let now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         review.insert("metadata".to_owned(), json!({"creationTimestamp": now}));
-        review.insert("status".to_owned(), json!({"userInfo": to_value(question.user)}));
+        review.insert(
+            "status".to_owned(),
+            json!({"userInfo": to_value(question.user)}),
+        );
         Ok(review)
     }
 }

@@ -49,7 +49,10 @@ pub struct ServiceAccountTokens {
 
 #[async_trait]
 impl TokenAuthenticator for ServiceAccountTokens {
-    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
+    async fn authenticate_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<Authenticated>, AuthenticationError> {
         self.authenticate_for(token, &self.audiences).await
     }
 }
@@ -61,8 +64,12 @@ impl ServiceAccountTokens {
         token: &str,
         audiences: &[String],
     ) -> Result<Option<Authenticated>, AuthenticationError> {
-        let Some(jwt) = Jwt::parse(token) else { return Ok(None) };
-        let Some(unverified) = jwt.unverified_claims::<LegacyClaims>() else { return Ok(None) };
+        let Some(jwt) = Jwt::parse(token) else {
+            return Ok(None);
+        };
+        let Some(unverified) = jwt.unverified_claims::<LegacyClaims>() else {
+            return Ok(None);
+        };
         if unverified.issuer == LEGACY_ISSUER {
             let claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
             // Such a token names no audience: it is good for the API alone.
@@ -84,59 +91,112 @@ impl ServiceAccountTokens {
         if claims.expires.is_some_and(|expires| now > expires) {
             return Err(refused("service account token has expired"));
         }
-        if claims.not_before.is_some_and(|start| now < start) || claims.issued_at.is_some_and(|issued| now < issued) {
+        if claims.not_before.is_some_and(|start| now < start)
+            || claims.issued_at.is_some_and(|issued| now < issued)
+        {
             return Err(refused("service account token is not valid yet"));
         }
         let bound = &claims.kubernetes;
         let namespace = &bound.namespace;
         let name = &bound.service_account.name;
         if claims.subject != username(namespace, name) {
-            return Err(refused("the token's subject is not the service account it names"));
+            return Err(refused(
+                "the token's subject is not the service account it names",
+            ));
         }
-        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &bound.service_account).await?;
+        self.check_alive(
+            &SERVICE_ACCOUNTS,
+            "service account",
+            namespace,
+            &bound.service_account,
+        )
+        .await?;
         if let Some(secret) = &bound.secret {
-            self.check_alive(&SECRETS, "secret", namespace, secret).await?;
+            self.check_alive(&SECRETS, "secret", namespace, secret)
+                .await?;
         }
         let mut user = user_info(namespace, name, &bound.service_account.uid);
         if let Some(pod) = &bound.pod {
             self.check_alive(&PODS, "pod", namespace, pod).await?;
-            user.extra.insert("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.name.clone()]);
-            user.extra.insert("authentication.kubernetes.io/pod-uid".to_owned(), vec![pod.uid.clone()]);
+            user.extra.insert(
+                "authentication.kubernetes.io/pod-name".to_owned(),
+                vec![pod.name.clone()],
+            );
+            user.extra.insert(
+                "authentication.kubernetes.io/pod-uid".to_owned(),
+                vec![pod.uid.clone()],
+            );
         }
         if let Some(node) = &bound.node {
             // A pod's token says on which node the pod was; the pod's life is what bounds it.
             if bound.pod.is_none() {
                 self.check_alive(&NODES, "node", "", node).await?;
             }
-            user.extra.insert("authentication.kubernetes.io/node-name".to_owned(), vec![node.name.clone()]);
+            user.extra.insert(
+                "authentication.kubernetes.io/node-name".to_owned(),
+                vec![node.name.clone()],
+            );
             if !node.uid.is_empty() {
-                user.extra.insert("authentication.kubernetes.io/node-uid".to_owned(), vec![node.uid.clone()]);
+                user.extra.insert(
+                    "authentication.kubernetes.io/node-uid".to_owned(),
+                    vec![node.uid.clone()],
+                );
             }
         }
         if !claims.id.is_empty() {
             let id = format!("JTI={}", claims.id);
-            user.extra.insert("authentication.kubernetes.io/credential-id".to_owned(), vec![id]);
+            user.extra.insert(
+                "authentication.kubernetes.io/credential-id".to_owned(),
+                vec![id],
+            );
         }
         Ok(user)
     }
 
-    async fn check_legacy(&self, token: &str, claims: &LegacyClaims) -> Result<UserInfo, AuthenticationError> {
-        let LegacyClaims { namespace, service_account: name, service_account_uid: uid, .. } = claims;
+    async fn check_legacy(
+        &self,
+        token: &str,
+        claims: &LegacyClaims,
+    ) -> Result<UserInfo, AuthenticationError> {
+        let LegacyClaims {
+            namespace,
+            service_account: name,
+            service_account_uid: uid,
+            ..
+        } = claims;
         if claims.subject != username(namespace, name) {
-            return Err(refused("the token's subject is not the service account it names"));
+            return Err(refused(
+                "the token's subject is not the service account it names",
+            ));
         }
         let secret = self.find(&SECRETS, namespace, &claims.secret).await;
-        let secret = secret.ok_or_else(|| refused("the token's secret does not exist: it has been invalidated"))?;
+        let secret = secret
+            .ok_or_else(|| refused("the token's secret does not exist: it has been invalidated"))?;
         let kept = lookup::text(&secret, &["data", "token"]);
         use base64::{Engine as _, prelude::BASE64_STANDARD};
         if BASE64_STANDARD.decode(kept).ok().as_deref() != Some(token.as_bytes()) {
             return Err(refused("the token is not the one in its secret"));
         }
-        if lookup::value(&secret, &["metadata", "labels", "kubernetes.io/legacy-token-invalid-since"]).is_some() {
-            return Err(refused("the token has been marked invalid for not being used"));
+        if lookup::value(
+            &secret,
+            &[
+                "metadata",
+                "labels",
+                "kubernetes.io/legacy-token-invalid-since",
+            ],
+        )
+        .is_some()
+        {
+            return Err(refused(
+                "the token has been marked invalid for not being used",
+            ));
         }
-        let account = Reference { name: name.clone(), uid: uid.clone() };
-        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account).await?;
+        let account = Reference {
+            name: name.clone(),
+            uid: uid.clone(),
+        };
+        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account)
+            .await?;
         Ok(user_info(namespace, name, uid))
     }
 
@@ -148,19 +208,34 @@ impl ServiceAccountTokens {
         reference: &Reference,
     ) -> Result<(), AuthenticationError> {
         let Some(object) = self.find(resource, namespace, &reference.name).await else {
-            return Err(refused(&format!("{noun} {namespace}/{} does not exist", reference.name)));
+            return Err(refused(&format!(
+                "{noun} {namespace}/{} does not exist",
+                reference.name
+            )));
         };
         if lookup::text(&object, &["metadata", "uid"]) != reference.uid {
-            return Err(refused(&format!("{noun} {namespace}/{} is another one: its uid differs", reference.name)));
+            return Err(refused(&format!(
+                "{noun} {namespace}/{} is another one: its uid differs",
+                reference.name
+            )));
         }
-        let deleted = lookup::text(&object, &["metadata", "deletionTimestamp"]).parse::<Timestamp>();
+        let deleted =
+            lookup::text(&object, &["metadata", "deletionTimestamp"]).parse::<Timestamp>();
         if deleted.is_ok_and(|deleted| deleted + DELETION_LEEWAY < self.clock.now()) {
-            return Err(refused(&format!("{noun} {namespace}/{} has been deleted", reference.name)));
+            return Err(refused(&format!(
+                "{noun} {namespace}/{} has been deleted",
+                reference.name
+            )));
         }
         Ok(())
     }
 
-    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    async fn find(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>> {
         match self.reader.get(resource, namespace, name) {
             Some(object) => Some(object),
             None => self.reader.get_fresh(resource, namespace, name).await,
@@ -181,7 +256,10 @@ pub fn split_username(username: &str) -> Option<(&str, &str)> {
 
 /// The groups of the service accounts of `namespace`.
 pub fn groups(namespace: &str) -> Vec<String> {
-    vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+    vec![
+        "system:serviceaccounts".to_owned(),
+        format!("system:serviceaccounts:{namespace}"),
+    ]
 }
 
 fn user_info(namespace: &str, name: &str, uid: &str) -> UserInfo {
@@ -194,9 +272,15 @@ fn user_info(namespace: &str, name: &str, uid: &str) -> UserInfo {
 }
 
 fn intersection(token: &[String], wanted: &[String]) -> Result<Vec<String>, AuthenticationError> {
-    let both: Vec<String> = token.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+    let both: Vec<String> = token
+        .iter()
+        .filter(|audience| wanted.contains(audience))
+        .cloned()
+        .collect();
     if both.is_empty() {
-        return Err(refused(&format!("token audiences {token:?} is invalid for the target audiences {wanted:?}")));
+        return Err(refused(&format!(
+            "token audiences {token:?} is invalid for the target audiences {wanted:?}"
+        )));
     }
     Ok(both)
 }

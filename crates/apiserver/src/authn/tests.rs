@@ -16,7 +16,10 @@ const ISSUER: &str = "https://kubernetes.default.svc";
 
 fn key() -> (PrivateKey, String) {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
-    (private_key(pair.serialize_pem().as_bytes()).unwrap(), pair.public_key_pem())
+    (
+        private_key(pair.serialize_pem().as_bytes()).unwrap(),
+        pair.public_key_pem(),
+    )
 }
 
 struct World {
@@ -29,7 +32,10 @@ struct World {
 fn world() -> World {
     let clock = Clock::manual("2026-01-01T00:00:00Z".parse().unwrap());
     let reader = MemoryReader::with([
-        ("serviceaccounts", json!({"metadata": {"name": "sa", "namespace": "ns", "uid": "u1"}})),
+        (
+            "serviceaccounts",
+            json!({"metadata": {"name": "sa", "namespace": "ns", "uid": "u1"}}),
+        ),
         ("nodes", json!({"metadata": {"name": "n1", "uid": "u3"}})),
         (
             "pods",
@@ -47,25 +53,45 @@ fn world() -> World {
         clock: clock.clone(),
     };
     let requests = TokenRequest {
-        issuer: Arc::new(Issuer { issuer: ISSUER.to_owned(), key: signing, clock: clock.clone() }),
+        issuer: Arc::new(Issuer {
+            issuer: ISSUER.to_owned(),
+            key: signing,
+            clock: clock.clone(),
+        }),
         audiences: vec![ISSUER.to_owned()],
         max_seconds: None,
         extend_expiration: true,
         reader: dynamic,
     };
-    World { clock, reader, accounts, requests }
+    World {
+        clock,
+        reader,
+        accounts,
+        requests,
+    }
 }
 
 impl World {
     async fn request(&self, spec: Value) -> Result<Value, apimachinery::status::Status> {
-        let info = RequestInfo { name: "sa".to_owned(), namespace: "ns".to_owned(), ..RequestInfo::default() };
+        let info = RequestInfo {
+            name: "sa".to_owned(),
+            namespace: "ns".to_owned(),
+            ..RequestInfo::default()
+        };
         let object = object(json!({"metadata": {}, "spec": spec}));
-        let question = Question { user: &UserInfo::default(), request: &info, object };
+        let question = Question {
+            user: &UserInfo::default(),
+            request: &info,
+            object,
+        };
         self.requests.create(question).await.map(Value::Object)
     }
 
     async fn token(&self, spec: Value) -> String {
-        self.request(spec).await.unwrap()["status"]["token"].as_str().unwrap().to_owned()
+        self.request(spec).await.unwrap()["status"]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     async fn why_not(&self, token: &str) -> String {
@@ -84,9 +110,21 @@ fn to_pod() -> Value {
 async fn a_bound_token_says_who_and_where() {
     let world = world();
     let token = world.token(to_pod()).await;
-    let user = world.accounts.authenticate_token(&token).await.unwrap().unwrap().user;
-    assert_eq!((user.name.as_str(), user.uid.as_str()), ("system:serviceaccount:ns:sa", "u1"));
-    assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:ns"]);
+    let user = world
+        .accounts
+        .authenticate_token(&token)
+        .await
+        .unwrap()
+        .unwrap()
+        .user;
+    assert_eq!(
+        (user.name.as_str(), user.uid.as_str()),
+        ("system:serviceaccount:ns:sa", "u1")
+    );
+    assert_eq!(
+        user.groups,
+        ["system:serviceaccounts", "system:serviceaccounts:ns"]
+    );
     assert_eq!(user.extra["authentication.kubernetes.io/pod-name"], ["p"]);
     assert_eq!(user.extra["authentication.kubernetes.io/node-name"], ["n1"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("JTI="));
@@ -97,16 +135,31 @@ async fn a_token_dies_with_what_it_is_bound_to() {
     let world = world();
     let token = world.token(to_pod()).await;
     let pod = |metadata: Value| json!({"metadata": metadata, "spec": {"serviceAccountName": "sa"}});
-    world.reader.put("pods", pod(json!({"name": "p", "namespace": "ns", "uid": "other"})));
-    assert_eq!(world.why_not(&token).await, "pod ns/p is another one: its uid differs");
+    world.reader.put(
+        "pods",
+        pod(json!({"name": "p", "namespace": "ns", "uid": "other"})),
+    );
+    assert_eq!(
+        world.why_not(&token).await,
+        "pod ns/p is another one: its uid differs"
+    );
     let ending = json!({"name": "p", "namespace": "ns", "uid": "u2", "deletionTimestamp": "2026-01-01T00:00:00Z"});
     world.reader.put("pods", pod(ending));
-    assert!(world.accounts.authenticate_token(&token).await.is_ok(), "a pod that ends may still speak");
+    assert!(
+        world.accounts.authenticate_token(&token).await.is_ok(),
+        "a pod that ends may still speak"
+    );
     world.clock.advance(Duration::from_secs(61));
     assert_eq!(world.why_not(&token).await, "pod ns/p has been deleted");
     let unbound = world.token(json!({})).await;
-    world.reader.put("serviceaccounts", json!({"metadata": {"name": "sa", "namespace": "ns", "uid": "other"}}));
-    assert_eq!(world.why_not(&unbound).await, "service account ns/sa is another one: its uid differs");
+    world.reader.put(
+        "serviceaccounts",
+        json!({"metadata": {"name": "sa", "namespace": "ns", "uid": "other"}}),
+    );
+    assert_eq!(
+        world.why_not(&unbound).await,
+        "service account ns/sa is another one: its uid differs"
+    );
 }
 
 #[tokio::test]
@@ -114,11 +167,24 @@ async fn times_and_audiences_are_kept() {
     let world = world();
     let token = world.token(json!({"expirationSeconds": 600})).await;
     world.clock.advance(Duration::from_secs(601));
-    assert_eq!(world.why_not(&token).await, "service account token has expired");
+    assert_eq!(
+        world.why_not(&token).await,
+        "service account token has expired"
+    );
     let foreign = world.token(json!({"audiences": ["vault"]})).await;
-    assert!(world.why_not(&foreign).await.contains("invalid for the target audiences"));
+    assert!(
+        world
+            .why_not(&foreign)
+            .await
+            .contains("invalid for the target audiences")
+    );
     let asked = ["vault".to_owned()];
-    let found = world.accounts.authenticate_for(&foreign, &asked).await.unwrap().unwrap();
+    let found = world
+        .accounts
+        .authenticate_for(&foreign, &asked)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(found.audiences, asked);
 }
 
@@ -128,19 +194,30 @@ async fn the_kubelets_odd_request_lasts_a_year() {
     let mut spec = to_pod();
     spec["expirationSeconds"] = json!(3607);
     let answer = world.request(spec).await.unwrap();
-    assert_eq!(answer["status"]["expirationTimestamp"], "2026-01-01T01:00:07Z");
+    assert_eq!(
+        answer["status"]["expirationTimestamp"],
+        "2026-01-01T01:00:07Z"
+    );
     world.clock.advance(Duration::from_secs(7200));
     let token = answer["status"]["token"].as_str().unwrap();
-    assert!(world.accounts.authenticate_token(token).await.unwrap().is_some());
+    assert!(
+        world
+            .accounts
+            .authenticate_token(token)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[tokio::test]
 async fn requests_are_checked() {
     let world = world();
-    let bound = |kind: &str, name: &str, uid: &str| {
-        json!({"boundObjectRef": {"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}})
-    };
-    world.reader.put("pods", json!({"metadata": {"name": "q", "namespace": "ns"}, "spec": {"serviceAccountName": "x"}}));
+    let bound = |kind: &str, name: &str, uid: &str| json!({"boundObjectRef": {"apiVersion": "v1", "kind": kind, "name": name, "uid": uid}});
+    world.reader.put(
+        "pods",
+        json!({"metadata": {"name": "q", "namespace": "ns"}, "spec": {"serviceAccountName": "x"}}),
+    );
     for (spec, code, message) in [
         (
             json!({"expirationSeconds": 10}),
@@ -158,7 +235,11 @@ async fn requests_are_checked() {
             400,
             "cannot bind token for serviceaccount \"sa\" to pod running with different serviceaccount name.",
         ),
-        (bound("Service", "s", ""), 400, "cannot bind token to object of type /v1, Kind=Service"),
+        (
+            bound("Service", "s", ""),
+            400,
+            "cannot bind token to object of type /v1, Kind=Service",
+        ),
     ] {
         let refusal = world.request(spec).await.unwrap_err();
         assert_eq!((refusal.code, refusal.message.as_str()), (code, message));
@@ -170,12 +251,25 @@ async fn tampered_and_foreign_tokens() {
     let world = world();
     let token = world.token(json!({})).await;
     let (signed, _) = token.rsplit_once('.').unwrap();
-    assert!(world.why_not(&format!("{signed}.AAAA")).await.contains("signed by none"));
+    assert!(
+        world
+            .why_not(&format!("{signed}.AAAA"))
+            .await
+            .contains("signed by none")
+    );
     let other = self::world();
     let foreign = other.token(json!({})).await;
     assert!(world.why_not(&foreign).await.contains("signed by none"));
     for not_ours in ["", "abc", "a.b.c", "bootstrap.0123456789abcdef"] {
-        assert!(world.accounts.authenticate_token(not_ours).await.unwrap().is_none(), "{not_ours}");
+        assert!(
+            world
+                .accounts
+                .authenticate_token(not_ours)
+                .await
+                .unwrap()
+                .is_none(),
+            "{not_ours}"
+        );
     }
 }
 
@@ -194,8 +288,10 @@ async fn bootstrap_tokens_are_looked_up_by_their_id() {
             data.retain(|(known, _)| known != name);
             data.push((name, value));
         }
-        let data: serde_json::Map<String, Value> =
-            data.into_iter().map(|(name, value)| (name.to_owned(), BASE64_STANDARD.encode(value).into())).collect();
+        let data: serde_json::Map<String, Value> = data
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), BASE64_STANDARD.encode(value).into()))
+            .collect();
         json!({"metadata": {"namespace": "kube-system", "name": "bootstrap-token-abcdef"},
             "type": "bootstrap.kubernetes.io/token", "data": data})
     };
@@ -204,24 +300,46 @@ async fn bootstrap_tokens_are_looked_up_by_their_id() {
         (&[][..], "abcdef.0123456789abcdef", true),
         (&[], "abcdef.0123456789abcdeX", false),
         (&[], "abcdef.0123456789abcde0", false),
-        (&[("expiration", "2025-01-01T00:00:00Z")], "abcdef.0123456789abcdef", false),
+        (
+            &[("expiration", "2025-01-01T00:00:00Z")],
+            "abcdef.0123456789abcdef",
+            false,
+        ),
         (&[("expiration", "soon")], "abcdef.0123456789abcdef", false),
-        (&[("usage-bootstrap-authentication", "false")], "abcdef.0123456789abcdef", false),
-        (&[("auth-extra-groups", "system:masters")], "abcdef.0123456789abcdef", false),
+        (
+            &[("usage-bootstrap-authentication", "false")],
+            "abcdef.0123456789abcdef",
+            false,
+        ),
+        (
+            &[("auth-extra-groups", "system:masters")],
+            "abcdef.0123456789abcdef",
+            false,
+        ),
     ] {
         let reader: Arc<dyn ObjectReader> = MemoryReader::with([("secrets", secret(changes))]);
-        let tokens = BootstrapTokens { reader, clock: clock.clone() };
+        let tokens = BootstrapTokens {
+            reader,
+            clock: clock.clone(),
+        };
         let found = tokens.authenticate_token(token).await.unwrap();
         assert_eq!(found.is_some(), good, "{changes:?} {token}");
         if let Some(found) = found {
             assert_eq!(found.user.name, "system:bootstrap:abcdef");
-            assert_eq!(found.user.groups, ["system:bootstrappers", "system:bootstrappers:x"]);
+            assert_eq!(
+                found.user.groups,
+                ["system:bootstrappers", "system:bootstrappers:x"]
+            );
         }
     }
 }
 
 /// An authority, and a client certificate of it.
-fn certificates(common_name: &str, organizations: &[&str], usage: rcgen::ExtendedKeyUsagePurpose) -> (String, Vec<u8>) {
+fn certificates(
+    common_name: &str,
+    organizations: &[&str],
+    usage: rcgen::ExtendedKeyUsagePurpose,
+) -> (String, Vec<u8>) {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
@@ -230,12 +348,16 @@ fn certificates(common_name: &str, organizations: &[&str], usage: rcgen::Extende
     let issuer = Issuer::new(ca, ca_key);
     let mut leaf = CertificateParams::new(Vec::new()).unwrap();
     leaf.distinguished_name.remove(DnType::CommonName);
-    leaf.distinguished_name.push(DnType::CommonName, common_name);
+    leaf.distinguished_name
+        .push(DnType::CommonName, common_name);
     if let [organization] = organizations {
-        leaf.distinguished_name.push(DnType::OrganizationName, *organization);
+        leaf.distinguished_name
+            .push(DnType::OrganizationName, *organization);
     }
     leaf.extended_key_usages = vec![usage];
-    let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    let leaf = leaf
+        .signed_by(&KeyPair::generate().unwrap(), &issuer)
+        .unwrap();
     (ca_certificate.pem(), leaf.der().to_vec())
 }
 
@@ -244,12 +366,24 @@ async fn client_certificates_name_user_and_groups() {
     use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     let ask = async |ca: &str, leaf: &[u8], clock: Clock| {
         let authenticator = ClientCertificates::new(ca.as_bytes(), clock).unwrap();
-        let peer = Peer { certificates: vec![leaf.to_vec()], address: None };
-        authenticator.authenticate(&http::HeaderMap::new(), &peer).await
+        let peer = Peer {
+            certificates: vec![leaf.to_vec()],
+            address: None,
+        };
+        authenticator
+            .authenticate(&http::HeaderMap::new(), &peer)
+            .await
     };
     let (ca, leaf) = certificates("alice", &["admins"], ClientAuth);
-    let user = ask(&ca, &leaf, Clock::system()).await.unwrap().unwrap().user;
-    assert_eq!((user.name.as_str(), user.groups), ("alice", vec!["admins".to_owned()]));
+    let user = ask(&ca, &leaf, Clock::system())
+        .await
+        .unwrap()
+        .unwrap()
+        .user;
+    assert_eq!(
+        (user.name.as_str(), user.groups),
+        ("alice", vec!["admins".to_owned()])
+    );
     let (other_ca, _) = certificates("x", &[], ClientAuth);
     assert!(ask(&other_ca, &leaf, Clock::system()).await.is_err());
     let long_gone = Clock::manual("4097-01-01T00:00:00Z".parse().unwrap());
@@ -264,7 +398,10 @@ async fn client_certificates_name_user_and_groups() {
 fn keys_of_all_forms() {
     let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
     let signing = private_key(pair.serialize_pem().as_bytes()).unwrap();
-    let [public] = public_keys(pair.public_key_pem().as_bytes()).unwrap().try_into().unwrap();
+    let [public] = public_keys(pair.public_key_pem().as_bytes())
+        .unwrap()
+        .try_into()
+        .unwrap();
     assert_eq!(signing.public().id(), public.id());
     assert_eq!(public.algorithm().name(), "ES384");
     let signature = signing.sign(b"message").unwrap();

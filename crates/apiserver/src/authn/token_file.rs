@@ -38,25 +38,39 @@ pub enum TokenFileError {
 impl TokenFile {
     /// Reads and parses the file.
     pub fn read(path: &Path) -> Result<Self, TokenFileError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokenFileError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text).map_err(|record| TokenFileError::Short { path: path.to_owned(), record })
+        let text = std::fs::read_to_string(path).map_err(|source| TokenFileError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|record| TokenFileError::Short {
+            path: path.to_owned(),
+            record,
+        })
     }
 
     /// Parses; `Err` is the number of the first bad record.
     fn parse(text: &str) -> Result<Self, usize> {
         let mut users = HashMap::new();
         for (index, record) in records(text).into_iter().enumerate() {
-            let [token, name, uid, rest @ ..] = record.as_slice() else { return Err(index + 1) };
+            let [token, name, uid, rest @ ..] = record.as_slice() else {
+                return Err(index + 1);
+            };
             if token.is_empty() {
                 tracing::warn!(record = index + 1, "empty token in the token file: ignored");
                 continue;
             }
-            let groups = rest.first().map(|groups| groups.split(',').map(str::trim)).into_iter().flatten();
+            let groups = rest
+                .first()
+                .map(|groups| groups.split(',').map(str::trim))
+                .into_iter()
+                .flatten();
             let user = UserInfo {
                 name: name.clone(),
                 uid: uid.clone(),
-                groups: groups.filter(|group| !group.is_empty()).map(str::to_owned).collect(),
+                groups: groups
+                    .filter(|group| !group.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 ..UserInfo::default()
             };
             users.insert(fingerprint(token), user);
@@ -67,9 +81,15 @@ impl TokenFile {
 
 #[async_trait]
 impl TokenAuthenticator for TokenFile {
-    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
+    async fn authenticate_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<Authenticated>, AuthenticationError> {
         let user = self.users.get(&fingerprint(token)).cloned();
-        Ok(user.map(|user| Authenticated { user, audiences: Vec::new() }))
+        Ok(user.map(|user| Authenticated {
+            user,
+            audiences: Vec::new(),
+        }))
     }
 }
 
@@ -117,11 +137,21 @@ mod tests {
 
     #[tokio::test]
     async fn users_and_their_groups() {
-        let file = TokenFile::parse("a,alice,1,\"g1,g2\"\n\nb,bob,2\n,nobody,3\n").ok().unwrap();
+        let file = TokenFile::parse("a,alice,1,\"g1,g2\"\n\nb,bob,2\n,nobody,3\n")
+            .ok()
+            .unwrap();
         let alice = file.authenticate_token("a").await.unwrap().unwrap().user;
         assert_eq!((alice.name.as_str(), alice.uid.as_str()), ("alice", "1"));
         assert_eq!(alice.groups, ["g1", "g2"]);
-        assert!(file.authenticate_token("b").await.unwrap().unwrap().user.groups.is_empty());
+        assert!(
+            file.authenticate_token("b")
+                .await
+                .unwrap()
+                .unwrap()
+                .user
+                .groups
+                .is_empty()
+        );
         assert!(file.authenticate_token("").await.unwrap().is_none());
         assert!(file.authenticate_token("c").await.unwrap().is_none());
     }

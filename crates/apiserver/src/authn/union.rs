@@ -19,8 +19,14 @@ pub struct Union {
 
 impl Union {
     /// Tried in order; `anonymous` answers for requests without credentials.
-    pub fn new(authenticators: Vec<Arc<dyn Authenticator>>, anonymous: Option<Arc<dyn Authenticator>>) -> Self {
-        Self { authenticators, anonymous }
+    pub fn new(
+        authenticators: Vec<Arc<dyn Authenticator>>,
+        anonymous: Option<Arc<dyn Authenticator>>,
+    ) -> Self {
+        Self {
+            authenticators,
+            anonymous,
+        }
     }
 }
 
@@ -34,7 +40,9 @@ impl Authenticator for Union {
         let mut refusals = Vec::new();
         for authenticator in &self.authenticators {
             match authenticator.authenticate(headers, peer).await {
-                Ok(Some(authenticated)) => return Ok(Some(with_authenticated_group(authenticated))),
+                Ok(Some(authenticated)) => {
+                    return Ok(Some(with_authenticated_group(authenticated)));
+                }
                 Ok(None) => {}
                 Err(error) => refusals.push(error.0),
             }
@@ -52,7 +60,10 @@ impl Authenticator for Union {
 /// Everyone who proved an identity is in `system:authenticated`, unless they already say which of the two they are.
 pub(crate) fn with_authenticated_group(mut authenticated: Authenticated) -> Authenticated {
     let user = &mut authenticated.user;
-    let settled = user.groups.iter().any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED);
+    let settled = user
+        .groups
+        .iter()
+        .any(|group| group == AUTHENTICATED || group == UNAUTHENTICATED);
     if !settled && user.name != ANONYMOUS {
         user.groups.push(AUTHENTICATED.to_owned());
     }
@@ -73,7 +84,10 @@ impl BearerTokens {
 
 #[async_trait]
 impl TokenAuthenticator for BearerTokens {
-    async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
+    async fn authenticate_token(
+        &self,
+        token: &str,
+    ) -> Result<Option<Authenticated>, AuthenticationError> {
         let mut refusals = Vec::new();
         for authenticator in &self.authenticators {
             match authenticator.authenticate_token(token).await {
@@ -82,7 +96,11 @@ impl TokenAuthenticator for BearerTokens {
                 Err(error) => refusals.push(error.0),
             }
         }
-        if refusals.is_empty() { Ok(None) } else { Err(AuthenticationError(refusals.join("; "))) }
+        if refusals.is_empty() {
+            Ok(None)
+        } else {
+            Err(AuthenticationError(refusals.join("; ")))
+        }
     }
 }
 
@@ -93,7 +111,9 @@ impl Authenticator for BearerTokens {
         headers: &HeaderMap,
         _peer: &Peer,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
-        let Some(token) = bearer::token(headers) else { return Ok(None) };
+        let Some(token) = bearer::token(headers) else {
+            return Ok(None);
+        };
         match self.authenticate_token(&token).await? {
             Some(authenticated) => Ok(Some(authenticated)),
             // A token nobody knows is a bad credential, not an absent one.
@@ -111,9 +131,18 @@ mod tests {
 
     #[async_trait]
     impl TokenAuthenticator for Known {
-        async fn authenticate_token(&self, token: &str) -> Result<Option<Authenticated>, AuthenticationError> {
-            let user = UserInfo { name: self.0.to_owned(), ..UserInfo::default() };
-            Ok((token == self.0).then_some(Authenticated { user, audiences: Vec::new() }))
+        async fn authenticate_token(
+            &self,
+            token: &str,
+        ) -> Result<Option<Authenticated>, AuthenticationError> {
+            let user = UserInfo {
+                name: self.0.to_owned(),
+                ..UserInfo::default()
+            };
+            Ok((token == self.0).then_some(Authenticated {
+                user,
+                audiences: Vec::new(),
+            }))
         }
     }
 
@@ -126,12 +155,21 @@ mod tests {
             if let Some(header) = header {
                 headers.insert(http::header::AUTHORIZATION, header.parse().unwrap());
             }
-            union.authenticate(&headers, &Peer::default()).await.map(|found| found.unwrap().user)
+            union
+                .authenticate(&headers, &Peer::default())
+                .await
+                .map(|found| found.unwrap().user)
         };
         let user = ask(Some("Bearer b")).await.unwrap();
-        assert_eq!((user.name.as_str(), user.groups), ("b", vec![AUTHENTICATED.to_owned()]));
+        assert_eq!(
+            (user.name.as_str(), user.groups),
+            ("b", vec![AUTHENTICATED.to_owned()])
+        );
         assert_eq!(ask(None).await.unwrap().name, ANONYMOUS);
         assert!(ask(Some("Bearer c")).await.is_err());
-        assert_eq!(ask(Some("Basic eDp5")).await.unwrap().groups, [UNAUTHENTICATED]);
+        assert_eq!(
+            ask(Some("Basic eDp5")).await.unwrap().groups,
+            [UNAUTHENTICATED]
+        );
     }
 }

@@ -45,7 +45,10 @@ impl ClientCertificates {
     /// Trusts the certificates of `bundle` (PEM).
     pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, ClientCaError> {
         let verifier = Arc::new(verifier(bundle)?);
-        Ok(Self { verifier: ArcSwap::new(verifier), clock })
+        Ok(Self {
+            verifier: ArcSwap::new(verifier),
+            clock,
+        })
     }
 
     /// Trusts another bundle from now on.
@@ -55,16 +58,26 @@ impl ClientCertificates {
     }
 
     fn verify(&self, chain: &[Vec<u8>]) -> Result<Option<Authenticated>, AuthenticationError> {
-        let Some((leaf, intermediates)) = chain.split_first() else { return Ok(None) };
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Ok(None);
+        };
         let verifier = self.verifier.load();
         let leaf_der = CertificateDer::from(leaf.as_slice());
-        let intermediates: Vec<_> = intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let intermediates: Vec<_> = intermediates
+            .iter()
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
         let seconds = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
         verifier
             .verify_client_cert(&leaf_der, &intermediates, now)
             .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
-        subject_to_user(leaf).map(|user| user.map(|user| Authenticated { user, audiences: Vec::new() }))
+        subject_to_user(leaf).map(|user| {
+            user.map(|user| Authenticated {
+                user,
+                audiences: Vec::new(),
+            })
+        })
     }
 }
 
@@ -83,7 +96,9 @@ fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, ClientCaError>
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle) {
         let certificate = certificate.map_err(|error| ClientCaError::Pem(error.to_string()))?;
-        roots.add(certificate).map_err(|error| ClientCaError::Authority(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| ClientCaError::Authority(error.to_string()))?;
     }
     if roots.is_empty() {
         return Err(ClientCaError::Pem("no certificate found".to_owned()));
@@ -96,11 +111,15 @@ fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, ClientCaError>
 
 /// A certificate without a common name identifies nobody.
 fn subject_to_user(leaf: &[u8]) -> Result<Option<UserInfo>, AuthenticationError> {
-    let (_, certificate) =
-        X509Certificate::from_der(leaf).map_err(|error| AuthenticationError(format!("x509: {error}")))?;
+    let (_, certificate) = X509Certificate::from_der(leaf)
+        .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
     let subject = certificate.subject();
     // The last common name wins, as in Go's pkix.Name.
-    let Some(name) = subject.iter_common_name().filter_map(|value| value.as_str().ok()).last() else {
+    let Some(name) = subject
+        .iter_common_name()
+        .filter_map(|value| value.as_str().ok())
+        .last()
+    else {
         return Ok(None);
     };
     if name.is_empty() {
@@ -114,19 +133,38 @@ fn subject_to_user(leaf: &[u8]) -> Result<Option<UserInfo>, AuthenticationError>
     let uid = match uids.as_slice() {
         [] => String::new(),
         [uid] if !uid.is_empty() => (*uid).to_owned(),
-        _ => return Err(AuthenticationError("x509: expected one non-empty uid in the subject".to_owned())),
+        _ => {
+            return Err(AuthenticationError(
+                "x509: expected one non-empty uid in the subject".to_owned(),
+            ));
+        }
     };
-    let groups = subject.iter_organization().filter_map(|value| value.as_str().ok()).map(str::to_owned).collect();
+    let groups = subject
+        .iter_organization()
+        .filter_map(|value| value.as_str().ok())
+        .map(str::to_owned)
+        .collect();
     let fingerprint = digest::digest(&digest::SHA256, leaf);
     let credential = format!("X509SHA256={}", hex(fingerprint.as_ref()));
-    let extra = [("authentication.kubernetes.io/credential-id".to_owned(), vec![credential])].into();
-    Ok(Some(UserInfo { name: name.to_owned(), uid, groups, extra }))
+    let extra = [(
+        "authentication.kubernetes.io/credential-id".to_owned(),
+        vec![credential],
+    )]
+    .into();
+    Ok(Some(UserInfo {
+        name: name.to_owned(),
+        uid,
+        groups,
+        extra,
+    }))
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }

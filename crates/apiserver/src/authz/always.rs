@@ -35,6 +35,13 @@ pub struct PrivilegedGroup;
 impl Authorizer for PrivilegedGroup {
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String) {
         let member = attributes.user.groups.iter().any(|group| group == MASTERS);
-        (if member { Decision::Allow } else { Decision::NoOpinion }, String::new())
+        (
+            if member {
+                Decision::Allow
+            } else {
+                Decision::NoOpinion
+            },
+            String::new(),
+        )
     }
 }

@@ -18,9 +18,15 @@ pub fn forbidden(attributes: Attributes<'_>, reason: &str) -> Status {
             "" => "at the cluster scope".to_owned(),
             namespace => format!("in the namespace {namespace:?}"),
         };
-        format!("User {user:?} cannot {} resource {resource:?} in API group {group:?} {scope}", request.verb)
+        format!(
+            "User {user:?} cannot {} resource {resource:?} in API group {group:?} {scope}",
+            request.verb
+        )
     } else {
-        format!("User {user:?} cannot {} path {:?}", request.verb, request.path)
+        format!(
+            "User {user:?} cannot {} path {:?}",
+            request.verb, request.path
+        )
     };
     if !reason.is_empty() {
         message.push_str(": ");

@@ -9,7 +9,9 @@ use apimachinery::{Object, gvk::GroupResource, meta};
 use async_trait::async_trait;
 
 use super::{Attributes, Authorizer, Decision, rbac::PolicyRule};
-use crate::{bootstrap::policy, lookup, reader::ObjectReader, request_info::RequestInfo, user::UserInfo};
+use crate::{
+    bootstrap::policy, lookup, reader::ObjectReader, request_info::RequestInfo, user::UserInfo,
+};
 
 const PODS: GroupResource = GroupResource::new("", "pods");
 const PERSISTENT_VOLUME_CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
@@ -41,7 +43,9 @@ fn no(reason: &str) -> Verdict {
 #[async_trait]
 impl Authorizer for NodeAuthorizer {
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String) {
-        let Some(node) = node_of(attributes.user) else { return (Decision::NoOpinion, String::new()) };
+        let Some(node) = node_of(attributes.user) else {
+            return (Decision::NoOpinion, String::new());
+        };
         let verdict = if node.is_empty() {
             Some(format!("unknown node for user {:?}", attributes.user.name))
         } else {
@@ -57,7 +61,10 @@ impl Authorizer for NodeAuthorizer {
 impl NodeAuthorizer {
     /// Over the pods, claims and volumes of `reader`.
     pub fn new(reader: Arc<dyn ObjectReader>) -> Self {
-        Self { reader, rules: policy::node_rules() }
+        Self {
+            reader,
+            rules: policy::node_rules(),
+        }
     }
 
     fn decide(&self, node: &str, request: &RequestInfo) -> Verdict {
@@ -87,7 +94,11 @@ impl NodeAuthorizer {
                 _ => {}
             }
         }
-        if self.rules.iter().any(|rule| rule.allows(request)) { None } else { no("") }
+        if self.rules.iter().any(|rule| rule.allows(request)) {
+            None
+        } else {
+            no("")
+        }
     }
 
     fn read_namespaced(&self, node: &str, request: &RequestInfo) -> Verdict {
@@ -136,11 +147,21 @@ impl NodeAuthorizer {
             ("", "get") => Some(self.get(node, request)),
             ("", "list" | "watch") => {
                 let own = format!("spec.nodeName={node}");
-                let narrowed = request.field_selector.replace("==", "=").split(',').any(|term| term.trim() == own);
-                Some(if narrowed { None } else { no("can only list/watch pods with spec.nodeName field selector") })
+                let narrowed = request
+                    .field_selector
+                    .replace("==", "=")
+                    .split(',')
+                    .any(|term| term.trim() == own);
+                Some(if narrowed {
+                    None
+                } else {
+                    no("can only list/watch pods with spec.nodeName field selector")
+                })
             }
             // Mirror pods; NodeRestriction keeps it to the node's own.
-            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Some(None),
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => {
+                Some(None)
+            }
             _ => None,
         }
     }
@@ -152,7 +173,9 @@ impl NodeAuthorizer {
         if self.is_related(node, request) {
             return None;
         }
-        Some(format!("no relationship found between node '{node}' and this object"))
+        Some(format!(
+            "no relationship found between node '{node}' and this object"
+        ))
     }
 
     fn is_related(&self, node: &str, request: &RequestInfo) -> bool {
@@ -162,7 +185,8 @@ impl NodeAuthorizer {
         };
         match request.resource.as_str() {
             "secrets" => {
-                any_pod(&|pod| refers_to_secret(pod, name)) || self.volumes(node, |volume| volume_secret(volume, namespace, name))
+                any_pod(&|pod| refers_to_secret(pod, name))
+                    || self.volumes(node, |volume| volume_secret(volume, namespace, name))
             }
             "configmaps" => any_pod(&|pod| refers_to_config_map(pod, name)),
             "serviceaccounts" => any_pod(&|pod| service_account(pod) == name),
@@ -172,7 +196,9 @@ impl NodeAuthorizer {
             "persistentvolumes" => self.volumes(node, |volume| meta::name(volume) == name),
             "volumeattachments" => {
                 let attachment = self.reader.get(&VOLUME_ATTACHMENTS, "", name);
-                attachment.is_some_and(|attachment| lookup::text(&attachment, &["spec", "nodeName"]) == node)
+                attachment.is_some_and(|attachment| {
+                    lookup::text(&attachment, &["spec", "nodeName"]) == node
+                })
             }
             _ => false,
         }
@@ -180,7 +206,9 @@ impl NodeAuthorizer {
 
     /// Pods bound to the node; static pods' mirrors refer to nothing that the node did not know before.
     fn pods(&self, node: &str, namespace: &str) -> Vec<Arc<Object>> {
-        let mut pods = self.reader.list_by_field(&PODS, namespace, "spec.nodeName", node);
+        let mut pods = self
+            .reader
+            .list_by_field(&PODS, namespace, "spec.nodeName", node);
         pods.retain(|pod| meta::annotation(pod, "kubernetes.io/config.mirror").is_none());
         pods
     }
@@ -190,28 +218,42 @@ impl NodeAuthorizer {
         self.pods(node, "").iter().any(|pod| {
             claims(pod).any(|claim| {
                 let namespace = meta::namespace(pod);
-                let Some(claim) = self.reader.get(&PERSISTENT_VOLUME_CLAIMS, namespace, &claim) else { return false };
+                let Some(claim) = self
+                    .reader
+                    .get(&PERSISTENT_VOLUME_CLAIMS, namespace, &claim)
+                else {
+                    return false;
+                };
                 let volume = lookup::text(&claim, &["spec", "volumeName"]);
                 if volume.is_empty() {
                     return false;
                 }
-                self.reader.get(&PERSISTENT_VOLUMES, "", volume).is_some_and(|volume| {
-                    // A volume is the claim's only if both say so.
-                    let bound = lookup::text(&volume, &["spec", "claimRef", "namespace"]) == namespace
-                        && lookup::text(&volume, &["spec", "claimRef", "name"]) == meta::name(&claim);
-                    bound && wanted(&volume)
-                })
+                self.reader
+                    .get(&PERSISTENT_VOLUMES, "", volume)
+                    .is_some_and(|volume| {
+                        // A volume is the claim's only if both say so.
+                        let bound = lookup::text(&volume, &["spec", "claimRef", "namespace"])
+                            == namespace
+                            && lookup::text(&volume, &["spec", "claimRef", "name"])
+                                == meta::name(&claim);
+                        bound && wanted(&volume)
+                    })
             })
         })
     }
 }
 
 fn lease(node: &str, request: &RequestInfo) -> Verdict {
-    if !matches!(request.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
+    if !matches!(
+        request.verb.as_str(),
+        "get" | "create" | "update" | "patch" | "delete"
+    ) {
         return no("can only get, create, update, patch, or delete a node lease");
     }
     if request.namespace != LEASE_NAMESPACE {
-        return Some(format!("can only access leases in the {LEASE_NAMESPACE:?} system namespace"));
+        return Some(format!(
+            "can only access leases in the {LEASE_NAMESPACE:?} system namespace"
+        ));
     }
     // The name is not known at creation; NodeRestriction checks it.
     if request.verb != "create" && request.name != node {
@@ -221,7 +263,10 @@ fn lease(node: &str, request: &RequestInfo) -> Verdict {
 }
 
 fn csi_node(node: &str, request: &RequestInfo) -> Verdict {
-    if !matches!(request.verb.as_str(), "get" | "create" | "update" | "patch" | "delete") {
+    if !matches!(
+        request.verb.as_str(),
+        "get" | "create" | "update" | "patch" | "delete"
+    ) {
         return no("can only get, create, update, patch, or delete a CSINode");
     }
     if !request.subresource.is_empty() {
@@ -247,7 +292,9 @@ fn resource_slice(node: &str, request: &RequestInfo) -> Verdict {
             }
             no("can only list/watch/deletecollection resourceslices with nodeName field selector")
         }
-        _ => no("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"),
+        _ => no(
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+        ),
     }
 }
 
@@ -258,8 +305,12 @@ fn node_object(node: &str, request: &RequestInfo) -> Option<Verdict> {
         ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Some(None),
         ("", "get" | "list" | "watch") => Some(match request.name.as_str() {
             name if name == node => None,
-            "" => Some(format!("node '{node}' cannot read all nodes, only its own Node object")),
-            other => Some(format!("node '{node}' cannot read '{other}', only its own Node object")),
+            "" => Some(format!(
+                "node '{node}' cannot read all nodes, only its own Node object"
+            )),
+            other => Some(format!(
+                "node '{node}' cannot read '{other}', only its own Node object"
+            )),
         }),
         _ => None,
     }
@@ -282,7 +333,8 @@ fn containers(pod: &Object) -> impl Iterator<Item = &Object> {
 
 fn in_environment(pod: &Object, from: &str, key: &str, name: &str) -> bool {
     containers(pod).any(|container| {
-        lookup::objects(container, &["envFrom"]).any(|source| lookup::text(source, &[from, "name"]) == name)
+        lookup::objects(container, &["envFrom"])
+            .any(|source| lookup::text(source, &[from, "name"]) == name)
             || lookup::objects(container, &["env"])
                 .any(|variable| lookup::text(variable, &["valueFrom", key, "name"]) == name)
     })
@@ -290,7 +342,8 @@ fn in_environment(pod: &Object, from: &str, key: &str, name: &str) -> bool {
 
 fn in_projection(pod: &Object, source: &str, name: &str) -> bool {
     volumes(pod).any(|volume| {
-        lookup::objects(volume, &["projected", "sources"]).any(|one| lookup::text(one, &[source, "name"]) == name)
+        lookup::objects(volume, &["projected", "sources"])
+            .any(|one| lookup::text(one, &[source, "name"]) == name)
     })
 }
 
@@ -309,10 +362,14 @@ const SECRET_VOLUMES: &[&[&str]] = &[
 ];
 
 fn refers_to_secret(pod: &Object, name: &str) -> bool {
-    volumes(pod).any(|volume| SECRET_VOLUMES.iter().any(|path| lookup::text(volume, path) == name))
-        || in_projection(pod, "secret", name)
+    volumes(pod).any(|volume| {
+        SECRET_VOLUMES
+            .iter()
+            .any(|path| lookup::text(volume, path) == name)
+    }) || in_projection(pod, "secret", name)
         || in_environment(pod, "secretRef", "secretKeyRef", name)
-        || lookup::objects(pod, &["spec", "imagePullSecrets"]).any(|secret| lookup::text(secret, &["name"]) == name)
+        || lookup::objects(pod, &["spec", "imagePullSecrets"])
+            .any(|secret| lookup::text(secret, &["name"]) == name)
 }
 
 fn refers_to_config_map(pod: &Object, name: &str) -> bool {
@@ -325,7 +382,11 @@ fn refers_to_config_map(pod: &Object, name: &str) -> bool {
 fn claims(pod: &Object) -> impl Iterator<Item = String> {
     volumes(pod).filter_map(|volume| {
         if lookup::map(volume, &["ephemeral"]).is_some() {
-            return Some(format!("{}-{}", meta::name(pod), lookup::text(volume, &["name"])));
+            return Some(format!(
+                "{}-{}",
+                meta::name(pod),
+                lookup::text(volume, &["name"])
+            ));
         }
         let claim = lookup::text(volume, &["persistentVolumeClaim", "claimName"]);
         (!claim.is_empty()).then(|| claim.to_owned())
@@ -334,11 +395,18 @@ fn claims(pod: &Object) -> impl Iterator<Item = String> {
 
 /// Resource claims, named in the spec or generated from a template.
 fn resource_claims(pod: &Object) -> impl Iterator<Item = &str> {
-    let named = lookup::objects(pod, &["spec", "resourceClaims"]).map(|claim| lookup::text(claim, &["resourceClaimName"]));
+    let named = lookup::objects(pod, &["spec", "resourceClaims"])
+        .map(|claim| lookup::text(claim, &["resourceClaimName"]));
     let generated = lookup::objects(pod, &["status", "resourceClaimStatuses"])
         .map(|claim| lookup::text(claim, &["resourceClaimName"]));
-    let extended = lookup::text(pod, &["status", "extendedResourceClaimStatus", "resourceClaimName"]);
-    named.chain(generated).chain([extended]).filter(|name| !name.is_empty())
+    let extended = lookup::text(
+        pod,
+        &["status", "extendedResourceClaimStatus", "resourceClaimName"],
+    );
+    named
+        .chain(generated)
+        .chain([extended])
+        .filter(|name| !name.is_empty())
 }
 
 /// Whether the volume needs this secret on the node.
@@ -358,11 +426,20 @@ fn volume_secret(volume: &Object, namespace: &str, name: &str) -> bool {
     ];
     REFERENCES.iter().any(|path| {
         let reference = |field| {
-            let path: Vec<&str> = ["spec"].iter().chain(*path).copied().chain([field]).collect();
+            let path: Vec<&str> = ["spec"]
+                .iter()
+                .chain(*path)
+                .copied()
+                .chain([field])
+                .collect();
             lookup::text(volume, &path)
         };
         let home = reference("namespace");
-        let home = if home.is_empty() { lookup::text(volume, &["spec", "claimRef", "namespace"]) } else { home };
+        let home = if home.is_empty() {
+            lookup::text(volume, &["spec", "claimRef", "namespace"])
+        } else {
+            home
+        };
         reference("name") == name && home == namespace
     })
 }

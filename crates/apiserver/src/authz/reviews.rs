@@ -54,7 +54,11 @@ impl VirtualResource for AccessReview {
     }
 
     async fn create(&self, question: Question<'_>) -> Result<Object, Status> {
-        let Question { user: asker, request: info, object: mut review } = question;
+        let Question {
+            user: asker,
+            request: info,
+            object: mut review,
+        } = question;
         let errors = validate(&review, self.scope, &info.namespace);
         if !errors.is_empty() {
             // Upstream names no kind here.
@@ -63,7 +67,10 @@ impl VirtualResource for AccessReview {
         if self.scope == Scope::LocalSubject {
             let asked = lookup::text(&review, &["spec", "resourceAttributes", "namespace"]);
             if asked != info.namespace {
-                let message = format!("spec.resourceAttributes.namespace must match namespace: {}", info.namespace);
+                let message = format!(
+                    "spec.resourceAttributes.namespace must match namespace: {}",
+                    info.namespace
+                );
                 return Err(Status::bad_request(message));
             }
         }
@@ -72,7 +79,13 @@ impl VirtualResource for AccessReview {
             Scope::Subject | Scope::LocalSubject => subject(&review),
         };
         let request = request_of(&review);
-        let (decision, reason) = self.authorizer.authorize(Attributes { user: &user, request: &request }).await;
+        let (decision, reason) = self
+            .authorizer
+            .authorize(Attributes {
+                user: &user,
+                request: &request,
+            })
+            .await;
         let mut status = json!({"allowed": decision == Decision::Allow});
         if decision == Decision::Deny {
             status["denied"] = true.into();
@@ -90,7 +103,12 @@ fn subject(review: &Object) -> UserInfo {
         .into_iter()
         .flatten()
         .map(|(key, values)| {
-            let values = values.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+            let values = values
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned);
             (key.to_ascii_lowercase(), values.collect())
         })
         .collect();
@@ -115,7 +133,10 @@ fn request_of(review: &Object) -> RequestInfo {
     RequestInfo {
         is_resource: true,
         verb: field("verb"),
-        group_version: GroupVersion { group: field("group").into(), version: field("version").into() },
+        group_version: GroupVersion {
+            group: field("group").into(),
+            version: field("version").into(),
+        },
         namespace: field("namespace"),
         resource: field("resource"),
         subresource: field("subresource"),
@@ -134,15 +155,17 @@ fn selector(review: &Object, name: &str) -> String {
     if !raw.is_empty() {
         return raw.to_owned();
     }
-    let terms = lookup::objects(review, &[path[0], path[1], path[2], "requirements"]).filter_map(|requirement| {
-        let key = lookup::text(requirement, &["key"]);
-        let values = lookup::strings(requirement, &["values"]);
-        match (lookup::text(requirement, &["operator"]), values.as_slice()) {
-            ("In", [value]) => Some(format!("{key}={value}")),
-            ("NotIn", [value]) => Some(format!("{key}!={value}")),
-            _ => None,
-        }
-    });
+    let terms = lookup::objects(review, &[path[0], path[1], path[2], "requirements"]).filter_map(
+        |requirement| {
+            let key = lookup::text(requirement, &["key"]);
+            let values = lookup::strings(requirement, &["values"]);
+            match (lookup::text(requirement, &["operator"]), values.as_slice()) {
+                ("In", [value]) => Some(format!("{key}={value}")),
+                ("NotIn", [value]) => Some(format!("{key}!={value}")),
+                _ => None,
+            }
+        },
+    );
     terms.collect::<Vec<_>>().join(",")
 }
 
@@ -157,11 +180,20 @@ fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
             // Shown as upstream's internal type prints.
             let shown = json!({"Path": text("path"), "Verb": text("verb")});
             let detail = "cannot be specified in combination with resourceAttributes";
-            errors.push(FieldError::invalid(&spec.child("nonResourceAttributes"), shown, detail));
+            errors.push(FieldError::invalid(
+                &spec.child("nonResourceAttributes"),
+                shown,
+                detail,
+            ));
         }
         (None, None) => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            errors.push(FieldError::invalid(&spec.child("resourceAttributes"), Value::Null, detail));
+            let detail =
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+            errors.push(FieldError::invalid(
+                &spec.child("resourceAttributes"),
+                Value::Null,
+                detail,
+            ));
         }
         _ => {}
     }
@@ -183,12 +215,19 @@ fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
     if scope == Scope::LocalSubject {
         if resource.is_none() {
             let detail = "must be specified for a LocalSubjectAccessReview";
-            errors.push(FieldError::required(&spec.child("resourceAttributes"), detail));
+            errors.push(FieldError::required(
+                &spec.child("resourceAttributes"),
+                detail,
+            ));
         }
         let own = lookup::text(review, &["metadata", "namespace"]);
         if !own.is_empty() && own != namespace {
             let detail = format!("must match namespace: {namespace}");
-            errors.push(FieldError::invalid(&Path::new("metadata").child("namespace"), own, detail));
+            errors.push(FieldError::invalid(
+                &Path::new("metadata").child("namespace"),
+                own,
+                detail,
+            ));
         }
     }
     errors
@@ -224,7 +263,11 @@ fn validate_selector(selector: &Object, at: &Path, errors: &mut ErrorList) {
                 errors.push(FieldError::forbidden(&at.child("values"), detail));
             }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.push(FieldError::invalid(&at.child("operator"), other, "not a valid selector operator")),
+            other => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
         }
     }
 }
@@ -249,10 +292,20 @@ impl VirtualResource for SelfSubjectRulesReview {
         }
         let resolved = self.resolver.rules_for(question.user, &namespace);
         let mut rules = resolved.rules;
-        rules.sort_by(|a, b| (&a.api_groups, &a.resources, &a.non_resource_urls).cmp(&(&b.api_groups, &b.resources, &b.non_resource_urls)));
-        let (paths, resources): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.resources.is_empty());
+        rules.sort_by(|a, b| {
+            (&a.api_groups, &a.resources, &a.non_resource_urls).cmp(&(
+                &b.api_groups,
+                &b.resources,
+                &b.non_resource_urls,
+            ))
+        });
+        let (paths, resources): (Vec<_>, Vec<_>) =
+            rules.iter().partition(|rule| rule.resources.is_empty());
         let values = |rules: Vec<&super::rbac::PolicyRule>| -> Vec<Value> {
-            rules.into_iter().map(super::rbac::PolicyRule::to_value).collect()
+            rules
+                .into_iter()
+                .map(super::rbac::PolicyRule::to_value)
+                .collect()
         };
         let mut status = json!({
             "resourceRules": values(resources),

@@ -19,17 +19,34 @@ fn user(name: &str, groups: &[&str]) -> UserInfo {
     }
 }
 
-async fn decide(authorizer: &dyn Authorizer, user: &UserInfo, method: Method, uri: &str) -> (Decision, String) {
+async fn decide(
+    authorizer: &dyn Authorizer,
+    user: &UserInfo,
+    method: Method,
+    uri: &str,
+) -> (Decision, String) {
     let request = RequestInfo::parse(&method, &uri.parse().unwrap());
-    authorizer.authorize(Attributes { user, request: &request }).await
+    authorizer
+        .authorize(Attributes {
+            user,
+            request: &request,
+        })
+        .await
 }
 
 fn roles() -> Arc<MemoryReader> {
     let group = "rbac.authorization.k8s.io";
-    let rule = |resource: &str| json!([{"verbs": ["get"], "apiGroups": [""], "resources": [resource]}]);
+    let rule =
+        |resource: &str| json!([{"verbs": ["get"], "apiGroups": [""], "resources": [resource]}]);
     MemoryReader::with([
-        ("clusterroles.rbac.authorization.k8s.io", json!({"metadata": {"name": "reader"}, "rules": rule("pods")})),
-        ("roles.rbac.authorization.k8s.io", json!({"metadata": {"name": "r", "namespace": "a"}, "rules": rule("secrets")})),
+        (
+            "clusterroles.rbac.authorization.k8s.io",
+            json!({"metadata": {"name": "reader"}, "rules": rule("pods")}),
+        ),
+        (
+            "roles.rbac.authorization.k8s.io",
+            json!({"metadata": {"name": "r", "namespace": "a"}, "rules": rule("secrets")}),
+        ),
         (
             "clusterrolebindings.rbac.authorization.k8s.io",
             json!({"metadata": {"name": "all"}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "reader"},
@@ -57,7 +74,10 @@ fn rbac(reader: &Arc<MemoryReader>) -> Rbac {
 #[tokio::test]
 async fn roles_are_held_by_subjects_where_they_are_bound() {
     let rbac = rbac(&roles());
-    let (secret, elsewhere) = ("/api/v1/namespaces/a/secrets/s", "/api/v1/namespaces/b/secrets/s");
+    let (secret, elsewhere) = (
+        "/api/v1/namespaces/a/secrets/s",
+        "/api/v1/namespaces/b/secrets/s",
+    );
     let allowed_by = |grant: &str| (Decision::Allow, format!("RBAC: allowed by {grant}"));
     let nothing = (Decision::NoOpinion, String::new());
     let cases = [
@@ -66,23 +86,42 @@ async fn roles_are_held_by_subjects_where_they_are_bound() {
             "/api/v1/namespaces/b/pods/p",
             allowed_by(r#"ClusterRoleBinding "all" of ClusterRole "reader" to Group "readers""#),
         ),
-        (user("x", &[]), "/api/v1/namespaces/b/pods/p", nothing.clone()),
-        (user("alice", &[]), secret, allowed_by(r#"RoleBinding "b/a" of Role "r" to User "alice""#)),
+        (
+            user("x", &[]),
+            "/api/v1/namespaces/b/pods/p",
+            nothing.clone(),
+        ),
+        (
+            user("alice", &[]),
+            secret,
+            allowed_by(r#"RoleBinding "b/a" of Role "r" to User "alice""#),
+        ),
         (user("alice", &[]), elsewhere, nothing.clone()),
         (
             user("system:serviceaccount:a:sa", &[]),
             secret,
             allowed_by(r#"RoleBinding "b/a" of Role "r" to ServiceAccount "sa/a""#),
         ),
-        (user("system:serviceaccount:b:sa", &[]), secret, nothing.clone()),
+        (
+            user("system:serviceaccount:b:sa", &[]),
+            secret,
+            nothing.clone(),
+        ),
         (
             user("bob", &[]),
             secret,
-            (Decision::NoOpinion, "RBAC: role.rbac.authorization.k8s.io \"nosuch\" not found".to_owned()),
+            (
+                Decision::NoOpinion,
+                "RBAC: role.rbac.authorization.k8s.io \"nosuch\" not found".to_owned(),
+            ),
         ),
     ];
     for (user, uri, expected) in cases {
-        assert_eq!(decide(&rbac, &user, Method::GET, uri).await, expected, "{user:?} {uri}");
+        assert_eq!(
+            decide(&rbac, &user, Method::GET, uri).await,
+            expected,
+            "{user:?} {uri}"
+        );
     }
 }
 
@@ -91,10 +130,33 @@ async fn a_changed_role_counts_at_once() {
     let reader = roles();
     let rbac = rbac(&reader);
     let alice = user("alice", &[]);
-    assert_eq!(decide(&rbac, &alice, Method::DELETE, "/api/v1/namespaces/a/secrets/s").await.0, Decision::NoOpinion);
+    assert_eq!(
+        decide(
+            &rbac,
+            &alice,
+            Method::DELETE,
+            "/api/v1/namespaces/a/secrets/s"
+        )
+        .await
+        .0,
+        Decision::NoOpinion
+    );
     let rules = json!([{"verbs": ["*"], "apiGroups": [""], "resources": ["secrets"]}]);
-    reader.put("roles.rbac.authorization.k8s.io", json!({"metadata": {"name": "r", "namespace": "a"}, "rules": rules}));
-    assert_eq!(decide(&rbac, &alice, Method::DELETE, "/api/v1/namespaces/a/secrets/s").await.0, Decision::Allow);
+    reader.put(
+        "roles.rbac.authorization.k8s.io",
+        json!({"metadata": {"name": "r", "namespace": "a"}, "rules": rules}),
+    );
+    assert_eq!(
+        decide(
+            &rbac,
+            &alice,
+            Method::DELETE,
+            "/api/v1/namespaces/a/secrets/s"
+        )
+        .await
+        .0,
+        Decision::Allow
+    );
 }
 
 #[tokio::test]
@@ -103,8 +165,18 @@ async fn superusers_need_no_role() {
     let resolver = Arc::new(RuleResolver::new(&reader));
     let union = Union::of_modes(&[Mode::Node, Mode::Rbac], &reader, &resolver);
     let uri = "/api/v1/nodes";
-    assert_eq!(decide(&union, &user("root", &[MASTERS]), Method::DELETE, uri).await.0, Decision::Allow);
-    assert_eq!(decide(&union, &user("root", &[]), Method::DELETE, uri).await.0, Decision::NoOpinion);
+    assert_eq!(
+        decide(&union, &user("root", &[MASTERS]), Method::DELETE, uri)
+            .await
+            .0,
+        Decision::Allow
+    );
+    assert_eq!(
+        decide(&union, &user("root", &[]), Method::DELETE, uri)
+            .await
+            .0,
+        Decision::NoOpinion
+    );
 }
 
 #[tokio::test]
@@ -113,16 +185,16 @@ async fn a_node_reads_what_its_pods_refer_to() {
         (
             "pods",
             json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {
-                "nodeName": "n1", "serviceAccountName": "sa",
-                "imagePullSecrets": [{"name": "pull"}],
-                "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "env"}}],
-                    "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}}]}],
-                "volumes": [
-                    {"name": "v", "secret": {"secretName": "volume"}},
-                    {"name": "w", "projected": {"sources": [{"configMap": {"name": "projected"}}]}},
-                    {"name": "d", "persistentVolumeClaim": {"claimName": "claim"}},
-                    {"name": "e", "ephemeral": {}},
-                ]}}),
+            "nodeName": "n1", "serviceAccountName": "sa",
+            "imagePullSecrets": [{"name": "pull"}],
+            "containers": [{"name": "c", "envFrom": [{"configMapRef": {"name": "env"}}],
+                "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "key", "key": "k"}}}]}],
+            "volumes": [
+                {"name": "v", "secret": {"secretName": "volume"}},
+                {"name": "w", "projected": {"sources": [{"configMap": {"name": "projected"}}]}},
+                {"name": "d", "persistentVolumeClaim": {"claimName": "claim"}},
+                {"name": "e", "ephemeral": {}},
+            ]}}),
         ),
         (
             "pods",
@@ -146,27 +218,91 @@ async fn a_node_reads_what_its_pods_refer_to() {
         (Method::GET, "/api/v1/namespaces/ns/secrets/key", ""),
         (Method::GET, "/api/v1/namespaces/ns/secrets/pull", ""),
         (Method::GET, "/api/v1/namespaces/storage/secrets/stage", ""),
-        (Method::GET, "/api/v1/namespaces/ns/secrets/stolen", unrelated),
-        (Method::GET, "/api/v1/namespaces/other/secrets/volume", unrelated),
-        (Method::GET, "/api/v1/namespaces/ns/secrets", "No Object name found"),
-        (Method::GET, "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Dvolume", ""),
-        (Method::PUT, "/api/v1/namespaces/ns/secrets/volume", "can only read resources of this type"),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/secrets/stolen",
+            unrelated,
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/other/secrets/volume",
+            unrelated,
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/secrets",
+            "No Object name found",
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/secrets?fieldSelector=metadata.name%3Dvolume",
+            "",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/ns/secrets/volume",
+            "can only read resources of this type",
+        ),
         (Method::GET, "/api/v1/namespaces/ns/configmaps/env", ""),
-        (Method::GET, "/api/v1/namespaces/ns/configmaps/projected", ""),
-        (Method::GET, "/api/v1/namespaces/ns/configmaps/other", unrelated),
-        (Method::GET, "/api/v1/namespaces/ns/persistentvolumeclaims/claim", ""),
-        (Method::GET, "/api/v1/namespaces/ns/persistentvolumeclaims/p-e", ""),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/configmaps/projected",
+            "",
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/configmaps/other",
+            unrelated,
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/persistentvolumeclaims/claim",
+            "",
+        ),
+        (
+            Method::GET,
+            "/api/v1/namespaces/ns/persistentvolumeclaims/p-e",
+            "",
+        ),
         (Method::GET, "/api/v1/persistentvolumes/pv", ""),
-        (Method::POST, "/api/v1/namespaces/ns/serviceaccounts/sa/token", ""),
-        (Method::POST, "/api/v1/namespaces/ns/serviceaccounts/admin/token", unrelated),
-        (Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", ""),
-        (Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", "can only list/watch pods with spec.nodeName field selector"),
+        (
+            Method::POST,
+            "/api/v1/namespaces/ns/serviceaccounts/sa/token",
+            "",
+        ),
+        (
+            Method::POST,
+            "/api/v1/namespaces/ns/serviceaccounts/admin/token",
+            unrelated,
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1",
+            "",
+        ),
+        (
+            Method::GET,
+            "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2",
+            "can only list/watch pods with spec.nodeName field selector",
+        ),
         (Method::GET, "/api/v1/namespaces/ns/pods/p", ""),
         (Method::GET, "/api/v1/nodes/n1", ""),
-        (Method::GET, "/api/v1/nodes/n2", "node 'n1' cannot read 'n2', only its own Node object"),
-        (Method::GET, "/api/v1/nodes", "node 'n1' cannot read all nodes, only its own Node object"),
+        (
+            Method::GET,
+            "/api/v1/nodes/n2",
+            "node 'n1' cannot read 'n2', only its own Node object",
+        ),
+        (
+            Method::GET,
+            "/api/v1/nodes",
+            "node 'n1' cannot read all nodes, only its own Node object",
+        ),
         (Method::PATCH, "/api/v1/nodes/n1/status", ""),
-        (Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", ""),
+        (
+            Method::PUT,
+            "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1",
+            "",
+        ),
         (
             Method::PUT,
             "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n2",
@@ -184,7 +320,11 @@ async fn a_node_reads_what_its_pods_refer_to() {
     for (method, uri, refusal) in cases {
         let (decision, reason) = decide(&authorizer, &node, method.clone(), uri).await;
         assert_eq!(reason, refusal, "{method} {uri}");
-        assert_eq!(decision == Decision::Allow, refusal.is_empty(), "{method} {uri}");
+        assert_eq!(
+            decision == Decision::Allow,
+            refusal.is_empty(),
+            "{method} {uri}"
+        );
     }
     let (decision, reason) = decide(&authorizer, &node, Method::DELETE, "/api/v1/nodes/n1").await;
     assert_eq!((decision, reason.as_str()), (Decision::NoOpinion, ""));
@@ -207,10 +347,20 @@ fn refusals_are_worded_as_upstream_words_them() {
             "/apis/apps/v1/deployments",
             r#"deployments.apps is forbidden: User "u" cannot list resource "deployments" in API group "apps" at the cluster scope"#,
         ),
-        (Method::POST, "/xyz", r#"forbidden: User "u" cannot post path "/xyz""#),
+        (
+            Method::POST,
+            "/xyz",
+            r#"forbidden: User "u" cannot post path "/xyz""#,
+        ),
     ] {
         let request = RequestInfo::parse(&method, &uri.parse().unwrap());
-        let status = forbidden(Attributes { user: &asker, request: &request }, "");
+        let status = forbidden(
+            Attributes {
+                user: &asker,
+                request: &request,
+            },
+            "",
+        );
         assert_eq!((status.code, status.message.as_str()), (403, expected));
     }
 }

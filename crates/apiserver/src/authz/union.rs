@@ -51,7 +51,11 @@ impl Union {
     }
 
     /// Of the modes, in order, behind the superusers' group.
-    pub fn of_modes(modes: &[Mode], reader: &Arc<dyn ObjectReader>, resolver: &Arc<RuleResolver>) -> Self {
+    pub fn of_modes(
+        modes: &[Mode],
+        reader: &Arc<dyn ObjectReader>,
+        resolver: &Arc<RuleResolver>,
+    ) -> Self {
         let mut authorizers: Vec<Arc<dyn Authorizer>> = vec![Arc::new(PrivilegedGroup)];
         authorizers.extend(modes.iter().map(|mode| -> Arc<dyn Authorizer> {
             match mode {

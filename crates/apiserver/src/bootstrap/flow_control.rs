@@ -66,10 +66,20 @@ const fn schema(
     subjects: &'static [Subject],
     requests: Requests,
 ) -> Schema {
-    Schema { name, level, precedence, distinguisher, subjects, requests }
+    Schema {
+        name,
+        level,
+        precedence,
+        distinguisher,
+        subjects,
+        requests,
+    }
 }
 
-const EVERYBODY: &[Subject] = &[Subject::Group("system:unauthenticated"), Subject::Group("system:authenticated")];
+const EVERYBODY: &[Subject] = &[
+    Subject::Group("system:unauthenticated"),
+    Subject::Group("system:authenticated"),
+];
 const MANAGER: Subject = Subject::User("system:kube-controller-manager");
 const SCHEDULER: Subject = Subject::User("system:kube-scheduler");
 const SYSTEM_ACCOUNTS: Subject = Subject::Accounts("kube-system");
@@ -106,9 +116,7 @@ impl Requests {
     /// The rule of these subjects.
     fn rule(self, subjects: &[Subject]) -> Value {
         let subjects: Vec<Value> = subjects.iter().map(|subject| subject.to_value()).collect();
-        let leases = |verbs: &[&str]| {
-            json!({"verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": ["*"]})
-        };
+        let leases = |verbs: &[&str]| json!({"verbs": verbs, "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": ["*"]});
         match self {
             Self::Everything => json!({
                 "subjects": subjects,
@@ -139,7 +147,8 @@ impl Requests {
 }
 
 pub(super) fn objects() -> impl Iterator<Item = Wanted> {
-    let exempt = json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
+    let exempt =
+        json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
     let levels = LEVELS.iter().map(|(name, shares, lendable, excess)| {
         let response = match excess {
             Excess::Reject => json!({"type": "Reject"}),
@@ -171,7 +180,13 @@ pub(super) fn objects() -> impl Iterator<Item = Wanted> {
 }
 
 fn level(name: &str, spec: Value) -> Wanted {
-    wanted("prioritylevelconfigurations", "PriorityLevelConfiguration", name, spec, json!({}))
+    wanted(
+        "prioritylevelconfigurations",
+        "PriorityLevelConfiguration",
+        name,
+        spec,
+        json!({}),
+    )
 }
 
 fn wanted(resource: &'static str, kind: &str, name: &str, spec: Value, status: Value) -> Wanted {

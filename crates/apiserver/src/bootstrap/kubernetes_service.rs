@@ -67,7 +67,10 @@ impl KubernetesService {
         loop {
             let mut pause = INTERVAL;
             if let Err(error) = self.round(&mut lease).await {
-                tracing::info!(error = &error as &dyn std::error::Error, "the kubernetes Service may be out of date");
+                tracing::info!(
+                    error = &error as &dyn std::error::Error,
+                    "the kubernetes Service may be out of date"
+                );
                 lease = None;
                 pause = RETRY;
             }
@@ -80,13 +83,18 @@ impl KubernetesService {
             && let Err(error) = self.leave(lease).await
         {
             // The lease ends by itself.
-            tracing::info!(error = &error as &dyn std::error::Error, "this server stays in the endpoints for a moment");
+            tracing::info!(
+                error = &error as &dyn std::error::Error,
+                "this server stays in the endpoints for a moment"
+            );
         }
     }
 
     /// The Service, this server's lease, the endpoints.
     async fn round(&self, lease: &mut Option<LeaseId>) -> Result<(), Error> {
-        self.service().await.map_err(|status| Error::Write("the Service", status))?;
+        self.service()
+            .await
+            .map_err(|status| Error::Write("the Service", status))?;
         match *lease {
             Some(id) => {
                 self.kv.lease_keep_alive(id).await?;
@@ -131,8 +139,17 @@ impl KubernetesService {
             "subsets": [{"addresses": [{"ip": address}]}],
         });
         let key = Bytes::from(format!("{LEASE_PREFIX}{address}"));
-        let put = Op::Put { key, value: value.to_string().into(), lease };
-        self.kv.txn(Txn { success: vec![put], ..Txn::default() }).await?;
+        let put = Op::Put {
+            key,
+            value: value.to_string().into(),
+            lease,
+        };
+        self.kv
+            .txn(Txn {
+                success: vec![put],
+                ..Txn::default()
+            })
+            .await?;
         Ok(lease)
     }
 
@@ -150,7 +167,13 @@ impl KubernetesService {
         let mut servers: Vec<IpAddr> = found
             .kvs
             .iter()
-            .filter_map(|kv| std::str::from_utf8(&kv.key).ok()?.strip_prefix(LEASE_PREFIX)?.parse().ok())
+            .filter_map(|kv| {
+                std::str::from_utf8(&kv.key)
+                    .ok()?
+                    .strip_prefix(LEASE_PREFIX)?
+                    .parse()
+                    .ok()
+            })
             .filter(|address| Family::of(address) == family)
             .collect();
         servers.sort_unstable();
@@ -163,7 +186,11 @@ impl KubernetesService {
         let port = json!({"name": "https", "port": self.secure_port, "protocol": "TCP"});
 
         let ips: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
-        let subsets = if ips.is_empty() { json!([]) } else { json!([{"addresses": ips, "ports": [port]}]) };
+        let subsets = if ips.is_empty() {
+            json!([])
+        } else {
+            json!([{"addresses": ips, "ports": [port]}])
+        };
         let endpoints = object(json!({
             "apiVersion": "v1", "kind": "Endpoints",
             "metadata": {
@@ -175,8 +202,10 @@ impl KubernetesService {
         let written = self.write(&ENDPOINTS, endpoints, &["subsets"]).await;
         written.map_err(|status| Error::Write("the Endpoints", status))?;
 
-        let ready: Vec<Value> =
-            addresses.iter().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect();
+        let ready: Vec<Value> = addresses
+            .iter()
+            .map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}}))
+            .collect();
         let slice = object(json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {
@@ -185,25 +214,41 @@ impl KubernetesService {
             "addressType": Family::of(&self.advertise_address).name(),
             "endpoints": ready, "ports": [port],
         }));
-        let written = self.write(&ENDPOINT_SLICES, slice, &["endpoints", "ports"]).await;
+        let written = self
+            .write(&ENDPOINT_SLICES, slice, &["endpoints", "ports"])
+            .await;
         written.map_err(|status| Error::Write("the EndpointSlice", status))
     }
 
     /// Makes an object, or brings these fields of the one that is there up to date.
-    async fn write(&self, resource: &GroupResource, wanted: Object, fields: &[&str]) -> Result<(), Status> {
+    async fn write(
+        &self,
+        resource: &GroupResource,
+        wanted: Object,
+        fields: &[&str],
+    ) -> Result<(), Status> {
         let Some(existing) = self.find(resource).await else {
             return settle(self.writer.create(resource, NAMESPACE, wanted).await);
         };
-        let differs = |field: &&&str| lookup::list(&existing, &[field]) != lookup::list(&wanted, &[field]);
+        let differs =
+            |field: &&&str| lookup::list(&existing, &[field]) != lookup::list(&wanted, &[field]);
         let stale: Vec<&str> = fields.iter().filter(differs).copied().collect();
         if stale.is_empty() {
             return Ok(());
         }
         let mut mended = Object::clone(&existing);
         for field in stale {
-            lookup::set(&mut mended, &[field], lookup::list(&wanted, &[field]).to_vec());
+            lookup::set(
+                &mut mended,
+                &[field],
+                lookup::list(&wanted, &[field]).to_vec(),
+            );
         }
-        debug_assert_eq!(meta::name(&mended), NAME, "only this Service's own objects are written");
+        debug_assert_eq!(
+            meta::name(&mended),
+            NAME,
+            "only this Service's own objects are written"
+        );
         settle(self.writer.update(resource, NAMESPACE, mended).await)
     }
 

@@ -83,7 +83,10 @@ impl Bootstrap {
         self.ensure_all(wanted).await
     }
 
-    async fn ensure_all(&self, wanted: impl IntoIterator<Item = Wanted>) -> Result<(), BootstrapError> {
+    async fn ensure_all(
+        &self,
+        wanted: impl IntoIterator<Item = Wanted>,
+    ) -> Result<(), BootstrapError> {
         let mut outcomes = stream::iter(wanted)
             .map(|wanted| async move {
                 self.ensure(&wanted).await.map_err(|source| BootstrapError {
@@ -102,7 +105,11 @@ impl Bootstrap {
     }
 
     async fn ensure(&self, wanted: &Wanted) -> Result<(), Status> {
-        let Wanted { resource, object, mend } = wanted;
+        let Wanted {
+            resource,
+            object,
+            mend,
+        } = wanted;
         let (namespace, name) = (meta::namespace(object), meta::name(object));
         let mut last = None;
         for attempt in 0..ATTEMPTS {
@@ -115,7 +122,11 @@ impl Bootstrap {
                 _ => self.reader.get_fresh(resource, namespace, name).await,
             };
             let outcome = match existing {
-                None => self.writer.create(resource, namespace, object.clone()).await,
+                None => {
+                    self.writer
+                        .create(resource, namespace, object.clone())
+                        .await
+                }
                 Some(existing) => match mend(&existing, object) {
                     None => return Ok(()),
                     Some(mended) => self.writer.update(resource, namespace, mended).await,
@@ -124,7 +135,9 @@ impl Bootstrap {
             match outcome {
                 Ok(_) => return Ok(()),
                 // Another server was faster: look at what it made.
-                Err(status) if status.is_already_exists() || status.is_conflict() => last = Some(status),
+                Err(status) if status.is_already_exists() || status.is_conflict() => {
+                    last = Some(status)
+                }
                 Err(status) => return Err(status),
             }
         }

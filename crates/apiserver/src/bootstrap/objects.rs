@@ -11,7 +11,9 @@ const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kub
 pub(super) fn namespaces() -> impl Iterator<Item = Wanted> {
     NAMESPACES.into_iter().map(|name| Wanted {
         resource: GroupResource::new("", "namespaces"),
-        object: object(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})),
+        object: object(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        ),
         mend: keep,
     })
 }
@@ -65,7 +67,11 @@ pub(super) fn config_maps(config: &Config, today: &str) -> Vec<Wanted> {
     }
     vec![
         config_map("extension-apiserver-authentication", data, add_data),
-        config_map("kube-apiserver-legacy-service-account-token-tracking", json!({"since": today}), keep),
+        config_map(
+            "kube-apiserver-legacy-service-account-token-tracking",
+            json!({"since": today}),
+            keep,
+        ),
     ]
 }
 

@@ -20,10 +20,21 @@ pub(super) fn rbac_policy() -> impl Iterator<Item = Wanted> {
         mend,
     };
     policy::cluster_roles()
-        .map(move |object| wanted("clusterroles", object, mend_role as fn(&Object, &Object) -> Option<Object>))
-        .chain(policy::cluster_role_bindings().map(move |object| wanted("clusterrolebindings", object, mend_binding)))
+        .map(move |object| {
+            wanted(
+                "clusterroles",
+                object,
+                mend_role as fn(&Object, &Object) -> Option<Object>,
+            )
+        })
+        .chain(
+            policy::cluster_role_bindings()
+                .map(move |object| wanted("clusterrolebindings", object, mend_binding)),
+        )
         .chain(policy::roles().map(move |object| wanted("roles", object, mend_role)))
-        .chain(policy::role_bindings().map(move |object| wanted("rolebindings", object, mend_binding)))
+        .chain(
+            policy::role_bindings().map(move |object| wanted("rolebindings", object, mend_binding)),
+        )
 }
 
 fn mend_role(existing: &Object, wanted: &Object) -> Option<Object> {
@@ -38,7 +49,8 @@ fn mend_role(existing: &Object, wanted: &Object) -> Option<Object> {
         let held = PolicyRule::of_role(existing);
         let missing = uncovered(&held, &PolicyRule::of_role(wanted));
         if !missing.is_empty() {
-            lookup::list_mut(&mut mended, &[], "rules").extend(missing.iter().map(PolicyRule::to_value));
+            lookup::list_mut(&mut mended, &[], "rules")
+                .extend(missing.iter().map(PolicyRule::to_value));
         }
     }
     (mended != *existing).then_some(mended)
@@ -47,7 +59,10 @@ fn mend_role(existing: &Object, wanted: &Object) -> Option<Object> {
 fn mend_binding(existing: &Object, wanted: &Object) -> Option<Object> {
     let mut mended = begin(existing, wanted)?;
     if lookup::value(existing, &["roleRef"]) != lookup::value(wanted, &["roleRef"]) {
-        tracing::warn!(name = meta::name(existing), "a bootstrap binding names another role than its own: left as it is");
+        tracing::warn!(
+            name = meta::name(existing),
+            "a bootstrap binding names another role than its own: left as it is"
+        );
         return None;
     }
     let missing = missing_values(existing, wanted, &["subjects"]);
@@ -78,7 +93,11 @@ fn begin(existing: &Object, wanted: &Object) -> Option<Object> {
 
 fn missing_values(existing: &Object, wanted: &Object, path: &[&str]) -> Vec<Value> {
     let there = lookup::list(existing, path);
-    lookup::list(wanted, path).iter().filter(|value| !there.contains(value)).cloned().collect()
+    lookup::list(wanted, path)
+        .iter()
+        .filter(|value| !there.contains(value))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

@@ -11,33 +11,53 @@ use serde_json::{Value, json};
 use super::{Aggregated, legacy::versions_by_group};
 
 pub(super) fn lists(rows: &[&Resource]) -> BTreeMap<&'static str, Aggregated> {
-    let (core, named): (Vec<_>, Vec<_>) = rows.iter().copied().partition(|row| row.gvr.group.is_empty());
+    let (core, named): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .copied()
+        .partition(|row| row.gvr.group.is_empty());
     [("/api", list(&core)), ("/apis", list(&named))].into()
 }
 
 fn list(rows: &[&Resource]) -> Aggregated {
-    let groups: Vec<Value> = versions_by_group(rows).into_iter().map(|(name, versions)| group(name, &versions, rows)).collect();
+    let groups: Vec<Value> = versions_by_group(rows)
+        .into_iter()
+        .map(|(name, versions)| group(name, &versions, rows))
+        .collect();
     let document = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups,
     });
     let body = document.to_string();
-    let hash: String = digest::digest(&digest::SHA512, body.as_bytes()).as_ref().iter().map(|b| format!("{b:02X}")).collect();
-    let etag = HeaderValue::try_from(format!("\"{hash}\"")).expect("hexadecimal digits are a header value");
-    Aggregated { body: body.into(), etag }
+    let hash: String = digest::digest(&digest::SHA512, body.as_bytes())
+        .as_ref()
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    let etag = HeaderValue::try_from(format!("\"{hash}\""))
+        .expect("hexadecimal digits are a header value");
+    Aggregated {
+        body: body.into(),
+        etag,
+    }
 }
 
 fn group(name: &str, versions: &[&str], rows: &[&Resource]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
-            let own = rows.iter().filter(|row| row.gvr.group == name && row.gvr.version == *version);
+            let own = rows
+                .iter()
+                .filter(|row| row.gvr.group == name && row.gvr.version == *version);
             let mut own: Vec<_> = own.copied().collect();
             own.sort_by(|a, b| a.gvr.resource.cmp(&b.gvr.resource));
             let resources: Vec<Value> = own.into_iter().map(resource).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
-    let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+    let metadata = if name.is_empty() {
+        json!({})
+    } else {
+        json!({"name": name})
+    };
     json!({"metadata": metadata, "versions": versions})
 }
 
@@ -70,6 +90,10 @@ fn resource(row: &Resource) -> Value {
 /// Group and version stay empty where they are the resource's own.
 fn response_kind(row: &Resource, gvk: &GroupVersionKind) -> Value {
     let own = gvk.group == row.gvr.group && gvk.version == row.gvr.version;
-    let (group, version) = if own { ("", "") } else { (&*gvk.group, &*gvk.version) };
+    let (group, version) = if own {
+        ("", "")
+    } else {
+        (&*gvk.group, &*gvk.version)
+    };
     json!({"group": group, "version": version, "kind": gvk.kind})
 }

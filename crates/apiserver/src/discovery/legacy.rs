@@ -25,13 +25,20 @@ pub(super) fn documents(rows: &[&Resource], server_address: &str) -> Documents {
                 .copied()
                 .filter(|row| row.gvr.group == group && row.gvr.version == *version)
                 .collect();
-            let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-            add(path, "APIResourceList", resource_list(group, version, &rows));
+            let path = if group.is_empty() {
+                format!("/api/{version}")
+            } else {
+                format!("/apis/{group}/{version}")
+            };
+            add(
+                path,
+                "APIResourceList",
+                resource_list(group, version, &rows),
+            );
         }
         if group.is_empty() {
             let address = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}]);
-            let document =
-                json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": address});
+            let document = json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": address});
             add("/api".to_owned(), "APIVersions", document);
         } else {
             let mut document = group_document(group, &versions);
@@ -61,7 +68,8 @@ pub(super) fn versions_by_group<'a>(rows: &[&'a Resource]) -> Vec<(&'a str, Vec<
 }
 
 fn group_document(group: &str, versions: &[&str]) -> Value {
-    let version = |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
+    let version =
+        |version: &str| json!({"groupVersion": format!("{group}/{version}"), "version": version});
     let all: Vec<Value> = versions.iter().copied().map(version).collect();
     json!({"name": group, "versions": all, "preferredVersion": all.first()})
 }
@@ -70,8 +78,13 @@ fn resource_list(group: &str, version: &str, rows: &[&Resource]) -> Value {
     let mut resources: Vec<(String, Value)> = rows.iter().flat_map(|row| entries(row)).collect();
     resources.sort_by(|(a, _), (b, _)| a.cmp(b));
     let resources: Vec<Value> = resources.into_iter().map(|(_, entry)| entry).collect();
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    let mut list =
+        json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources});
     // Upstream's core list is of the unversioned kind of old.
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();

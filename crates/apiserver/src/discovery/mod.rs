@@ -46,7 +46,10 @@ struct Aggregated {
 impl Discovery {
     /// Of these rows; groups and versions in order of their first row. `server_address` is where clients outside reach the server.
     pub fn new(rows: &[&Resource], server_address: &str) -> Self {
-        Self { documents: legacy::documents(rows, server_address), aggregated: aggregated::lists(rows) }
+        Self {
+            documents: legacy::documents(rows, server_address),
+            aggregated: aggregated::lists(rows),
+        }
     }
 
     /// Paths with a document.
@@ -66,13 +69,19 @@ impl Discovery {
         let Some((object, gvk)) = self.documents.get(path) else {
             // A version that a known group does not have.
             let group = path.rsplit_once('/').map(|(group, _)| group)?;
-            let known = group != "/apis" && self.documents.contains_key(group) && path.matches('/').count() <= 3;
+            let known = group != "/apis"
+                && self.documents.contains_key(group)
+                && path.matches('/').count() <= 3;
             return known.then(|| Err(Status::unknown_path()));
         };
         if method != Method::GET && method != Method::HEAD {
             return Some(Err(Status::method_not_allowed()));
         }
-        if let Some(aggregated) = self.aggregated.get(path).filter(|_| wants_aggregated(headers)) {
+        if let Some(aggregated) = self
+            .aggregated
+            .get(path)
+            .filter(|_| wants_aggregated(headers))
+        {
             return Some(Ok(aggregated.respond(headers)));
         }
         let accept = match Accept::negotiate(headers, query, Endpoint::Object) {
@@ -86,7 +95,11 @@ impl Discovery {
 impl Aggregated {
     fn respond(&self, request: &HeaderMap) -> Response<Body> {
         let known = request.get(header::IF_NONE_MATCH) == Some(&self.etag);
-        let mut response = Response::new(if known { Body::Empty } else { Body::from(self.body.clone()) });
+        let mut response = Response::new(if known {
+            Body::Empty
+        } else {
+            Body::from(self.body.clone())
+        });
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
@@ -103,7 +116,10 @@ impl Aggregated {
 
 /// Whether a clause of `Accept` asks for the aggregated form before any asks for plain JSON. Parameters beyond the three that name it are ignored.
 fn wants_aggregated(headers: &HeaderMap) -> bool {
-    let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     for clause in accept.flat_map(|value| value.split(',')) {
         let mut parts = clause.split(';').map(str::trim);
         if parts.next() != Some("application/json") {

@@ -32,7 +32,10 @@ fn the_first_clause_that_fits_decides() {
 fn a_known_etag_is_answered_without_a_body() {
     let discovery = discovery();
     let ask = |headers: &HeaderMap| {
-        discovery.respond(&Method::GET, "/apis", headers, &Query::default()).unwrap().unwrap()
+        discovery
+            .respond(&Method::GET, "/apis", headers, &Query::default())
+            .unwrap()
+            .unwrap()
     };
     let mut headers = accepting(AGGREGATED);
     let first = ask(&headers);
@@ -47,7 +50,10 @@ fn the_storage_version_hash_is_upstreams() {
     let config_maps = crate::lookup::objects(document, &["resources"])
         .find(|entry| crate::lookup::text(entry, &["name"]) == "configmaps")
         .unwrap();
-    assert_eq!(crate::lookup::text(config_maps, &["storageVersionHash"]), "qFsyl6wFWjQ=");
+    assert_eq!(
+        crate::lookup::text(config_maps, &["storageVersionHash"]),
+        "qFsyl6wFWjQ="
+    );
 }
 
 #[test]
@@ -56,7 +62,10 @@ fn other_paths_and_methods() {
     let ask = |method: Method, path: &str| {
         discovery.respond(&method, path, &HeaderMap::new(), &Query::default())
     };
-    assert_eq!(ask(Method::GET, "/apis/apps/v0").unwrap().unwrap_err().code, 404);
+    assert_eq!(
+        ask(Method::GET, "/apis/apps/v0").unwrap().unwrap_err().code,
+        404
+    );
     assert!(ask(Method::GET, "/apis/nosuch.example.com").is_none());
     assert!(ask(Method::GET, "/apis/apps/v1/deployments").is_none());
     assert!(ask(Method::GET, "/apis/apps/v1/").unwrap().is_ok());

@@ -16,7 +16,11 @@ pub struct Version {
 
 impl Version {
     /// The version that this source implements.
-    pub const CURRENT: Self = Self { minor: 36, patch: 2, build: 1 };
+    pub const CURRENT: Self = Self {
+        minor: 36,
+        patch: 2,
+        build: 1,
+    };
 
     /// `v1.36.2+ironclad.1`.
     pub fn git_version(&self) -> String {

@@ -44,17 +44,30 @@ impl Document {
     /// The hash is of what the document is made of, so that an index costs no documents.
     fn of(path: &str, fingerprint: &str) -> Self {
         let digest = digest::digest(&digest::SHA512, format!("{fingerprint}\n{path}").as_bytes());
-        let hash = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        Self { hash, body: OnceLock::new() }
+        let hash = digest
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
+        Self {
+            hash,
+            body: OnceLock::new(),
+        }
     }
 }
 
 impl OpenApi {
     /// Of these rows. `fingerprint` differs between builds that may generate different documents. `now` is an HTTP date.
     pub fn new(rows: &[&'static Resource], fingerprint: &str, now: HeaderValue) -> Self {
-        let mut paths: Vec<String> = ["api", "apis", "version", ".well-known/openid-configuration", "openid/v1/jwks"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut paths: Vec<String> = [
+            "api",
+            "apis",
+            "version",
+            ".well-known/openid-configuration",
+            "openid/v1/jwks",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         for row in rows {
             let (group, version) = (&row.gvr.group, &row.gvr.version);
             if group.is_empty() {
@@ -64,8 +77,16 @@ impl OpenApi {
                 paths.push(format!("apis/{group}/{version}"));
             }
         }
-        let documents = paths.into_iter().map(|path| (path.clone(), Document::of(&path, fingerprint))).collect();
-        Self { rows: rows.to_vec(), documents, v2: Document::of("v2", fingerprint), last_modified: now }
+        let documents = paths
+            .into_iter()
+            .map(|path| (path.clone(), Document::of(&path, fingerprint)))
+            .collect();
+        Self {
+            rows: rows.to_vec(),
+            documents,
+            v2: Document::of("v2", fingerprint),
+            last_modified: now,
+        }
     }
 
     /// Paths that answer, for `/`.
@@ -88,7 +109,10 @@ impl OpenApi {
         Some(match rest.trim_end_matches('/') {
             "v2" => self.v2(headers),
             "v3" => Ok(self.index()),
-            other => match other.strip_prefix("v3/").and_then(|name| Some((name, self.documents.get(name)?))) {
+            other => match other
+                .strip_prefix("v3/")
+                .and_then(|name| Some((name, self.documents.get(name)?)))
+            {
                 Some((name, document)) => self.v3(name, document, headers, query),
                 None => Ok(not_found()),
             },
@@ -107,16 +131,28 @@ impl OpenApi {
             .collect();
         let mut response = Response::new(Body::from(json!({ "paths": paths }).to_string()));
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
         headers.insert(header::LAST_MODIFIED, self.last_modified.clone());
         response
     }
 
-    fn v3(&self, name: &str, document: &Document, headers: &HeaderMap, query: &Query) -> Result<Response<Body>, Status> {
+    fn v3(
+        &self,
+        name: &str,
+        document: &Document,
+        headers: &HeaderMap,
+        query: &Query,
+    ) -> Result<Response<Body>, Status> {
         if !accepts_json(headers) {
             return Ok(not_acceptable());
         }
-        if let Some(hash) = query.get("hash").filter(|hash| !hash.is_empty() && *hash != document.hash) {
+        if let Some(hash) = query
+            .get("hash")
+            .filter(|hash| !hash.is_empty() && *hash != document.hash)
+        {
             tracing::debug!(name, hash, "an older OpenAPI document is asked for");
             let location = format!("{V3_PATH}/{name}?hash={}", document.hash);
             let mut response = Response::new(Body::Empty);
@@ -147,8 +183,11 @@ impl OpenApi {
         vary: &'static str,
         forever: bool,
     ) -> Result<Response<Body>, Status> {
-        let etag = HeaderValue::try_from(format!("\"{}\"", document.hash)).map_err(Status::internal)?;
-        let known = request.get(header::IF_NONE_MATCH).is_some_and(|known| *known == etag);
+        let etag =
+            HeaderValue::try_from(format!("\"{}\"", document.hash)).map_err(Status::internal)?;
+        let known = request
+            .get(header::IF_NONE_MATCH)
+            .is_some_and(|known| *known == etag);
         let mut builder = Response::builder().header(header::ETAG, etag);
         for value in vary.split(", ") {
             builder = builder.header(header::VARY, value);
@@ -159,7 +198,10 @@ impl OpenApi {
                 .header(header::EXPIRES, "Thu, 31 Dec 2037 23:55:55 GMT");
         }
         if known {
-            return builder.status(StatusCode::NOT_MODIFIED).body(Body::Empty).map_err(Status::internal);
+            return builder
+                .status(StatusCode::NOT_MODIFIED)
+                .body(Body::Empty)
+                .map_err(Status::internal);
         }
         let body = document.body.get_or_init(make).clone();
         let builder = builder
@@ -171,13 +213,20 @@ impl OpenApi {
 
 /// Whether JSON will do, the one encoding there is.
 fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut clauses = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let mut clauses = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .peekable();
     if clauses.peek().is_none() {
         return true;
     }
     clauses.flat_map(|value| value.split(',')).any(|clause| {
         let media_type = clause.split(';').next().unwrap_or_default().trim();
-        matches!(media_type, "application/json" | "application/*" | "*/*" | "")
+        matches!(
+            media_type,
+            "application/json" | "application/*" | "*/*" | ""
+        )
     })
 }
 

@@ -69,7 +69,13 @@ pub(super) enum Media {
 }
 
 impl Operation {
-    fn new(method: &'static str, id: String, tag: &str, description: String, answer: Answer) -> Self {
+    fn new(
+        method: &'static str,
+        id: String,
+        tag: &str,
+        description: String,
+        answer: Answer,
+    ) -> Self {
         Self {
             method,
             id,
@@ -94,7 +100,10 @@ pub(super) fn of_version(group: &str, version: &str, rows: &[&Resource]) -> Vec<
         "get available resources",
         "APIResourceList",
     )];
-    for row in rows.iter().filter(|row| row.gvr.group == group && row.gvr.version == version) {
+    for row in rows
+        .iter()
+        .filter(|row| row.gvr.group == group && row.gvr.version == version)
+    {
         items.extend(Rows { row, names: &names }.items());
     }
     items
@@ -103,21 +112,63 @@ pub(super) fn of_version(group: &str, version: &str, rows: &[&Resource]) -> Vec<
 /// The paths that belong to no version: `api`, `apis`, `apis/apps`, `version`, …
 pub(super) fn of_root(name: &str) -> Vec<PathItem> {
     let item = match name {
-        "api" => discovery("/api/".into(), "getCoreAPIVersions".into(), "core", "get available API versions", "APIVersions"),
-        "apis" => discovery("/apis/".into(), "getAPIVersions".into(), "apis", "get available API versions", "APIGroupList"),
+        "api" => discovery(
+            "/api/".into(),
+            "getCoreAPIVersions".into(),
+            "core",
+            "get available API versions",
+            "APIVersions",
+        ),
+        "apis" => discovery(
+            "/apis/".into(),
+            "getAPIVersions".into(),
+            "apis",
+            "get available API versions",
+            "APIGroupList",
+        ),
         "version" => {
-            let answer = Answer { schema: "io.k8s.apimachinery.pkg.version.Info".into(), codes: &[200], media: Media::Json };
+            let answer = Answer {
+                schema: "io.k8s.apimachinery.pkg.version.Info".into(),
+                codes: &[200],
+                media: Media::Json,
+            };
             let description = "get the version information for this server".to_owned();
-            let operation = Operation::new("get", "getCodeVersion".into(), "version", description, answer);
-            PathItem { path: "/version/".into(), parameters: Vec::new(), operations: vec![operation] }
+            let operation = Operation::new(
+                "get",
+                "getCodeVersion".into(),
+                "version",
+                description,
+                answer,
+            );
+            PathItem {
+                path: "/version/".into(),
+                parameters: Vec::new(),
+                operations: vec![operation],
+            }
         }
-        ".well-known/openid-configuration" => text(name, "getServiceAccountIssuerOpenIDConfiguration", "WellKnown", Media::Json),
-        "openid/v1/jwks" => text(name, "getServiceAccountIssuerOpenIDKeyset", "openid", Media::KeySet),
+        ".well-known/openid-configuration" => text(
+            name,
+            "getServiceAccountIssuerOpenIDConfiguration",
+            "WellKnown",
+            Media::Json,
+        ),
+        "openid/v1/jwks" => text(
+            name,
+            "getServiceAccountIssuerOpenIDKeyset",
+            "openid",
+            Media::KeySet,
+        ),
         other => match other.strip_prefix("apis/") {
             Some(group) => {
                 let camel = camel(group);
                 let path = format!("/apis/{group}/");
-                discovery(path, format!("get{camel}APIGroup"), &lower_first(&camel), "get information of a group", "APIGroup")
+                discovery(
+                    path,
+                    format!("get{camel}APIGroup"),
+                    &lower_first(&camel),
+                    "get information of a group",
+                    "APIGroup",
+                )
             }
             None => return Vec::new(),
         },
@@ -126,15 +177,31 @@ pub(super) fn of_root(name: &str) -> Vec<PathItem> {
 }
 
 fn discovery(path: String, id: String, tag: &str, description: &str, kind: &str) -> PathItem {
-    let answer = Answer { schema: format!("{META}.{kind}"), codes: &[200], media: Media::Objects };
+    let answer = Answer {
+        schema: format!("{META}.{kind}"),
+        codes: &[200],
+        media: Media::Objects,
+    };
     let operation = Operation::new("get", id, tag, description.to_owned(), answer);
-    PathItem { path, parameters: Vec::new(), operations: vec![operation] }
+    PathItem {
+        path,
+        parameters: Vec::new(),
+        operations: vec![operation],
+    }
 }
 
 fn text(name: &str, id: &str, tag: &str, media: Media) -> PathItem {
-    let answer = Answer { schema: String::new(), codes: &[200], media };
+    let answer = Answer {
+        schema: String::new(),
+        codes: &[200],
+        media,
+    };
     let operation = Operation::new("get", id.to_owned(), tag, String::new(), answer);
-    PathItem { path: format!("/{name}/"), parameters: Vec::new(), operations: vec![operation] }
+    PathItem {
+        path: format!("/{name}/"),
+        parameters: Vec::new(),
+        operations: vec![operation],
+    }
 }
 
 /// How a group and version stand in names.
@@ -149,9 +216,17 @@ struct Names {
 
 impl Names {
     fn of(group: &str, version: &str) -> Self {
-        let root = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+        let root = if group.is_empty() {
+            format!("/api/{version}")
+        } else {
+            format!("/apis/{group}/{version}")
+        };
         let group = camel(if group.is_empty() { "core" } else { group });
-        Self { root, camel: format!("{group}{}", camel(version)), tag: format!("{}_{version}", lower_first(&group)) }
+        Self {
+            root,
+            camel: format!("{group}{}", camel(version)),
+            tag: format!("{}_{version}", lower_first(&group)),
+        }
     }
 }
 
@@ -163,12 +238,22 @@ fn camel(name: &str) -> String {
 
 fn upper_first(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(chars).collect()
+    chars
+        .next()
+        .map(|first| first.to_ascii_uppercase())
+        .into_iter()
+        .chain(chars)
+        .collect()
 }
 
 fn lower_first(word: &str) -> String {
     let mut chars = word.chars();
-    chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
+    chars
+        .next()
+        .map(|first| first.to_ascii_lowercase())
+        .into_iter()
+        .chain(chars)
+        .collect()
 }
 
 /// Resources whose deletion answers with the deleted object; all others answer with a Status.
@@ -228,14 +313,25 @@ impl Rows<'_> {
     }
 
     fn collection_path(&self, prefix: &str) -> String {
-        let scope = if self.namespaced() { "/namespaces/{namespace}" } else { "" };
-        format!("{}{prefix}{scope}/{}", self.names.root, self.row.gvr.resource)
+        let scope = if self.namespaced() {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
+        format!(
+            "{}{prefix}{scope}/{}",
+            self.names.root, self.row.gvr.resource
+        )
     }
 
     /// `readAppsV1NamespacedDeploymentScale`; `middle` stands before the scope (`Collection`).
     fn id(&self, verb: &str, middle: &str, suffix: &str) -> String {
         let scope = if self.namespaced() { "Namespaced" } else { "" };
-        format!("{verb}{}{middle}{scope}{}{suffix}", self.names.camel, self.kind())
+        format!(
+            "{verb}{}{middle}{scope}{}{suffix}",
+            self.names.camel,
+            self.kind()
+        )
     }
 
     fn operation(
@@ -261,27 +357,45 @@ impl Rows<'_> {
     }
 
     fn objects(&self, gvk: &GroupVersionKind, codes: &'static [u16]) -> Answer {
-        Answer { schema: self.schema(gvk), codes, media: Media::Objects }
+        Answer {
+            schema: self.schema(gvk),
+            codes,
+            media: Media::Objects,
+        }
     }
 
     fn list_answer(&self) -> Answer {
         let mut gvk = self.row.gvk.clone();
         gvk.kind = format!("{}List", gvk.kind).into();
-        Answer { schema: self.schema(&gvk), codes: &[200], media: Media::Streams }
+        Answer {
+            schema: self.schema(&gvk),
+            codes: &[200],
+            media: Media::Streams,
+        }
     }
 
     fn status(&self, codes: &'static [u16]) -> Answer {
-        Answer { schema: format!("{META}.Status"), codes, media: Media::Objects }
+        Answer {
+            schema: format!("{META}.Status"),
+            codes,
+            media: Media::Objects,
+        }
     }
 
     /// Hoists what all operations share, and adds what the path and every answer have.
     fn item(&self, path: String, operations: Vec<Operation>, own: Vec<Parameter>) -> PathItem {
-        PathItem { path, parameters: own, operations }.hoisted()
+        PathItem {
+            path,
+            parameters: own,
+            operations,
+        }
+        .hoisted()
     }
 
     fn namespace(&self) -> Option<Parameter> {
         let description = "object name and auth scope, such as for teams and projects";
-        self.namespaced().then(|| parameters::path("namespace", description.to_owned()))
+        self.namespaced()
+            .then(|| parameters::path("namespace", description.to_owned()))
     }
 
     fn name(&self, kind: &str) -> Parameter {
@@ -293,14 +407,25 @@ impl Rows<'_> {
         let mut operations = Vec::new();
         if self.has("list") {
             let description = format!("list or watch objects of kind {kind}");
-            let mut list = self.operation(("get", "list"), self.id("list", "", ""), description, &row.gvk, self.list_answer());
+            let mut list = self.operation(
+                ("get", "list"),
+                self.id("list", "", ""),
+                description,
+                &row.gvk,
+                self.list_answer(),
+            );
             list.parameters = parameters::list();
             operations.push(list);
         }
         if self.has("create") {
             let answer = self.objects(&row.gvk, &[200, 201, 202]);
-            let mut create =
-                self.operation(("post", "post"), self.id("create", "", ""), format!("create {}", article(kind)), &row.gvk, answer);
+            let mut create = self.operation(
+                ("post", "post"),
+                self.id("create", "", ""),
+                format!("create {}", article(kind)),
+                &row.gvk,
+                answer,
+            );
             create.parameters = parameters::write();
             create.body = Body::Object(self.schema(&row.gvk));
             operations.push(create);
@@ -308,42 +433,91 @@ impl Rows<'_> {
         if self.has("deletecollection") {
             let id = self.id("delete", "Collection", "");
             let description = format!("delete collection of {kind}");
-            let mut delete = self.operation(("delete", "deletecollection"), id, description, &row.gvk, self.status(&[200]));
+            let mut delete = self.operation(
+                ("delete", "deletecollection"),
+                id,
+                description,
+                &row.gvk,
+                self.status(&[200]),
+            );
             delete.parameters = parameters::delete_collection();
             delete.body = Body::DeleteOptions;
             operations.push(delete);
         }
-        let own = self.namespace().into_iter().chain([parameters::pretty()]).collect();
+        let own = self
+            .namespace()
+            .into_iter()
+            .chain([parameters::pretty()])
+            .collect();
         self.item(self.collection_path(""), operations, own)
     }
 
     fn object(&self) -> PathItem {
         let (row, kind) = (self.row, self.kind());
-        let mut operations = self.read_and_write(&row.gvk, self.row.verbs, "", &format!("the specified {kind}"));
+        let mut operations = self.read_and_write(
+            &row.gvk,
+            self.row.verbs,
+            "",
+            &format!("the specified {kind}"),
+        );
         if self.has("delete") {
             let returns_object = RETURN_DELETED.contains(&&*row.gvr.resource);
-            let answer = if returns_object { self.objects(&row.gvk, &[200, 202]) } else { self.status(&[200, 202]) };
+            let answer = if returns_object {
+                self.objects(&row.gvk, &[200, 202])
+            } else {
+                self.status(&[200, 202])
+            };
             let description = format!("delete {}", article(kind));
-            let mut delete = self.operation(("delete", "delete"), self.id("delete", "", ""), description, &row.gvk, answer);
+            let mut delete = self.operation(
+                ("delete", "delete"),
+                self.id("delete", "", ""),
+                description,
+                &row.gvk,
+                answer,
+            );
             delete.parameters = parameters::delete();
             delete.body = Body::DeleteOptions;
             operations.push(delete);
         }
-        let own = [Some(self.name(kind)), self.namespace(), Some(parameters::pretty())].into_iter().flatten().collect();
-        self.item(format!("{}/{{name}}", self.collection_path("")), operations, own)
+        let own = [
+            Some(self.name(kind)),
+            self.namespace(),
+            Some(parameters::pretty()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        self.item(
+            format!("{}/{{name}}", self.collection_path("")),
+            operations,
+            own,
+        )
     }
 
     /// get, put, patch: of an object, or of a subresource with `suffix`.
-    fn read_and_write(&self, gvk: &GroupVersionKind, verbs: &[&str], suffix: &str, what: &str) -> Vec<Operation> {
+    fn read_and_write(
+        &self,
+        gvk: &GroupVersionKind,
+        verbs: &[&str],
+        suffix: &str,
+        what: &str,
+    ) -> Vec<Operation> {
         let mut operations = Vec::new();
         if verbs.contains(&"get") {
             let id = self.id("read", "", suffix);
-            operations.push(self.operation(("get", "get"), id, format!("read {what}"), gvk, self.objects(gvk, &[200])));
+            operations.push(self.operation(
+                ("get", "get"),
+                id,
+                format!("read {what}"),
+                gvk,
+                self.objects(gvk, &[200]),
+            ));
         }
         if verbs.contains(&"update") {
             let id = self.id("replace", "", suffix);
             let answer = self.objects(gvk, &[200, 201]);
-            let mut put = self.operation(("put", "put"), id, format!("replace {what}"), gvk, answer);
+            let mut put =
+                self.operation(("put", "put"), id, format!("replace {what}"), gvk, answer);
             put.parameters = parameters::write();
             put.body = Body::Object(self.schema(gvk));
             operations.push(put);
@@ -351,7 +525,13 @@ impl Rows<'_> {
         if verbs.contains(&"patch") {
             let id = self.id("patch", "", suffix);
             let answer = self.objects(gvk, &[200, 201]);
-            let mut patch = self.operation(("patch", "patch"), id, format!("partially update {what}"), gvk, answer);
+            let mut patch = self.operation(
+                ("patch", "patch"),
+                id,
+                format!("partially update {what}"),
+                gvk,
+                answer,
+            );
             patch.parameters = parameters::patch();
             patch.body = Body::Patch;
             operations.push(patch);
@@ -367,7 +547,13 @@ impl Rows<'_> {
         if self.has("list") {
             let id = format!("list{}{kind}ForAllNamespaces", self.names.camel);
             let description = format!("list or watch objects of kind {kind}");
-            let mut list = self.operation(("get", "list"), id, description, &row.gvk, self.list_answer());
+            let mut list = self.operation(
+                ("get", "list"),
+                id,
+                description,
+                &row.gvk,
+                self.list_answer(),
+            );
             list.parameters = parameters::list();
             operations.push(list);
         }
@@ -381,7 +567,11 @@ impl Rows<'_> {
         }
         let (row, kind) = (self.row, self.kind());
         let watch = |action, id: String, description: String| {
-            let answer = Answer { schema: format!("{META}.WatchEvent"), codes: &[200], media: Media::Streams };
+            let answer = Answer {
+                schema: format!("{META}.WatchEvent"),
+                codes: &[200],
+                media: Media::Streams,
+            };
             let mut watch = self.operation(("get", action), id, description, &row.gvk, answer);
             watch.parameters = parameters::list();
             watch
@@ -397,12 +587,28 @@ impl Rows<'_> {
         if self.namespaced() {
             let id = format!("watch{}{kind}ListForAllNamespaces", self.names.camel);
             let everywhere = format!("{}/watch/{}", self.names.root, row.gvr.resource);
-            items.push(self.item(everywhere, vec![watch("watchlist", id, listed.clone())], vec![parameters::pretty()]));
+            items.push(self.item(
+                everywhere,
+                vec![watch("watchlist", id, listed.clone())],
+                vec![parameters::pretty()],
+            ));
         }
-        let own: Vec<Parameter> = self.namespace().into_iter().chain([parameters::pretty()]).collect();
-        items.push(self.item(path.clone(), vec![watch("watchlist", self.id("watch", "", "List"), listed)], own.clone()));
+        let own: Vec<Parameter> = self
+            .namespace()
+            .into_iter()
+            .chain([parameters::pretty()])
+            .collect();
+        items.push(self.item(
+            path.clone(),
+            vec![watch("watchlist", self.id("watch", "", "List"), listed)],
+            own.clone(),
+        ));
         let own = [vec![self.name(kind)], own].concat();
-        items.push(self.item(format!("{path}/{{name}}"), vec![watch("watch", self.id("watch", "", ""), single)], own));
+        items.push(self.item(
+            format!("{path}/{{name}}"),
+            vec![watch("watch", self.id("watch", "", ""), single)],
+            own,
+        ));
         items
     }
 
@@ -410,15 +616,31 @@ impl Rows<'_> {
         let Subresource { name, gvk, verbs } = subresource;
         let path = format!("{}/{{name}}/{name}", self.collection_path(""));
         let (kind, suffix) = (self.kind(), upper_first(name));
-        let own = |named: &str| -> Vec<Parameter> { [Some(self.name(named)), self.namespace()].into_iter().flatten().collect() };
+        let own = |named: &str| -> Vec<Parameter> {
+            [Some(self.name(named)), self.namespace()]
+                .into_iter()
+                .flatten()
+                .collect()
+        };
         if matches!(*name, "attach" | "exec" | "portforward" | "proxy") {
             return self.connections(subresource, &path, own(&gvk.kind));
         }
-        let mut operations = self.read_and_write(gvk, verbs, &suffix, &format!("{name} of the specified {kind}"));
+        let mut operations = self.read_and_write(
+            gvk,
+            verbs,
+            &suffix,
+            &format!("{name} of the specified {kind}"),
+        );
         if verbs.contains(&"create") {
             let answer = self.objects(gvk, &[200, 201, 202]);
             let description = format!("create {name} of {}", article(kind));
-            let mut create = self.operation(("post", "post"), self.id("create", "", &suffix), description, gvk, answer);
+            let mut create = self.operation(
+                ("post", "post"),
+                self.id("create", "", &suffix),
+                description,
+                gvk,
+                answer,
+            );
             create.parameters = parameters::write();
             create.body = Body::Object(self.schema(gvk));
             operations.push(create);
@@ -426,27 +648,55 @@ impl Rows<'_> {
         if *name == "log" {
             for operation in &mut operations {
                 operation.parameters = parameters::options("PodLogOptions");
-                operation.answer = Answer { schema: String::new(), codes: &[200], media: Media::Log };
+                operation.answer = Answer {
+                    schema: String::new(),
+                    codes: &[200],
+                    media: Media::Log,
+                };
             }
         }
-        let named = if verbs.contains(&"create") { &gvk.kind } else { kind };
+        let named = if verbs.contains(&"create") {
+            &gvk.kind
+        } else {
+            kind
+        };
         let own = [own(named), vec![parameters::pretty()]].concat();
         vec![self.item(path, operations, own)]
     }
 
-    fn connections(&self, subresource: &Subresource, path: &str, own: Vec<Parameter>) -> Vec<PathItem> {
+    fn connections(
+        &self,
+        subresource: &Subresource,
+        path: &str,
+        own: Vec<Parameter>,
+    ) -> Vec<PathItem> {
         let Subresource { name, gvk, verbs } = subresource;
         let proxied = verbs.contains(&"delete");
-        let methods: &[&'static str] =
-            if proxied { &["get", "put", "post", "delete", "options", "head", "patch"] } else { &["get", "post"] };
+        let methods: &[&'static str] = if proxied {
+            &["get", "put", "post", "delete", "options", "head", "patch"]
+        } else {
+            &["get", "post"]
+        };
         let connect = |with_path: &str| -> Vec<Operation> {
             let operation = |method: &&'static str| {
                 let scope = if self.namespaced() { "Namespaced" } else { "" };
                 let (camel, kind) = (&self.names.camel, self.kind());
-                let id = format!("connect{camel}{}{scope}{kind}{}{with_path}", upper_first(method), upper_first(name));
-                let description = format!("connect {} requests to {name} of {kind}", method.to_ascii_uppercase());
-                let answer = Answer { schema: String::new(), codes: &[200], media: Media::Any };
-                let mut operation = self.operation((method, "connect"), id, description, gvk, answer);
+                let id = format!(
+                    "connect{camel}{}{scope}{kind}{}{with_path}",
+                    upper_first(method),
+                    upper_first(name)
+                );
+                let description = format!(
+                    "connect {} requests to {name} of {kind}",
+                    method.to_ascii_uppercase()
+                );
+                let answer = Answer {
+                    schema: String::new(),
+                    codes: &[200],
+                    media: Media::Any,
+                };
+                let mut operation =
+                    self.operation((method, "connect"), id, description, gvk, answer);
                 operation.parameters = parameters::options(&gvk.kind);
                 operation
             };
@@ -468,12 +718,22 @@ impl PathItem {
         let shared: Vec<Parameter> = match self.operations.as_slice() {
             [] => Vec::new(),
             [first, rest @ ..] => {
-                let everywhere = |parameter: &&Parameter| rest.iter().all(|operation| operation.parameters.contains(parameter));
-                first.parameters.iter().filter(everywhere).cloned().collect()
+                let everywhere = |parameter: &&Parameter| {
+                    rest.iter()
+                        .all(|operation| operation.parameters.contains(parameter))
+                };
+                first
+                    .parameters
+                    .iter()
+                    .filter(everywhere)
+                    .cloned()
+                    .collect()
             }
         };
         for operation in &mut self.operations {
-            operation.parameters.retain(|parameter| !shared.contains(parameter));
+            operation
+                .parameters
+                .retain(|parameter| !shared.contains(parameter));
             operation.parameters.sort_by(|a, b| a.name.cmp(&b.name));
         }
         for parameter in shared {
@@ -481,7 +741,8 @@ impl PathItem {
                 self.parameters.push(parameter);
             }
         }
-        self.parameters.sort_by(|a, b| (&a.name, a.place).cmp(&(&b.name, b.place)));
+        self.parameters
+            .sort_by(|a, b| (&a.name, a.place).cmp(&(&b.name, b.place)));
         self
     }
 }

@@ -31,11 +31,18 @@ const LIST: &[(&str, &str)] = &[
     ("timeoutSeconds", "integer"),
     ("watch", "boolean"),
 ];
-const WRITE: &[(&str, &str)] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+const WRITE: &[(&str, &str)] = &[
+    ("dryRun", "string"),
+    ("fieldManager", "string"),
+    ("fieldValidation", "string"),
+];
 const DELETE: &[(&str, &str)] = &[
     ("dryRun", "string"),
     ("gracePeriodSeconds", "integer"),
-    ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean"),
+    (
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "boolean",
+    ),
     ("orphanDependents", "boolean"),
     ("propagationPolicy", "string"),
 ];
@@ -69,7 +76,8 @@ pub(super) fn delete() -> Vec<Parameter> {
 /// What selects the objects, and what a deletion takes.
 pub(super) fn delete_collection() -> Vec<Parameter> {
     let mut selection = list();
-    selection.retain(|parameter| parameter.name != "watch" && parameter.name != "allowWatchBookmarks");
+    selection
+        .retain(|parameter| parameter.name != "watch" && parameter.name != "allowWatchBookmarks");
     [selection, delete()].concat()
 }
 
@@ -78,13 +86,22 @@ pub(super) fn pretty() -> Parameter {
 }
 
 pub(super) fn path(name: &str, description: String) -> Parameter {
-    Parameter { name: name.to_owned(), place: Place::Path, sort: "string", description }
+    Parameter {
+        name: name.to_owned(),
+        place: Place::Path,
+        sort: "string",
+        description,
+    }
 }
 
 /// The fields of an options kind, as the query has them; a list is the parameter more than once.
 pub(super) fn options(kind: &str) -> Vec<Parameter> {
-    const STREAMS: [(&str, &str); 4] =
-        [("stderr", "boolean"), ("stdin", "boolean"), ("stdout", "boolean"), ("tty", "boolean")];
+    const STREAMS: [(&str, &str); 4] = [
+        ("stderr", "boolean"),
+        ("stdin", "boolean"),
+        ("stdout", "boolean"),
+        ("tty", "boolean"),
+    ];
     const CONTAINER: (&str, &str) = ("container", "string");
     match kind {
         "PodAttachOptions" => [query(&[CONTAINER]), query(&STREAMS)].concat(),
@@ -101,7 +118,9 @@ pub(super) fn options(kind: &str) -> Vec<Parameter> {
             ("tailLines", "integer"),
             ("timestamps", "boolean"),
         ]),
-        "PodProxyOptions" | "ServiceProxyOptions" | "NodeProxyOptions" => query(&[("path", "string")]),
+        "PodProxyOptions" | "ServiceProxyOptions" | "NodeProxyOptions" => {
+            query(&[("path", "string")])
+        }
         _ => Vec::new(),
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use apimachinery::{
     gvk::GroupVersion,
-    schema::{Either, Field, ListSemantics, MapType, ObjectType, Omit, PatchStrategy, Scalar, Schema, Type, TypeRef},
+    schema::{
+        Either, Field, ListSemantics, MapType, ObjectType, Omit, PatchStrategy, Scalar, Schema,
+        Type, TypeRef,
+    },
 };
 use serde_json::{Map, Value, json};
 
@@ -23,7 +26,11 @@ pub(super) struct Schemas<'s> {
 
 impl<'s> Schemas<'s> {
     pub(super) fn new(schema: &'s Schema, of: Option<GroupVersion>) -> Self {
-        Self { schema, of, wanted: BTreeSet::new() }
+        Self {
+            schema,
+            of,
+            wanted: BTreeSet::new(),
+        }
     }
 
     /// A reference to a type by name, whose schema will be in [`Schemas::finish`].
@@ -47,16 +54,25 @@ impl<'s> Schemas<'s> {
 
     fn named(&mut self, name: &str) -> Value {
         match name {
-            "io.k8s.apimachinery.pkg.api.resource.Quantity" => json!({"oneOf": [{"type": "string"}, {"type": "number"}]}),
+            "io.k8s.apimachinery.pkg.api.resource.Quantity" => {
+                json!({"oneOf": [{"type": "string"}, {"type": "number"}]})
+            }
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => {
                 json!({"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]})
             }
             "io.k8s.apimachinery.pkg.runtime.RawExtension" => json!({"type": "object"}),
-            _ => match name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.')) {
+            _ => match name
+                .strip_prefix(META)
+                .and_then(|rest| rest.strip_prefix('.'))
+            {
                 Some("Time" | "MicroTime") => json!({"type": "string", "format": "date-time"}),
                 Some("Duration") => json!({"type": "string"}),
                 Some("Patch" | "FieldsV1") => json!({"type": "object"}),
-                _ => match self.schema.type_named(name).and_then(|ty| Some((ty, ty.object()?))) {
+                _ => match self
+                    .schema
+                    .type_named(name)
+                    .and_then(|ty| Some((ty, ty.object()?)))
+                {
                     Some((ty, object)) => self.object(ty, object),
                     // Any JSON: `JSON`, `JSONSchemaPropsOrBool`.
                     None => json!({}),
@@ -67,16 +83,26 @@ impl<'s> Schemas<'s> {
 
     fn object(&mut self, ty: TypeRef<'s>, object: &'s ObjectType) -> Value {
         let mut schema = json!({"type": "object"});
-        let required: Vec<&str> =
-            object.fields().iter().filter(|field| field.required).map(|field| &*field.name).collect();
+        let required: Vec<&str> = object
+            .fields()
+            .iter()
+            .filter(|field| field.required)
+            .map(|field| &*field.name)
+            .collect();
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
-        let mut properties: Vec<(&str, Value)> =
-            object.fields().iter().map(|field| (&*field.name, self.property(ty, field))).collect();
+        let mut properties: Vec<(&str, Value)> = object
+            .fields()
+            .iter()
+            .map(|field| (&*field.name, self.property(ty, field)))
+            .collect();
         properties.sort_by_key(|(name, _)| *name);
         if !properties.is_empty() {
-            schema["properties"] = properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            schema["properties"] = properties
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
         }
         if object.atomic {
             schema["x-kubernetes-map-type"] = "atomic".into();
@@ -90,7 +116,9 @@ impl<'s> Schemas<'s> {
 
     /// The kinds that a type is; those of every group are the core group's and this document's.
     fn kinds(&self, name: &str) -> Vec<Value> {
-        let own = name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.'));
+        let own = name
+            .strip_prefix(META)
+            .and_then(|rest| rest.strip_prefix('.'));
         let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "kind": kind, "version": version});
         if let Some(everywhere @ ("DeleteOptions" | "WatchEvent")) = own {
             let mut kinds = vec![kind("", "v1", everywhere)];
@@ -98,10 +126,16 @@ impl<'s> Schemas<'s> {
             kinds.extend(other.map(|of| kind(&of.group, &of.version, everywhere)));
             return kinds;
         }
-        let named = self.schema.kinds().filter(|(_, ty)| ty.object().is_some_and(|object| &*object.name == name));
+        let named = self
+            .schema
+            .kinds()
+            .filter(|(_, ty)| ty.object().is_some_and(|object| &*object.name == name));
         let mut kinds: Vec<_> = named.map(|(gvk, _)| gvk).collect();
         kinds.sort();
-        kinds.into_iter().map(|gvk| kind(&gvk.group, &gvk.version, &gvk.kind)).collect()
+        kinds
+            .into_iter()
+            .map(|gvk| kind(&gvk.group, &gvk.version, &gvk.kind))
+            .collect()
     }
 
     fn property(&mut self, owner: TypeRef<'s>, field: &Field) -> Value {
@@ -120,13 +154,26 @@ impl<'s> Schemas<'s> {
             schema["default"] = default;
         }
         if !field.enum_values.is_empty() {
-            schema["enum"] = field.enum_values.iter().map(|value| Value::from(&**value)).collect();
+            schema["enum"] = field
+                .enum_values
+                .iter()
+                .map(|value| Value::from(&**value))
+                .collect();
         }
-        let PatchStrategy { merge, retain_keys, replace, merge_key } = &field.patch;
-        let strategies: Vec<&str> = [(*merge, "merge"), (*retain_keys, "retainKeys"), (*replace, "replace")]
-            .into_iter()
-            .filter_map(|(on, name)| on.then_some(name))
-            .collect();
+        let PatchStrategy {
+            merge,
+            retain_keys,
+            replace,
+            merge_key,
+        } = &field.patch;
+        let strategies: Vec<&str> = [
+            (*merge, "merge"),
+            (*retain_keys, "retainKeys"),
+            (*replace, "replace"),
+        ]
+        .into_iter()
+        .filter_map(|(on, name)| on.then_some(name))
+        .collect();
         if !strategies.is_empty() {
             schema["x-kubernetes-patch-strategy"] = strategies.join(",").into();
         }
@@ -157,7 +204,8 @@ impl<'s> Schemas<'s> {
                     ListSemantics::Set => schema["x-kubernetes-list-type"] = "set".into(),
                     ListSemantics::Map(keys) => {
                         schema["x-kubernetes-list-type"] = "map".into();
-                        schema["x-kubernetes-list-map-keys"] = keys.iter().map(|key| Value::from(&**key)).collect();
+                        schema["x-kubernetes-list-map-keys"] =
+                            keys.iter().map(|key| Value::from(&**key)).collect();
                     }
                 }
                 schema
@@ -169,7 +217,9 @@ impl<'s> Schemas<'s> {
                     Either::ObjectOrBool(_) => "JSONSchemaPropsOrBool",
                     Either::ObjectOrStrings(_) => "JSONSchemaPropsOrStringArray",
                 };
-                self.refer(&format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{name}"))
+                self.refer(&format!(
+                    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.{name}"
+                ))
             }
         }
     }
@@ -189,16 +239,23 @@ impl<'s> Schemas<'s> {
             Scalar::Duration => self.refer(&format!("{META}.Duration")),
             Scalar::FieldsV1 => self.refer(&format!("{META}.FieldsV1")),
             Scalar::RawExtension => self.refer("io.k8s.apimachinery.pkg.runtime.RawExtension"),
-            Scalar::Json => self.refer("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON"),
+            Scalar::Json => {
+                self.refer("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON")
+            }
         }
     }
 }
 
 /// Upstream's lists of objects, and its named list types, do not say how they are merged.
 fn is_unmarked_list(owner: TypeRef<'_>, field: &Field) -> bool {
-    let Some(list) = owner.at(field.ty).list() else { return false };
+    let Some(list) = owner.at(field.ty).list() else {
+        return false;
+    };
     let of_list_kind = &*field.name == "items"
-        && owner.field("metadata").and_then(|(_, ty)| ty.object()).is_some_and(|meta| meta.go_name() == "ListMeta");
+        && owner
+            .field("metadata")
+            .and_then(|(_, ty)| ty.object())
+            .is_some_and(|meta| meta.go_name() == "ListMeta");
     list.wrapped || of_list_kind
 }
 

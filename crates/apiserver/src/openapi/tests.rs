@@ -1,11 +1,18 @@
 use super::*;
 
 fn open_api() -> OpenApi {
-    OpenApi::new(api::kinds::TABLE, "test", HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"))
+    OpenApi::new(
+        api::kinds::TABLE,
+        "test",
+        HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"),
+    )
 }
 
 fn ask(path: &str, query: &str) -> Response<Body> {
-    open_api().respond(&Method::GET, path, &HeaderMap::new(), &Query::parse(query)).unwrap().unwrap()
+    open_api()
+        .respond(&Method::GET, path, &HeaderMap::new(), &Query::parse(query))
+        .unwrap()
+        .unwrap()
 }
 
 #[test]
@@ -13,7 +20,10 @@ fn every_reference_has_a_schema() {
     let open_api = open_api();
     for name in open_api.documents.keys() {
         let document = v3::document(name, &open_api.rows);
-        let schemas = document["components"].get("schemas").cloned().unwrap_or_default();
+        let schemas = document["components"]
+            .get("schemas")
+            .cloned()
+            .unwrap_or_default();
         let text = document.to_string();
         for reference in text.split("#/components/schemas/").skip(1) {
             let referred = reference.split('"').next().unwrap();
@@ -30,7 +40,10 @@ fn a_pod_is_described() {
     assert_eq!(container["required"], json!(["name"]));
     let ports = &container["properties"]["ports"];
     assert_eq!(ports["x-kubernetes-patch-merge-key"], "containerPort");
-    assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
+    assert_eq!(
+        ports["x-kubernetes-list-map-keys"],
+        json!(["containerPort", "protocol"])
+    );
     let read = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["get"];
     assert_eq!(read["operationId"], "readCoreV1NamespacedPod");
     assert_eq!(read["x-kubernetes-group-version-kind"]["kind"], "Pod");
@@ -42,10 +55,16 @@ fn an_older_hash_is_sent_on() {
     assert_eq!(index.status(), StatusCode::OK);
     let moved = ask("/openapi/v3/apis/apps/v1", "hash=OLD");
     assert_eq!(moved.status(), StatusCode::MOVED_PERMANENTLY);
-    let location = moved.headers()[header::LOCATION].to_str().unwrap().to_owned();
+    let location = moved.headers()[header::LOCATION]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let (path, query) = location.split_once('?').unwrap();
     let found = ask(path, query);
     assert_eq!(found.status(), StatusCode::OK);
     assert_eq!(found.headers()[header::CACHE_CONTROL], "public, immutable");
-    assert_eq!(ask("/openapi/v3/apis/nosuch/v1", "").status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        ask("/openapi/v3/apis/nosuch/v1", "").status(),
+        StatusCode::NOT_FOUND
+    );
 }

@@ -16,7 +16,13 @@ const DEFINITION: &str = "#/definitions/";
 
 pub(super) fn document(rows: &[&Resource]) -> Value {
     let mut items = Vec::new();
-    for name in ["api", "apis", "version", ".well-known/openid-configuration", "openid/v1/jwks"] {
+    for name in [
+        "api",
+        "apis",
+        "version",
+        ".well-known/openid-configuration",
+        "openid/v1/jwks",
+    ] {
         items.extend(operations::of_root(name));
     }
     let mut seen = BTreeSet::new();
@@ -30,8 +36,10 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
         }
     }
     let mut schemas = Schemas::new(api::facts::schema(), None);
-    let mut paths: Vec<(String, Value)> =
-        items.iter().map(|item| (item.path.clone(), path_item(item, &mut schemas))).collect();
+    let mut paths: Vec<(String, Value)> = items
+        .iter()
+        .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
+        .collect();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
     let definitions: Map<String, Value> = schemas
         .finish()
@@ -56,10 +64,16 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
 
 /// The kinds that every group has are of every group here.
 fn everywhere(name: &str, schema: &mut Value, rows: &[&Resource]) {
-    let kind = name.strip_prefix(META).and_then(|rest| rest.strip_prefix('.'));
-    let Some(kind @ ("DeleteOptions" | "WatchEvent")) = kind else { return };
-    let versions: BTreeSet<(&str, &str)> =
-        rows.iter().map(|row| (&*row.gvr.group, &*row.gvr.version)).collect();
+    let kind = name
+        .strip_prefix(META)
+        .and_then(|rest| rest.strip_prefix('.'));
+    let Some(kind @ ("DeleteOptions" | "WatchEvent")) = kind else {
+        return;
+    };
+    let versions: BTreeSet<(&str, &str)> = rows
+        .iter()
+        .map(|row| (&*row.gvr.group, &*row.gvr.version))
+        .collect();
     schema["x-kubernetes-group-version-kind"] = versions
         .into_iter()
         .map(|(group, version)| json!({"group": group, "kind": kind, "version": version}))
@@ -83,14 +97,18 @@ fn rewrite(schema: &mut Value) {
                 object.insert("type".to_owned(), "string".into());
             }
             let zero = ["", "0", "false"].map(Value::from);
-            let is_zero = |value: &Value| zero.contains(value) || *value == json!(0) || *value == json!(false);
+            let is_zero = |value: &Value| {
+                zero.contains(value) || *value == json!(0) || *value == json!(false)
+            };
             if object.get("default").is_some_and(is_zero) && object.contains_key("type") {
                 object.remove("default");
             }
             for (key, value) in object.iter_mut() {
                 match value {
                     // Names of fields, which may be those of keywords.
-                    Value::Object(properties) if key == "properties" => properties.values_mut().for_each(rewrite),
+                    Value::Object(properties) if key == "properties" => {
+                        properties.values_mut().for_each(rewrite)
+                    }
                     value => rewrite(value),
                 }
             }
@@ -109,10 +127,16 @@ fn refer(schemas: &mut Schemas<'_>, name: &str) -> Value {
 fn path_item(item: &PathItem, schemas: &mut Schemas<'_>) -> Value {
     let mut value: Map<String, Value> = Map::new();
     for operation in &item.operations {
-        value.insert(operation.method.to_owned(), self::operation(operation, schemas));
+        value.insert(
+            operation.method.to_owned(),
+            self::operation(operation, schemas),
+        );
     }
     if !item.parameters.is_empty() {
-        value.insert("parameters".to_owned(), item.parameters.iter().map(parameter).collect());
+        value.insert(
+            "parameters".to_owned(),
+            item.parameters.iter().map(parameter).collect(),
+        );
     }
     value.into()
 }
@@ -120,7 +144,9 @@ fn path_item(item: &PathItem, schemas: &mut Schemas<'_>) -> Value {
 fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
     let consumes: Vec<&str> = match (&operation.body, operation.answer.media) {
         (Body::Patch, _) => PATCHES.to_vec(),
-        (Body::None, Media::Objects) if operation.action.is_empty() => Media::Objects.types().to_vec(),
+        (Body::None, Media::Objects) if operation.action.is_empty() => {
+            Media::Objects.types().to_vec()
+        }
         _ => vec!["*/*"],
     };
     let mut value = json!({
@@ -143,7 +169,10 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
         }
         body
     });
-    let parameters: Vec<Value> = body.into_iter().chain(operation.parameters.iter().map(parameter)).collect();
+    let parameters: Vec<Value> = body
+        .into_iter()
+        .chain(operation.parameters.iter().map(parameter))
+        .collect();
     if !parameters.is_empty() {
         value["parameters"] = parameters.into();
     }
@@ -153,7 +182,10 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
     };
     let mut responses = Map::new();
     for code in operation.answer.codes {
-        responses.insert(code.to_string(), json!({"description": phrase(*code), "schema": schema}));
+        responses.insert(
+            code.to_string(),
+            json!({"description": phrase(*code), "schema": schema}),
+        );
     }
     responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
     value["responses"] = responses.into();

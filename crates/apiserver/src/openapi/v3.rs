@@ -10,7 +10,11 @@ use super::{
     schemas::Schemas,
 };
 
-const OBJECTS: &[&str] = &["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
+const OBJECTS: &[&str] = &[
+    "application/json",
+    "application/vnd.kubernetes.protobuf",
+    "application/yaml",
+];
 const STREAMS: &[&str] = &[
     "application/json",
     "application/json;stream=watch",
@@ -18,8 +22,12 @@ const STREAMS: &[&str] = &[
     "application/vnd.kubernetes.protobuf;stream=watch",
     "application/yaml",
 ];
-const LOG: &[&str] =
-    &["application/json", "application/vnd.kubernetes.protobuf", "application/yaml", "text/plain"];
+const LOG: &[&str] = &[
+    "application/json",
+    "application/vnd.kubernetes.protobuf",
+    "application/yaml",
+    "text/plain",
+];
 pub(super) const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -42,7 +50,10 @@ impl Media {
 
 /// The document of `api/v1`, `apis/apps/v1`, `apis/apps`, `version`, …
 pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
-    let version = name.strip_prefix("apis/").or_else(|| name.strip_prefix("api/").filter(|_| !name.starts_with("apis")));
+    let version = name.strip_prefix("apis/").or_else(|| {
+        name.strip_prefix("api/")
+            .filter(|_| !name.starts_with("apis"))
+    });
     let version = match version {
         Some(_) if name.starts_with("api/") => GroupVersion::parse(&name["api/".len()..]),
         Some(rest) if rest.contains('/') => GroupVersion::parse(rest),
@@ -53,8 +64,10 @@ pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
         None => operations::of_root(name),
     };
     let mut schemas = Schemas::new(api::facts::schema(), version);
-    let mut paths: Vec<(String, Value)> =
-        items.iter().map(|item| (item.path.clone(), path_item(item, &mut schemas))).collect();
+    let mut paths: Vec<(String, Value)> = items
+        .iter()
+        .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
+        .collect();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut components = json!({
         "securitySchemes": {"BearerToken": {
@@ -76,10 +89,16 @@ pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
 fn path_item(item: &PathItem, schemas: &mut Schemas<'_>) -> Value {
     let mut value: Map<String, Value> = Map::new();
     for operation in &item.operations {
-        value.insert(operation.method.to_owned(), self::operation(operation, schemas));
+        value.insert(
+            operation.method.to_owned(),
+            self::operation(operation, schemas),
+        );
     }
     if !item.parameters.is_empty() {
-        value.insert("parameters".to_owned(), item.parameters.iter().map(parameter).collect());
+        value.insert(
+            "parameters".to_owned(),
+            item.parameters.iter().map(parameter).collect(),
+        );
     }
     value.into()
 }
@@ -104,8 +123,10 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
         }
         Body::Patch => {
             let schema = schemas.refer(&format!("{META}.Patch"));
-            let content: Map<String, Value> =
-                PATCHES.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
+            let content: Map<String, Value> = PATCHES
+                .iter()
+                .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
+                .collect();
             value["requestBody"] = json!({"content": content, "required": true});
         }
     }
@@ -125,11 +146,18 @@ fn responses(answer: &Answer, schemas: &mut Schemas<'_>) -> Value {
         "" => json!({"type": "string"}),
         name => schemas.refer(name),
     };
-    let content: Map<String, Value> =
-        answer.media.types().iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
+    let content: Map<String, Value> = answer
+        .media
+        .types()
+        .iter()
+        .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
+        .collect();
     let mut responses = Map::new();
     for code in answer.codes {
-        responses.insert(code.to_string(), json!({"description": phrase(*code), "content": content}));
+        responses.insert(
+            code.to_string(),
+            json!({"description": phrase(*code), "content": content}),
+        );
     }
     responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
     responses.into()
@@ -145,7 +173,8 @@ pub(super) fn phrase(code: u16) -> &'static str {
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let mut value = json!({"name": parameter.name, "schema": {"type": parameter.sort, "uniqueItems": true}});
+    let mut value =
+        json!({"name": parameter.name, "schema": {"type": parameter.sort, "uniqueItems": true}});
     match parameter.place {
         Place::Path => {
             value["in"] = "path".into();

@@ -20,7 +20,9 @@ pub(super) fn read<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
             return None;
         }
         let (head, tail) = rest.split_at_checked(octets)?;
-        length = head.iter().fold(0, |length, &octet| length << 8 | usize::from(octet));
+        length = head
+            .iter()
+            .fold(0, |length, &octet| length << 8 | usize::from(octet));
         rest = tail;
     }
     let (contents, rest) = rest.split_at_checked(length)?;
@@ -30,7 +32,9 @@ pub(super) fn read<'a>(input: &mut &'a [u8]) -> Option<(u8, &'a [u8])> {
 
 /// Takes one element that must have this tag.
 pub(super) fn expect<'a>(input: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    read(input).filter(|(found, _)| *found == tag).map(|(_, contents)| contents)
+    read(input)
+        .filter(|(found, _)| *found == tag)
+        .map(|(_, contents)| contents)
 }
 
 /// One element.
@@ -52,7 +56,10 @@ pub(super) fn write(tag: u8, contents: &[u8]) -> Vec<u8> {
 /// `SubjectPublicKeyInfo` of a key with this (already encoded) algorithm identifier.
 pub(super) fn subject_public_key_info(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
     let bits: Vec<u8> = std::iter::once(0).chain(key.iter().copied()).collect();
-    write(SEQUENCE, &[algorithm, write(BIT_STRING, &bits).as_slice()].concat())
+    write(
+        SEQUENCE,
+        &[algorithm, write(BIT_STRING, &bits).as_slice()].concat(),
+    )
 }
 
 /// An unsigned integer without its sign octet.

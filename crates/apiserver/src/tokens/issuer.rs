@@ -22,7 +22,12 @@ pub struct Issuer {
 
 impl Issuer {
     /// A token for `audiences`, valid for `seconds` from now, bound to what `bindings` names.
-    pub fn issue(&self, bindings: Bindings, audiences: &[String], seconds: i64) -> Result<String, KeyError> {
+    pub fn issue(
+        &self,
+        bindings: Bindings,
+        audiences: &[String],
+        seconds: i64,
+    ) -> Result<String, KeyError> {
         let now = self.clock.now().as_second();
         let claims = Claims {
             audiences: audiences.to_vec(),

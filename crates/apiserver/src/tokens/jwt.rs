@@ -56,7 +56,10 @@ impl<'a> Jwt<'a> {
     }
 
     /// The claims, if one of `keys` has signed them. A key id narrows the choice; the algorithm must be the key's own.
-    pub fn verify<'k, T: DeserializeOwned>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) -> Option<T> {
+    pub fn verify<'k, T: DeserializeOwned>(
+        &self,
+        keys: impl IntoIterator<Item = &'k PublicKey>,
+    ) -> Option<T> {
         let message = self.signed.as_bytes();
         keys.into_iter()
             .filter(|key| self.key_id.is_empty() || key.id() == self.key_id)
@@ -69,7 +72,8 @@ impl<'a> Jwt<'a> {
 
 /// Signs `claims`.
 pub fn sign(claims: &impl Serialize, key: &PrivateKey) -> Result<String, KeyError> {
-    let header = json!({"alg": key.public().algorithm().name(), "kid": key.public().id()}).to_string();
+    let header =
+        json!({"alg": key.public().algorithm().name(), "kid": key.public().id()}).to_string();
     let claims = serde_json::to_vec(claims).map_err(|_| KeyError::Signing)?;
     let mut token = BASE64_URL_SAFE_NO_PAD.encode(header);
     token.push('.');

@@ -18,16 +18,18 @@ use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 use super::der;
 
 /// `AlgorithmIdentifier` of rsaEncryption.
-const RSA: &[u8] =
-    &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+const RSA: &[u8] = &[
+    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+];
 /// `AlgorithmIdentifier` of an id-ecPublicKey on prime256v1.
 const EC_P256: &[u8] = &[
-    0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d,
-    0x03, 0x01, 0x07,
+    0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+    0xce, 0x3d, 0x03, 0x01, 0x07,
 ];
 /// `AlgorithmIdentifier` of an id-ecPublicKey on secp384r1.
 const EC_P384: &[u8] = &[
-    0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22,
+    0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+    0x00, 0x22,
 ];
 
 /// A JWS algorithm (RFC 7518).
@@ -89,7 +91,8 @@ impl PublicKey {
         match info.algorithm.algorithm.to_id_string().as_str() {
             "1.2.840.113549.1.1.1" => Ok(Self::new(Algorithm::Rs256, key)),
             "1.2.840.10045.2.1" => {
-                let algorithm = Algorithm::of_point(&key).ok_or(KeyError::Unsupported("elliptic curve"))?;
+                let algorithm =
+                    Algorithm::of_point(&key).ok_or(KeyError::Unsupported("elliptic curve"))?;
                 Ok(Self::new(algorithm, key))
             }
             _ => Err(KeyError::Unsupported("public key algorithm")),
@@ -113,7 +116,9 @@ impl PublicKey {
             Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
             Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
         };
-        UnparsedPublicKey::new(algorithm, &self.key).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(algorithm, &self.key)
+            .verify(message, signature)
+            .is_ok()
     }
 
     /// As a JSON Web Key (RFC 7517), members in upstream's order.
@@ -167,8 +172,13 @@ impl PrivateKey {
         match &self.signer {
             Signer::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&signature::RSA_PKCS1_SHA256, &random, message, &mut signature)
-                    .map_err(|_| KeyError::Signing)?;
+                pair.sign(
+                    &signature::RSA_PKCS1_SHA256,
+                    &random,
+                    message,
+                    &mut signature,
+                )
+                .map_err(|_| KeyError::Signing)?;
                 Ok(signature)
             }
             Signer::Ecdsa(pair) => {
@@ -181,7 +191,10 @@ impl PrivateKey {
     fn rsa(pair: Result<RsaKeyPair, ring::error::KeyRejected>) -> Result<Self, KeyError> {
         let pair = pair.map_err(|error| KeyError::Rejected(error.to_string()))?;
         let public = PublicKey::new(Algorithm::Rs256, pair.public_key().as_ref().to_vec());
-        Ok(Self { signer: Signer::Rsa(Arc::new(pair)), public })
+        Ok(Self {
+            signer: Signer::Rsa(Arc::new(pair)),
+            public,
+        })
     }
 
     fn ecdsa(
@@ -190,23 +203,42 @@ impl PrivateKey {
     ) -> Result<Self, KeyError> {
         let pair = pair.map_err(|error| KeyError::Rejected(error.to_string()))?;
         let public = PublicKey::new(algorithm, pair.public_key().as_ref().to_vec());
-        Ok(Self { signer: Signer::Ecdsa(Arc::new(pair)), public })
+        Ok(Self {
+            signer: Signer::Ecdsa(Arc::new(pair)),
+            public,
+        })
     }
 
     fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
         let random = rand::SystemRandom::new();
         let attempts = [
-            Self::ecdsa(Algorithm::Es256, EcdsaKeyPair::from_pkcs8(signing(Algorithm::Es256), der, &random)),
-            Self::ecdsa(Algorithm::Es384, EcdsaKeyPair::from_pkcs8(signing(Algorithm::Es384), der, &random)),
+            Self::ecdsa(
+                Algorithm::Es256,
+                EcdsaKeyPair::from_pkcs8(signing(Algorithm::Es256), der, &random),
+            ),
+            Self::ecdsa(
+                Algorithm::Es384,
+                EcdsaKeyPair::from_pkcs8(signing(Algorithm::Es384), der, &random),
+            ),
         ];
-        attempts.into_iter().find_map(Result::ok).map_or_else(|| Self::rsa(RsaKeyPair::from_pkcs8(der)), Ok)
+        attempts
+            .into_iter()
+            .find_map(Result::ok)
+            .map_or_else(|| Self::rsa(RsaKeyPair::from_pkcs8(der)), Ok)
     }
 
     fn from_sec1(mut der: &[u8]) -> Result<Self, KeyError> {
-        let (private, point) = sec1_parts(&mut der).ok_or(KeyError::Unsupported("EC private key"))?;
-        let algorithm = Algorithm::of_point(point).ok_or(KeyError::Unsupported("elliptic curve"))?;
+        let (private, point) =
+            sec1_parts(&mut der).ok_or(KeyError::Unsupported("EC private key"))?;
+        let algorithm =
+            Algorithm::of_point(point).ok_or(KeyError::Unsupported("elliptic curve"))?;
         let random = rand::SystemRandom::new();
-        let pair = EcdsaKeyPair::from_private_key_and_public_key(signing(algorithm), private, point, &random);
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(
+            signing(algorithm),
+            private,
+            point,
+            &random,
+        );
         Self::ecdsa(algorithm, pair)
     }
 }
@@ -276,14 +308,18 @@ pub fn public_keys(pem: &[u8]) -> Result<Vec<PublicKey>, KeyError> {
                 PublicKey::from_info(&info)?
             }
             SectionKind::Certificate => {
-                let (_, certificate) =
-                    X509Certificate::from_der(&der).map_err(|error| KeyError::Rejected(error.to_string()))?;
+                let (_, certificate) = X509Certificate::from_der(&der)
+                    .map_err(|error| KeyError::Rejected(error.to_string()))?;
                 PublicKey::from_info(certificate.public_key())?
             }
             _ => continue,
         });
     }
-    if keys.is_empty() { Err(KeyError::Pem("no key".to_owned())) } else { Ok(keys) }
+    if keys.is_empty() {
+        Err(KeyError::Pem("no key".to_owned()))
+    } else {
+        Ok(keys)
+    }
 }
 
 fn sections(pem: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, KeyError> {

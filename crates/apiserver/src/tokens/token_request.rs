@@ -60,21 +60,36 @@ impl VirtualResource for TokenRequest {
     }
 
     async fn create(&self, question: Question<'_>) -> Result<Object, Status> {
-        let Question { request: info, object: mut request, .. } = question;
-        let account = self.find(&SERVICE_ACCOUNTS, &info.namespace, &info.name).await?;
+        let Question {
+            request: info,
+            object: mut request,
+            ..
+        } = question;
+        let account = self
+            .find(&SERVICE_ACCOUNTS, &info.namespace, &info.name)
+            .await?;
         name_from_url(&mut request, "name", &info.name)?;
         name_from_url(&mut request, "namespace", &info.namespace)?;
         let errors = self.default_and_validate(&mut request);
         if !errors.is_empty() {
-            return Err(Status::invalid("authentication.k8s.io", "TokenRequest", &info.name, &errors));
+            return Err(Status::invalid(
+                "authentication.k8s.io",
+                "TokenRequest",
+                &info.name,
+                &errors,
+            ));
         }
-        let asked = lookup::number(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
+        let asked =
+            lookup::number(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
         let granted = self.max_seconds.map_or(asked, |max| asked.min(max));
         let audiences = lookup::strings(&request, &["spec", "audiences"]);
 
         let mut bindings = Bindings {
             namespace: info.namespace.clone(),
-            service_account: Reference { name: info.name.clone(), uid: meta::uid(&account).to_owned() },
+            service_account: Reference {
+                name: info.name.clone(),
+                uid: meta::uid(&account).to_owned(),
+            },
             ..Bindings::default()
         };
         self.bind(&request, &mut bindings).await?;
@@ -83,17 +98,30 @@ impl VirtualResource for TokenRequest {
         if self.extend_expiration
             && bindings.pod.is_some()
             && asked == INJECTED_SECONDS
-            && audiences.iter().all(|audience| self.audiences.contains(audience))
+            && audiences
+                .iter()
+                .all(|audience| self.audiences.contains(audience))
         {
             bindings.warn_after = Some(now.as_second() + granted);
             lifetime = EXTENDED_SECONDS;
         }
-        let token = self.issuer.issue(bindings, &audiences, lifetime).map_err(Status::internal)?;
+        let token = self
+            .issuer
+            .issue(bindings, &audiences, lifetime)
+            .map_err(Status::internal)?;
         // The client is told the expiry it asked for, and refreshes in time for it.
-        let expires = jiff::Timestamp::from_second(now.as_second() + granted).map_err(Status::internal)?;
+        let expires =
+            jiff::Timestamp::from_second(now.as_second() + granted).map_err(Status::internal)?;
         lookup::set(&mut request, &["spec", "expirationSeconds"], granted);
-        lookup::set(&mut request, &["metadata", "creationTimestamp"], seconds(now));
-        request.insert("status".to_owned(), json!({"token": token, "expirationTimestamp": seconds(expires)}));
+        lookup::set(
+            &mut request,
+            &["metadata", "creationTimestamp"],
+            seconds(now),
+        );
+        request.insert(
+            "status".to_owned(),
+            json!({"token": token, "expirationTimestamp": seconds(expires)}),
+        );
         Ok(request)
     }
 }
@@ -110,16 +138,26 @@ impl TokenRequest {
         let path = Path::new("spec").child("expirationSeconds");
         let mut errors = ErrorList::new();
         if seconds < MIN_SECONDS {
-            errors.push(FieldError::invalid(&path, seconds, "may not specify a duration less than 10 minutes"));
+            errors.push(FieldError::invalid(
+                &path,
+                seconds,
+                "may not specify a duration less than 10 minutes",
+            ));
         }
         if seconds > MAX_SECONDS {
-            errors.push(FieldError::invalid(&path, seconds, "may not specify a duration larger than 2^32 seconds"));
+            errors.push(FieldError::invalid(
+                &path,
+                seconds,
+                "may not specify a duration larger than 2^32 seconds",
+            ));
         }
         errors
     }
 
     async fn bind(&self, request: &Object, bindings: &mut Bindings) -> Result<(), Status> {
-        let Some(reference) = lookup::map(request, &["spec", "boundObjectRef"]) else { return Ok(()) };
+        let Some(reference) = lookup::map(request, &["spec", "boundObjectRef"]) else {
+            return Ok(());
+        };
         let field = |name| lookup::text(reference, &[name]);
         let (kind, api_version, name) = (field("kind"), field("apiVersion"), field("name"));
         let (resource, namespace) = match (api_version, kind) {
@@ -128,13 +166,17 @@ impl TokenRequest {
             ("v1", "Node") => (NODES, ""),
             _ => {
                 let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-                let message = format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
+                let message =
+                    format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
                 return Err(Status::bad_request(message));
             }
         };
         let object = self.find(&resource, namespace, name).await?;
         let uid = meta::uid(&object);
-        let bound = Reference { name: name.to_owned(), uid: uid.to_owned() };
+        let bound = Reference {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        };
         let asked_uid = field("uid");
         if !asked_uid.is_empty() && asked_uid != uid {
             let message = format!(
@@ -157,15 +199,26 @@ impl TokenRequest {
                 let node = lookup::text(&object, &["spec", "nodeName"]);
                 if !node.is_empty() {
                     // A node that is gone leaves its name: the token says where the pod was.
-                    let uid = self.find(&NODES, "", node).await.map(|node| meta::uid(&node).to_owned());
-                    bindings.node = Some(Reference { name: node.to_owned(), uid: uid.unwrap_or_default() });
+                    let uid = self
+                        .find(&NODES, "", node)
+                        .await
+                        .map(|node| meta::uid(&node).to_owned());
+                    bindings.node = Some(Reference {
+                        name: node.to_owned(),
+                        uid: uid.unwrap_or_default(),
+                    });
                 }
             }
         }
         Ok(())
     }
 
-    async fn find(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
+    async fn find(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Object>, Status> {
         let found = match self.reader.get(resource, namespace, name) {
             Some(object) => Some(object),
             None => self.reader.get_fresh(resource, namespace, name).await,

@@ -17,12 +17,19 @@ pub(super) struct Violation {
 
 impl Violation {
     fn new(reason: impl Into<String>, detail: impl Into<String>) -> Option<Self> {
-        Some(Self { reason: reason.into(), detail: detail.into() })
+        Some(Self {
+            reason: reason.into(),
+            detail: detail.into(),
+        })
     }
 
     /// With its detail.
     pub(super) fn describe(&self) -> String {
-        if self.detail.is_empty() { self.reason.clone() } else { format!("{} ({})", self.reason, self.detail) }
+        if self.detail.is_empty() {
+            self.reason.clone()
+        } else {
+            format!("{} ({})", self.reason, self.detail)
+        }
     }
 }
 
@@ -42,15 +49,28 @@ struct Check {
 }
 
 const fn baseline(run: fn(&Pod<'_>) -> Option<Violation>) -> Check {
-    Check { level: Level::Baseline, since: 0, also_restricted: true, run }
+    Check {
+        level: Level::Baseline,
+        since: 0,
+        also_restricted: true,
+        run,
+    }
 }
 
 const fn replaced(check: Check) -> Check {
-    Check { also_restricted: false, ..check }
+    Check {
+        also_restricted: false,
+        ..check
+    }
 }
 
 const fn restricted(since: u32, run: fn(&Pod<'_>) -> Option<Violation>) -> Check {
-    Check { level: Level::Restricted, since, also_restricted: true, run }
+    Check {
+        level: Level::Restricted,
+        since,
+        also_restricted: true,
+        run,
+    }
 }
 
 const CHECKS: &[Check] = &[
@@ -82,7 +102,11 @@ pub(super) fn violations(metadata: &Object, spec: &Object, policy: LevelVersion)
             && policy.minor.is_none_or(|minor| minor >= check.since)
             && (policy.level != Level::Restricted || check.also_restricted)
     };
-    CHECKS.iter().filter(applies).filter_map(|check| (check.run)(&pod)).collect()
+    CHECKS
+        .iter()
+        .filter(applies)
+        .filter_map(|check| (check.run)(&pod))
+        .collect()
 }
 
 impl<'a> Pod<'a> {
@@ -95,14 +119,20 @@ impl<'a> Pod<'a> {
 
     /// Names of the containers for which it holds.
     fn named(&self, holds: impl Fn(&Object) -> bool) -> Vec<&'a str> {
-        self.containers().filter(|container| holds(container)).map(|container| lookup::text(container, &["name"])).collect()
+        self.containers()
+            .filter(|container| holds(container))
+            .map(|container| lookup::text(container, &["name"]))
+            .collect()
     }
 
     /// The security contexts: the pod's, then each container's, with what to call it.
     fn contexts(&self) -> impl Iterator<Item = (Option<&'a str>, &'a Object)> + use<'a> {
         let own = lookup::map(self.spec, &["securityContext"]).map(|context| (None, context));
         let theirs = self.containers().filter_map(|container| {
-            Some((Some(lookup::text(container, &["name"])), lookup::map(container, &["securityContext"])?))
+            Some((
+                Some(lookup::text(container, &["name"])),
+                lookup::map(container, &["securityContext"])?,
+            ))
         });
         own.into_iter().chain(theirs)
     }
@@ -119,12 +149,20 @@ impl<'a> Pod<'a> {
 
 /// `container "a"`, `containers "a", "b"`.
 fn containers(names: &[&str]) -> String {
-    let noun = if names.len() == 1 { "container" } else { "containers" };
+    let noun = if names.len() == 1 {
+        "container"
+    } else {
+        "containers"
+    };
     format!("{noun} {}", quoted(names))
 }
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
-    names.iter().map(|name| format!("{:?}", name.as_ref())).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("{:?}", name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `pod` and the containers that set it themselves: `pod and container "a"`.
@@ -137,12 +175,18 @@ fn setters(pod: bool, names: &[&str]) -> String {
 }
 
 /// Who sets a forbidden value at this path of the security context; and the values, sorted.
-fn forbidden_values<'a>(pod: &Pod<'a>, path: &[&str], forbidden: impl Fn(&Value) -> bool) -> Option<(String, Vec<&'a Value>)> {
+fn forbidden_values<'a>(
+    pod: &Pod<'a>,
+    path: &[&str],
+    forbidden: impl Fn(&Value) -> bool,
+) -> Option<(String, Vec<&'a Value>)> {
     let mut in_pod = false;
     let mut names = Vec::new();
     let mut values: Vec<&Value> = Vec::new();
     for (name, context) in pod.contexts() {
-        let Some(value) = lookup::value(context, path).filter(|value| forbidden(value)) else { continue };
+        let Some(value) = lookup::value(context, path).filter(|value| forbidden(value)) else {
+            continue;
+        };
         match name {
             None => in_pod = true,
             Some(name) => names.push(name),
@@ -156,33 +200,57 @@ fn forbidden_values<'a>(pod: &Pod<'a>, path: &[&str], forbidden: impl Fn(&Value)
 }
 
 fn shown(values: &[&Value]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    values
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn app_armor_profile(pod: &Pod<'_>) -> Option<Violation> {
     let annotations: Vec<String> = meta_annotations(pod.metadata)
         .filter(|(key, value)| {
             key.starts_with("container.apparmor.security.beta.kubernetes.io/")
-                && !(value.is_empty() || *value == "runtime/default" || value.starts_with("localhost/"))
+                && !(value.is_empty()
+                    || *value == "runtime/default"
+                    || value.starts_with("localhost/"))
         })
         .map(|(key, value)| format!("{key}={value:?}"))
         .collect();
-    let unconfined = |value: &Value| !matches!(value.as_str(), Some("RuntimeDefault" | "Localhost"));
+    let unconfined =
+        |value: &Value| !matches!(value.as_str(), Some("RuntimeDefault" | "Localhost"));
     let fields = forbidden_values(pod, &["appArmorProfile", "type"], unconfined);
     let mut details = Vec::new();
     if let Some((setters, values)) = &fields {
-        details.push(format!("{setters} must not set AppArmor profile type to {}", shown(values)));
+        details.push(format!(
+            "{setters} must not set AppArmor profile type to {}",
+            shown(values)
+        ));
     }
     if !annotations.is_empty() {
-        let noun = if annotations.len() == 1 { "annotation" } else { "annotations" };
+        let noun = if annotations.len() == 1 {
+            "annotation"
+        } else {
+            "annotations"
+        };
         details.push(format!("{noun} {}", annotations.join(", ")));
     }
-    let noun = if details.len() + annotations.len() > 2 { "forbidden AppArmor profiles" } else { "forbidden AppArmor profile" };
-    if details.is_empty() { None } else { Violation::new(noun, details.join("; ")) }
+    let noun = if details.len() + annotations.len() > 2 {
+        "forbidden AppArmor profiles"
+    } else {
+        "forbidden AppArmor profile"
+    };
+    if details.is_empty() {
+        None
+    } else {
+        Violation::new(noun, details.join("; "))
+    }
 }
 
 fn meta_annotations(metadata: &Object) -> impl Iterator<Item = (&str, &str)> {
-    let annotations = lookup::map(metadata, &["annotations"]).into_iter().flatten();
+    let annotations = lookup::map(metadata, &["annotations"])
+        .into_iter()
+        .flatten();
     annotations.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
@@ -207,7 +275,10 @@ const DEFAULT_CAPABILITIES: &[&str] = &[
 fn added_capabilities<'a>(pod: &Pod<'a>, allowed: &[&str]) -> Option<(Vec<&'a str>, Vec<&'a str>)> {
     let added = |container: &'a Object| {
         let list = lookup::list(container, &["securityContext", "capabilities", "add"]);
-        list.iter().filter_map(Value::as_str).filter(|capability| !allowed.contains(capability)).collect::<Vec<_>>()
+        list.iter()
+            .filter_map(Value::as_str)
+            .filter(|capability| !allowed.contains(capability))
+            .collect::<Vec<_>>()
     };
     let mut names = Vec::new();
     let mut all: Vec<&str> = Vec::new();
@@ -225,7 +296,11 @@ fn added_capabilities<'a>(pod: &Pod<'a>, allowed: &[&str]) -> Option<(Vec<&'a st
 
 fn capabilities_baseline(pod: &Pod<'_>) -> Option<Violation> {
     let (names, forbidden) = added_capabilities(pod, DEFAULT_CAPABILITIES)?;
-    let detail = format!("{} must not include {} in securityContext.capabilities.add", containers(&names), quoted(&forbidden));
+    let detail = format!(
+        "{} must not include {} in securityContext.capabilities.add",
+        containers(&names),
+        quoted(&forbidden)
+    );
     Violation::new("non-default capabilities", detail)
 }
 
@@ -240,7 +315,10 @@ fn capabilities_restricted(pod: &Pod<'_>) -> Option<Violation> {
     let keeping = pod.named(|container| !drops_all(container));
     let mut details = Vec::new();
     if !keeping.is_empty() {
-        details.push(format!("{} must set securityContext.capabilities.drop=[\"ALL\"]", containers(&keeping)));
+        details.push(format!(
+            "{} must set securityContext.capabilities.drop=[\"ALL\"]",
+            containers(&keeping)
+        ));
     }
     if let Some((names, forbidden)) = added_capabilities(pod, &["NET_BIND_SERVICE"]) {
         details.push(format!(
@@ -249,7 +327,11 @@ fn capabilities_restricted(pod: &Pod<'_>) -> Option<Violation> {
             quoted(&forbidden)
         ));
     }
-    if details.is_empty() { None } else { Violation::new("unrestricted capabilities", details.join("; ")) }
+    if details.is_empty() {
+        None
+    } else {
+        Violation::new("unrestricted capabilities", details.join("; "))
+    }
 }
 
 fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
@@ -258,55 +340,116 @@ fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
         .filter(|field| lookup::flag(pod.spec, &[field]) == Some(true))
         .map(|field| format!("{field}=true"))
         .collect();
-    if used.is_empty() { None } else { Violation::new("host namespaces", used.join(", ")) }
+    if used.is_empty() {
+        None
+    } else {
+        Violation::new("host namespaces", used.join(", "))
+    }
 }
 
 fn host_path_volumes(pod: &Pod<'_>) -> Option<Violation> {
-    let volumes = lookup::objects(pod.spec, &["volumes"]).filter(|volume| lookup::map(volume, &["hostPath"]).is_some());
-    let names: Vec<&str> = volumes.map(|volume| lookup::text(volume, &["name"])).collect();
-    let noun = if names.len() == 1 { "volume" } else { "volumes" };
-    if names.is_empty() { None } else { Violation::new("hostPath volumes", format!("{noun} {}", quoted(&names))) }
+    let volumes = lookup::objects(pod.spec, &["volumes"])
+        .filter(|volume| lookup::map(volume, &["hostPath"]).is_some());
+    let names: Vec<&str> = volumes
+        .map(|volume| lookup::text(volume, &["name"]))
+        .collect();
+    let noun = if names.len() == 1 {
+        "volume"
+    } else {
+        "volumes"
+    };
+    if names.is_empty() {
+        None
+    } else {
+        Violation::new("hostPath volumes", format!("{noun} {}", quoted(&names)))
+    }
 }
 
 fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
     let ports_of = |container: &Object| -> Vec<i64> {
-        let ports = lookup::objects(container, &["ports"]).filter_map(|port| lookup::number(port, &["hostPort"]));
+        let ports = lookup::objects(container, &["ports"])
+            .filter_map(|port| lookup::number(port, &["hostPort"]));
         ports.filter(|port| *port != 0).collect()
     };
     let names = pod.named(|container| !ports_of(container).is_empty());
-    let mut ports: Vec<i64> = pod.containers().flat_map(|container| ports_of(container)).collect();
+    let mut ports: Vec<i64> = pod
+        .containers()
+        .flat_map(|container| ports_of(container))
+        .collect();
     ports.sort_unstable();
     ports.dedup();
     if names.is_empty() {
         return None;
     }
-    let (verb, noun) = (if names.len() == 1 { "uses" } else { "use" }, if ports.len() == 1 { "hostPort" } else { "hostPorts" });
-    let listed = ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    Violation::new("hostPort", format!("{} {verb} {noun} {listed}", containers(&names)))
+    let (verb, noun) = (
+        if names.len() == 1 { "uses" } else { "use" },
+        if ports.len() == 1 {
+            "hostPort"
+        } else {
+            "hostPorts"
+        },
+    );
+    let listed = ports
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Violation::new(
+        "hostPort",
+        format!("{} {verb} {noun} {listed}", containers(&names)),
+    )
 }
 
 fn privileged(pod: &Pod<'_>) -> Option<Violation> {
-    let names = pod.named(|container| lookup::flag(container, &["securityContext", "privileged"]) == Some(true));
+    let names = pod.named(|container| {
+        lookup::flag(container, &["securityContext", "privileged"]) == Some(true)
+    });
     if names.is_empty() {
         return None;
     }
-    Violation::new("privileged", format!("{} must not set securityContext.privileged=true", containers(&names)))
+    Violation::new(
+        "privileged",
+        format!(
+            "{} must not set securityContext.privileged=true",
+            containers(&names)
+        ),
+    )
 }
 
 fn proc_mount_baseline(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.in_user_namespace() { None } else { proc_mount_restricted(pod) }
+    if pod.in_user_namespace() {
+        None
+    } else {
+        proc_mount_restricted(pod)
+    }
 }
 
 fn proc_mount_restricted(pod: &Pod<'_>) -> Option<Violation> {
     let (setters, values) = forbidden_values(pod, &["procMount"], |value| value != "Default")?;
-    Violation::new("procMount", format!("{setters} must not set securityContext.procMount to {}", shown(&values)))
+    Violation::new(
+        "procMount",
+        format!(
+            "{setters} must not set securityContext.procMount to {}",
+            shown(&values)
+        ),
+    )
 }
 
 fn se_linux_options(pod: &Pod<'_>) -> Option<Violation> {
-    const TYPES: &[&str] = &["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
+    const TYPES: &[&str] = &[
+        "",
+        "container_t",
+        "container_init_t",
+        "container_kvm_t",
+        "container_engine_t",
+    ];
     let bad = |context: &Object, field: &str| {
         let value = lookup::text(context, &["seLinuxOptions", field]).to_owned();
-        let allowed = if field == "type" { TYPES.contains(&value.as_str()) } else { value.is_empty() };
+        let allowed = if field == "type" {
+            TYPES.contains(&value.as_str())
+        } else {
+            value.is_empty()
+        };
         (!allowed).then_some(value)
     };
     let mut in_pod = false;
@@ -344,13 +487,23 @@ fn se_linux_options(pod: &Pod<'_>) -> Option<Violation> {
         return None;
     }
     let who = setters(in_pod, &names);
-    Violation::new("seLinuxOptions", format!("{who} set forbidden securityContext.seLinuxOptions: {}", details.join("; ")))
+    Violation::new(
+        "seLinuxOptions",
+        format!(
+            "{who} set forbidden securityContext.seLinuxOptions: {}",
+            details.join("; ")
+        ),
+    )
 }
 
 fn seccomp_baseline(pod: &Pod<'_>) -> Option<Violation> {
     let known = |value: &Value| matches!(value.as_str(), Some("RuntimeDefault" | "Localhost"));
-    let (setters, values) = forbidden_values(pod, &["seccompProfile", "type"], |value| !known(value))?;
-    let detail = format!("{setters} must not set securityContext.seccompProfile.type to {}", shown(&values));
+    let (setters, values) =
+        forbidden_values(pod, &["seccompProfile", "type"], |value| !known(value))?;
+    let detail = format!(
+        "{setters} must not set securityContext.seccompProfile.type to {}",
+        shown(&values)
+    );
     Violation::new("seccompProfile", detail)
 }
 
@@ -372,7 +525,9 @@ fn seccomp_restricted(pod: &Pod<'_>) -> Option<Violation> {
     let who = containers(&names);
     Violation::new(
         "seccompProfile",
-        format!("pod or {who} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\""),
+        format!(
+            "pod or {who} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\""
+        ),
     )
 }
 
@@ -393,14 +548,24 @@ const SAFE_SYSCTLS: &[&str] = &[
 ];
 
 fn sysctls(pod: &Pod<'_>) -> Option<Violation> {
-    let set = lookup::objects(pod.spec, &["securityContext", "sysctls"]).map(|sysctl| lookup::text(sysctl, &["name"]));
+    let set = lookup::objects(pod.spec, &["securityContext", "sysctls"])
+        .map(|sysctl| lookup::text(sysctl, &["name"]));
     let forbidden: Vec<&str> = set.filter(|name| !SAFE_SYSCTLS.contains(name)).collect();
-    if forbidden.is_empty() { None } else { Violation::new("forbidden sysctls", forbidden.join(", ")) }
+    if forbidden.is_empty() {
+        None
+    } else {
+        Violation::new("forbidden sysctls", forbidden.join(", "))
+    }
 }
 
 fn windows_host_process(pod: &Pod<'_>) -> Option<Violation> {
-    let (setters, _) = forbidden_values(pod, &["windowsOptions", "hostProcess"], |value| *value == true)?;
-    Violation::new("hostProcess", format!("{setters} must not set securityContext.windowsOptions.hostProcess=true"))
+    let (setters, _) = forbidden_values(pod, &["windowsOptions", "hostProcess"], |value| {
+        *value == true
+    })?;
+    Violation::new(
+        "hostProcess",
+        format!("{setters} must not set securityContext.windowsOptions.hostProcess=true"),
+    )
 }
 
 fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<Violation> {
@@ -412,17 +577,32 @@ fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<Violation> {
     if names.is_empty() {
         return None;
     }
-    let detail = format!("{} must set securityContext.allowPrivilegeEscalation=false", containers(&names));
+    let detail = format!(
+        "{} must set securityContext.allowPrivilegeEscalation=false",
+        containers(&names)
+    );
     Violation::new("allowPrivilegeEscalation != false", detail)
 }
 
 fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
-    const ALLOWED: &[&str] =
-        &["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
+    const ALLOWED: &[&str] = &[
+        "configMap",
+        "csi",
+        "downwardAPI",
+        "emptyDir",
+        "ephemeral",
+        "image",
+        "persistentVolumeClaim",
+        "projected",
+        "secret",
+    ];
     let mut names = Vec::new();
     let mut sorts: Vec<&str> = Vec::new();
     for volume in lookup::objects(pod.spec, &["volumes"]) {
-        let sort = volume.iter().find(|(key, value)| *key != "name" && !value.is_null()).map(|(key, _)| key.as_str());
+        let sort = volume
+            .iter()
+            .find(|(key, value)| *key != "name" && !value.is_null())
+            .map(|(key, _)| key.as_str());
         if let Some(sort) = sort.filter(|sort| !ALLOWED.contains(sort)) {
             names.push(lookup::text(volume, &["name"]));
             sorts.push(sort);
@@ -433,9 +613,17 @@ fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
     if names.is_empty() {
         return None;
     }
-    let (noun, verb) = if names.len() == 1 { ("volume", "uses") } else { ("volumes", "use") };
+    let (noun, verb) = if names.len() == 1 {
+        ("volume", "uses")
+    } else {
+        ("volumes", "use")
+    };
     let types = if sorts.len() == 1 { "type" } else { "types" };
-    let detail = format!("{noun} {} {verb} restricted volume {types} {}", quoted(&names), quoted(&sorts));
+    let detail = format!(
+        "{noun} {} {verb} restricted volume {types} {}",
+        quoted(&names),
+        quoted(&sorts)
+    );
     Violation::new("restricted volume types", detail)
 }
 
@@ -454,14 +642,20 @@ fn run_as_non_root(pod: &Pod<'_>) -> Option<Violation> {
         bad.push(containers(&explicit));
     }
     if !bad.is_empty() {
-        let detail = format!("{} must not set securityContext.runAsNonRoot=false", bad.join(" and "));
+        let detail = format!(
+            "{} must not set securityContext.runAsNonRoot=false",
+            bad.join(" and ")
+        );
         return Violation::new("runAsNonRoot != true", detail);
     }
     let implicit = pod.named(|container| lookup::flag(container, &path).is_none());
     if own == Some(true) || implicit.is_empty() {
         return None;
     }
-    let detail = format!("pod or {} must set securityContext.runAsNonRoot=true", containers(&implicit));
+    let detail = format!(
+        "pod or {} must set securityContext.runAsNonRoot=true",
+        containers(&implicit)
+    );
     Violation::new("runAsNonRoot != true", detail)
 }
 

@@ -29,7 +29,11 @@ const TEMPLATES: &[(&str, &str, &[&str])] = &[
     ("apps", "deployments", &["spec", "template"]),
     ("apps", "replicasets", &["spec", "template"]),
     ("apps", "statefulsets", &["spec", "template"]),
-    ("batch", "cronjobs", &["spec", "jobTemplate", "spec", "template"]),
+    (
+        "batch",
+        "cronjobs",
+        &["spec", "jobTemplate", "spec", "template"],
+    ),
     ("batch", "jobs", &["spec", "template"]),
 ];
 
@@ -43,8 +47,12 @@ impl PodSecurity {
     }
 
     fn policy(&self, admission: &Admission<'_>) -> Policy {
-        let namespace = self.reader.get(&NAMESPACES, "", &admission.request.namespace);
-        namespace.map(|namespace| Policy::of(&namespace).0).unwrap_or_default()
+        let namespace = self
+            .reader
+            .get(&NAMESPACES, "", &admission.request.namespace);
+        namespace
+            .map(|namespace| Policy::of(&namespace).0)
+            .unwrap_or_default()
     }
 
     /// What happens to pods that are there when the level is raised: nothing, but who raises it is told.
@@ -53,8 +61,14 @@ impl PodSecurity {
         for pod in self.reader.list(&PODS, namespace).iter().take(MAX_PODS) {
             let found = of_pod(pod, enforce);
             if !found.is_empty() {
-                let reasons: Vec<&str> = found.iter().map(|violation| violation.reason.as_str()).collect();
-                by_reasons.entry(reasons.join(", ")).or_default().push(meta::name(pod).to_owned());
+                let reasons: Vec<&str> = found
+                    .iter()
+                    .map(|violation| violation.reason.as_str())
+                    .collect();
+                by_reasons
+                    .entry(reasons.join(", "))
+                    .or_default()
+                    .push(meta::name(pod).to_owned());
             }
         }
         let mut lines: Vec<String> = by_reasons
@@ -91,12 +105,18 @@ impl Plugin for PodSecurity {
 
     /// Warns; refusing is for the validating phase.
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let Some(object) = admission.new_object() else { return Ok(()) };
+        let Some(object) = admission.new_object() else {
+            return Ok(());
+        };
         let warnings = if admission.is("", "namespaces") {
             let (new, errors) = Policy::of(object);
             let old = admission.old_object.map(|old| Policy::of(old).0);
             match old {
-                Some(old) if errors.is_empty() && new.enforce != old.enforce && new.enforce.level != Level::Privileged => {
+                Some(old)
+                    if errors.is_empty()
+                        && new.enforce != old.enforce
+                        && new.enforce.level != Level::Privileged =>
+                {
                     self.existing_pods(meta::name(object), new.enforce)
                 }
                 _ => Vec::new(),
@@ -104,11 +124,20 @@ impl Plugin for PodSecurity {
         } else if is_pod(admission) {
             let policy = self.policy(admission);
             let refused = !of_pod(object, policy.enforce).is_empty();
-            if refused || !is_significant(admission) { Vec::new() } else { warn(of_pod(object, policy.warn), policy.warn) }
+            if refused || !is_significant(admission) {
+                Vec::new()
+            } else {
+                warn(of_pod(object, policy.warn), policy.warn)
+            }
         } else if let Some(template) = template(admission, object) {
             let warn_level = self.policy(admission).warn;
-            let spec = lookup::map(template, &["spec"]).cloned().unwrap_or_default();
-            warn(violations(&metadata(template), &spec, warn_level), warn_level)
+            let spec = lookup::map(template, &["spec"])
+                .cloned()
+                .unwrap_or_default();
+            warn(
+                violations(&metadata(template), &spec, warn_level),
+                warn_level,
+            )
         } else {
             Vec::new()
         };
@@ -117,13 +146,22 @@ impl Plugin for PodSecurity {
     }
 
     async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
-        let Some(object) = admission.new_object() else { return Ok(()) };
+        let Some(object) = admission.new_object() else {
+            return Ok(());
+        };
         if admission.is("", "namespaces") {
             let (_, errors) = Policy::of(object);
             // What was wrong before does not keep a namespace from being changed otherwise.
-            let unchanged = admission.old_object.is_some_and(|old| Policy::of(old).1 == errors);
+            let unchanged = admission
+                .old_object
+                .is_some_and(|old| Policy::of(old).1 == errors);
             if !errors.is_empty() && !unchanged {
-                return Err(Status::invalid("", "Namespace", meta::name(object), &errors));
+                return Err(Status::invalid(
+                    "",
+                    "Namespace",
+                    meta::name(object),
+                    &errors,
+                ));
             }
             return Ok(());
         }
@@ -135,7 +173,10 @@ impl Plugin for PodSecurity {
         if found.is_empty() {
             return Ok(());
         }
-        Err(admission.forbidden(format!("violates PodSecurity \"{enforce}\": {}", describe(&found))))
+        Err(admission.forbidden(format!(
+            "violates PodSecurity \"{enforce}\": {}",
+            describe(&found)
+        )))
     }
 }
 
@@ -145,7 +186,9 @@ fn is_pod(admission: &Admission<'_>) -> bool {
 
 /// An update counts if it changes what runs; everything else of a pod's security cannot be changed.
 fn is_significant(admission: &Admission<'_>) -> bool {
-    let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else { return true };
+    let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
+        return true;
+    };
     let images = |pod: &Object| -> Vec<String> {
         ["initContainers", "containers", "ephemeralContainers"]
             .into_iter()
@@ -158,19 +201,33 @@ fn is_significant(admission: &Admission<'_>) -> bool {
 }
 
 fn template<'a>(admission: &Admission<'_>, object: &'a Object) -> Option<&'a Object> {
-    let (_, _, path) = TEMPLATES.iter().find(|(group, resource, _)| admission.is(group, resource))?;
+    let (_, _, path) = TEMPLATES
+        .iter()
+        .find(|(group, resource, _)| admission.is(group, resource))?;
     lookup::map(object, path)
 }
 
 fn of_pod(pod: &Object, policy: LevelVersion) -> Vec<Violation> {
     let spec = lookup::map(pod, &["spec"]);
-    spec.map(|spec| violations(&metadata(pod), spec, policy)).unwrap_or_default()
+    spec.map(|spec| violations(&metadata(pod), spec, policy))
+        .unwrap_or_default()
 }
 
 fn describe(found: &[Violation]) -> String {
-    found.iter().map(Violation::describe).collect::<Vec<_>>().join(", ")
+    found
+        .iter()
+        .map(Violation::describe)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn warn(found: Vec<Violation>, level: LevelVersion) -> Vec<String> {
-    if found.is_empty() { Vec::new() } else { vec![format!("would violate PodSecurity \"{level}\": {}", describe(&found))] }
+    if found.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!(
+            "would violate PodSecurity \"{level}\": {}",
+            describe(&found)
+        )]
+    }
 }

@@ -80,18 +80,29 @@ fn read(namespace: &Object, mode: &str, otherwise: Level, errors: &mut ErrorList
         "baseline" => Level::Baseline,
         "restricted" => Level::Restricted,
         _ => {
-            errors.push(FieldError::invalid(&path, value, "must be one of privileged, baseline, restricted"));
+            errors.push(FieldError::invalid(
+                &path,
+                value,
+                "must be one of privileged, baseline, restricted",
+            ));
             otherwise
         }
     });
     let minor = label("-version").and_then(|(path, value)| match parse_version(&value) {
         Some(minor) => minor,
         None => {
-            errors.push(FieldError::invalid(&path, value, "must be \"latest\" or \"v1.x\""));
+            errors.push(FieldError::invalid(
+                &path,
+                value,
+                "must be \"latest\" or \"v1.x\"",
+            ));
             None
         }
     });
-    LevelVersion { level: level.unwrap_or_default(), minor }
+    LevelVersion {
+        level: level.unwrap_or_default(),
+        minor,
+    }
 }
 
 fn parse_version(text: &str) -> Option<Minor> {
@@ -99,6 +110,7 @@ fn parse_version(text: &str) -> Option<Minor> {
         return Some(None);
     }
     let digits = text.strip_prefix("v1.")?;
-    let plain = digits == "0" || !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        digits == "0" || !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten().map(Some)
 }

@@ -31,14 +31,17 @@ impl Authorizer for Rbac {
         let Attributes { user, request } = attributes;
         let mut allowed_by = None;
         let mut errors = Vec::new();
-        self.resolver.visit(user, &request.namespace, |rules, describe| {
-            match rules {
-                Ok(rules) if rules.iter().any(|rule| rule.allows(request)) => allowed_by = Some(describe()),
-                Ok(_) => {}
-                Err(error) => errors.push(error),
-            }
-            allowed_by.is_none()
-        });
+        self.resolver
+            .visit(user, &request.namespace, |rules, describe| {
+                match rules {
+                    Ok(rules) if rules.iter().any(|rule| rule.allows(request)) => {
+                        allowed_by = Some(describe())
+                    }
+                    Ok(_) => {}
+                    Err(error) => errors.push(error),
+                }
+                allowed_by.is_none()
+            });
         if let Some(grant) = allowed_by {
             return (Decision::Allow, format!("RBAC: allowed by {grant}"));
         }

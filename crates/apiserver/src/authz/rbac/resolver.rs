@@ -5,7 +5,9 @@ use std::{collections::HashMap, sync::Arc};
 use apimachinery::{Object, gvk::GroupResource, meta};
 
 use super::rule::PolicyRule;
-use crate::{authn::service_account, derived::Derived, lookup, reader::ObjectReader, user::UserInfo};
+use crate::{
+    authn::service_account, derived::Derived, lookup, reader::ObjectReader, user::UserInfo,
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -37,7 +39,13 @@ struct Grant {
 impl Grant {
     /// `RoleBinding "b/ns" of Role "r" to User "u"`.
     fn describe(&self) -> String {
-        let Self { namespace, role_kind, role_name, binding_name, subject } = self;
+        let Self {
+            namespace,
+            role_kind,
+            role_name,
+            binding_name,
+            subject,
+        } = self;
         if namespace.is_empty() {
             format!("ClusterRoleBinding {binding_name:?} of {role_kind} {role_name:?} to {subject}")
         } else {
@@ -72,8 +80,16 @@ impl RuleResolver {
         Self {
             roles: Derived::new(Arc::clone(reader), resource("roles"), index_roles),
             cluster_roles: Derived::new(Arc::clone(reader), resource("clusterroles"), index_roles),
-            role_bindings: Derived::new(Arc::clone(reader), resource("rolebindings"), index_bindings),
-            cluster_role_bindings: Derived::new(Arc::clone(reader), resource("clusterrolebindings"), index_bindings),
+            role_bindings: Derived::new(
+                Arc::clone(reader),
+                resource("rolebindings"),
+                index_bindings,
+            ),
+            cluster_role_bindings: Derived::new(
+                Arc::clone(reader),
+                resource("clusterrolebindings"),
+                index_bindings,
+            ),
         }
     }
 
@@ -89,15 +105,24 @@ impl RuleResolver {
         let roles = self.roles.get();
         let cluster = self.cluster_role_bindings.get();
         let local = (!namespace.is_empty()).then(|| self.role_bindings.get());
-        let scopes = [cluster.get(""), local.as_ref().and_then(|bindings| bindings.get(namespace))];
+        let scopes = [
+            cluster.get(""),
+            local.as_ref().and_then(|bindings| bindings.get(namespace)),
+        ];
         for scope in scopes.into_iter().flatten() {
             for grant in scope.held_by(user) {
                 let found = if grant.role_kind == "ClusterRole" {
-                    cluster_roles.get("").and_then(|roles| roles.get(&grant.role_name))
+                    cluster_roles
+                        .get("")
+                        .and_then(|roles| roles.get(&grant.role_name))
                 } else {
-                    roles.get(&grant.namespace).and_then(|roles| roles.get(&grant.role_name))
+                    roles
+                        .get(&grant.namespace)
+                        .and_then(|roles| roles.get(&grant.role_name))
                 };
-                let rules = found.map(|rules| &**rules).ok_or_else(|| missing(&grant.role_kind, &grant.role_name));
+                let rules = found
+                    .map(|rules| &**rules)
+                    .ok_or_else(|| missing(&grant.role_kind, &grant.role_name));
                 if !visit(rules, &|| grant.describe()) {
                     return;
                 }
@@ -120,8 +145,11 @@ impl RuleResolver {
 
     /// The rules of a role that a binding in `namespace` may name.
     pub fn role_rules(&self, kind: &str, name: &str, namespace: &str) -> Option<Arc<[PolicyRule]>> {
-        let (roles, namespace) =
-            if kind == "ClusterRole" { (&self.cluster_roles, "") } else { (&self.roles, namespace) };
+        let (roles, namespace) = if kind == "ClusterRole" {
+            (&self.cluster_roles, "")
+        } else {
+            (&self.roles, namespace)
+        };
         roles.get().get(namespace)?.get(name).cloned()
     }
 }
@@ -129,7 +157,12 @@ impl RuleResolver {
 impl BySubject {
     fn held_by<'a>(&'a self, user: &'a UserInfo) -> impl Iterator<Item = &'a Arc<Grant>> {
         let own = self.users.get(&user.name).into_iter().flatten();
-        own.chain(user.groups.iter().filter_map(|group| self.groups.get(group)).flatten())
+        own.chain(
+            user.groups
+                .iter()
+                .filter_map(|group| self.groups.get(group))
+                .flatten(),
+        )
     }
 }
 
@@ -143,7 +176,10 @@ fn index_roles(objects: &[Arc<Object>]) -> Roles {
         roles
             .entry(meta::namespace(role).to_owned())
             .or_default()
-            .insert(meta::name(role).to_owned(), PolicyRule::of_role(role).into());
+            .insert(
+                meta::name(role).to_owned(),
+                PolicyRule::of_role(role).into(),
+            );
     }
     roles
 }

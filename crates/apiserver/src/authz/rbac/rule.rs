@@ -34,7 +34,9 @@ impl PolicyRule {
 
     /// The rules of a role.
     pub fn of_role(role: &Object) -> Vec<Self> {
-        lookup::objects(role, &["rules"]).map(Self::from_object).collect()
+        lookup::objects(role, &["rules"])
+            .map(Self::from_object)
+            .collect()
     }
 
     /// As it stands in a role: empty lists left out.
@@ -59,11 +61,18 @@ impl PolicyRule {
             return false;
         }
         if !request.is_resource {
-            return self.non_resource_urls.iter().any(|url| url_covers(url, &request.path));
+            return self
+                .non_resource_urls
+                .iter()
+                .any(|url| url_covers(url, &request.path));
         }
         has(&self.api_groups, &request.group_version.group)
-            && self.resources.iter().any(|rule| resource_matches(rule, &request.resource, &request.subresource))
-            && (self.resource_names.is_empty() || self.resource_names.iter().any(|name| *name == request.name))
+            && self
+                .resources
+                .iter()
+                .any(|rule| resource_matches(rule, &request.resource, &request.subresource))
+            && (self.resource_names.is_empty()
+                || self.resource_names.iter().any(|name| *name == request.name))
     }
 
     /// As upstream prints it in messages: the lists that are there.
@@ -98,11 +107,10 @@ impl PolicyRule {
                         pieces.push(piece);
                         continue;
                     }
-                    pieces.extend(
-                        self.resource_names
-                            .iter()
-                            .map(|name| Self { resource_names: vec![name.clone()], ..piece.clone() }),
-                    );
+                    pieces.extend(self.resource_names.iter().map(|name| Self {
+                        resource_names: vec![name.clone()],
+                        ..piece.clone()
+                    }));
                 }
             }
         }
@@ -125,11 +133,18 @@ impl PolicyRule {
             && all(&self.api_groups, &piece.api_groups)
             && piece.resources.iter().all(|theirs| {
                 let (resource, subresource) = theirs.split_once('/').unwrap_or((theirs, ""));
-                self.resources.iter().any(|ours| ours == theirs || resource_matches(ours, resource, subresource))
+                self.resources
+                    .iter()
+                    .any(|ours| ours == theirs || resource_matches(ours, resource, subresource))
             })
             && (self.resource_names.is_empty()
-                || !piece.resource_names.is_empty() && all(&self.resource_names, &piece.resource_names))
-            && piece.non_resource_urls.iter().all(|url| self.non_resource_urls.iter().any(|ours| url_covers(ours, url)))
+                || !piece.resource_names.is_empty()
+                    && all(&self.resource_names, &piece.resource_names))
+            && piece.non_resource_urls.iter().all(|url| {
+                self.non_resource_urls
+                    .iter()
+                    .any(|ours| url_covers(ours, url))
+            })
     }
 }
 
@@ -147,7 +162,13 @@ pub fn uncovered(held: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> 
                 && rule.resource_names == piece.resource_names
         });
         match same {
-            Some(rule) => rule.verbs.extend(piece.verbs.into_iter().filter(|verb| !rule.verbs.contains(verb)).collect::<Vec<_>>()),
+            Some(rule) => rule.verbs.extend(
+                piece
+                    .verbs
+                    .into_iter()
+                    .filter(|verb| !rule.verbs.contains(verb))
+                    .collect::<Vec<_>>(),
+            ),
             None => merged.push(piece),
         }
     }
@@ -190,7 +211,11 @@ mod tests {
     use super::*;
 
     fn rule(groups: &str, resources: &str, names: &str, verbs: &str) -> PolicyRule {
-        let list = |text: &str| text.split_whitespace().map(|word| word.replace("core", "")).collect();
+        let list = |text: &str| {
+            text.split_whitespace()
+                .map(|word| word.replace("core", ""))
+                .collect()
+        };
         PolicyRule {
             verbs: list(verbs),
             api_groups: list(groups),
@@ -211,7 +236,11 @@ mod tests {
             ("*/scale", "deployments", "", false),
             ("*", "pods", "exec", true),
         ] {
-            assert_eq!(resource_matches(rule, resource, subresource), expected, "{rule} {resource}/{subresource}");
+            assert_eq!(
+                resource_matches(rule, resource, subresource),
+                expected,
+                "{rule} {resource}/{subresource}"
+            );
         }
     }
 
@@ -231,7 +260,10 @@ mod tests {
     fn what_is_missing_is_merged_by_resource() {
         let held = [rule("core", "configmaps", "", "get list")];
         let wanted = [rule("core", "configmaps pods", "", "get delete")];
-        let missing: Vec<_> = uncovered(&held, &wanted).iter().map(PolicyRule::describe).collect();
+        let missing: Vec<_> = uncovered(&held, &wanted)
+            .iter()
+            .map(PolicyRule::describe)
+            .collect();
         assert_eq!(
             missing,
             [
@@ -245,8 +277,20 @@ mod tests {
     fn names_narrow_what_is_held() {
         let held = [rule("core", "secrets", "a", "get")];
         assert!(uncovered(&held, &[rule("core", "secrets", "a", "get")]).is_empty());
-        assert_eq!(uncovered(&held, &[rule("core", "secrets", "", "get")]).len(), 1);
-        assert_eq!(uncovered(&held, &[rule("core", "secrets", "a b", "get")]).len(), 1);
-        assert!(uncovered(&[rule("*", "*", "", "*")], &[rule("apps", "deployments/scale", "x", "get")]).is_empty());
+        assert_eq!(
+            uncovered(&held, &[rule("core", "secrets", "", "get")]).len(),
+            1
+        );
+        assert_eq!(
+            uncovered(&held, &[rule("core", "secrets", "a b", "get")]).len(),
+            1
+        );
+        assert!(
+            uncovered(
+                &[rule("*", "*", "", "*")],
+                &[rule("apps", "deployments/scale", "x", "get")]
+            )
+            .is_empty()
+        );
     }
 }

@@ -17,11 +17,17 @@ pub(super) const fn user(name: &'static str) -> Subject {
 }
 
 pub(super) const fn group(name: &'static str) -> Subject {
-    Subject { kind: "Group", name }
+    Subject {
+        kind: "Group",
+        name,
+    }
 }
 
 pub(super) const fn service_account(name: &'static str) -> Subject {
-    Subject { kind: "ServiceAccount", name }
+    Subject {
+        kind: "ServiceAccount",
+        name,
+    }
 }
 
 impl Subject {
@@ -45,8 +51,17 @@ pub(super) struct Binding {
 }
 
 /// Of a cluster role, in the whole cluster.
-pub(super) const fn cluster(name: &'static str, role: &'static str, subjects: &'static [Subject]) -> Binding {
-    Binding { namespace: "", name, role, subjects }
+pub(super) const fn cluster(
+    name: &'static str,
+    role: &'static str,
+    subjects: &'static [Subject],
+) -> Binding {
+    Binding {
+        namespace: "",
+        name,
+        role,
+        subjects,
+    }
 }
 
 /// Of a role in its namespace.
@@ -56,12 +71,21 @@ pub(super) const fn namespaced(
     role: &'static str,
     subjects: &'static [Subject],
 ) -> Binding {
-    Binding { namespace, name, role, subjects }
+    Binding {
+        namespace,
+        name,
+        role,
+        subjects,
+    }
 }
 
 impl Binding {
     pub(super) fn to_object(self) -> Object {
-        let subjects: Vec<Value> = self.subjects.iter().map(|subject| subject.to_value()).collect();
+        let subjects: Vec<Value> = self
+            .subjects
+            .iter()
+            .map(|subject| subject.to_value())
+            .collect();
         binding(self.namespace, self.name, self.role, subjects)
     }
 }
@@ -74,12 +98,18 @@ pub(super) fn of_controller(role: &str) -> Object {
 }
 
 fn binding(namespace: &str, name: &str, role: &str, subjects: Vec<Value>) -> Object {
-    let (kind, role_kind) =
-        if namespace.is_empty() { ("ClusterRoleBinding", "ClusterRole") } else { ("RoleBinding", "Role") };
+    let (kind, role_kind) = if namespace.is_empty() {
+        ("ClusterRoleBinding", "ClusterRole")
+    } else {
+        ("RoleBinding", "Role")
+    };
     let mut binding = object(kind, namespace, name);
     if !subjects.is_empty() {
         binding.insert("subjects".to_owned(), subjects.into());
     }
-    binding.insert("roleRef".to_owned(), json!({"apiGroup": GROUP, "kind": role_kind, "name": role}));
+    binding.insert(
+        "roleRef".to_owned(),
+        json!({"apiGroup": GROUP, "kind": role_kind, "name": role}),
+    );
     binding
 }

@@ -16,13 +16,20 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// Cluster roles, as they should be stored.
 pub fn cluster_roles() -> impl Iterator<Item = Object> {
-    cluster_roles::ROLES.iter().chain(controller_roles::ROLES).map(|role| role.to_object())
+    cluster_roles::ROLES
+        .iter()
+        .chain(controller_roles::ROLES)
+        .map(|role| role.to_object())
 }
 
 /// Cluster role bindings.
 pub fn cluster_role_bindings() -> impl Iterator<Item = Object> {
-    let listed = bindings::BINDINGS.iter().filter(|binding| binding.namespace.is_empty());
-    let controllers = controller_roles::ROLES.iter().map(|role| binding::of_controller(role.name));
+    let listed = bindings::BINDINGS
+        .iter()
+        .filter(|binding| binding.namespace.is_empty());
+    let controllers = controller_roles::ROLES
+        .iter()
+        .map(|role| binding::of_controller(role.name));
     listed.map(|binding| binding.to_object()).chain(controllers)
 }
 
@@ -33,13 +40,17 @@ pub fn roles() -> impl Iterator<Item = Object> {
 
 /// Role bindings of system namespaces.
 pub fn role_bindings() -> impl Iterator<Item = Object> {
-    let listed = bindings::BINDINGS.iter().filter(|binding| !binding.namespace.is_empty());
+    let listed = bindings::BINDINGS
+        .iter()
+        .filter(|binding| !binding.namespace.is_empty());
     listed.map(|binding| binding.to_object())
 }
 
 /// What every node may do: the Node authorizer's rules are those of `system:node`.
 pub fn node_rules() -> Vec<PolicyRule> {
-    let node = cluster_roles::ROLES.iter().find(|role| role.name == "system:node");
+    let node = cluster_roles::ROLES
+        .iter()
+        .find(|role| role.name == "system:node");
     node.map(|role| role.policy_rules()).unwrap_or_default()
 }
 
