@@ -261,16 +261,22 @@ impl Runtime {
         &self.0.images
     }
 
-    /// Stops and removes every sandbox, and the cgroups that the runtime made for itself: nothing of it is left but images.
+    /// Stops and removes every sandbox, and everything below the runtime's cgroup: nothing of it is left but images. The last thing that
+    /// is done with a runtime.
     pub async fn purge(&self) -> Result<(), CriError> {
         for sandbox in self.sandboxes() {
             self.remove_sandbox(&sandbox.id).await?;
         }
-        let removed = self.shim_cgroup().and_then(|cgroup| {
-            cgroup.kill()?;
-            cgroup.remove()
+        let shims = self.shim_cgroup();
+        let root = self.cgroup(&self.0.config.cgroup_root);
+        let removed = tokio::task::spawn_blocking(move || {
+            shims?.kill()?;
+            root?.remove()
         });
-        removed.map_err(|error| CriError::internal(format!("remove the shims' cgroup: {error}")))
+        removed
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(internal("remove the runtime's cgroups"))
     }
 
     pub(crate) fn cgroup(&self, path: &str) -> io::Result<Cgroup> {

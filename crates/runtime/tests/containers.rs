@@ -828,3 +828,66 @@ fn many_pods_and_execs_at_once() {
         node
     });
 }
+
+/// A shared mount of the test's own on the node; gone with it.
+struct SharedMount(std::path::PathBuf);
+
+impl SharedMount {
+    fn new(path: std::path::PathBuf) -> Self {
+        use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+        fs::create_dir(&path).unwrap();
+        mount(c"none", &path, c"tmpfs", MountFlags::empty(), None).unwrap();
+        mount_change(&path, MountPropagationFlags::SHARED).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for SharedMount {
+    fn drop(&mut self) {
+        linux::mounts::detach(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn mounts_propagate_as_far_as_they_were_asked_to() {
+    on_node(async |node| {
+        use rustix::mount::{MountFlags, mount};
+        let shared = SharedMount::new(node.dir.join("shared"));
+        for name in ["inner", "later"] {
+            fs::create_dir(shared.0.join(name)).unwrap();
+        }
+        let pod = node.pod().await;
+        let volume = |propagation: MountPropagation| Mount {
+            host_path: shared.0.display().to_string(),
+            container_path: "/shared".to_owned(),
+            propagation: propagation.into(),
+            ..Mount::default()
+        };
+        let container = async |name: &str, propagation| {
+            let mut config = script(name, "sleep 1000");
+            config.mounts = vec![volume(propagation)];
+            context(&mut config).privileged = true;
+            node.start_container(&pod, config).await
+        };
+        let both = container("both", MountPropagation::PropagationBidirectional).await;
+        let from = container("from", MountPropagation::PropagationHostToContainer).await;
+        let none = container("none", MountPropagation::PropagationPrivate).await;
+
+        let later = shared.0.join("later");
+        mount(c"none", &later, c"tmpfs", MountFlags::empty(), None).unwrap();
+        fs::write(later.join("file"), "").unwrap();
+        let sees =
+            async |id: &str, path: &str| node.exec(id, &format!("ls {path}")).await.exit_code == 0;
+        assert!(sees(&both, "/shared/later/file").await);
+        assert!(sees(&from, "/shared/later/file").await);
+        assert!(!sees(&none, "/shared/later/file").await);
+
+        let inside = "mount -t tmpfs none /shared/inner && touch /shared/inner/file";
+        assert_eq!(node.exec(&from, inside).await.exit_code, 0);
+        assert!(!shared.0.join("inner/file").exists());
+        assert_eq!(node.exec(&both, inside).await.exit_code, 0);
+        assert!(shared.0.join("inner/file").exists());
+        drop(shared);
+        node
+    });
+}

@@ -259,8 +259,10 @@ impl Node {
         self.tasks.shutdown().await;
         let hierarchy = Arc::new(linux::cgroup::Hierarchy::detect().unwrap());
         let cgroup = linux::cgroup::Cgroup::new(hierarchy, &self.config.cgroup_root).unwrap();
-        cgroup.kill().unwrap();
-        cgroup.remove().unwrap();
+        assert!(
+            cgroup.directories().iter().all(|dir| !dir.exists()),
+            "no cgroup is left"
+        );
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let dir = self.dir.display().to_string();
         assert!(!mounts.contains(&dir), "no mount is left on the node");
