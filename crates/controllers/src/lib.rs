@@ -5,6 +5,7 @@ mod context;
 mod controller_ref;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod expectations;
@@ -25,6 +26,7 @@ mod service_pods;
 mod statefulset;
 mod table;
 mod taint_eviction;
+mod ttl_after_finished;
 
 pub use context::Config;
 pub use manager::{Deps, RunError, known_controllers, run};

@@ -3,9 +3,10 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    clusterrole_aggregation, context::ControllerContext, daemonset, deployment, endpoint_slice,
-    endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle, pod_garbage_collector,
-    replica_set, root_ca_cert_publisher, service_account, statefulset, taint_eviction,
+    clusterrole_aggregation, context::ControllerContext, daemonset, deployment, disruption,
+    endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle,
+    pod_garbage_collector, replica_set, root_ca_cert_publisher, service_account, statefulset,
+    taint_eviction, ttl_after_finished,
 };
 
 /// One controller.
@@ -49,6 +50,8 @@ pub(crate) const TABLE: &[Controller] = &[
     on(daemonset::NAME, "daemonset-controller", daemonset::start),
     on(statefulset::NAME, "statefulset-controller", statefulset::start),
     on(job::NAME, "job-controller", job::start),
+    on(ttl_after_finished::NAME, "ttl-after-finished-controller", ttl_after_finished::start),
+    on(disruption::NAME, "controllermanager", disruption::start),
     on(endpoints::NAME, "endpoint-controller", endpoints::start),
     on(endpoint_slice::NAME, "endpoint-slice-controller", endpoint_slice::start),
     on(pod_garbage_collector::NAME, "pod-garbage-collector", pod_garbage_collector::start),

@@ -212,7 +212,9 @@ fn a_deployment_at_rest_needs_nothing() {
 fn a_rolling_update_step_by_step() {
     // 10 replicas, 25 %: at most 13 pods, at least 8 available.
     let deployment = deployment(10);
-    let table: &[((i32, i32), (i32, i32), &[(&str, i32)])] = &[
+    /// Size and available pods.
+    type Set = (i32, i32);
+    let table: &[(Set, Set, &[(&str, i32)])] = &[
         // (old size, available), (new size, available) → sizes
         ((10, 10), (0, 0), &[("web-new", 3)]),
         ((8, 8), (3, 0), &[("web-new", 5)]),

@@ -1,5 +1,10 @@
 //! The controllers against a real API server.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests; the lint only knows functions marked as such"
+)]
+
 mod harness;
 
 use std::time::Duration;
