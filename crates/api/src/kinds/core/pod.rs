@@ -276,20 +276,27 @@ pub fn prepare_for_ephemeral_containers(new: &mut Object, old: &Object) {
         .object("spec")
         .and_then(|s| s.get("ephemeralContainers"))
         .cloned();
-    let version = meta::resource_version(new).to_owned();
-    *new = old.clone();
-    meta::set_resource_version(new, &version);
+    take_old_but_its_version(new, old);
     new.ensure_object("spec")
         .set_or_remove("ephemeralContainers", containers);
     lifecycle::bump_generation(new, old, &["spec"]);
 }
 
+/// All is as it was, but for what tells writes and writers apart.
+fn take_old_but_its_version(new: &mut Object, old: &Object) {
+    let kept: Vec<_> = ["resourceVersion", "managedFields"]
+        .map(|f| (f, new.object("metadata").and_then(|m| m.get(f)).cloned()))
+        .into();
+    *new = old.clone();
+    for (field, value) in kept {
+        meta::metadata_mut(new).set_or_remove(field, value);
+    }
+}
+
 /// The `resize` subresource: only the resources and resize policies of containers come from `new`.
 pub fn prepare_for_resize(new: &mut Object, old: &Object) {
     let asked = new.object("spec").cloned().unwrap_or_default();
-    let version = meta::resource_version(new).to_owned();
-    *new = old.clone();
-    meta::set_resource_version(new, &version);
+    take_old_but_its_version(new, old);
     let spec = new.ensure_object("spec");
     for list in ["containers", "initContainers"] {
         spec.each_object(list, |container| {
