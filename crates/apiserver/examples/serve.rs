@@ -22,19 +22,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.token_auth_file = rest.first().map(Into::into);
     config.service_account_signing_key_file = rest.get(1).map(Into::into);
     config.service_account_key_files = rest.get(1).map(Into::into).into_iter().collect();
-    config.service_account_issuers = vec!["https://kubernetes.default.svc.cluster.local".to_owned()];
+    config.service_account_issuers =
+        vec!["https://kubernetes.default.svc.cluster.local".to_owned()];
     config.authorization_modes = vec![Mode::Node, Mode::Rbac];
     config.service_cluster_ip_ranges = vec!["10.96.0.0/16".to_owned()];
     config.enable_admission_plugins = vec!["NodeRestriction".to_owned()];
     config.allow_privileged = true;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         let store_tasks = TaskGroup::new(&CancellationToken::new());
         let clock = Clock::system();
-        let kv = etcd::Embedded::open(etcd::embedded::Config::new(data_dir), clock.clone(), &store_tasks)?;
-        let server = Server::start(config, Dependencies { kv, clock, connector: None }, &cancel).await?;
+        let kv = etcd::Embedded::open(
+            etcd::embedded::Config::new(data_dir),
+            clock.clone(),
+            &store_tasks,
+        )?;
+        let server = Server::start(
+            config,
+            Dependencies {
+                kv,
+                clock,
+                connector: None,
+            },
+            &cancel,
+        )
+        .await?;
         eprintln!("serving at https://{}", server.address());
         tokio::signal::ctrl_c().await?;
         cancel.cancel();

@@ -80,8 +80,15 @@ impl Context {
         if let Some(manager) = self.query.get("fieldManager").filter(|m| !m.is_empty()) {
             return manager.to_owned();
         }
-        let agent = self.headers.get(http::header::USER_AGENT).and_then(|a| a.to_str().ok());
-        let prefix = agent.unwrap_or_default().split('/').next().unwrap_or_default();
+        let agent = self
+            .headers
+            .get(http::header::USER_AGENT)
+            .and_then(|a| a.to_str().ok());
+        let prefix = agent
+            .unwrap_or_default()
+            .split('/')
+            .next()
+            .unwrap_or_default();
         // Upstream keeps at most 128 bytes, and of a broken rune nothing.
         let mut end = prefix.len().min(128);
         while !prefix.is_char_boundary(end) {

@@ -48,7 +48,9 @@ pub async fn serve(
     let accepting = async {
         loop {
             // The semaphore is never closed.
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                return;
+            };
             let (stream, address) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -91,7 +93,9 @@ async fn connection(
     let peer = peer(&stream, address);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (pipeline, peer) = (Arc::clone(&pipeline), peer.clone());
-        async move { Ok::<_, std::convert::Infallible>(pipeline.serve(request.map(Body::from), peer).await) }
+        async move {
+            Ok::<_, std::convert::Infallible>(pipeline.serve(request.map(Body::from), peer).await)
+        }
     });
     let builder = http_builder();
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -137,5 +141,8 @@ fn peer(stream: &TlsStream<TcpStream>, address: SocketAddr) -> Peer {
         .iter()
         .map(|certificate| certificate.as_ref().to_vec())
         .collect();
-    Peer { certificates, address: Some(address) }
+    Peer {
+        certificates,
+        address: Some(address),
+    }
 }

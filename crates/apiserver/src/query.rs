@@ -22,24 +22,31 @@ impl Query {
 
     /// The first value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of a parameter.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// All parameters.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// A boolean as upstream converts query parameters: absent, `false` and `0` are false (in any case), all else is true.
     pub fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| {
-            !(value.eq_ignore_ascii_case("false") || value == "0")
-        })
+        self.get(name)
+            .is_some_and(|value| !(value.eq_ignore_ascii_case("false") || value == "0"))
     }
 
     /// The name in `fieldSelector=metadata.name=NAME`, when the selector says so and the name can be one.
@@ -107,8 +114,14 @@ mod tests {
     #[test]
     fn a_selector_on_the_name_names_it() {
         let name = |q: &str| Query::parse(q).single_name();
-        assert_eq!(name("fieldSelector=metadata.name%3Da"), Some("a".to_owned()));
-        assert_eq!(name("fieldSelector=metadata.name%3D%3Da,spec.x%3D1"), Some("a".to_owned()));
+        assert_eq!(
+            name("fieldSelector=metadata.name%3Da"),
+            Some("a".to_owned())
+        );
+        assert_eq!(
+            name("fieldSelector=metadata.name%3D%3Da,spec.x%3D1"),
+            Some("a".to_owned())
+        );
         assert_eq!(name("fieldSelector=metadata.name!%3Da"), None);
     }
 }

@@ -12,11 +12,22 @@ pub trait ObjectReader: Send + Sync {
     /// The object as the cache has it now; `None` if there is none (or the cache is still filling: see [`ObjectReader::synced`]).
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
     /// Like `get`, but at least as fresh as the store was when it was called: for decisions where a stale "absent" would be wrong.
-    async fn get_fresh(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
+    async fn get_fresh(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Object>>;
     /// All objects of a resource; `namespace` empty is all namespaces. In key order.
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>>;
     /// The objects whose selectable field `field` (`spec.nodeName`) has this value. Answered from the cache's index where there is one.
-    fn list_by_field(&self, resource: &GroupResource, namespace: &str, field: &str, value: &str) -> Vec<Arc<Object>> {
+    fn list_by_field(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        field: &str,
+        value: &str,
+    ) -> Vec<Arc<Object>> {
         let path: Vec<&str> = field.split('.').collect();
         let mut objects = self.list(resource, namespace);
         objects.retain(|object| crate::lookup::text(object, &path) == value);
@@ -32,11 +43,31 @@ pub trait ObjectReader: Send + Sync {
 #[async_trait]
 pub trait ObjectWriter: Send + Sync {
     /// Creates; `Err` is the Status a client would get.
-    async fn create(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    async fn create(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, apimachinery::status::Status>;
     /// Replaces; `metadata.resourceVersion` is the precondition when set.
-    async fn update(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    async fn update(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, apimachinery::status::Status>;
     /// Replaces the status alone, as the `status` subresource does.
-    async fn update_status(&self, resource: &GroupResource, namespace: &str, object: Object) -> Result<Arc<Object>, apimachinery::status::Status>;
+    async fn update_status(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, apimachinery::status::Status>;
     /// Deletes at once; `Err` with reason `NotFound` if it is not there.
-    async fn delete(&self, resource: &GroupResource, namespace: &str, name: &str) -> Result<(), apimachinery::status::Status>;
+    async fn delete(
+        &self,
+        resource: &GroupResource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), apimachinery::status::Status>;
 }

@@ -43,8 +43,11 @@ impl RequestInfo {
             verb: method.as_str().to_ascii_lowercase(),
             ..Self::default()
         };
-        let parts: Vec<String> =
-            path.trim_matches('/').split('/').map(crate::query::percent_decode).collect();
+        let parts: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .map(crate::query::percent_decode)
+            .collect();
         let mut rest: &[String] = match parts.as_slice() {
             // `/api/v1` and `/apis/apps/v1` by themselves are discovery.
             [prefix, version, rest @ ..] if prefix == "api" && !rest.is_empty() => {
@@ -70,8 +73,11 @@ impl RequestInfo {
         }
         .clone_into(&mut info.verb);
         // Paths of old: `/api/v1/watch/…` and `/api/v1/proxy/…`.
-        if let [special @ ("watch" | "proxy"), ..] =
-            rest.iter().map(String::as_str).collect::<Vec<_>>().as_slice()
+        if let [special @ ("watch" | "proxy"), ..] = rest
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .as_slice()
         {
             info.verb = (*special).to_owned();
             rest = &rest[1..];
@@ -124,7 +130,10 @@ impl RequestInfo {
     pub fn is_long_running(&self) -> bool {
         matches!(self.verb.as_str(), "watch" | "proxy")
             || (self.is_resource
-                && matches!(self.subresource.as_str(), "attach" | "exec" | "proxy" | "log" | "portforward"))
+                && matches!(
+                    self.subresource.as_str(),
+                    "attach" | "exec" | "proxy" | "log" | "portforward"
+                ))
     }
 
     /// Group, version, resource.
@@ -141,7 +150,14 @@ mod tests {
         let info = RequestInfo::parse(&method, &uri.parse().unwrap());
         assert!(info.is_resource, "{uri}");
         let gv = info.group_version.to_string();
-        (info.verb, gv, info.namespace, info.resource, info.name, info.subresource)
+        (
+            info.verb,
+            gv,
+            info.namespace,
+            info.resource,
+            info.name,
+            info.subresource,
+        )
     }
 
     fn want(
@@ -152,25 +168,64 @@ mod tests {
         name: &str,
         subresource: &str,
     ) -> (String, String, String, String, String, String) {
-        (verb.into(), gv.into(), namespace.into(), resource.into(), name.into(), subresource.into())
+        (
+            verb.into(),
+            gv.into(),
+            namespace.into(),
+            resource.into(),
+            name.into(),
+            subresource.into(),
+        )
     }
 
     #[test]
     fn resource_paths() {
         for (method, uri, expected) in [
-            (Method::GET, "/api/v1/namespaces/d/pods", want("list", "v1", "d", "pods", "", "")),
-            (Method::GET, "/api/v1/namespaces/d/pods/", want("list", "v1", "d", "pods", "", "")),
-            (Method::GET, "/api/v1/pods?watch=true", want("watch", "v1", "", "pods", "", "")),
-            (Method::GET, "/api/v1/pods?watch=0", want("list", "v1", "", "pods", "", "")),
-            (Method::GET, "/api/v1/watch/pods", want("watch", "v1", "", "pods", "", "")),
+            (
+                Method::GET,
+                "/api/v1/namespaces/d/pods",
+                want("list", "v1", "d", "pods", "", ""),
+            ),
+            (
+                Method::GET,
+                "/api/v1/namespaces/d/pods/",
+                want("list", "v1", "d", "pods", "", ""),
+            ),
+            (
+                Method::GET,
+                "/api/v1/pods?watch=true",
+                want("watch", "v1", "", "pods", "", ""),
+            ),
+            (
+                Method::GET,
+                "/api/v1/pods?watch=0",
+                want("list", "v1", "", "pods", "", ""),
+            ),
+            (
+                Method::GET,
+                "/api/v1/watch/pods",
+                want("watch", "v1", "", "pods", "", ""),
+            ),
             (
                 Method::GET,
                 "/api/v1/watch/namespaces/d/pods/a",
                 want("watch", "v1", "d", "pods", "a", ""),
             ),
-            (Method::POST, "/api/v1/namespaces/d/pods/a/exec", want("create", "v1", "d", "pods", "a", "exec")),
-            (Method::GET, "/api/v1/namespaces/d", want("get", "v1", "d", "namespaces", "d", "")),
-            (Method::GET, "/api/v1/namespaces", want("list", "v1", "", "namespaces", "", "")),
+            (
+                Method::POST,
+                "/api/v1/namespaces/d/pods/a/exec",
+                want("create", "v1", "d", "pods", "a", "exec"),
+            ),
+            (
+                Method::GET,
+                "/api/v1/namespaces/d",
+                want("get", "v1", "d", "namespaces", "d", ""),
+            ),
+            (
+                Method::GET,
+                "/api/v1/namespaces",
+                want("list", "v1", "", "namespaces", "", ""),
+            ),
             (
                 Method::PUT,
                 "/api/v1/namespaces/d/finalize",
@@ -198,7 +253,16 @@ mod tests {
 
     #[test]
     fn other_paths() {
-        for uri in ["/", "/healthz", "/api", "/apis", "/api/v1", "/apis/apps", "/apis/apps/v1", "/API/v1/pods"] {
+        for uri in [
+            "/",
+            "/healthz",
+            "/api",
+            "/apis",
+            "/api/v1",
+            "/apis/apps",
+            "/apis/apps/v1",
+            "/API/v1/pods",
+        ] {
             let info = RequestInfo::parse(&Method::GET, &uri.parse().unwrap());
             assert!(!info.is_resource, "{uri}");
             assert_eq!(info.verb, "get");
@@ -207,8 +271,13 @@ mod tests {
 
     #[test]
     fn proxy_paths_keep_their_rest() {
-        let uri = "/api/v1/namespaces/d/services/s:80/proxy/a/b%20c".parse().unwrap();
+        let uri = "/api/v1/namespaces/d/services/s:80/proxy/a/b%20c"
+            .parse()
+            .unwrap();
         let info = RequestInfo::parse(&Method::GET, &uri);
-        assert_eq!((info.subresource.as_str(), info.rest.as_str()), ("proxy", "a/b c"));
+        assert_eq!(
+            (info.subresource.as_str(), info.rest.as_str()),
+            ("proxy", "a/b c")
+        );
     }
 }

@@ -44,7 +44,10 @@ impl Handler for Router {
             return Ok(response.map(Body::from));
         }
         let (headers, query) = (&context.headers, &context.query);
-        if let Some(answer) = self.discovery.respond(request.method(), path, headers, query) {
+        if let Some(answer) = self
+            .discovery
+            .respond(request.method(), path, headers, query)
+        {
             return answer;
         }
         if let Some(answer) = self.openapi.respond(request.method(), path, headers, query) {
@@ -73,7 +76,12 @@ impl Router {
         let health: Vec<String> = self.health.paths().collect();
         let fixed = ["/metrics", "/version"];
         let fixed = fixed.into_iter().chain(self.openapi.paths());
-        root_paths(self.discovery.paths().chain(health.iter().map(String::as_str)).chain(fixed))
+        root_paths(
+            self.discovery
+                .paths()
+                .chain(health.iter().map(String::as_str))
+                .chain(fixed),
+        )
     }
 
     /// A document of no kind, always JSON.
@@ -82,7 +90,16 @@ impl Router {
         context: &Context,
         object: &apimachinery::Object,
     ) -> Result<Response<Body>, Status> {
-        let accept = Accept { pretty: true, ..Accept::default() };
-        respond_object(&context.headers, StatusCode::OK, accept, object, &GroupVersionKind::default())
+        let accept = Accept {
+            pretty: true,
+            ..Accept::default()
+        };
+        respond_object(
+            &context.headers,
+            StatusCode::OK,
+            accept,
+            object,
+            &GroupVersionKind::default(),
+        )
     }
 }

@@ -34,7 +34,11 @@ pub(crate) struct Security {
 }
 
 impl Security {
-    pub(crate) fn new(config: &Config, deps: &Dependencies, registry: &Arc<Registry>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: &Config,
+        deps: &Dependencies,
+        registry: &Arc<Registry>,
+    ) -> Result<Self, Error> {
         let reader: Arc<dyn ObjectReader> = Arc::clone(registry) as Arc<dyn ObjectReader>;
         let audiences = match config.api_audiences.as_slice() {
             [] => config.service_account_issuers.clone(),
@@ -55,7 +59,10 @@ impl Security {
         }
         let openid = config.service_account_issuers.first().map(|issuer| {
             let default_uri = format!("{issuer}{}", tokens::openid::JWKS_PATH);
-            let uri = config.service_account_jwks_uri.clone().unwrap_or(default_uri);
+            let uri = config
+                .service_account_jwks_uri
+                .clone()
+                .unwrap_or(default_uri);
             OpenIdDiscovery::new(issuer, &uri, &keys)
         });
         let service_accounts = (!keys.is_empty()).then(|| {
@@ -67,9 +74,16 @@ impl Security {
                 clock: deps.clock.clone(),
             })
         });
-        let issuer = signing_key.zip(config.service_account_issuers.first()).map(|(key, issuer)| {
-            Arc::new(Issuer { issuer: issuer.clone(), key, clock: deps.clock.clone() })
-        });
+        let issuer =
+            signing_key
+                .zip(config.service_account_issuers.first())
+                .map(|(key, issuer)| {
+                    Arc::new(Issuer {
+                        issuer: issuer.clone(),
+                        key,
+                        clock: deps.clock.clone(),
+                    })
+                });
 
         let mut bearers: Vec<Arc<dyn TokenAuthenticator>> = Vec::new();
         if let Some(path) = &config.token_auth_file {
@@ -87,15 +101,22 @@ impl Security {
         let bearer_tokens = Arc::new(BearerTokens::new(bearers));
         let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
         if let Some(path) = &config.client_ca_file {
-            authenticators.push(Arc::new(ClientCertificates::new(&read(path)?, deps.clock.clone())?));
+            authenticators.push(Arc::new(ClientCertificates::new(
+                &read(path)?,
+                deps.clock.clone(),
+            )?));
         }
         authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
-        let anonymous =
-            config.anonymous_auth.then(|| Arc::new(Anonymous) as Arc<dyn Authenticator>);
+        let anonymous = config
+            .anonymous_auth
+            .then(|| Arc::new(Anonymous) as Arc<dyn Authenticator>);
 
         let resolver = Arc::new(RuleResolver::new(&reader));
-        let authorizer: Arc<dyn Authorizer> =
-            Arc::new(authz::Union::of_modes(&config.authorization_modes, &reader, &resolver));
+        let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::of_modes(
+            &config.authorization_modes,
+            &reader,
+            &resolver,
+        ));
         Ok(Self {
             reader,
             authenticator: Arc::new(authn::Union::new(authenticators, anonymous)),
@@ -134,8 +155,14 @@ impl Security {
             service_accounts: self.service_accounts.clone(),
             audiences: self.audiences.clone(),
         }));
-        registry.add_virtual_resource(Arc::new(SelfSubjectReview { clock: deps.clock.clone() }));
-        for scope in [ReviewScope::Subject, ReviewScope::SelfSubject, ReviewScope::LocalSubject] {
+        registry.add_virtual_resource(Arc::new(SelfSubjectReview {
+            clock: deps.clock.clone(),
+        }));
+        for scope in [
+            ReviewScope::Subject,
+            ReviewScope::SelfSubject,
+            ReviewScope::LocalSubject,
+        ] {
             let authorizer = Arc::clone(&self.authorizer);
             registry.add_virtual_resource(Arc::new(AccessReview { scope, authorizer }));
         }

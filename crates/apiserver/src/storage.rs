@@ -9,7 +9,9 @@ use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
 use base::Clock;
 use bytes::Bytes;
-use etcd::{Compare, Kv, KvError, KeyRange, KeyValue, LeaseId, Op, OpResponse, RangeRequest, Revision, Txn};
+use etcd::{
+    Compare, KeyRange, KeyValue, Kv, KvError, LeaseId, Op, OpResponse, RangeRequest, Revision, Txn,
+};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
@@ -79,7 +81,11 @@ impl std::fmt::Debug for ObjectStore {
 impl ObjectStore {
     /// Over a store.
     pub fn new(kv: Arc<dyn Kv>, clock: Clock) -> Self {
-        Self { kv, lease: Arc::default(), clock }
+        Self {
+            kv,
+            lease: Arc::default(),
+            clock,
+        }
     }
 
     /// The store itself.
@@ -89,8 +95,11 @@ impl ObjectStore {
 
     /// The object at `key` now, past all caches.
     pub async fn get(&self, key: &Bytes) -> Result<Option<Stored>, Status> {
-        let response =
-            self.kv.range(RangeRequest::new(KeyRange::key(key.clone()))).await.map_err(status)?;
+        let response = self
+            .kv
+            .range(RangeRequest::new(KeyRange::key(key.clone())))
+            .await
+            .map_err(status)?;
         response.kvs.first().map(decode).transpose()
     }
 
@@ -106,7 +115,11 @@ impl ObjectStore {
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
-            success: vec![Op::Put { key: key.clone(), value, lease }],
+            success: vec![Op::Put {
+                key: key.clone(),
+                value,
+                lease,
+            }],
             failure: Vec::new(),
         };
         let response = self.kv.txn(txn).await.map_err(status)?;
@@ -144,7 +157,9 @@ impl ObjectStore {
                 }
                 Err(status) => return Err(status),
             };
-            let expected = current.as_ref().map_or(Revision(0), |stored| stored.revision);
+            let expected = current
+                .as_ref()
+                .map_or(Revision(0), |stored| stored.revision);
             let (op, object) = match next {
                 Next::Keep => return Ok(Outcome::Kept(current)),
                 Next::Delete if current.is_none() => return Ok(Outcome::Kept(None)),
@@ -153,7 +168,14 @@ impl ObjectStore {
                     meta::remove(&mut object, "resourceVersion");
                     let value = Bytes::from(encode(&object)?);
                     let lease = self.lease(ttl_seconds).await?;
-                    (Op::Put { key: key.clone(), value, lease }, Some(object))
+                    (
+                        Op::Put {
+                            key: key.clone(),
+                            value,
+                            lease,
+                        },
+                        Some(object),
+                    )
                 }
             };
             let response = self
@@ -184,7 +206,9 @@ impl ObjectStore {
 
     /// The lease for something that lives `ttl_seconds`, shared with what was written shortly before.
     async fn lease(&self, ttl_seconds: Option<i64>) -> Result<LeaseId, Status> {
-        let Some(ttl_seconds) = ttl_seconds else { return Ok(LeaseId(0)) };
+        let Some(ttl_seconds) = ttl_seconds else {
+            return Ok(LeaseId(0));
+        };
         let now = self.clock.now();
         let mut shared = self.lease.lock().await;
         if let Some(lease) = shared.as_ref()
@@ -195,9 +219,17 @@ impl ObjectStore {
         }
         // The lease outlives the last object that joins it by at least the object's own time.
         let sharing = LEASE_SHARED_FOR.as_secs() as i64;
-        let id = self.kv.lease_grant(ttl_seconds + sharing).await.map_err(status)?;
+        let id = self
+            .kv
+            .lease_grant(ttl_seconds + sharing)
+            .await
+            .map_err(status)?;
         let until = now.checked_add(LEASE_SHARED_FOR).unwrap_or(now);
-        *shared = Some(SharedLease { id, ttl_seconds, until });
+        *shared = Some(SharedLease {
+            id,
+            ttl_seconds,
+            until,
+        });
         Ok(id)
     }
 }
@@ -209,7 +241,9 @@ pub fn encode(object: &Object) -> Result<Vec<u8>, Status> {
     let mut out = Vec::with_capacity(512);
     out.push(b'{');
     let head = HEAD.iter().filter_map(|key| object.get_key_value(*key));
-    let rest = object.iter().filter(|(key, _)| !HEAD.contains(&key.as_str()));
+    let rest = object
+        .iter()
+        .filter(|(key, _)| !HEAD.contains(&key.as_str()));
     for (key, value) in head.chain(rest) {
         if out.len() > 1 {
             out.push(b',');
@@ -224,8 +258,9 @@ pub fn encode(object: &Object) -> Result<Vec<u8>, Status> {
 
 /// The object in a stored value, its resourceVersion filled in.
 pub fn decode(value: &KeyValue) -> Result<Stored, Status> {
-    let object: Object = serde_json::from_slice(&value.value)
-        .map_err(|error| Status::internal(format_args!("stored object {:?}: {error}", value.key)))?;
+    let object: Object = serde_json::from_slice(&value.value).map_err(|error| {
+        Status::internal(format_args!("stored object {:?}: {error}", value.key))
+    })?;
     Ok(stamp(object, value.mod_revision))
 }
 

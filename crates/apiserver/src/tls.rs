@@ -54,7 +54,10 @@ impl ServingCertificate {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certified = certified(chain, key, &provider)?;
-        Ok(Self { current: ArcSwap::from_pointee(certified), provider })
+        Ok(Self {
+            current: ArcSwap::from_pointee(certified),
+            provider,
+        })
     }
 
     /// Of two files.
@@ -64,7 +67,8 @@ impl ServingCertificate {
 
     /// Serves another certificate from now on.
     pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
-        self.current.store(Arc::new(certified(chain, key, &self.provider)?));
+        self.current
+            .store(Arc::new(certified(chain, key, &self.provider)?));
         Ok(())
     }
 
@@ -86,17 +90,31 @@ impl ResolvesServerCert for ServingCertificate {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path)
-        .map_err(|source| TlsError::Read { path: path.display().to_string(), source })
+    std::fs::read(path).map_err(|source| TlsError::Read {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
-fn certified(chain: &[u8], key: &[u8], provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let pem = |what| move |error: rustls::pki_types::pem::Error| TlsError::Pem { what, message: error.to_string() };
+fn certified(
+    chain: &[u8],
+    key: &[u8],
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
+    let pem = |what| {
+        move |error: rustls::pki_types::pem::Error| TlsError::Pem {
+            what,
+            message: error.to_string(),
+        }
+    };
     let chain = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<Vec<_>, _>>()
         .map_err(pem("certificate"))?;
     if chain.is_empty() {
-        return Err(TlsError::Pem { what: "certificate", message: "there is none".to_owned() });
+        return Err(TlsError::Pem {
+            what: "certificate",
+            message: "there is none".to_owned(),
+        });
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("private key"))?;
     Ok(CertifiedKey::from_der(chain, key, provider)?)
@@ -130,7 +148,12 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -139,7 +162,12 @@ impl ClientCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

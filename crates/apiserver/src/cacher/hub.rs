@@ -14,7 +14,7 @@ use std::{
 
 use api::kind::Strategy;
 use bytes::Bytes;
-use etcd::{Change, Kv, KvError, KeyRange, KeyValue, RangeRequest, Revision, WatchRequest};
+use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -128,7 +128,10 @@ impl Hub {
         let reached = current.wait_for(|current| *current >= revision);
         match tokio::time::timeout(FRESHNESS_TIMEOUT, reached).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(HubError::Behind { wanted: revision, current: self.revision() }),
+            Err(_) => Err(HubError::Behind {
+                wanted: revision,
+                current: self.revision(),
+            }),
         }
     }
 
@@ -210,9 +213,15 @@ impl Hub {
         // A batch may hold changes of many resources; each resource takes its own in one step.
         let mut by_prefix: BTreeMap<Bytes, (Arc<Cacher>, Vec<&Change>)> = BTreeMap::new();
         for change in changes {
-            let Some(cacher) = self.cache_of(&change.key) else { continue };
+            let Some(cacher) = self.cache_of(&change.key) else {
+                continue;
+            };
             let prefix = cacher.prefix().clone();
-            by_prefix.entry(prefix).or_insert_with(|| (cacher, Vec::new())).1.push(change);
+            by_prefix
+                .entry(prefix)
+                .or_insert_with(|| (cacher, Vec::new()))
+                .1
+                .push(change);
         }
         for (cacher, changes) in by_prefix.values() {
             cacher.apply(changes);

@@ -123,7 +123,10 @@ impl Cacher {
     pub fn snapshot(&self) -> Snapshot {
         let hub = *self.hub_revision.borrow();
         let state = self.read();
-        Snapshot { objects: state.objects.clone(), revision: hub.max(state.revision) }
+        Snapshot {
+            objects: state.objects.clone(),
+            revision: hub.max(state.revision),
+        }
     }
 
     /// The resource as it was at `revision`; `None` if its history does not reach back so far.
@@ -183,7 +186,10 @@ impl Cacher {
     /// Applies changes, which ascend in revision.
     fn apply(&self, changes: &[&Change]) {
         // Decoding is done before the lock is taken: readers wait for map operations alone.
-        let ingested: Vec<_> = changes.iter().map(|change| (*change, self.ingest_change(change))).collect();
+        let ingested: Vec<_> = changes
+            .iter()
+            .map(|change| (*change, self.ingest_change(change)))
+            .collect();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (change, new) in ingested {
             // A cache that was filled late has these already.
@@ -196,13 +202,23 @@ impl Cacher {
                 Some(new) => {
                     let new = Arc::new(new);
                     let old = state.objects.insert(key, Arc::clone(&new));
-                    state.ring.push(Event { revision: change.revision, old, new, deleted: false });
+                    state.ring.push(Event {
+                        revision: change.revision,
+                        old,
+                        new,
+                        deleted: false,
+                    });
                 }
                 None => {
                     if let Some(old) = state.objects.remove(key.as_ref()) {
                         let new = Arc::new(old.tombstone(change.revision));
                         let revision = change.revision;
-                        state.ring.push(Event { revision, old: Some(old), new, deleted: true });
+                        state.ring.push(Event {
+                            revision,
+                            old: Some(old),
+                            new,
+                            deleted: true,
+                        });
                     }
                 }
             }
@@ -215,7 +231,11 @@ impl Cacher {
     /// `None` for deletions, and for values that are no objects: to clients these do not exist.
     fn ingest_change(&self, change: &Change) -> Option<CachedObject> {
         let value = change.new.as_ref()?;
-        let born = if value.version > 1 { EventType::Modified } else { EventType::Added };
+        let born = if value.version > 1 {
+            EventType::Modified
+        } else {
+            EventType::Added
+        };
         let key = change.key.slice(self.prefix.len()..);
         CachedObject::ingest(key, value, born, self.selectable)
             .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
@@ -240,9 +260,13 @@ impl Snapshot {
             _ => Bound::Included(first),
         };
         let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        let range: (Bound<&[u8]>, Bound<&[u8]>) =
-            (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
-        self.objects.range::<_, [u8]>(range).map(|(_, object)| object)
+        let range: (Bound<&[u8]>, Bound<&[u8]>) = (
+            start.as_ref().map(Vec::as_slice),
+            end.as_ref().map(Vec::as_slice),
+        );
+        self.objects
+            .range::<_, [u8]>(range)
+            .map(|(_, object)| object)
     }
 
     /// How many objects there are in a namespace (empty: all) after a key.
@@ -260,11 +284,18 @@ fn namespace_bounds(namespace: &str) -> (Vec<u8>, Option<Vec<u8>>) {
         (Vec::new(), None)
     } else {
         // '0' is the byte after '/'.
-        (format!("{namespace}/").into_bytes(), Some(format!("{namespace}0").into_bytes()))
+        (
+            format!("{namespace}/").into_bytes(),
+            Some(format!("{namespace}0").into_bytes()),
+        )
     }
 }
 
 /// The key of an object within its resource.
 fn suffix(namespace: &str, name: &str) -> String {
-    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+    if namespace.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{namespace}/{name}")
+    }
 }

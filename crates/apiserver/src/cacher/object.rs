@@ -105,15 +105,24 @@ impl CachedObject {
             .labels
             .unwrap_or_default()
             .into_iter()
-            .map(|(k, v)| (k.into_owned().into_boxed_str(), v.into_owned().into_boxed_str()))
+            .map(|(k, v)| {
+                (
+                    k.into_owned().into_boxed_str(),
+                    v.into_owned().into_boxed_str(),
+                )
+            })
             .collect();
         labels.sort();
         let fields = match selectable {
             None => Vec::new(),
             Some(strategy) => {
-                let object: Object = serde_json::from_slice(&value.value)
-                    .map_err(|e| malformed(e.to_string()))?;
-                strategy.selectable_fields(&object).into_iter().map(|(k, v)| (k, v.into_boxed_str())).collect()
+                let object: Object =
+                    serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
+                strategy
+                    .selectable_fields(&object)
+                    .into_iter()
+                    .map(|(k, v)| (k, v.into_boxed_str()))
+                    .collect()
             }
         };
         let canonical = if is_canonical(&value.value) {
@@ -125,8 +134,12 @@ impl CachedObject {
         };
         let metadata_at = metadata_offset(&canonical)
             .ok_or_else(|| malformed("it has no metadata".to_owned()))?;
-        let (frame, version_at) =
-            splice(born, &canonical, metadata_at + METADATA.len(), value.mod_revision);
+        let (frame, version_at) = splice(
+            born,
+            &canonical,
+            metadata_at + METADATA.len(),
+            value.mod_revision,
+        );
         Ok(Self {
             key,
             revision: value.mod_revision,
@@ -166,13 +179,15 @@ impl CachedObject {
 
     /// The object's JSON with its resourceVersion, shared.
     pub fn json(&self) -> Bytes {
-        self.frame.slice(self.born.json_prefix().len()..self.frame.len() - JSON_SUFFIX.len())
+        self.frame
+            .slice(self.born.json_prefix().len()..self.frame.len() - JSON_SUFFIX.len())
     }
 
     /// What follows kind and apiVersion in the JSON, from `"metadata"` to the closing brace: with an opening brace before it the item of a list.
     pub fn json_tail(&self) -> Bytes {
         let prefix = self.born.json_prefix().len();
-        self.frame.slice(prefix + self.metadata_at..self.frame.len() - JSON_SUFFIX.len())
+        self.frame
+            .slice(prefix + self.metadata_at..self.frame.len() - JSON_SUFFIX.len())
     }
 
     /// The JSON watch event of this version as an event of type `kind`: shared when it came as one, else made anew.
@@ -197,12 +212,19 @@ impl CachedObject {
     }
 
     /// The encoding that `tag` names, made by `encode` if this version has not been so encoded yet.
-    pub fn encoding<E>(&self, tag: u64, encode: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+    pub fn encoding<E>(
+        &self,
+        tag: u64,
+        encode: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
         if let Some(bytes) = self.find_encoding(tag) {
             return Ok(bytes);
         }
         let bytes = encode()?;
-        let mut encodings = self.encodings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut encodings = self
+            .encodings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !encodings.iter().any(|(t, _)| *t == tag) {
             encodings.push((tag, bytes.clone()));
         }
@@ -210,8 +232,14 @@ impl CachedObject {
     }
 
     fn find_encoding(&self, tag: u64) -> Option<Bytes> {
-        let encodings = self.encodings.lock().unwrap_or_else(PoisonError::into_inner);
-        encodings.iter().find(|(t, _)| *t == tag).map(|(_, bytes)| bytes.clone())
+        let encodings = self
+            .encodings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        encodings
+            .iter()
+            .find(|(t, _)| *t == tag)
+            .map(|(_, bytes)| bytes.clone())
     }
 
     /// Namespace (empty in cluster scope) and name, from the key.
@@ -267,8 +295,9 @@ fn splice(
     const KEY: &[u8] = b"\"resourceVersion\":\"";
     let number = revision.to_string();
     let prefix = born.json_prefix();
-    let mut frame =
-        Vec::with_capacity(prefix.len() + json.len() + KEY.len() + number.len() + 2 + JSON_SUFFIX.len());
+    let mut frame = Vec::with_capacity(
+        prefix.len() + json.len() + KEY.len() + number.len() + 2 + JSON_SUFFIX.len(),
+    );
     frame.extend_from_slice(prefix.as_bytes());
     frame.extend_from_slice(&json[..at]);
     frame.extend_from_slice(KEY);
@@ -347,7 +376,13 @@ mod tests {
     }
 
     fn ingest(json: &str) -> CachedObject {
-        CachedObject::ingest(Bytes::from_static(b"d/a"), &kv(json, 7), EventType::Added, None).unwrap()
+        CachedObject::ingest(
+            Bytes::from_static(b"d/a"),
+            &kv(json, 7),
+            EventType::Added,
+            None,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -360,27 +395,47 @@ mod tests {
         assert_eq!(parsed["data"]["metadata"], "{\"metadata\":{");
         assert_eq!(object.label("a"), Some("1"));
         assert_eq!(object.label("c"), None);
-        assert!(object.json().starts_with(b"{\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\""));
-        assert!(object.json_tail().starts_with(b"\"metadata\":{\"resourceVersion\":\"7\""));
+        assert!(
+            object
+                .json()
+                .starts_with(b"{\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"")
+        );
+        assert!(
+            object
+                .json_tail()
+                .starts_with(b"\"metadata\":{\"resourceVersion\":\"7\"")
+        );
         assert_eq!(object.namespace_and_name(), ("d", "a"));
     }
 
     #[test]
     fn what_was_stored_in_our_order_is_not_encoded_anew() {
-        assert!(is_canonical(br#"{"kind":"A","apiVersion":"v1","metadata":{"name":"a"}}"#));
-        assert!(!is_canonical(br#"{"apiVersion":"v1","kind":"A","metadata":{"name":"a"}}"#));
-        assert!(!is_canonical(br#"{"kind":"A","apiVersion":"v1","data":{},"metadata":{}}"#));
+        assert!(is_canonical(
+            br#"{"kind":"A","apiVersion":"v1","metadata":{"name":"a"}}"#
+        ));
+        assert!(!is_canonical(
+            br#"{"apiVersion":"v1","kind":"A","metadata":{"name":"a"}}"#
+        ));
+        assert!(!is_canonical(
+            br#"{"kind":"A","apiVersion":"v1","data":{},"metadata":{}}"#
+        ));
     }
 
     #[test]
     fn empty_metadata_gets_no_comma() {
-        assert_eq!(&ingest(r#"{"metadata":{}}"#).json()[..], br#"{"metadata":{"resourceVersion":"7"}}"#);
+        assert_eq!(
+            &ingest(r#"{"metadata":{}}"#).json()[..],
+            br#"{"metadata":{"resourceVersion":"7"}}"#
+        );
     }
 
     #[test]
     fn frames_share_the_buffer_of_their_own_type_and_are_whole_events_of_others() {
         let object = ingest(r#"{"metadata":{"name":"a"}}"#);
-        assert_eq!(object.json_frame(EventType::Added).as_ptr(), object.frame.as_ptr());
+        assert_eq!(
+            object.json_frame(EventType::Added).as_ptr(),
+            object.frame.as_ptr()
+        );
         assert_eq!(
             &object.json_frame(EventType::Modified)[..],
             b"{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"7\",\"name\":\"a\"}}}\n"

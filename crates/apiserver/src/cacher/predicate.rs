@@ -32,7 +32,11 @@ impl Predicate {
             && self.fields.matches(|field| match field {
                 "metadata.name" => Some(name),
                 "metadata.namespace" => Some(namespace),
-                _ => object.fields.iter().find(|(f, _)| *f == field).map(|(_, v)| v.as_ref()),
+                _ => object
+                    .fields
+                    .iter()
+                    .find(|(f, _)| *f == field)
+                    .map(|(_, v)| v.as_ref()),
             })
     }
 }

@@ -32,7 +32,11 @@ pub struct Event {
 impl Event {
     fn size(&self) -> usize {
         self.old.as_ref().map_or(0, |old| old.size())
-            + if self.deleted { self.new.size() } else { size_of::<Self>() }
+            + if self.deleted {
+                self.new.size()
+            } else {
+                size_of::<Self>()
+            }
     }
 }
 
@@ -49,7 +53,12 @@ pub struct Ring {
 impl Ring {
     /// An empty history that begins after `revision`.
     pub fn new(revision: Revision) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, first_sequence: 0, complete_after: revision }
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            first_sequence: 0,
+            complete_after: revision,
+        }
     }
 
     /// Forgets everything: history begins anew after `revision`. Cursors into the past fall out of the ring.
@@ -68,7 +77,9 @@ impl Ring {
         while self.events.len() > MAX_EVENTS
             || (self.bytes > MAX_BYTES && self.events.len() > MIN_EVENTS)
         {
-            let Some(gone) = self.events.pop_front() else { break };
+            let Some(gone) = self.events.pop_front() else {
+                break;
+            };
             self.bytes -= gone.size();
             self.first_sequence += 1;
             self.complete_after = gone.revision;
@@ -90,7 +101,9 @@ impl Ring {
         if revision < self.complete_after {
             return None;
         }
-        let index = self.events.partition_point(|event| event.revision <= revision);
+        let index = self
+            .events
+            .partition_point(|event| event.revision <= revision);
         Some(self.first_sequence + index as u64)
     }
 
@@ -102,6 +115,9 @@ impl Ring {
 
     /// The events after `revision`, latest first: to undo them.
     pub fn backwards_to(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
-        self.events.iter().rev().take_while(move |event| event.revision > revision)
+        self.events
+            .iter()
+            .rev()
+            .take_while(move |event| event.revision > revision)
     }
 }

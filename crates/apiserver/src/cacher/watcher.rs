@@ -89,7 +89,11 @@ impl Watcher {
                 None => {
                     let objects = state.objects.clone();
                     let revision = hub.max(state.revision);
-                    let initial = Initial { objects, after: None, revision };
+                    let initial = Initial {
+                        objects,
+                        after: None,
+                        revision,
+                    };
                     (state.ring.next_sequence(), Some(initial))
                 }
             }
@@ -153,8 +157,13 @@ impl Watcher {
 
     /// The next stretch of the initial objects; at their end the bookmark that says so.
     fn take_initial(&mut self) {
-        let Some(initial) = &mut self.initial else { return };
-        let snapshot = super::Snapshot { objects: initial.objects.clone(), revision: initial.revision };
+        let Some(initial) = &mut self.initial else {
+            return;
+        };
+        let snapshot = super::Snapshot {
+            objects: initial.objects.clone(),
+            revision: initial.revision,
+        };
         let stretch: Vec<_> = snapshot
             .iter(&self.predicate.namespace, initial.after.as_deref())
             .take(CHUNK)
@@ -166,7 +175,10 @@ impl Watcher {
                 let revision = initial.revision;
                 self.initial = None;
                 if self.options.initial_events_end && self.options.bookmarks {
-                    self.ready.push_back(Step::Bookmark { revision, initial_events_end: true });
+                    self.ready.push_back(Step::Bookmark {
+                        revision,
+                        initial_events_end: true,
+                    });
                 }
             }
         }
@@ -182,12 +194,17 @@ impl Watcher {
         self.sequence.mark_unchanged();
         let events: Option<Vec<Arc<Event>>> = {
             let state = self.cacher.read();
-            state.ring.from(self.cursor, CHUNK).map(|events| events.cloned().collect())
+            state
+                .ring
+                .from(self.cursor, CHUNK)
+                .map(|events| events.cloned().collect())
         };
         let Some(events) = events else {
             self.failed = true;
             let oldest = number(self.cacher.oldest());
-            let status = Status::expired(format!("too old resource version: watcher fell behind ({oldest})"));
+            let status = Status::expired(format!(
+                "too old resource version: watcher fell behind ({oldest})"
+            ));
             self.ready.push_back(Step::Failed(Box::new(status)));
             return true;
         };
@@ -202,7 +219,10 @@ impl Watcher {
 
     /// What an event is to this client: objects come into its selection and leave it.
     fn select(&self, event: &Event) -> Option<Step> {
-        let was = event.old.as_ref().is_some_and(|old| self.predicate.matches(old));
+        let was = event
+            .old
+            .as_ref()
+            .is_some_and(|old| self.predicate.matches(old));
         let is = !event.deleted && self.predicate.matches(&event.new);
         let step = match (was, is) {
             (false, false) => return None,

@@ -36,10 +36,15 @@ impl Encoding {
 }
 
 /// Media types that the serializers know.
-const SERIALIZERS: [&str; 3] =
-    ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const STREAM_SERIALIZERS: [&str; 2] =
-    ["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+const SERIALIZERS: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const STREAM_SERIALIZERS: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
 
 /// What becomes of an object before it is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -86,7 +91,11 @@ struct Clause<'a> {
 
 impl Accept {
     /// Decides.
-    pub fn negotiate(headers: &HeaderMap, query: &Query, endpoint: Endpoint) -> Result<Self, Status> {
+    pub fn negotiate(
+        headers: &HeaderMap,
+        query: &Query,
+        endpoint: Endpoint,
+    ) -> Result<Self, Status> {
         let accept = accept_header(headers);
         if !route_accepts(accept) {
             return Err(route_status(406, "Not Acceptable", Some(&SERIALIZERS)));
@@ -106,7 +115,11 @@ impl Accept {
                     continue;
                 }
                 if let Some(transform) = clause.transform(endpoint) {
-                    return Ok(Self { encoding, transform, pretty });
+                    return Ok(Self {
+                        encoding,
+                        transform,
+                        pretty,
+                    });
                 }
             }
         }
@@ -123,9 +136,17 @@ impl Accept {
         clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
         let encoding = clauses
             .iter()
-            .find_map(|clause| Encoding::ALL.into_iter().find(|e| clause.names(e.media_type())))
+            .find_map(|clause| {
+                Encoding::ALL
+                    .into_iter()
+                    .find(|e| clause.names(e.media_type()))
+            })
             .unwrap_or_default();
-        Self { encoding, transform: Transform::None, pretty: wants_pretty(headers, query) }
+        Self {
+            encoding,
+            transform: Transform::None,
+            pretty: wants_pretty(headers, query),
+        }
     }
 }
 
@@ -134,14 +155,17 @@ impl Clause<'_> {
         match (self.kind, self.subtype) {
             ("*", "*") => true,
             ("application", "*") => true,
-            (kind, subtype) => {
-                media_type.split_once('/').is_some_and(|(k, s)| k == kind && s == subtype)
-            }
+            (kind, subtype) => media_type
+                .split_once('/')
+                .is_some_and(|(k, s)| k == kind && s == subtype),
         }
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
+        self.parameters
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, value)| *value)
     }
 
     /// The shape asked for; `None` if there is no such shape here.
@@ -164,7 +188,10 @@ impl Clause<'_> {
 }
 
 fn accept_header(headers: &HeaderMap) -> &str {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 /// Whether the route produces anything of what is accepted: parameters and ranges but `*/*` do not count here.
@@ -199,18 +226,27 @@ fn parse_clause(clause: &str) -> Option<Clause<'_>> {
         .find(|(name, _)| *name == "q")
         .and_then(|(_, value)| value.parse().ok())
         .unwrap_or(1.0);
-    Some(Clause { kind, subtype, parameters, quality })
+    Some(Clause {
+        kind,
+        subtype,
+        parameters,
+        quality,
+    })
 }
 
 /// `pretty=` says; without it people's clients get indented JSON.
 fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
     match query.get("pretty") {
-        Some(value) if !value.is_empty() => matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"),
+        Some(value) if !value.is_empty() => {
+            matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
+        }
         _ => headers
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())
             .is_some_and(|agent| {
-                ["curl", "Wget", "Mozilla/5.0"].iter().any(|known| agent.starts_with(known))
+                ["curl", "Wget", "Mozilla/5.0"]
+                    .iter()
+                    .any(|known| agent.starts_with(known))
             }),
     }
 }
@@ -234,15 +270,31 @@ mod tests {
             ("", Endpoint::Object, (Json, T::None)),
             ("*/*", Endpoint::Object, (Json, T::None)),
             ("application/yaml", Endpoint::Object, (Yaml, T::None)),
-            ("application/json;q=0.1, application/yaml;q=0.9", Endpoint::Object, (Yaml, T::None)),
-            ("text/*, application/json;q=0.5", Endpoint::Object, (Json, T::None)),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Endpoint::List, (Json, T::Table)),
+            (
+                "application/json;q=0.1, application/yaml;q=0.9",
+                Endpoint::Object,
+                (Yaml, T::None),
+            ),
+            (
+                "text/*, application/json;q=0.5",
+                Endpoint::Object,
+                (Json, T::None),
+            ),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+                Endpoint::List,
+                (Json, T::Table),
+            ),
             (
                 "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
                 Endpoint::List,
                 (Protobuf, T::PartialObjectMetadataList),
             ),
-            ("application/json;as=Table;v=v9;g=meta.k8s.io,application/json", Endpoint::List, (Json, T::None)),
+            (
+                "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
+                Endpoint::List,
+                (Json, T::None),
+            ),
         ] {
             assert_eq!(accept(value, endpoint), Ok(expected), "{value}");
         }
@@ -250,13 +302,27 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had() {
-        assert!(accept("text/html", Endpoint::Object).unwrap_err().starts_with("406: Not Acceptable\n\nAvail"));
-        assert!(accept("application/*", Endpoint::Object).unwrap_err().starts_with("406: "));
+        assert!(
+            accept("text/html", Endpoint::Object)
+                .unwrap_err()
+                .starts_with("406: Not Acceptable\n\nAvail")
+        );
+        assert!(
+            accept("application/*", Endpoint::Object)
+                .unwrap_err()
+                .starts_with("406: ")
+        );
         assert_eq!(
             accept("application/yaml", Endpoint::Watch).unwrap_err(),
             "only the following media types are accepted: application/json;stream=watch, \
              application/vnd.kubernetes.protobuf;stream=watch"
         );
-        assert!(accept("application/json;as=Nope;v=v1;g=meta.k8s.io", Endpoint::Object).is_err());
+        assert!(
+            accept(
+                "application/json;as=Nope;v=v1;g=meta.k8s.io",
+                Endpoint::Object
+            )
+            .is_err()
+        );
     }
 }

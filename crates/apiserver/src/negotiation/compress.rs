@@ -13,9 +13,15 @@ pub(super) const THRESHOLD: usize = 128 << 10;
 
 /// Whether the client takes gzip.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok()).any(|value| {
-        value.split(',').any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
-    })
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
+        })
 }
 
 /// Makes the body of a response from chunks: streamed as they are, or compressed as they go if they are large and the client can
@@ -33,7 +39,10 @@ pub fn maybe_gzip(
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     }
-    response.body(stream(Gzip { chunks, encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }))
+    response.body(stream(Gzip {
+        chunks,
+        encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
+    }))
 }
 
 fn stream(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Body {

@@ -15,7 +15,8 @@ pub fn encode_object(
 ) -> Result<Bytes, Status> {
     match accept.encoding {
         Encoding::Json if accept.pretty => {
-            let mut out = serde_json::to_vec_pretty(&Value::Object(object.clone())).map_err(Status::internal)?;
+            let mut out = serde_json::to_vec_pretty(&Value::Object(object.clone()))
+                .map_err(Status::internal)?;
             out.push(b'\n');
             Ok(out.into())
         }
@@ -24,8 +25,6 @@ pub fn encode_object(
             out.push(b'\n');
             Ok(out.into())
         }
-        Encoding::Yaml | Encoding::Protobuf => {
-            Err(Status::not_acceptable(&["application/json"]))
-        }
+        Encoding::Yaml | Encoding::Protobuf => Err(Status::not_acceptable(&["application/json"])),
     }
 }

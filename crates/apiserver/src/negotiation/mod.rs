@@ -9,8 +9,8 @@ mod content;
 mod encode;
 mod respond;
 
-pub use accept::{Accept, Encoding, Endpoint, Transform};
 pub(crate) use accept::route_status;
+pub use accept::{Accept, Encoding, Endpoint, Transform};
 pub use compress::maybe_gzip;
 pub use content::{ContentEncoding, content_type};
 pub use encode::encode_object;

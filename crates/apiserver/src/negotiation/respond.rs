@@ -16,19 +16,28 @@ pub fn status_response(status: &Status, headers: &HeaderMap, query: &Query) -> R
         Ok(body) => (accept.encoding.media_type(), body),
         Err(error) => {
             tracing::error!(%error, "a status could not be encoded");
-            (Encoding::Json.media_type(), Bytes::from(serde_json::to_vec(status).unwrap_or_default()))
+            (
+                Encoding::Json.media_type(),
+                Bytes::from(serde_json::to_vec(status).unwrap_or_default()),
+            )
         }
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    let retry_after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    let retry_after = status
+        .details
+        .as_ref()
+        .map_or(0, |details| details.retry_after_seconds);
     if retry_after > 0 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
     }
     if status.reason == "Forbidden" {
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
     }
     response
 }
@@ -50,9 +59,10 @@ pub fn respond_bytes(
     accept: Accept,
     body: Bytes,
 ) -> Result<Response<Body>, Status> {
-    let response = Response::builder()
-        .status(code)
-        .header(header::CONTENT_TYPE, HeaderValue::from_static(accept.encoding.media_type()));
+    let response = Response::builder().status(code).header(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(accept.encoding.media_type()),
+    );
     if body.len() <= super::compress::THRESHOLD {
         return response.body(Body::from(body)).map_err(Status::internal);
     }

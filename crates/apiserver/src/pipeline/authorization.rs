@@ -16,7 +16,10 @@ pub(super) struct Authorization(pub(super) Arc<dyn Authorizer>);
 #[async_trait]
 impl Stage for Authorization {
     async fn enter(&self, context: &mut Context) -> Result<(), Status> {
-        let attributes = Attributes { user: &context.user, request: &context.info };
+        let attributes = Attributes {
+            user: &context.user,
+            request: &context.info,
+        };
         match self.0.authorize(attributes).await {
             (Decision::Allow, _) => Ok(()),
             (_, reason) => Err(forbidden(attributes, &reason)),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Response, header};
 
 use super::FlowControl;
-use crate::{body::Body, context::{Context, FlowIds}};
+use crate::{
+    body::Body,
+    context::{Context, FlowIds},
+};
 
 /// Headers to be set once there is an answer.
 pub(super) struct Marks {
@@ -53,7 +56,10 @@ impl Marks {
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache, private"));
-        let warnings = self.context.map(|context| context.take_warnings()).unwrap_or_default();
+        let warnings = self
+            .context
+            .map(|context| context.take_warnings())
+            .unwrap_or_default();
         let mut length = 0;
         for warning in warnings {
             length += warning.len();

@@ -3,13 +3,20 @@
 //!
 //! Watches and streams take no seat (upstream gives theirs back once they stand), nor does the server's own group.
 
-use std::{sync::Arc, sync::atomic::{AtomicUsize, Ordering}, time::Duration};
+use std::{
+    sync::Arc,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use apimachinery::status::Status;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use crate::{context::{Context, FlowIds}, user};
+use crate::{
+    context::{Context, FlowIds},
+    user,
+};
 
 /// How many may wait for a seat, for each seat.
 const WAITING_PER_SEAT: usize = 16;
@@ -34,7 +41,9 @@ struct Lane {
 
 /// A seat taken; dropped with the request.
 #[derive(Debug)]
-pub(super) struct Seat(#[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>);
+pub(super) struct Seat(
+    #[expect(dead_code, reason = "held for its drop")] Option<OwnedSemaphorePermit>,
+);
 
 impl FlowControl {
     /// With so many seats.
@@ -53,22 +62,40 @@ impl FlowControl {
 
     /// Which flow a request belongs to.
     pub(super) fn classify(&self, context: &Context) -> FlowIds {
-        if is_exempt(context) { self.exempt_ids.clone() } else { self.ids.clone() }
+        if is_exempt(context) {
+            self.exempt_ids.clone()
+        } else {
+            self.ids.clone()
+        }
     }
 
     pub(super) async fn enter(&self, context: &Context) -> Result<Seat, Status> {
         if is_exempt(context) || context.info.is_long_running() {
             return Ok(Seat(None));
         }
-        let mutating = !matches!(context.info.verb.as_str(), "get" | "list" | "watch" | "head");
-        let lane = if mutating { &self.mutating } else { &self.reading };
+        let mutating = !matches!(
+            context.info.verb.as_str(),
+            "get" | "list" | "watch" | "head"
+        );
+        let lane = if mutating {
+            &self.mutating
+        } else {
+            &self.reading
+        };
         lane.enter().await
     }
 }
 
 fn is_exempt(context: &Context) -> bool {
-    context.user.groups.iter().any(|group| group == user::MASTERS)
-        || matches!(context.info.path.as_str(), "/healthz" | "/livez" | "/readyz")
+    context
+        .user
+        .groups
+        .iter()
+        .any(|group| group == user::MASTERS)
+        || matches!(
+            context.info.path.as_str(),
+            "/healthz" | "/livez" | "/readyz"
+        )
 }
 
 impl Lane {
@@ -103,7 +130,10 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn new(counter: &'a AtomicUsize) -> Self {
-        Self { counter, before: counter.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            counter,
+            before: counter.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 

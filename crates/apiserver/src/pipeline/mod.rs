@@ -75,7 +75,13 @@ impl Pipeline {
             Box::new(impersonation::Impersonation(Arc::clone(&authorizer))),
             Box::new(authorization::Authorization(authorizer)),
         ];
-        Self { stages, flow_control, metrics, handler, request_timeout }
+        Self {
+            stages,
+            flow_control,
+            metrics,
+            handler,
+            request_timeout,
+        }
     }
 
     /// Answers a request. Never fails and never panics: whatever goes wrong is an answer.
@@ -87,12 +93,15 @@ impl Pipeline {
         let mut marks = finish::Marks::new(&context, &self.flow_control);
         let in_flight = self.metrics.begin(&context);
 
-        let answer = AssertUnwindSafe(self.pass(&mut marks, context, Request::from_parts(parts, body)));
+        let answer =
+            AssertUnwindSafe(self.pass(&mut marks, context, Request::from_parts(parts, body)));
         let answer = match answer.catch_unwind().await {
             Ok(answer) => answer,
             Err(_) => {
                 tracing::error!(audit_id = marks.audit_id(), "a request's handler panicked");
-                Err(Status::internal("This request caused apiserver to panic. Look in the logs for details."))
+                Err(Status::internal(
+                    "This request caused apiserver to panic. Look in the logs for details.",
+                ))
             }
         };
         let response =
@@ -110,13 +119,15 @@ impl Pipeline {
         if context.info.is_long_running() {
             return self.pass_stages(marks, &mut context, request).await;
         }
-        let timeout = requested_timeout(&context).map_or(self.request_timeout, |t| t.min(self.request_timeout));
+        let timeout = requested_timeout(&context)
+            .map_or(self.request_timeout, |t| t.min(self.request_timeout));
         let passing = self.pass_stages(marks, &mut context, request);
         match tokio::time::timeout(timeout, passing).await {
             Ok(answer) => answer,
-            Err(_) => {
-                Err(Status::timeout("request did not complete within the allotted timeout", 0))
-            }
+            Err(_) => Err(Status::timeout(
+                "request did not complete within the allotted timeout",
+                0,
+            )),
         }
     }
 
@@ -141,7 +152,11 @@ fn requested_timeout(context: &Context) -> Option<Duration> {
     let value = context.query.get("timeout")?;
     let seconds = match value.strip_suffix('s') {
         Some(seconds) => seconds.parse().ok()?,
-        None => value.strip_suffix('m')?.parse::<u64>().ok()?.checked_mul(60)?,
+        None => value
+            .strip_suffix('m')?
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(60)?,
     };
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }

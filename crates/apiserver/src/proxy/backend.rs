@@ -82,7 +82,9 @@ impl Location {
             .map_err(|error| self.dial_error(reason(&error)))?;
         // Terminals send single keystrokes.
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
         let name = ServerName::try_from(self.host.clone())
             .map_err(|error| BackendError::Tls(error.to_string()))?;
         let stream = TlsConnector::from(Arc::clone(tls))

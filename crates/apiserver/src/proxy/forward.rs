@@ -4,7 +4,9 @@
 //! [`tunnel`]; one that it refuses is answered as it refuses.
 
 use apimachinery::status::Status;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
@@ -43,7 +45,11 @@ impl ProxyConnector {
         if location.path.is_empty() && own_path.ends_with('/') {
             "/".clone_into(&mut location.path);
         }
-        location.query = request.uri().query().map(|q| format!("?{q}")).unwrap_or_default();
+        location.query = request
+            .uri()
+            .query()
+            .map(|q| format!("?{q}"))
+            .unwrap_or_default();
         if location.path.is_empty() {
             // Relative links of the root page need the slash.
             if matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -57,10 +63,17 @@ impl ProxyConnector {
         let prepend = redirect::prefix(own_path, &context.info);
         let host = host_of(context, &request);
         let mut outgoing = outgoing(context, &location, request)?;
-        forwarded(outgoing.headers_mut(), &host, &format!("{prepend}{}", location.path));
-        let response = location.send(outgoing, &self.tasks).await.map_err(|error| {
-            Status::service_unavailable(format!("error trying to reach service: {error}"))
-        })?;
+        forwarded(
+            outgoing.headers_mut(),
+            &host,
+            &format!("{prepend}{}", location.path),
+        );
+        let response = location
+            .send(outgoing, &self.tasks)
+            .await
+            .map_err(|error| {
+                Status::service_unavailable(format!("error trying to reach service: {error}"))
+            })?;
         let mut response = answer(response);
         redirect::rewrite(&mut response, &location, &host, prepend);
         Ok(response)
@@ -75,7 +88,9 @@ impl ProxyConnector {
         let client = hyper::upgrade::on(&mut request);
         let asked_for = context.headers.get(header::UPGRADE).cloned();
         let mut outgoing = outgoing(context, location, request.map(|_| Body::Empty))?;
-        outgoing.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        outgoing
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         if let Some(protocol) = asked_for {
             outgoing.headers_mut().insert(header::UPGRADE, protocol);
         }
@@ -87,15 +102,17 @@ impl ProxyConnector {
             return Ok(answer(response));
         }
         let backend = hyper::upgrade::on(&mut response);
-        self.tasks.spawn_cancellable("upgraded-connection", async move {
-            let (client, backend) = match tokio::try_join!(client, backend) {
-                Ok(both) => both,
-                Err(error) => return tracing::debug!(%error, "the upgrade did not come about"),
-            };
-            if let Err(error) = tunnel::join(TokioIo::new(client), TokioIo::new(backend)).await {
-                tracing::debug!(%error, "an upgraded connection broke");
-            }
-        });
+        self.tasks
+            .spawn_cancellable("upgraded-connection", async move {
+                let (client, backend) = match tokio::try_join!(client, backend) {
+                    Ok(both) => both,
+                    Err(error) => return tracing::debug!(%error, "the upgrade did not come about"),
+                };
+                if let Err(error) = tunnel::join(TokioIo::new(client), TokioIo::new(backend)).await
+                {
+                    tracing::debug!(%error, "an upgraded connection broke");
+                }
+            });
         // The head as it is: it names the protocol.
         let (parts, _) = response.into_parts();
         let mut response = Response::new(Body::Empty);
@@ -109,7 +126,9 @@ impl ProxyConnector {
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(|value| {
         value.to_str().is_ok_and(|value| {
-            value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+            value
+                .split(',')
+                .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
         })
     })
 }
@@ -134,12 +153,18 @@ fn outgoing(
     remove_hop_by_hop(&mut headers);
     headers.remove(header::AUTHORIZATION);
     strip_websocket_token(&mut headers);
-    let host = if host.is_empty() { location.authority() } else { host };
+    let host = if host.is_empty() {
+        location.authority()
+    } else {
+        host
+    };
     if let Ok(host) = HeaderValue::from_str(&host) {
         headers.insert(header::HOST, host);
     }
     if let Some(peer) = context.remote() {
-        let before = headers.get(&FORWARDED_FOR).and_then(|value| value.to_str().ok());
+        let before = headers
+            .get(&FORWARDED_FOR)
+            .and_then(|value| value.to_str().ok());
         let all = match before {
             Some(before) => format!("{before}, {}", peer.ip()),
             None => peer.ip().to_string(),
@@ -154,13 +179,25 @@ fn outgoing(
 
 /// The host that the client has addressed; backends see it too.
 fn host_of<B>(context: &Context, request: &Request<B>) -> String {
-    let header = context.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let authority = || request.uri().authority().map(|authority| authority.as_str());
+    let header = context
+        .headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let authority = || {
+        request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+    };
     header.or_else(authority).unwrap_or_default().to_owned()
 }
 
 fn forwarded(headers: &mut HeaderMap, host: &str, uri: &str) {
-    let values = [(FORWARDED_URI, uri), (FORWARDED_HOST, host), (FORWARDED_PROTO, "https")];
+    let values = [
+        (FORWARDED_URI, uri),
+        (FORWARDED_HOST, host),
+        (FORWARDED_PROTO, "https"),
+    ];
     for (name, value) in values {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(name, value);
@@ -203,15 +240,20 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Takes the token out of the list of sub-protocols.
 fn strip_websocket_token(headers: &mut HeaderMap) {
-    let Some(list) = headers.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok())
+    let Some(list) = headers
+        .get(header::SEC_WEBSOCKET_PROTOCOL)
+        .and_then(|v| v.to_str().ok())
     else {
         return;
     };
     if !list.contains(WEBSOCKET_TOKEN) {
         return;
     }
-    let rest: Vec<&str> =
-        list.split(',').map(str::trim).filter(|p| !p.starts_with(WEBSOCKET_TOKEN)).collect();
+    let rest: Vec<&str> = list
+        .split(',')
+        .map(str::trim)
+        .filter(|p| !p.starts_with(WEBSOCKET_TOKEN))
+        .collect();
     match HeaderValue::from_str(&rest.join(", ")) {
         Ok(value) if !rest.is_empty() => {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
@@ -228,7 +270,10 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |(name, value): &(&'static str, &'static str)| {
-            (HeaderName::from_static(name), HeaderValue::from_static(value))
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
         };
         pairs.iter().map(pair).collect()
     }
@@ -248,7 +293,10 @@ mod tests {
         context.headers = headers(&[
             ("authorization", "Bearer secret"),
             ("host", "api:6443"),
-            ("sec-websocket-protocol", "base64url.bearer.authorization.k8s.io.c2VjcmV0, v5.channel.k8s.io"),
+            (
+                "sec-websocket-protocol",
+                "base64url.bearer.authorization.k8s.io.c2VjcmV0, v5.channel.k8s.io",
+            ),
         ]);
         let location = Location {
             host: "10.0.0.1".to_owned(),
@@ -259,7 +307,10 @@ mod tests {
         };
         let outgoing = outgoing(&context, &location, Request::new(Body::Empty)).unwrap();
         assert_eq!(outgoing.uri(), "/x?a=b");
-        let expected = headers(&[("host", "api:6443"), ("sec-websocket-protocol", "v5.channel.k8s.io")]);
+        let expected = headers(&[
+            ("host", "api:6443"),
+            ("sec-websocket-protocol", "v5.channel.k8s.io"),
+        ]);
         assert_eq!(outgoing.headers(), &expected);
     }
 }

@@ -33,7 +33,13 @@ pub struct KubeletClientConfig {
 impl Default for KubeletClientConfig {
     /// Addresses in the order that kubeadm sets: an address needs no DNS, a host name mostly does.
     fn default() -> Self {
-        let types = ["InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"];
+        let types = [
+            "InternalIP",
+            "ExternalIP",
+            "Hostname",
+            "InternalDNS",
+            "ExternalDNS",
+        ];
         Self {
             client_identity: None,
             certificate_authority: None,
@@ -62,22 +68,43 @@ impl KubeletClient {
     /// Address and port of a node's kubelet.
     pub(super) fn of_node(&self, node: &Object) -> Result<Kubelet, Status> {
         let addresses: Vec<(&str, &str)> = lookup::objects(node, &["status", "addresses"])
-            .map(|address| (lookup::text(address, &["type"]), lookup::text(address, &["address"])))
+            .map(|address| {
+                (
+                    lookup::text(address, &["type"]),
+                    lookup::text(address, &["address"]),
+                )
+            })
             .collect();
-        let preferred = self.config.preferred_address_types.iter().find_map(|wanted| {
-            addresses.iter().find(|(sort, address)| sort == wanted && !address.is_empty())
-        });
+        let preferred = self
+            .config
+            .preferred_address_types
+            .iter()
+            .find_map(|wanted| {
+                addresses
+                    .iter()
+                    .find(|(sort, address)| sort == wanted && !address.is_empty())
+            });
         let Some((_, host)) = preferred else {
-            let known: Vec<String> =
-                addresses.iter().map(|(sort, address)| format!("{{{sort} {address}}}")).collect();
-            let message =
-                format!("no preferred addresses found; known addresses: [{}]", known.join(" "));
+            let known: Vec<String> = addresses
+                .iter()
+                .map(|(sort, address)| format!("{{{sort} {address}}}"))
+                .collect();
+            let message = format!(
+                "no preferred addresses found; known addresses: [{}]",
+                known.join(" ")
+            );
             return Err(Status::unclassified(message));
         };
-        let port = lookup::number(node, &["status", "daemonEndpoints", "kubeletEndpoint", "Port"])
-            .filter(|port| *port > 0)
-            .unwrap_or(DEFAULT_PORT);
-        Ok(Kubelet { host: (*host).to_owned(), port: port.to_string() })
+        let port = lookup::number(
+            node,
+            &["status", "daemonEndpoints", "kubeletEndpoint", "Port"],
+        )
+        .filter(|port| *port > 0)
+        .unwrap_or(DEFAULT_PORT);
+        Ok(Kubelet {
+            host: (*host).to_owned(),
+            port: port.to_string(),
+        })
     }
 
     /// A path of a kubelet, over TLS with the server's own identity.
@@ -92,7 +119,13 @@ impl KubeletClient {
             tracing::error!(%error, "cannot read what is needed to reach kubelets");
             Status::internal(format!("cannot set up TLS towards the kubelet: {error}"))
         })?;
-        Ok(Location { host: kubelet.host, port: kubelet.port, path, query, tls: Some(Arc::new(tls)) })
+        Ok(Location {
+            host: kubelet.host,
+            port: kubelet.port,
+            path,
+            query,
+            tls: Some(Arc::new(tls)),
+        })
     }
 
     fn tls(&self, verify: bool) -> Result<ClientConfig, TlsError> {
@@ -206,9 +239,14 @@ mod tests {
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": 10350}},
             })))
             .unwrap();
-        assert_eq!((kubelet.host.as_str(), kubelet.port.as_str()), ("10.0.0.5", "10350"));
+        assert_eq!(
+            (kubelet.host.as_str(), kubelet.port.as_str()),
+            ("10.0.0.5", "10350")
+        );
 
-        let error = client.of_node(&node(json!({ "addresses": [{"type": "X", "address": "y"}] })));
+        let error = client.of_node(&node(
+            json!({ "addresses": [{"type": "X", "address": "y"}] }),
+        ));
         assert_eq!(
             error.unwrap_err().message,
             "no preferred addresses found; known addresses: [{X y}]"

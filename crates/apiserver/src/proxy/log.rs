@@ -28,10 +28,13 @@ impl ProxyConnector {
         let kubelet = self.kubelet(node).await?;
         let path = path_of(&["containerLogs", &info.namespace, &info.name, &container]);
         let verify = !options.insecure_skip_tls_verify;
-        let location = self.kubelets.location(kubelet, path, options.kubelet_query(), verify)?;
-        let response = location.send(request(&location)?, &self.tasks).await.map_err(|error| {
-            Status::unclassified(format!("Get {:?}: {error}", location.url()))
-        })?;
+        let location = self
+            .kubelets
+            .location(kubelet, path, options.kubelet_query(), verify)?;
+        let response = location
+            .send(request(&location)?, &self.tasks)
+            .await
+            .map_err(|error| Status::unclassified(format!("Get {:?}: {error}", location.url())))?;
         if !response.status().is_success() {
             return Err(refusal(response, &info.name).await);
         }
@@ -51,15 +54,21 @@ fn request(location: &Location) -> Result<Request<Body>, Status> {
 
 fn text(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
 
 /// The kubelet's refusal as a `Status`.
 async fn refusal(response: Response<Incoming>, pod_name: &str) -> Status {
     let code = response.status();
-    let body = Limited::new(response.into_body(), MAX_REFUSAL).collect().await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_else(|_| Bytes::new());
+    let body = Limited::new(response.into_body(), MAX_REFUSAL)
+        .collect()
+        .await;
+    let body = body
+        .map(|body| body.to_bytes())
+        .unwrap_or_else(|_| Bytes::new());
     let words = String::from_utf8_lossy(&body).into_owned();
     status_of(code, words, pod_name)
 }
@@ -68,15 +77,23 @@ fn status_of(code: StatusCode, words: String, pod_name: &str) -> Status {
     let (reason, message) = match code {
         StatusCode::INTERNAL_SERVER_ERROR => return Status::internal(words),
         StatusCode::BAD_REQUEST => return Status::bad_request(words),
-        StatusCode::NOT_FOUND => ("NotFound", "the server could not find the requested resource"),
-        StatusCode::UNAUTHORIZED => {
-            ("Unauthorized", "the server has asked for the client to provide credentials")
-        }
+        StatusCode::NOT_FOUND => (
+            "NotFound",
+            "the server could not find the requested resource",
+        ),
+        StatusCode::UNAUTHORIZED => (
+            "Unauthorized",
+            "the server has asked for the client to provide credentials",
+        ),
         StatusCode::FORBIDDEN => ("Forbidden", words.as_str()),
-        StatusCode::SERVICE_UNAVAILABLE => {
-            ("ServiceUnavailable", "the server is currently unable to handle the request")
-        }
-        _ => ("", "an error on the server has prevented the request from succeeding"),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        _ => (
+            "",
+            "an error on the server has prevented the request from succeeding",
+        ),
     };
     let message = format!("{message} ( pods/log {pod_name})");
     let mut status = Status::failure(code.as_u16(), reason, message);
@@ -94,8 +111,14 @@ mod tests {
     fn the_kubelets_words_reach_the_user() {
         let words = "container \"c\" in pod \"p\" is waiting to start: ContainerCreating";
         let status = status_of(StatusCode::BAD_REQUEST, words.to_owned(), "p");
-        assert_eq!((status.code, status.reason.as_str(), status.message.as_str()), (400, "BadRequest", words));
+        assert_eq!(
+            (status.code, status.reason.as_str(), status.message.as_str()),
+            (400, "BadRequest", words)
+        );
         let status = status_of(StatusCode::NOT_FOUND, String::new(), "p");
-        assert_eq!(status.message, "the server could not find the requested resource ( pods/log p)");
+        assert_eq!(
+            status.message,
+            "the server could not find the requested resource ( pods/log p)"
+        );
     }
 }

@@ -39,7 +39,10 @@ impl LogOptions {
             since_time: time(query, "sinceTime")?,
             tail_lines: integer(query, "tailLines")?,
             limit_bytes: integer(query, "limitBytes")?,
-            stream: query.get("stream").filter(|stream| !stream.is_empty()).map(str::to_owned),
+            stream: query
+                .get("stream")
+                .filter(|stream| !stream.is_empty())
+                .map(str::to_owned),
         };
         let errors = options.complaints();
         if errors.is_empty() {
@@ -56,7 +59,11 @@ impl LogOptions {
             errors.push(FieldError::invalid(&field("tailLines"), lines, detail));
         }
         if let Some(bytes) = self.limit_bytes.filter(|bytes| *bytes < 1) {
-            errors.push(FieldError::invalid(&field("limitBytes"), bytes, "must be greater than 0"));
+            errors.push(FieldError::invalid(
+                &field("limitBytes"),
+                bytes,
+                "must be greater than 0",
+            ));
         }
         match (self.since_seconds, self.since_time) {
             (Some(_), Some(_)) => errors.push(FieldError::forbidden(
@@ -71,7 +78,11 @@ impl LogOptions {
         }
         if let Some(stream) = &self.stream {
             if !STREAMS.contains(&stream.as_str()) {
-                errors.push(FieldError::not_supported(&field("stream"), stream.as_str(), &STREAMS));
+                errors.push(FieldError::not_supported(
+                    &field("stream"),
+                    stream.as_str(),
+                    &STREAMS,
+                ));
             }
             if stream != "All" && self.tail_lines.is_some() {
                 let detail = "`tailLines` and specific `stream` are mutually exclusive for now";
@@ -83,19 +94,28 @@ impl LogOptions {
 
     /// The query that the kubelet reads.
     pub(super) fn kubelet_query(&self) -> String {
-        let flags =
-            [("follow", self.follow), ("previous", self.previous), ("timestamps", self.timestamps)];
+        let flags = [
+            ("follow", self.follow),
+            ("previous", self.previous),
+            ("timestamps", self.timestamps),
+        ];
         let mut pairs: Vec<(&str, String)> = flags
             .into_iter()
             .filter(|(_, set)| *set)
             .map(|(name, _)| (name, "true".to_owned()))
             .collect();
         let mut push = |name, value: Option<String>| pairs.extend(value.map(|value| (name, value)));
-        push("sinceSeconds", self.since_seconds.map(|seconds| seconds.to_string()));
+        push(
+            "sinceSeconds",
+            self.since_seconds.map(|seconds| seconds.to_string()),
+        );
         let rfc3339 = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         push("sinceTime", self.since_time.map(rfc3339));
         push("tailLines", self.tail_lines.map(|lines| lines.to_string()));
-        push("limitBytes", self.limit_bytes.map(|bytes| bytes.to_string()));
+        push(
+            "limitBytes",
+            self.limit_bytes.map(|bytes| bytes.to_string()),
+        );
         push("stream", self.stream.clone());
         query_of(&pairs)
     }
@@ -103,14 +123,20 @@ impl LogOptions {
 
 /// An integer, refused in Go's words.
 fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     text.parse().map(Some).map_err(|_| {
-        Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        Status::bad_request(format!(
+            "strconv.ParseInt: parsing {text:?}: invalid syntax"
+        ))
     })
 }
 
 fn time(query: &Query, name: &str) -> Result<Option<Timestamp>, Status> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
     text.parse().map(Some).map_err(|_| {
         Status::bad_request(format!(
             "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?} as \"2006\""
@@ -125,7 +151,9 @@ mod tests {
     #[test]
     fn options_are_checked_and_renamed() {
         let options = |query: &str| LogOptions::parse(&Query::parse(query), "p");
-        let all = options("container=c&follow=true&previous=false&timestamps=1&tailLines=10&limitBytes=5&sinceTime=2026-01-02T03:04:05%2B01:00&stream=All");
+        let all = options(
+            "container=c&follow=true&previous=false&timestamps=1&tailLines=10&limitBytes=5&sinceTime=2026-01-02T03:04:05%2B01:00&stream=All",
+        );
         assert_eq!(
             all.unwrap().kubelet_query(),
             "?follow=true&timestamps=true&sinceTime=2026-01-02T02%3A04%3A05Z&tailLines=10&limitBytes=5&stream=All"
@@ -133,7 +161,11 @@ mod tests {
         assert_eq!(options("").unwrap().kubelet_query(), "");
 
         for (query, code, message) in [
-            ("tailLines=x", 400, "strconv.ParseInt: parsing \"x\": invalid syntax"),
+            (
+                "tailLines=x",
+                400,
+                "strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
             (
                 "tailLines=-1",
                 422,
@@ -151,9 +183,17 @@ mod tests {
             ),
         ] {
             let status = options(query).unwrap_err();
-            assert_eq!((status.code, status.message.as_str()), (code, message), "{query}");
+            assert_eq!(
+                (status.code, status.message.as_str()),
+                (code, message),
+                "{query}"
+            );
         }
         let status = options("stream=Stdout&tailLines=1").unwrap_err();
-        assert!(status.message.contains("mutually exclusive for now"), "{}", status.message);
+        assert!(
+            status.message.contains("mutually exclusive for now"),
+            "{}",
+            status.message
+        );
     }
 }

@@ -52,7 +52,11 @@ impl ProxyConnector {
         reader: Arc<dyn ObjectReader>,
         tasks: TaskGroup,
     ) -> Self {
-        Self { reader, kubelets: KubeletClient::new(kubelets), tasks }
+        Self {
+            reader,
+            kubelets: KubeletClient::new(kubelets),
+            tasks,
+        }
     }
 
     /// An object as it is now, or the 404 that names it.
@@ -67,7 +71,8 @@ impl ProxyConnector {
     }
 
     async fn pod(&self, context: &Context) -> Result<Arc<Object>, Status> {
-        self.get(&PODS, &context.info.namespace, &context.info.name).await
+        self.get(&PODS, &context.info.namespace, &context.info.name)
+            .await
     }
 
     /// The kubelet of a node.
@@ -137,9 +142,15 @@ fn escape(text: &str, plain: &[u8]) -> String {
 
 /// A query of pairs, with its question mark; empty without pairs.
 fn query_of(pairs: &[(&str, String)]) -> String {
-    let pairs: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{name}={}", query_escape(value))).collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={}", query_escape(value)))
+        .collect();
+    if pairs.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", pairs.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +159,10 @@ mod tests {
 
     #[test]
     fn queries_are_encoded() {
-        let pairs = [("command", "sh".to_owned()), ("command", "a b&c=ü".to_owned())];
+        let pairs = [
+            ("command", "sh".to_owned()),
+            ("command", "a b&c=ü".to_owned()),
+        ];
         assert_eq!(query_of(&pairs), "?command=sh&command=a%20b%26c%3D%C3%BC");
         assert_eq!(query_of(&[]), "");
         assert_eq!(path_escape("a/b"), "a%2Fb");

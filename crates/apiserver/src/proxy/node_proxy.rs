@@ -24,7 +24,11 @@ impl ProxyConnector {
             port: id.port.to_owned(),
             path,
             query: String::new(),
-            tls: if id.is_https() { Some(unverified_tls()?) } else { None },
+            tls: if id.is_https() {
+                Some(unverified_tls()?)
+            } else {
+                None
+            },
         })
     }
 }

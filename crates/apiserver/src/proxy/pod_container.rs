@@ -15,7 +15,10 @@ pub(super) fn choose(pod: &Object, asked_for: &str) -> Result<String, Status> {
         ["containers", "initContainers", "ephemeralContainers"].map(names);
     let pod_name = meta::name(pod);
     if !asked_for.is_empty() {
-        let known = [&containers, &init, &ephemeral].into_iter().flatten().any(|c| c == asked_for);
+        let known = [&containers, &init, &ephemeral]
+            .into_iter()
+            .flatten()
+            .any(|c| c == asked_for);
         return if known {
             Ok(asked_for.to_owned())
         } else {
@@ -49,12 +52,18 @@ mod tests {
     #[test]
     fn a_container_must_be_named_where_there_are_several() {
         let pod = |spec: serde_json::Value| {
-            json!({ "metadata": {"name": "p"}, "spec": spec }).as_object().unwrap().clone()
+            json!({ "metadata": {"name": "p"}, "spec": spec })
+                .as_object()
+                .unwrap()
+                .clone()
         };
         let one = pod(json!({ "containers": [{"name": "a"}], "initContainers": [{"name": "i"}] }));
         assert_eq!(choose(&one, "").unwrap(), "a");
         assert_eq!(choose(&one, "i").unwrap(), "i");
-        assert_eq!(choose(&one, "x").unwrap_err().message, "container x is not valid for pod p");
+        assert_eq!(
+            choose(&one, "x").unwrap_err().message,
+            "container x is not valid for pod p"
+        );
         let two = pod(json!({
             "containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}],
             "ephemeralContainers": [{"name": "e"}, {"name": "f"}],

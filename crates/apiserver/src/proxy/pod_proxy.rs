@@ -25,11 +25,19 @@ impl ProxyConnector {
             return Err(not_allowed());
         }
         check_proxyable(host)?;
-        let tls = if id.is_https() { Some(unverified_tls()?) } else { None };
+        let tls = if id.is_https() {
+            Some(unverified_tls()?)
+        } else {
+            None
+        };
         let default_port = if tls.is_some() { "443" } else { "80" };
         Ok(Location {
             host: host.to_owned(),
-            port: if port.is_empty() { default_port.to_owned() } else { port },
+            port: if port.is_empty() {
+                default_port.to_owned()
+            } else {
+                port
+            },
             path: redirect::split_path(&info.path, info).1.to_owned(),
             query: String::new(),
             tls,
@@ -55,7 +63,9 @@ fn not_allowed() -> Status {
 /// Refuses addresses that would turn the proxy upon this machine itself or its link: loopback, link-local, multicast. Names pass: they
 /// stand in Node objects, which nodes alone write.
 pub(super) fn check_proxyable(host: &str) -> Result<(), Status> {
-    let Ok(address) = host.parse::<IpAddr>() else { return Ok(()) };
+    let Ok(address) = host.parse::<IpAddr>() else {
+        return Ok(());
+    };
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
@@ -73,8 +83,19 @@ mod tests {
 
     #[test]
     fn only_global_unicast_addresses_are_proxied_to() {
-        for refused in ["127.0.0.1", "169.254.169.254", "::1", "fe80::1", "224.0.0.1", "0.0.0.0"] {
-            assert_eq!(check_proxyable(refused).unwrap_err().message, "address not allowed", "{refused}");
+        for refused in [
+            "127.0.0.1",
+            "169.254.169.254",
+            "::1",
+            "fe80::1",
+            "224.0.0.1",
+            "0.0.0.0",
+        ] {
+            assert_eq!(
+                check_proxyable(refused).unwrap_err().message,
+                "address not allowed",
+                "{refused}"
+            );
         }
         for allowed in ["10.0.0.1", "fd00::1", "node-1"] {
             assert!(check_proxyable(allowed).is_ok(), "{allowed}");

@@ -43,7 +43,10 @@ pub(super) fn rewrite(
     if !response.status().is_redirection() && response.status() != StatusCode::CREATED {
         return;
     }
-    let target = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let target = response
+        .headers()
+        .get(header::LOCATION)
+        .and_then(|value| value.to_str().ok());
     let Some(target) = target.and_then(|target| rewritten(target, backend, client_host, prepend))
     else {
         return;
@@ -54,12 +57,7 @@ pub(super) fn rewrite(
 }
 
 /// The target as seen from outside; `None` where it stays as it is: another host's, or relative.
-fn rewritten(
-    target: &str,
-    backend: &Location,
-    client_host: &str,
-    prepend: &str,
-) -> Option<String> {
+fn rewritten(target: &str, backend: &Location, client_host: &str, prepend: &str) -> Option<String> {
     let uri: Uri = target.parse().ok()?;
     let authority = uri.authority().map(|authority| authority.as_str());
     let is_ours = authority.is_none_or(|host| {
@@ -68,7 +66,10 @@ fn rewritten(
     if !is_ours || !uri.path().starts_with('/') {
         return None;
     }
-    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
     if uri.path().starts_with(prepend) {
         return Some(format!("{}{query}", uri.path()));
     }
@@ -90,10 +91,22 @@ mod tests {
         };
         let prepend = "/api/v1/namespaces/d/services/s/proxy";
         for (target, expected) in [
-            ("/login?next=a", Some("/api/v1/namespaces/d/services/s/proxy/login?next=a")),
-            ("http://10.0.0.1:80/a/", Some("/api/v1/namespaces/d/services/s/proxy/a/")),
-            ("https://api:6443/a", Some("/api/v1/namespaces/d/services/s/proxy/a")),
-            ("/api/v1/namespaces/d/services/s/proxy/a", Some("/api/v1/namespaces/d/services/s/proxy/a")),
+            (
+                "/login?next=a",
+                Some("/api/v1/namespaces/d/services/s/proxy/login?next=a"),
+            ),
+            (
+                "http://10.0.0.1:80/a/",
+                Some("/api/v1/namespaces/d/services/s/proxy/a/"),
+            ),
+            (
+                "https://api:6443/a",
+                Some("/api/v1/namespaces/d/services/s/proxy/a"),
+            ),
+            (
+                "/api/v1/namespaces/d/services/s/proxy/a",
+                Some("/api/v1/namespaces/d/services/s/proxy/a"),
+            ),
             ("https://example.com/a", None),
         ] {
             let found = rewritten(target, &backend, "api:6443", prepend);
@@ -113,7 +126,13 @@ mod tests {
             of("/api/v1/namespaces/d/pods/p:80/proxy/a%20b//c/"),
             pair("/api/v1/namespaces/d/pods/p:80/proxy", "/a%20b//c/")
         );
-        assert_eq!(of("/api/v1/nodes/n/proxy"), pair("/api/v1/nodes/n/proxy", ""));
-        assert_eq!(of("/api/v1/nodes/n/proxy/"), pair("/api/v1/nodes/n/proxy", "/"));
+        assert_eq!(
+            of("/api/v1/nodes/n/proxy"),
+            pair("/api/v1/nodes/n/proxy", "")
+        );
+        assert_eq!(
+            of("/api/v1/nodes/n/proxy/"),
+            pair("/api/v1/nodes/n/proxy", "/")
+        );
     }
 }

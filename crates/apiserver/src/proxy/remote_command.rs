@@ -20,7 +20,8 @@ impl ProxyConnector {
             &context.info.name,
             &container,
         ];
-        self.on_node_of(&pod, context, &segments, stream_parameters(&context.query)).await
+        self.on_node_of(&pod, context, &segments, stream_parameters(&context.query))
+            .await
     }
 
     /// `/portForward/NS/POD`.
@@ -47,24 +48,37 @@ impl ProxyConnector {
             return Err(Status::bad_request(message));
         }
         let kubelet = self.kubelet(node).await?;
-        self.kubelets.location(kubelet, path_of(segments), query, true)
+        self.kubelets
+            .location(kubelet, path_of(segments), query, true)
     }
 }
 
 /// A path of segments.
 pub(super) fn path_of(segments: &[&str]) -> String {
-    segments.iter().map(|segment| format!("/{}", path_escape(segment))).collect()
+    segments
+        .iter()
+        .map(|segment| format!("/{}", path_escape(segment)))
+        .collect()
 }
 
 /// Of `PodExecOptions` and `PodAttachOptions`: which streams, a terminal, the command.
 fn stream_parameters(query: &Query) -> String {
-    let flags = [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
+    let flags = [
+        ("stdin", "input"),
+        ("stdout", "output"),
+        ("stderr", "error"),
+        ("tty", "tty"),
+    ];
     let mut pairs: Vec<(&str, String)> = flags
         .into_iter()
         .filter(|(name, _)| query.flag(name))
         .map(|(_, parameter)| (parameter, "1".to_owned()))
         .collect();
-    pairs.extend(query.all("command").map(|word| ("command", word.to_owned())));
+    pairs.extend(
+        query
+            .all("command")
+            .map(|word| ("command", word.to_owned())),
+    );
     query_of(&pairs)
 }
 
@@ -73,7 +87,9 @@ fn port_parameters(query: &Query) -> Result<String, Status> {
     let mut ports = Vec::new();
     for port in query.all("ports").flat_map(|ports| ports.split(',')) {
         let number: u16 = port.trim().parse().map_err(|_| {
-            Status::bad_request(format!("strconv.ParseUint: parsing {port:?}: invalid syntax"))
+            Status::bad_request(format!(
+                "strconv.ParseUint: parsing {port:?}: invalid syntax"
+            ))
         })?;
         ports.push(number.to_string());
     }
@@ -89,10 +105,23 @@ mod tests {
 
     #[test]
     fn options_get_the_kubelets_names() {
-        let query = Query::parse("container=c&stdin=true&stdout=1&stderr=false&tty=true&command=ls&command=-l%20a");
-        assert_eq!(stream_parameters(&query), "?input=1&output=1&tty=1&command=ls&command=-l%20a");
-        assert_eq!(port_parameters(&Query::parse("ports=80&ports=8080")).unwrap(), "?port=80%2C8080");
+        let query = Query::parse(
+            "container=c&stdin=true&stdout=1&stderr=false&tty=true&command=ls&command=-l%20a",
+        );
+        assert_eq!(
+            stream_parameters(&query),
+            "?input=1&output=1&tty=1&command=ls&command=-l%20a"
+        );
+        assert_eq!(
+            port_parameters(&Query::parse("ports=80&ports=8080")).unwrap(),
+            "?port=80%2C8080"
+        );
         assert_eq!(port_parameters(&Query::parse("")).unwrap(), "");
-        assert_eq!(port_parameters(&Query::parse("ports=http")).unwrap_err().code, 400);
+        assert_eq!(
+            port_parameters(&Query::parse("ports=http"))
+                .unwrap_err()
+                .code,
+            400
+        );
     }
 }

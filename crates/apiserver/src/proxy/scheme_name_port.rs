@@ -16,7 +16,12 @@ impl<'a> SchemeNamePort<'a> {
         let (scheme, name, port) = match parts {
             [Some(name), None, ..] => ("", name, ""),
             [Some(name), Some(port), None, _] => ("", name, port),
-            [Some(scheme @ ("" | "http" | "https")), Some(name), Some(port), None] => (scheme, name, port),
+            [
+                Some(scheme @ ("" | "http" | "https")),
+                Some(name),
+                Some(port),
+                None,
+            ] => (scheme, name, port),
             _ => return None,
         };
         (!name.is_empty()).then_some(Self { scheme, name, port })

@@ -31,7 +31,9 @@ impl ProxyConnector {
             let first = random % choices.len();
             choices.rotate_left(first);
         }
-        let chosen = choices.into_iter().find(|choice| self.is_valid(choice, &info.namespace));
+        let chosen = choices
+            .into_iter()
+            .find(|choice| self.is_valid(choice, &info.namespace));
         let chosen = chosen.ok_or_else(|| {
             let message = format!("no endpoints available for service {:?}", info.name);
             Status::service_unavailable(message)
@@ -41,7 +43,11 @@ impl ProxyConnector {
             port: chosen.port.to_string(),
             path: redirect::split_path(&info.path, info).1.to_owned(),
             query: String::new(),
-            tls: if id.is_https() { Some(unverified_tls()?) } else { None },
+            tls: if id.is_https() {
+                Some(unverified_tls()?)
+            } else {
+                None
+            },
         })
     }
 
@@ -49,12 +55,16 @@ impl ProxyConnector {
         if check_proxyable(&choice.ip).is_err() {
             return false;
         }
-        let Some(pod_name) = &choice.pod else { return true };
-        self.reader.get(&PODS, namespace, pod_name).is_some_and(|pod| {
-            lookup::text(&pod, &["status", "podIP"]) == choice.ip
-                || lookup::objects(&pod, &["status", "podIPs"])
-                    .any(|ip| lookup::text(ip, &["ip"]) == choice.ip)
-        })
+        let Some(pod_name) = &choice.pod else {
+            return true;
+        };
+        self.reader
+            .get(&PODS, namespace, pod_name)
+            .is_some_and(|pod| {
+                lookup::text(&pod, &["status", "podIP"]) == choice.ip
+                    || lookup::objects(&pod, &["status", "podIPs"])
+                        .any(|ip| lookup::text(ip, &["ip"]) == choice.ip)
+            })
     }
 }
 
@@ -68,9 +78,13 @@ struct Choice {
 
 /// A port given by number is looked up among the service's.
 fn port_name(service: &Object, id: SchemeNamePort<'_>) -> Result<String, Status> {
-    let Ok(number) = id.port.parse::<u16>() else { return Ok(id.port.to_owned()) };
+    let Ok(number) = id.port.parse::<u16>() else {
+        return Ok(id.port.to_owned());
+    };
     let ports = lookup::objects(service, &["spec", "ports"]);
-    let named = ports.into_iter().find(|port| lookup::number(port, &["port"]) == Some(number.into()));
+    let named = ports
+        .into_iter()
+        .find(|port| lookup::number(port, &["port"]) == Some(number.into()));
     let port = named.ok_or_else(|| {
         let message = format!("no service port {number} found for service {:?}", id.name);
         Status::service_unavailable(message)
@@ -107,22 +121,34 @@ mod tests {
     #[test]
     fn ports_by_name_or_number() {
         let object = |value: serde_json::Value| value.as_object().unwrap().clone();
-        let service = object(json!({"spec": {"ports": [{"name": "web", "port": 80}, {"name": "admin", "port": 81}]}}));
+        let service = object(
+            json!({"spec": {"ports": [{"name": "web", "port": 80}, {"name": "admin", "port": 81}]}}),
+        );
         let name = |id| port_name(&service, SchemeNamePort::parse(id).unwrap());
         assert_eq!(name("s:81").unwrap(), "admin");
         assert_eq!(name("s:web").unwrap(), "web");
         assert_eq!(name("s").unwrap(), "");
         let missing = name("s:82").unwrap_err();
-        assert_eq!((missing.code, missing.message.as_str()), (503, "no service port 82 found for service \"s\""));
+        assert_eq!(
+            (missing.code, missing.message.as_str()),
+            (503, "no service port 82 found for service \"s\"")
+        );
 
         let endpoints = object(json!({"subsets": [{
             "addresses": [{"ip": "10.0.0.1", "targetRef": {"kind": "Pod", "name": "p"}}, {"ip": "10.0.0.2"}],
             "ports": [{"name": "web", "port": 8080}, {"name": "admin", "port": 9090}],
         }]}));
-        let choice = |ip: &str, port, pod: Option<&str>| Choice { ip: ip.to_owned(), port, pod: pod.map(str::to_owned) };
+        let choice = |ip: &str, port, pod: Option<&str>| Choice {
+            ip: ip.to_owned(),
+            port,
+            pod: pod.map(str::to_owned),
+        };
         assert_eq!(
             addresses(&endpoints, "admin"),
-            [choice("10.0.0.1", 9090, Some("p")), choice("10.0.0.2", 9090, None)]
+            [
+                choice("10.0.0.1", 9090, Some("p")),
+                choice("10.0.0.2", 9090, None)
+            ]
         );
         assert_eq!(addresses(&endpoints, "other"), []);
     }

@@ -35,10 +35,7 @@ where
     }
 }
 
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-) -> io::Result<()> {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = from.read(&mut buffer).await?;
@@ -63,7 +60,10 @@ mod tests {
             client.shutdown().await.unwrap();
             let mut question = String::new();
             server.read_to_string(&mut question).await.unwrap();
-            server.write_all(question.to_uppercase().as_bytes()).await.unwrap();
+            server
+                .write_all(question.to_uppercase().as_bytes())
+                .await
+                .unwrap();
             drop(server);
             let mut answer = String::new();
             client.read_to_string(&mut answer).await.unwrap();

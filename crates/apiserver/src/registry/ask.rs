@@ -20,9 +20,23 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let accept = Accept { transform: Transform::None, ..accept };
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
-        let gvk = match self.endpoint.row.subresources.iter().find(|s| s.name == subresource) {
+        let accept = Accept {
+            transform: Transform::None,
+            ..accept
+        };
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "CreateOptions",
+            false,
+        )?;
+        let gvk = match self
+            .endpoint
+            .row
+            .subresources
+            .iter()
+            .find(|s| s.name == subresource)
+        {
             Some(facts) => &facts.gvk,
             None => &self.endpoint.row.gvk,
         };
@@ -35,10 +49,20 @@ impl Call<'_> {
             self.set_namespace(&mut object)?;
         }
         let empty = Object::new();
-        let gate = Gate { operation: Operation::Create, kind: gvk, dry_run: options.dry_run, options: &empty };
+        let gate = Gate {
+            operation: Operation::Create,
+            kind: gvk,
+            dry_run: options.dry_run,
+            options: &empty,
+        };
         self.admit(gate, Some(&mut object), None).await?;
-        self.validate_admission(gate, Some(&mut object), None).await?;
-        let question = Question { user: &context.user, request: &context.info, object };
+        self.validate_admission(gate, Some(&mut object), None)
+            .await?;
+        let question = Question {
+            user: &context.user,
+            request: &context.info,
+            object,
+        };
         let answer = answerer.create(question).await?;
         respond_object(&context.headers, StatusCode::CREATED, accept, &answer, gvk)
     }

@@ -27,7 +27,12 @@ impl Call<'_> {
     pub(super) async fn bind(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "CreateOptions",
+            false,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
         self.set_namespace(&mut binding)?;
@@ -35,33 +40,57 @@ impl Call<'_> {
             self.set_name(&mut binding)?;
         }
         let empty = Object::new();
-        let gate = Gate { operation: Operation::Create, kind: &BINDING, dry_run: options.dry_run, options: &empty };
+        let gate = Gate {
+            operation: Operation::Create,
+            kind: &BINDING,
+            dry_run: options.dry_run,
+            options: &empty,
+        };
         self.admit(gate, Some(&mut binding), None).await?;
         validate(&binding)?;
-        self.validate_admission(gate, Some(&mut binding), None).await?;
+        self.validate_admission(gate, Some(&mut binding), None)
+            .await?;
 
-        let pods = self.registry.endpoint_of(&PODS).ok_or_else(Status::unknown_path)?;
+        let pods = self
+            .registry
+            .endpoint_of(&PODS)
+            .ok_or_else(Status::unknown_path)?;
         let cacher = pods.cacher()?;
         let (namespace, name) = (meta::namespace(&binding), meta::name(&binding));
         let key = cacher.key(namespace, name);
-        let cached = cacher
-            .get(namespace, name)
-            .map(|cached| Stored { object: cached.parse(), revision: cached.revision });
+        let cached = cacher.get(namespace, name).map(|cached| Stored {
+            object: cached.parse(),
+            revision: cached.revision,
+        });
         let now = self.registry.now();
-        let mut assignment = Assignment { binding: &binding, dry_run: options.dry_run, now: &now };
-        self.registry.store.guaranteed_update(&key, &PODS, cached, None, &mut assignment).await?;
+        let mut assignment = Assignment {
+            binding: &binding,
+            dry_run: options.dry_run,
+            now: &now,
+        };
+        self.registry
+            .store
+            .guaranteed_update(&key, &PODS, cached, None, &mut assignment)
+            .await?;
 
         let mut success = serde_json::to_value(Status::success(None)).map_err(Status::internal)?;
         success["code"] = json!(201);
         let object = success.as_object().cloned().unwrap_or_default();
-        let accept = Accept { transform: Transform::None, ..accept };
+        let accept = Accept {
+            transform: Transform::None,
+            ..accept
+        };
         let gvk = GroupVersionKind::new("", "v1", "Status");
         respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
     }
 }
 
 fn target<'a>(binding: &'a Object, field: &str) -> &'a str {
-    binding.get("target").and_then(|t| t.get(field)).and_then(Value::as_str).unwrap_or_default()
+    binding
+        .get("target")
+        .and_then(|t| t.get(field))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }
 
 fn validate(binding: &Object) -> Result<(), Status> {
@@ -69,12 +98,20 @@ fn validate(binding: &Object) -> Result<(), Status> {
     let mut errors = Vec::new();
     if !matches!(target(binding, "kind"), "" | "Node") {
         let supported = ["Node", "<empty>"];
-        errors.push(FieldError::not_supported(&path.child("kind"), target(binding, "kind"), &supported));
+        errors.push(FieldError::not_supported(
+            &path.child("kind"),
+            target(binding, "kind"),
+            &supported,
+        ));
     }
     if target(binding, "name").is_empty() {
         errors.push(FieldError::required(&path.child("name"), ""));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_kind(&BINDING, meta::name(binding), &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid_kind(&BINDING, meta::name(binding), &errors))
+    }
 }
 
 struct Assignment<'a> {
@@ -87,7 +124,9 @@ struct Assignment<'a> {
 impl Update for Assignment<'_> {
     async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
         let name = meta::name(self.binding);
-        let Some(current) = current else { return Err(Status::not_found(&PODS, name)) };
+        let Some(current) = current else {
+            return Err(Status::not_found(&PODS, name));
+        };
         let mut pod = current.object.clone();
         self.check(&pod)?;
         if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
@@ -99,15 +138,24 @@ impl Update for Assignment<'_> {
             }
         }
         set_scheduled(&mut pod, self.now);
-        Ok(if self.dry_run { Next::Keep } else { Next::Put(pod) })
+        Ok(if self.dry_run {
+            Next::Keep
+        } else {
+            Next::Put(pod)
+        })
     }
 }
 
 impl Assignment<'_> {
     fn check(&self, pod: &Object) -> Result<(), Status> {
         let name = meta::name(pod);
-        let conflict = |reason: String| Status::conflict(&GroupResource::new("", "pods/binding"), name, reason);
-        let (uid, version) = (meta::uid(self.binding), meta::resource_version(self.binding));
+        let conflict = |reason: String| {
+            Status::conflict(&GroupResource::new("", "pods/binding"), name, reason)
+        };
+        let (uid, version) = (
+            meta::uid(self.binding),
+            meta::resource_version(self.binding),
+        );
         if !uid.is_empty() && uid != meta::uid(pod) {
             return Err(conflict(format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
@@ -121,19 +169,28 @@ impl Assignment<'_> {
             )));
         }
         if meta::is_deleting(pod) {
-            return Err(conflict(format!("pod {name} is being deleted, cannot be assigned to a host")));
+            return Err(conflict(format!(
+                "pod {name} is being deleted, cannot be assigned to a host"
+            )));
         }
         let spec = pod.get("spec").and_then(Value::as_object);
-        let node = spec.and_then(|s| s.get("nodeName")).and_then(Value::as_str).unwrap_or_default();
+        let node = spec
+            .and_then(|s| s.get("nodeName"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if !node.is_empty() {
-            return Err(conflict(format!("pod {name} is already assigned to node {node:?}")));
+            return Err(conflict(format!(
+                "pod {name} is already assigned to node {node:?}"
+            )));
         }
         let gated = spec
             .and_then(|s| s.get("schedulingGates"))
             .and_then(Value::as_array)
             .is_some_and(|gates| !gates.is_empty());
         if gated {
-            return Err(Status::bad_request(format!("pod {name} has non-empty .spec.schedulingGates")));
+            return Err(Status::bad_request(format!(
+                "pod {name} has non-empty .spec.schedulingGates"
+            )));
         }
         Ok(())
     }
@@ -142,9 +199,13 @@ impl Assignment<'_> {
 /// The condition that says so.
 fn set_scheduled(pod: &mut Object, now: &str) {
     let status = pod.entry("status").or_insert_with(|| json!({}));
-    let Some(status) = status.as_object_mut() else { return };
+    let Some(status) = status.as_object_mut() else {
+        return;
+    };
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(conditions) = conditions.as_array_mut() else { return };
+    let Some(conditions) = conditions.as_array_mut() else {
+        return;
+    };
     let scheduled = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
     });

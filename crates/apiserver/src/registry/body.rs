@@ -12,12 +12,18 @@ pub(super) const LIMIT_BYTES: usize = 3 << 20;
 /// The whole body, or 413.
 pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
     if let Body::Full(bytes) = body {
-        return if bytes.len() > LIMIT_BYTES { Err(too_large()) } else { Ok(bytes) };
+        return if bytes.len() > LIMIT_BYTES {
+            Err(too_large())
+        } else {
+            Ok(bytes)
+        };
     }
     match Limited::new(body, LIMIT_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(error) => Err(Status::bad_request(format!("the request body could not be read: {error}"))),
+        Err(error) => Err(Status::bad_request(format!(
+            "the request body could not be read: {error}"
+        ))),
     }
 }
 

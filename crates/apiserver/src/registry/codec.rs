@@ -34,7 +34,10 @@ impl Call<'_> {
         let mut object = self.decode_json(&json, gvk, &mut findings)?;
         self.take_findings(findings, options)?;
         if found {
-            object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+            object.insert(
+                "apiVersion".to_owned(),
+                gvk.group_version().to_string().into(),
+            );
             object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         }
         if *gvk == self.endpoint.row.gvk {
@@ -58,8 +61,7 @@ impl Call<'_> {
         };
         match api::facts::type_of(gvk) {
             Some(ty) => {
-                let decoded =
-                    decode::json(json, ty).map_err(|error| handled(error.to_string()))?;
+                let decoded = decode::json(json, ty).map_err(|error| handled(error.to_string()))?;
                 findings.extend(decoded.findings);
                 Ok(decoded.object)
             }
@@ -89,7 +91,11 @@ impl Call<'_> {
         })?;
         let wanted = gvk.group_version().to_string();
         if !kind.is_empty() && kind != gvk.kind.as_ref() {
-            let version = if version.is_empty() { &wanted } else { &version };
+            let version = if version.is_empty() {
+                &wanted
+            } else {
+                &version
+            };
             let short = version.rsplit('/').next().unwrap_or_default();
             return Err(Status::bad_request(format!(
                 "{kind} in version {short:?} cannot be handled as a {}: converting ({version}.{kind}) to ({}.{}): unknown conversion",
@@ -156,7 +162,8 @@ fn to_json(
     match encoding {
         ContentEncoding::Json => Ok((body.clone(), Vec::new())),
         ContentEncoding::Yaml => {
-            let json = decode::yaml_to_json(body, false).map_err(|error| unrecognized(gvk, &error, body))?;
+            let json = decode::yaml_to_json(body, false)
+                .map_err(|error| unrecognized(gvk, &error, body))?;
             let findings = match validation {
                 FieldValidation::Ignore => Vec::new(),
                 _ => decode::yaml_to_json(body, true).err().into_iter().collect(),
@@ -165,7 +172,12 @@ fn to_json(
         }
         ContentEncoding::Protobuf => {
             let object = from_protobuf(body, gvk)?;
-            Ok((serde_json::to_vec(&object).map_err(Status::internal)?.into(), Vec::new()))
+            Ok((
+                serde_json::to_vec(&object)
+                    .map_err(Status::internal)?
+                    .into(),
+                Vec::new(),
+            ))
         }
     }
 }
@@ -199,7 +211,11 @@ fn summary(body: &[u8]) -> String {
         _ => {
             let shown = &body[..body.len().min(LIMIT)];
             let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
-            if body.len() > LIMIT { format!("{hex} ...") } else { hex }
+            if body.len() > LIMIT {
+                format!("{hex} ...")
+            } else {
+                hex
+            }
         }
     }
 }
@@ -224,12 +240,18 @@ pub(super) fn plain_object(
 }
 
 fn from_protobuf(_body: &Bytes, _gvk: &GroupVersionKind) -> Result<Object, Status> {
-    Err(Status::unsupported_media_type(&["application/json", "application/yaml"]))
+    Err(Status::unsupported_media_type(&[
+        "application/json",
+        "application/yaml",
+    ]))
 }
 
 /// An object in protobuf, in its envelope.
 pub(super) fn protobuf_object(_object: &Object, _gvk: &GroupVersionKind) -> Result<Bytes, Status> {
-    Err(Status::not_acceptable(&["application/json", "application/yaml"]))
+    Err(Status::not_acceptable(&[
+        "application/json",
+        "application/yaml",
+    ]))
 }
 
 /// A watch event in protobuf around an object that is one already, with its length before it.
@@ -239,5 +261,8 @@ pub(super) fn protobuf_frame(_kind: &str, _object: &Bytes) -> Bytes {
 
 /// A watch event in protobuf around an object that only one client sees.
 pub(super) fn protobuf_event(_kind: &str, _object: &Object) -> Result<Bytes, Status> {
-    Err(Status::not_acceptable(&["application/json", "application/yaml"]))
+    Err(Status::not_acceptable(&[
+        "application/json",
+        "application/yaml",
+    ]))
 }

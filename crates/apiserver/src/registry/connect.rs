@@ -42,12 +42,22 @@ impl Call<'_> {
             .iter()
             .find(|subresource| subresource.name == self.context.info.subresource)
             .map_or(&self.endpoint.row.gvk, |subresource| &subresource.gvk);
-        let mut options: Object =
-            self.context.query.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let mut options: Object = self
+            .context
+            .query
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
         options.insert("kind".to_owned(), kind.kind.as_ref().into());
         let empty = Object::new();
-        let gate = Gate { operation: Operation::Connect, kind, dry_run: false, options: &empty };
+        let gate = Gate {
+            operation: Operation::Connect,
+            kind,
+            dry_run: false,
+            options: &empty,
+        };
         self.admit(gate, Some(&mut options), None).await?;
-        self.validate_admission(gate, Some(&mut options), None).await
+        self.validate_admission(gate, Some(&mut options), None)
+            .await
     }
 }

@@ -2,7 +2,10 @@
 //! token outlives a change of server.
 
 use apimachinery::status::Status;
-use base64::{Engine as _, engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig}, alphabet};
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
+};
 use etcd::Revision;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +62,9 @@ impl ContinueToken {
                 base64::DecodeError::InvalidByte(at, _) => at,
                 _ => token.len(),
             };
-            bad(format!("continue key is not valid: illegal base64 data at input byte {at}"))
+            bad(format!(
+                "continue key is not valid: illegal base64 data at input byte {at}"
+            ))
         })?;
         let encoded: Encoded = serde_json::from_slice(&bytes).map_err(|_| {
             let first = bytes.first().copied().map(char::from).unwrap_or_default();
@@ -79,11 +84,17 @@ impl ContinueToken {
             ));
         }
         if encoded.start.is_empty() {
-            return Err(bad("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)".to_owned()));
+            return Err(bad(
+                "continue key is not valid: encoded start key empty (version meta.k8s.io/v1)"
+                    .to_owned(),
+            ));
         }
         let relative = encoded.start.trim_end_matches('\0');
         if relative.split('/').any(|part| part == "..") {
-            return Err(bad(format!("continue key is not valid: {:?}", encoded.start)));
+            return Err(bad(format!(
+                "continue key is not valid: {:?}",
+                encoded.start
+            )));
         }
         let after = match namespace {
             "" => relative.to_owned(),
@@ -102,11 +113,20 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        let token = ContinueToken { revision: Some(Revision(7)), after: b"d/c0".to_vec() };
-        assert_eq!(ContinueToken::decode(&token.encode("d"), "d").unwrap(), token);
+        let token = ContinueToken {
+            revision: Some(Revision(7)),
+            after: b"d/c0".to_vec(),
+        };
+        assert_eq!(
+            ContinueToken::decode(&token.encode("d"), "d").unwrap(),
+            token
+        );
         let anywhere = "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTEsInN0YXJ0IjoiYzBcdTAwMDAifQ";
         let token = ContinueToken::decode(anywhere, "d").unwrap();
-        assert_eq!((token.revision, token.after.as_slice()), (None, &b"d/c0"[..]));
+        assert_eq!(
+            (token.revision, token.after.as_slice()),
+            (None, &b"d/c0"[..])
+        );
     }
 
     #[test]

@@ -26,11 +26,18 @@ impl Call<'_> {
     pub(super) async fn create(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "CreateOptions",
+            false,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let object = self.decode(&bytes, &options)?;
         let options_object = self.options_object("CreateOptions");
-        let stored = self.create_object(object, &options, &options_object).await?;
+        let stored = self
+            .create_object(object, &options, &options_object)
+            .await?;
         self.respond_stored(stored, accept, StatusCode::CREATED)
     }
 
@@ -57,8 +64,15 @@ impl Call<'_> {
         }
         let status = refused.unwrap_or_else(|| Status::internal("no name was tried"));
         if generated {
-            let name = status.details.as_ref().map(|d| d.name.clone()).unwrap_or_default();
-            return Err(Status::generate_name_conflict(&self.endpoint.group_resource(), &name));
+            let name = status
+                .details
+                .as_ref()
+                .map(|d| d.name.clone())
+                .unwrap_or_default();
+            return Err(Status::generate_name_conflict(
+                &self.endpoint.group_resource(),
+                &name,
+            ));
         }
         Err(status)
     }
@@ -79,10 +93,18 @@ impl Call<'_> {
         if options.dry_run {
             return match self.registry.store.get(&key).await? {
                 Some(_) => Err(exists()),
-                None => Ok(Stored { object, revision: etcd::Revision(0) }),
+                None => Ok(Stored {
+                    object,
+                    revision: etcd::Revision(0),
+                }),
             };
         }
-        match self.registry.store.insert(&key, object, self.ttl_seconds()).await? {
+        match self
+            .registry
+            .store
+            .insert(&key, object, self.ttl_seconds())
+            .await?
+        {
             Some(stored) => {
                 write.commit();
                 Ok(stored)
@@ -106,7 +128,11 @@ pub(super) fn generate_name(prefix: &str) -> String {
     let mut name = prefix[..end].to_owned();
     let random = uuid::Uuid::new_v4();
     name.extend(
-        random.as_bytes().iter().take(5).map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])),
+        random
+            .as_bytes()
+            .iter()
+            .take(5)
+            .map(|b| char::from(LETTERS[usize::from(*b) % LETTERS.len()])),
     );
     name
 }

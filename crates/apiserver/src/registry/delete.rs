@@ -4,12 +4,19 @@
 //! finalizer (see `update`), or with a second delete without grace. Propagation is a finalizer too: `orphan` or
 //! `foregroundDeletion`, which the garbage collector takes off.
 
-use apimachinery::{Object, gvk::GroupResource, meta, status::{Status, StatusDetails}};
+use apimachinery::{
+    Object,
+    gvk::GroupResource,
+    meta,
+    status::{Status, StatusDetails},
+};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
 use super::{
-    Call, admit::Gate, body,
+    Call,
+    admit::Gate,
+    body,
     delete_options::{DeleteOptions, Propagation},
     seconds,
 };
@@ -68,7 +75,16 @@ impl Call<'_> {
                 let object = serde_json::to_value(&status).map_err(Status::internal)?;
                 let object = object.as_object().cloned().unwrap_or_default();
                 let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "Status");
-                respond_object(&context.headers, StatusCode::OK, Accept { transform: Default::default(), ..accept }, &object, &gvk)
+                respond_object(
+                    &context.headers,
+                    StatusCode::OK,
+                    Accept {
+                        transform: Default::default(),
+                        ..accept
+                    },
+                    &object,
+                    &gvk,
+                )
             }
             Deleted::Gone(mut object) => {
                 self.endpoint.from_storage(&mut object);
@@ -108,9 +124,17 @@ impl Call<'_> {
             revision: cached.revision,
         });
         let resource = self.endpoint.group_resource();
-        let mut removal = Removal { call: self, name, options, result: None };
-        let outcome =
-            self.registry.store.guaranteed_update(&key, &resource, cached, None, &mut removal).await?;
+        let mut removal = Removal {
+            call: self,
+            name,
+            options,
+            result: None,
+        };
+        let outcome = self
+            .registry
+            .store
+            .guaranteed_update(&key, &resource, cached, None, &mut removal)
+            .await?;
         match outcome {
             Outcome::Written(stored) => Ok(Deleted::Marked(stored.object)),
             Outcome::Deleted(stored) => {
@@ -119,9 +143,9 @@ impl Call<'_> {
                 }
                 Ok(Deleted::Gone(stored.object))
             }
-            Outcome::Kept(_) => {
-                removal.result.ok_or_else(|| Status::not_found(&resource, name))
-            }
+            Outcome::Kept(_) => removal
+                .result
+                .ok_or_else(|| Status::not_found(&resource, name)),
         }
     }
 }
@@ -215,11 +239,19 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     let now = call.registry.clock.now();
     let strategy = call.endpoint.strategy();
     if call.endpoint.row.gvk.kind == "Namespace" {
-        return plan_namespace(object, options, strategy.orphan_dependents_by_default(), now);
+        return plan_namespace(
+            object,
+            options,
+            strategy.orphan_dependents_by_default(),
+            now,
+        );
     }
     let mut marked = object.clone();
-    let finalizers_changed =
-        set_propagation(&mut marked, options, strategy.orphan_dependents_by_default());
+    let finalizers_changed = set_propagation(
+        &mut marked,
+        options,
+        strategy.orphan_dependents_by_default(),
+    );
     let has_finalizers = meta::finalizers(&marked).next().is_some();
     let grace = strategy.graceful_deletion_seconds(object, options.grace_period_seconds);
 
@@ -230,7 +262,11 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
             (Some(before), None) => before > 0,
             _ => false,
         };
-        let left = if shorter { grace.unwrap_or(0) } else { before.unwrap_or(0) };
+        let left = if shorter {
+            grace.unwrap_or(0)
+        } else {
+            before.unwrap_or(0)
+        };
         if shorter && left > 0 {
             mark(&mut marked, now, left);
             return Plan::Mark(marked);
@@ -244,7 +280,11 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
                 return Plan::Mark(marked);
             }
         }
-        return if finalizers_changed { Plan::Mark(marked) } else { Plan::Pending };
+        return if finalizers_changed {
+            Plan::Mark(marked)
+        } else {
+            Plan::Pending
+        };
     }
     match grace {
         Some(grace) if grace > 0 => mark_first(&mut marked, now, grace),
@@ -273,14 +313,20 @@ fn plan_namespace(
             return Plan::Remove;
         }
         mark_first(&mut marked, now, 0);
-        let status = marked.entry("status").or_insert_with(|| Object::new().into());
+        let status = marked
+            .entry("status")
+            .or_insert_with(|| Object::new().into());
         if let Some(status) = status.as_object_mut() {
             status.insert("phase".to_owned(), "Terminating".into());
         }
         return Plan::Mark(marked);
     }
     if spec_finalizers || meta::finalizers(&marked).next().is_some() {
-        return if marked == *object { Plan::Pending } else { Plan::Mark(marked) };
+        return if marked == *object {
+            Plan::Pending
+        } else {
+            Plan::Mark(marked)
+        };
     }
     Plan::Remove
 }
@@ -295,15 +341,19 @@ fn mark_first(object: &mut Object, now: jiff::Timestamp, grace: i64) {
 }
 
 fn mark(object: &mut Object, now: jiff::Timestamp, grace: i64) {
-    let end = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(now);
+    let end = now
+        .checked_add(jiff::SignedDuration::from_secs(grace))
+        .unwrap_or(now);
     meta::set_deletion_timestamp(object, &seconds(end));
     meta::set_deletion_grace_period_seconds(object, Some(grace));
 }
 
 /// Puts the finalizer that the propagation needs, and takes the other off. Whether anything changed.
 fn set_propagation(object: &mut Object, options: &DeleteOptions, orphan_by_default: bool) -> bool {
-    let (has_orphan, has_foreground) =
-        (meta::has_finalizer(object, ORPHAN), meta::has_finalizer(object, FOREGROUND));
+    let (has_orphan, has_foreground) = (
+        meta::has_finalizer(object, ORPHAN),
+        meta::has_finalizer(object, FOREGROUND),
+    );
     let orphan = match (options.orphan_dependents, options.propagation) {
         (Some(orphan), _) => orphan,
         (None, Some(propagation)) => propagation == Propagation::Orphan,

@@ -122,7 +122,9 @@ fn from_query(query: &Query) -> Result<Object, Status> {
     object.insert("apiVersion".to_owned(), "v1".into());
     if let Some(seconds) = query.get("gracePeriodSeconds").filter(|v| !v.is_empty()) {
         let seconds: i64 = seconds.parse().map_err(|_| {
-            Status::bad_request(format!("strconv.ParseInt: parsing {seconds:?}: invalid syntax"))
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing {seconds:?}: invalid syntax"
+            ))
         })?;
         object.insert("gracePeriodSeconds".to_owned(), seconds.into());
     }
@@ -130,7 +132,10 @@ fn from_query(query: &Query) -> Result<Object, Status> {
         object.insert("propagationPolicy".to_owned(), policy.into());
     }
     if query.get("orphanDependents").is_some_and(|v| !v.is_empty()) {
-        object.insert("orphanDependents".to_owned(), query.flag("orphanDependents").into());
+        object.insert(
+            "orphanDependents".to_owned(),
+            query.flag("orphanDependents").into(),
+        );
     }
     let dry_run: Vec<&str> = query.all("dryRun").collect();
     if !dry_run.is_empty() {

@@ -42,7 +42,12 @@ impl Endpoint {
             gvk.kind,
             gvk.group_version()
         );
-        Self { row, cacher, head: head.into(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            row,
+            cacher,
+            head: head.into(),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// Its cache, or "not found" for resources that keep nothing.
@@ -74,7 +79,10 @@ impl Endpoint {
     }
 
     fn hub(&self) -> Option<&'static Hub> {
-        self.row.storage.as_ref().and_then(|storage| storage.hub.as_ref())
+        self.row
+            .storage
+            .as_ref()
+            .and_then(|storage| storage.hub.as_ref())
     }
 
     /// Whether the stored version has another form.
@@ -95,7 +103,10 @@ impl Endpoint {
             (hub.from_hub)(object);
         }
         let gvk = &self.row.gvk;
-        object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        object.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
     }
 

@@ -34,16 +34,27 @@ impl Call<'_> {
     pub(super) async fn evict(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "CreateOptions", false)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "CreateOptions",
+            false,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
         self.set_name(&mut eviction)?;
-        let delete = eviction.get("deleteOptions").and_then(Value::as_object).cloned();
+        let delete = eviction
+            .get("deleteOptions")
+            .and_then(Value::as_object)
+            .cloned();
         let mut delete = DeleteOptions::of_object(delete.unwrap_or_default())?;
         delete.dry_run |= options.dry_run;
 
         self.wait_for(Freshness::Consistent).await?;
-        let cached = self.endpoint.cacher()?.get(self.namespace(), &context.info.name);
+        let cached = self
+            .endpoint
+            .cacher()?
+            .get(self.namespace(), &context.info.name);
         let cached = cached.ok_or_else(|| self.not_found())?;
         let pod = self.endpoint.tree(&cached);
         if needs_budget(&pod) {
@@ -58,20 +69,27 @@ impl Call<'_> {
         success.code = 201;
         let object = serde_json::to_value(&success).map_err(Status::internal)?;
         let object = object.as_object().cloned().unwrap_or_default();
-        let accept = Accept { transform: Transform::None, ..accept };
+        let accept = Accept {
+            transform: Transform::None,
+            ..accept
+        };
         let gvk = GroupVersionKind::new("", "v1", "Status");
         respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
     }
 
     async fn take_from_budget(&self, pod: &Object, dry_run: bool) -> Result<(), Status> {
-        let Some(budgets) = self.registry.endpoint_of(&BUDGETS) else { return Ok(()) };
+        let Some(budgets) = self.registry.endpoint_of(&BUDGETS) else {
+            return Ok(());
+        };
         let cacher = budgets.cacher()?;
         let snapshot = cacher.snapshot();
         let mut matching = snapshot.iter(self.namespace(), None).filter_map(|cached| {
             let budget = cached.parse();
             selects(&budget, pod).then_some((cached.revision, budget))
         });
-        let Some((revision, budget)) = matching.next() else { return Ok(()) };
+        let Some((revision, budget)) = matching.next() else {
+            return Ok(());
+        };
         if matching.next().is_some() {
             return Err(Status::internal(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
@@ -80,9 +98,20 @@ impl Call<'_> {
         let name = meta::name(&budget).to_owned();
         let key = cacher.key(self.namespace(), &name);
         let now = self.registry.now();
-        let mut take = Take { pod, name: &name, now: &now, dry_run };
-        let cached = Some(Stored { object: with_version(budget, revision), revision });
-        self.registry.store.guaranteed_update(&key, &BUDGETS, cached, None, &mut take).await?;
+        let mut take = Take {
+            pod,
+            name: &name,
+            now: &now,
+            dry_run,
+        };
+        let cached = Some(Stored {
+            object: with_version(budget, revision),
+            revision,
+        });
+        self.registry
+            .store
+            .guaranteed_update(&key, &BUDGETS, cached, None, &mut take)
+            .await?;
         Ok(())
     }
 }
@@ -120,7 +149,9 @@ struct Take<'a> {
 impl Update for Take<'_> {
     async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
         // A budget that has gone meanwhile demands nothing.
-        let Some(current) = current else { return Ok(Next::Keep) };
+        let Some(current) = current else {
+            return Ok(Next::Keep);
+        };
         let mut budget = current.object.clone();
         if !self.check(&budget)? || self.dry_run {
             return Ok(Next::Keep);
@@ -139,8 +170,8 @@ impl Take<'_> {
     fn check(&self, budget: &Object) -> Result<bool, Status> {
         let number = |field: &str| lookup::number(budget, &["status", field]).unwrap_or(0);
         if !is_ready(self.pod) {
-            let healthy_enough =
-                number("currentHealthy") >= number("desiredHealthy") && number("desiredHealthy") > 0;
+            let healthy_enough = number("currentHealthy") >= number("desiredHealthy")
+                && number("desiredHealthy") > 0;
             match lookup::text(budget, &["spec", "unhealthyPodEvictionPolicy"]) {
                 "AlwaysAllow" => return Ok(false),
                 _ if healthy_enough => return Ok(false),
@@ -161,7 +192,9 @@ impl Take<'_> {
         let disrupted =
             lookup::map(budget, &["status", "disruptedPods"]).map_or(0, serde_json::Map::len);
         if disrupted > MAX_DISRUPTED_PODS {
-            return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+            return Err(forbidden(
+                "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+            ));
         }
         if allowed == 0 {
             return Err(self.too_many(format!(
@@ -176,7 +209,10 @@ impl Take<'_> {
 
     fn too_many(&self, cause: String) -> Status {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-        Status::too_many_requests(message, 0)
-            .with_cause(StatusCause::new("DisruptionBudget", cause, ""))
+        Status::too_many_requests(message, 0).with_cause(StatusCause::new(
+            "DisruptionBudget",
+            cause,
+            "",
+        ))
     }
 }

@@ -18,21 +18,34 @@ impl Call<'_> {
     pub(super) async fn finalize(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "UpdateOptions", false)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "UpdateOptions",
+            false,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let mut wanted = self.decode(&bytes, &options)?;
         self.set_name(&mut wanted)?;
         let cacher = self.endpoint.cacher()?;
         let name = &context.info.name;
         let key = cacher.key("", name);
-        let cached = cacher
-            .get("", name)
-            .map(|cached| Stored { object: cached.parse(), revision: cached.revision });
-        let mut change =
-            Finalizers { call: self, wanted: &wanted, dry_run: options.dry_run, result: None };
+        let cached = cacher.get("", name).map(|cached| Stored {
+            object: cached.parse(),
+            revision: cached.revision,
+        });
+        let mut change = Finalizers {
+            call: self,
+            wanted: &wanted,
+            dry_run: options.dry_run,
+            result: None,
+        };
         let resource = self.endpoint.group_resource();
-        let outcome =
-            self.registry.store.guaranteed_update(&key, &resource, cached, None, &mut change).await?;
+        let outcome = self
+            .registry
+            .store
+            .guaranteed_update(&key, &resource, cached, None, &mut change)
+            .await?;
         let mut stored = match outcome {
             Outcome::Written(stored) | Outcome::Deleted(stored) => stored,
             Outcome::Kept(stored) => stored.ok_or_else(|| self.not_found())?,
@@ -56,15 +69,24 @@ struct Finalizers<'a> {
 #[async_trait]
 impl Update for Finalizers<'_> {
     async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
-        let Some(current) = current else { return Err(self.call.not_found()) };
+        let Some(current) = current else {
+            return Err(self.call.not_found());
+        };
         let version = meta::resource_version(self.wanted);
         if !version.is_empty() && version != meta::resource_version(&current.object) {
             let resource = self.call.endpoint.group_resource();
             return Err(Status::modified(&resource, &self.call.context.info.name));
         }
         let mut object = current.object.clone();
-        let finalizers = self.wanted.get("spec").and_then(|spec| spec.get("finalizers")).cloned();
-        let left = finalizers.as_ref().and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+        let finalizers = self
+            .wanted
+            .get("spec")
+            .and_then(|spec| spec.get("finalizers"))
+            .cloned();
+        let left = finalizers
+            .as_ref()
+            .and_then(Value::as_array)
+            .is_some_and(|f| !f.is_empty());
         let spec = object.entry("spec").or_insert_with(|| json!({}));
         if let Some(spec) = spec.as_object_mut() {
             match finalizers {
@@ -72,7 +94,8 @@ impl Update for Finalizers<'_> {
                 _ => spec.remove("finalizers"),
             };
         }
-        let ends = meta::is_deleting(&object) && !left && meta::finalizers(&object).next().is_none();
+        let ends =
+            meta::is_deleting(&object) && !left && meta::finalizers(&object).next().is_none();
         if self.dry_run || ends {
             self.result = Some(object.clone());
         }

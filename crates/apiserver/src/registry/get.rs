@@ -3,11 +3,14 @@
 use apimachinery::status::Status;
 use http::{Response, StatusCode};
 
-use super::{Call, options::{Freshness, parse_version}};
+use super::{
+    Call,
+    options::{Freshness, parse_version},
+};
 use crate::{
     body::Body,
     cacher::HubError,
-    negotiation::{Accept, Endpoint as Sort, Encoding, Transform, respond_bytes},
+    negotiation::{Accept, Encoding, Endpoint as Sort, Transform, respond_bytes},
     storage,
 };
 
@@ -53,7 +56,11 @@ impl Call<'_> {
 
     /// The namespace by which objects are stored: none in cluster scope, also for namespaces themselves.
     pub(super) fn namespace(&self) -> &str {
-        if self.endpoint.is_namespaced() { &self.context.info.namespace } else { "" }
+        if self.endpoint.is_namespaced() {
+            &self.context.info.namespace
+        } else {
+            ""
+        }
     }
 
     pub(super) fn not_found(&self) -> Status {
@@ -66,7 +73,10 @@ impl Call<'_> {
         accept: Accept,
         code: StatusCode,
     ) -> Result<Response<Body>, Status> {
-        if accept.encoding == Encoding::Json && accept.transform == Transform::None && !accept.pretty {
+        if accept.encoding == Encoding::Json
+            && accept.transform == Transform::None
+            && !accept.pretty
+        {
             let json = self.endpoint.json(cached)?;
             return respond_bytes(&self.context.headers, code, accept, json);
         }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, status::{ListMeta, Status}};
+use apimachinery::{
+    Object,
+    status::{ListMeta, Status},
+};
 use bytes::Bytes;
 use etcd::{KeyRange, KvError, RangeRequest, Revision};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -42,8 +45,9 @@ impl Call<'_> {
     /// What is selected, from the query.
     pub(super) fn predicate(&self) -> Result<Predicate, Status> {
         let query = &self.context.query;
-        let labels = apimachinery::labels::Selector::parse(query.get("labelSelector").unwrap_or_default())
-            .map_err(Status::bad_request)?;
+        let labels =
+            apimachinery::labels::Selector::parse(query.get("labelSelector").unwrap_or_default())
+                .map_err(Status::bad_request)?;
         let fields = self.field_selector(query.get("fieldSelector").unwrap_or_default())?;
         Ok(Predicate {
             namespace: self.namespace().to_owned(),
@@ -67,7 +71,10 @@ impl Call<'_> {
                     "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                 )
             } else if self.endpoint.row.gvk.group == "resource.k8s.io" {
-                format!("field label not supported for {}: {field}", self.endpoint.row.gvk)
+                format!(
+                    "field label not supported for {}: {field}",
+                    self.endpoint.row.gvk
+                )
             } else {
                 format!("field label not supported: {field}")
             };
@@ -80,7 +87,11 @@ impl Call<'_> {
     pub(super) async fn page(&self, options: &ListOptions) -> Result<Page, Status> {
         let predicate = self.predicate()?;
         let (snapshot, after) = self.list_snapshot(options).await?;
-        let limit = if options.limit == 0 { usize::MAX } else { options.limit };
+        let limit = if options.limit == 0 {
+            usize::MAX
+        } else {
+            options.limit
+        };
         let mut items = Vec::new();
         let mut more = false;
         for object in snapshot.iter(&predicate.namespace, after.as_deref()) {
@@ -98,8 +109,10 @@ impl Call<'_> {
             ..ListMeta::default()
         };
         if let Some(last) = items.last().filter(|_| more) {
-            let token =
-                ContinueToken { revision: Some(snapshot.revision), after: last.key.to_vec() };
+            let token = ContinueToken {
+                revision: Some(snapshot.revision),
+                after: last.key.to_vec(),
+            };
             metadata.continue_token = token.encode(&predicate.namespace);
             if predicate.is_everything() {
                 let left = snapshot.count(&predicate.namespace, Some(&last.key));
@@ -118,7 +131,9 @@ impl Call<'_> {
         if options.continue_token.is_empty() {
             let freshness = options.freshness();
             self.wait_for(freshness).await?;
-            let Freshness::Exact(revision) = freshness else { return Ok((cacher.snapshot(), None)) };
+            let Freshness::Exact(revision) = freshness else {
+                return Ok((cacher.snapshot(), None));
+            };
             let snapshot = match cacher.snapshot_at(revision) {
                 Some(snapshot) => Some(snapshot),
                 None => self.history(revision).await?,
@@ -129,7 +144,10 @@ impl Call<'_> {
             });
         }
         let token = ContinueToken::decode(&options.continue_token, self.namespace())?;
-        if options.resource_version.is_some_and(|revision| revision.0 > 0) {
+        if options
+            .resource_version
+            .is_some_and(|revision| revision.0 > 0)
+        {
             return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
@@ -146,7 +164,10 @@ impl Call<'_> {
         match snapshot {
             Some(snapshot) => Ok((snapshot, Some(token.after))),
             None => {
-                let rest = ContinueToken { revision: None, after: token.after };
+                let rest = ContinueToken {
+                    revision: None,
+                    after: token.after,
+                };
                 Err(Status::continue_expired(&rest.encode(self.namespace())))
             }
         }
@@ -172,7 +193,11 @@ impl Call<'_> {
     }
 
     /// Answers with a page.
-    pub(super) fn respond_page(&self, page: Page, accept: Accept) -> Result<Response<Body>, Status> {
+    pub(super) fn respond_page(
+        &self,
+        page: Page,
+        accept: Accept,
+    ) -> Result<Response<Body>, Status> {
         let stream = accept.encoding == Encoding::Json
             && accept.transform == Transform::None
             && !accept.pretty;
@@ -186,9 +211,10 @@ impl Call<'_> {
         }
         let head = self.list_head(&page.metadata)?;
         let size = head.len() + page.items.iter().map(|item| item.size()).sum::<usize>();
-        let response = Response::builder()
-            .status(StatusCode::OK)
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(accept.encoding.media_type()));
+        let response = Response::builder().status(StatusCode::OK).header(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(accept.encoding.media_type()),
+        );
         let chunks = JsonList {
             head: Some(head),
             endpoint: Arc::clone(self.endpoint),
@@ -212,8 +238,16 @@ impl Call<'_> {
     }
 
     /// The list as a tree, for encodings that need one.
-    fn list_tree(&self, page: &Page) -> Result<(Object, apimachinery::gvk::GroupVersionKind), Status> {
-        let gvk = self.endpoint.row.gvk.group_version().kind(format!("{}List", self.endpoint.row.gvk.kind));
+    fn list_tree(
+        &self,
+        page: &Page,
+    ) -> Result<(Object, apimachinery::gvk::GroupVersionKind), Status> {
+        let gvk = self
+            .endpoint
+            .row
+            .gvk
+            .group_version()
+            .kind(format!("{}List", self.endpoint.row.gvk.kind));
         let items: Vec<Value> = page
             .items
             .iter()
@@ -226,7 +260,10 @@ impl Call<'_> {
             .collect();
         let mut list = Object::new();
         list.insert("kind".to_owned(), gvk.kind.as_ref().into());
-        list.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        list.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
         let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
         list.insert("metadata".to_owned(), metadata);
         list.insert("items".to_owned(), Value::Array(items));

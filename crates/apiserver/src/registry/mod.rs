@@ -50,13 +50,8 @@ use etcd::Kv;
 use http::{Request, Response};
 
 use crate::{
-    admission::Chain,
-    body::Body,
-    cacher::Hub,
-    context::Context,
-    pipeline::Handler,
-    storage::ObjectStore,
-    virtual_resource::VirtualResource,
+    admission::Chain, body::Body, cacher::Hub, context::Context, pipeline::Handler,
+    storage::ObjectStore, virtual_resource::VirtualResource,
 };
 
 pub use connect::Connector;
@@ -103,12 +98,7 @@ impl std::fmt::Debug for Registry {
 
 impl Registry {
     /// With the built-in resources.
-    pub fn new(
-        kv: Arc<dyn Kv>,
-        hub: Arc<Hub>,
-        clock: Clock,
-        event_ttl_seconds: i64,
-    ) -> Arc<Self> {
+    pub fn new(kv: Arc<dyn Kv>, hub: Arc<Hub>, clock: Clock, event_ttl_seconds: i64) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
         for row in api::kinds::TABLE {
             endpoints.add(row, &hub);
@@ -165,7 +155,9 @@ impl Registry {
     }
 
     fn endpoints(&self) -> std::sync::RwLockReadGuard<'_, Endpoints> {
-        self.endpoints.read().unwrap_or_else(PoisonError::into_inner)
+        self.endpoints
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn plugs(&self) -> std::sync::RwLockReadGuard<'_, Plugs> {
@@ -192,11 +184,15 @@ impl Registry {
 
 impl Endpoints {
     fn add(&mut self, row: &'static Resource, hub: &Hub) {
-        let cacher =
-            row.storage.as_ref().map(|storage| hub.add(storage.prefix, Some(row.strategy)));
+        let cacher = row
+            .storage
+            .as_ref()
+            .map(|storage| hub.add(storage.prefix, Some(row.strategy)));
         let endpoint = Arc::new(Endpoint::new(row, cacher));
         self.groups.insert(row.gvr.group.to_string());
-        self.by_resource.entry(endpoint.group_resource()).or_insert_with(|| Arc::clone(&endpoint));
+        self.by_resource
+            .entry(endpoint.group_resource())
+            .or_insert_with(|| Arc::clone(&endpoint));
         self.by_version.insert(row.gvr.clone(), endpoint);
     }
 }
@@ -222,11 +218,26 @@ impl Handler for Arc<Registry> {
     ) -> Result<Response<Body>, Status> {
         let endpoint = self.endpoint(&context.info.gvr());
         let Some(endpoint) = endpoint else {
-            let known = self.endpoints().groups.contains(context.info.group_version.group.as_ref());
-            return if known { Err(Status::unknown_path()) } else { Ok(route::page_not_found()) };
+            let known = self
+                .endpoints()
+                .groups
+                .contains(context.info.group_version.group.as_ref());
+            return if known {
+                Err(Status::unknown_path())
+            } else {
+                Ok(route::page_not_found())
+            };
         };
-        let call = Call { registry: self, endpoint: &endpoint, context };
-        match route::find(&endpoint, &context.info, request.method())? {
+        let call = Call {
+            registry: self,
+            endpoint: &endpoint,
+            context,
+        };
+        let route = route::find(&endpoint, &context.info, request.method())?;
+        if let Some(deprecation) = endpoint.strategy().deprecation() {
+            context.warn(deprecation.to_owned());
+        }
+        match route {
             Route::Get => call.get().await,
             Route::List => call.list().await,
             Route::Watch => call.watch().await,

@@ -6,7 +6,8 @@ use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
 
 use super::{
-    Call, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given, write::Part,
+    Call, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given,
+    write::Part,
 };
 use crate::{
     cacher::Cacher,
@@ -24,10 +25,16 @@ impl Registry {
     /// How many objects of each resource there are, in order of name. Costs a lookup each, whatever the number.
     pub fn object_counts(&self) -> Vec<(GroupResource, usize)> {
         let endpoints = self.endpoints();
-        let counted = endpoints.by_resource.iter().filter_map(|(resource, endpoint)| {
-            let cacher = endpoint.cacher.as_ref().filter(|cacher| cacher.is_loaded())?;
-            Some((resource.clone(), cacher.snapshot().count("", None)))
-        });
+        let counted = endpoints
+            .by_resource
+            .iter()
+            .filter_map(|(resource, endpoint)| {
+                let cacher = endpoint
+                    .cacher
+                    .as_ref()
+                    .filter(|cacher| cacher.is_loaded())?;
+                Some((resource.clone(), cacher.snapshot().count("", None)))
+            });
         let mut counts: Vec<_> = counted.collect();
         counts.sort();
         counts
@@ -55,10 +62,17 @@ impl ObjectReader for Registry {
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>> {
-        let Some(endpoint) = self.endpoint_of(resource) else { return Vec::new() };
-        let Some(cacher) = &endpoint.cacher else { return Vec::new() };
+        let Some(endpoint) = self.endpoint_of(resource) else {
+            return Vec::new();
+        };
+        let Some(cacher) = &endpoint.cacher else {
+            return Vec::new();
+        };
         let snapshot = cacher.snapshot();
-        snapshot.iter(namespace, None).map(|cached| Arc::new(endpoint.tree(cached))).collect()
+        snapshot
+            .iter(namespace, None)
+            .map(|cached| Arc::new(endpoint.tree(cached)))
+            .collect()
     }
 
     fn list_by_field(
@@ -68,21 +82,32 @@ impl ObjectReader for Registry {
         field: &str,
         value: &str,
     ) -> Vec<Arc<Object>> {
-        let Some(endpoint) = self.endpoint_of(resource) else { return Vec::new() };
-        let Some(cacher) = &endpoint.cacher else { return Vec::new() };
+        let Some(endpoint) = self.endpoint_of(resource) else {
+            return Vec::new();
+        };
+        let Some(cacher) = &endpoint.cacher else {
+            return Vec::new();
+        };
         let snapshot = cacher.snapshot();
-        let selected = snapshot
-            .iter(namespace, None)
-            .filter(|cached| cached.fields.iter().any(|(name, found)| *name == field && **found == *value));
-        selected.map(|cached| Arc::new(endpoint.tree(cached))).collect()
+        let selected = snapshot.iter(namespace, None).filter(|cached| {
+            cached
+                .fields
+                .iter()
+                .any(|(name, found)| *name == field && **found == *value)
+        });
+        selected
+            .map(|cached| Arc::new(endpoint.tree(cached)))
+            .collect()
     }
 
     fn generation(&self, resource: &GroupResource) -> u64 {
-        self.cacher_of(resource).map_or(0, |cacher| cacher.sequence())
+        self.cacher_of(resource)
+            .map_or(0, |cacher| cacher.sequence())
     }
 
     fn synced(&self, resource: &GroupResource) -> bool {
-        self.cacher_of(resource).is_some_and(|cacher| cacher.is_loaded())
+        self.cacher_of(resource)
+            .is_some_and(|cacher| cacher.is_loaded())
     }
 }
 
@@ -99,9 +124,15 @@ impl ObjectWriter for ServerWriter {
         mut object: Object,
     ) -> Result<Arc<Object>, Status> {
         let (endpoint, context) = self.request("create", resource, namespace, "", "")?;
-        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
+        let call = Call {
+            registry: &self.0,
+            endpoint: &endpoint,
+            context: &context,
+        };
         endpoint.default(&mut object);
-        let stored = call.create_object(object, &server_options(), &Object::new()).await?;
+        let stored = call
+            .create_object(object, &server_options(), &Object::new())
+            .await?;
         Ok(Arc::new(stored.object))
     }
 
@@ -111,7 +142,8 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        self.update_part(resource, namespace, object, Part::Spec).await
+        self.update_part(resource, namespace, object, Part::Spec)
+            .await
     }
 
     async fn update_status(
@@ -120,7 +152,8 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        self.update_part(resource, namespace, object, Part::Status).await
+        self.update_part(resource, namespace, object, Part::Status)
+            .await
     }
 
     async fn delete(
@@ -130,8 +163,14 @@ impl ObjectWriter for ServerWriter {
         name: &str,
     ) -> Result<(), Status> {
         let (endpoint, context) = self.request("delete", resource, namespace, name, "")?;
-        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
-        call.delete_object(name, &DeleteOptions::default()).await.map(drop)
+        let call = Call {
+            registry: &self.0,
+            endpoint: &endpoint,
+            context: &context,
+        };
+        call.delete_object(name, &DeleteOptions::default())
+            .await
+            .map(drop)
     }
 }
 
@@ -145,12 +184,18 @@ impl ServerWriter {
     ) -> Result<Arc<Object>, Status> {
         let name = meta::name(&object).to_owned();
         let subresource = if part == Part::Status { "status" } else { "" };
-        let (endpoint, context) = self.request("update", resource, namespace, &name, subresource)?;
-        let call = Call { registry: &self.0, endpoint: &endpoint, context: &context };
+        let (endpoint, context) =
+            self.request("update", resource, namespace, &name, subresource)?;
+        let call = Call {
+            registry: &self.0,
+            endpoint: &endpoint,
+            context: &context,
+        };
         endpoint.default(&mut object);
         let mut want = Given::new(object);
-        let updated =
-            call.update_object(&mut want, part, &server_options(), &Object::new()).await?;
+        let updated = call
+            .update_object(&mut want, part, &server_options(), &Object::new())
+            .await?;
         Ok(Arc::new(updated.stored.object))
     }
 
@@ -163,7 +208,10 @@ impl ServerWriter {
         name: &str,
         subresource: &str,
     ) -> Result<(Arc<super::Endpoint>, Arc<Context>), Status> {
-        let endpoint = self.0.endpoint_of(resource).ok_or_else(Status::unknown_path)?;
+        let endpoint = self
+            .0
+            .endpoint_of(resource)
+            .ok_or_else(Status::unknown_path)?;
         let gvr = &endpoint.row.gvr;
         let mut context = Context::default();
         context.user = server_user();
@@ -192,5 +240,8 @@ fn server_user() -> UserInfo {
 }
 
 fn server_options() -> WriteOptions {
-    WriteOptions { field_manager: "kube-apiserver".to_owned(), ..WriteOptions::default() }
+    WriteOptions {
+        field_manager: "kube-apiserver".to_owned(),
+        ..WriteOptions::default()
+    }
 }

@@ -90,12 +90,14 @@ impl ListOptions {
             return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
         }
         // With a token, a resourceVersion is refused later, whatever it says.
-        let resource_version =
-            parse_version(version).map_err(|e| match watch {
-                true => Status::bad_request(e),
-                false => Status::bad_request(format!("invalid resource version: {e}")),
-            })?;
-        Ok(Self { resource_version, ..options })
+        let resource_version = parse_version(version).map_err(|e| match watch {
+            true => Status::bad_request(e),
+            false => Status::bad_request(format!("invalid resource version: {e}")),
+        })?;
+        Ok(Self {
+            resource_version,
+            ..options
+        })
     }
 
     fn validate(&self, version: &str, version_match: &str) -> ErrorList {
@@ -127,7 +129,11 @@ impl ListOptions {
             ));
         }
         if self.version_match == VersionMatch::Unset {
-            errors.push(FieldError::not_supported(&path, version_match, &["Exact", "NotOlderThan", ""]));
+            errors.push(FieldError::not_supported(
+                &path,
+                version_match,
+                &["Exact", "NotOlderThan", ""],
+            ));
         }
         if self.version_match == VersionMatch::Exact && version == "0" {
             errors.push(FieldError::forbidden(
@@ -153,7 +159,11 @@ impl ListOptions {
                     "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                 ));
             } else {
-                errors.push(FieldError::not_supported(&path, version_match, &["NotOlderThan"]));
+                errors.push(FieldError::not_supported(
+                    &path,
+                    version_match,
+                    &["NotOlderThan"],
+                ));
             }
         }
         if !self.continue_token.is_empty() {
@@ -200,7 +210,9 @@ fn number(query: &Query, name: &str) -> Result<Option<i64>, Status> {
     match query.get(name) {
         None | Some("") => Ok(None),
         Some(text) => text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
         }),
     }
 }
@@ -234,11 +246,19 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// Reads and checks; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
-    pub fn parse(query: &Query, field_manager: String, kind: &str, apply: bool) -> Result<Self, Status> {
+    pub fn parse(
+        query: &Query,
+        field_manager: String,
+        kind: &str,
+        apply: bool,
+    ) -> Result<Self, Status> {
         let dry_run: Vec<&str> = query.all("dryRun").collect();
         let validation = query.get("fieldValidation").unwrap_or_default();
         let manager = query.get("fieldManager").unwrap_or_default();
-        let force = query.get("force").filter(|v| !v.is_empty()).map(|_| query.flag("force"));
+        let force = query
+            .get("force")
+            .filter(|v| !v.is_empty())
+            .map(|_| query.flag("force"));
         let mut errors = Vec::new();
         if kind == "PatchOptions" {
             if !apply && force.is_some() {
@@ -254,7 +274,10 @@ impl WriteOptions {
                 ));
             }
         }
-        errors.extend(api::meta::validate_field_manager(manager, &Path::new("fieldManager")));
+        errors.extend(api::meta::validate_field_manager(
+            manager,
+            &Path::new("fieldManager"),
+        ));
         errors.extend(dry_run_errors(&dry_run));
         if !matches!(validation, "" | "Ignore" | "Warn" | "Strict") {
             errors.push(FieldError::not_supported(

@@ -37,8 +37,14 @@ impl Call<'_> {
         let bytes = body::read(request.into_body()).await?;
         let patch = Patch::parse(self, &bytes, &options)?;
         let options_object = self.options_object("PatchOptions");
-        let mut want = Patched { call: self, patch: &patch, options: &options };
-        let updated = self.update_object(&mut want, self.part(), &options, &options_object).await?;
+        let mut want = Patched {
+            call: self,
+            patch: &patch,
+            options: &options,
+        };
+        let updated = self
+            .update_object(&mut want, self.part(), &options, &options_object)
+            .await?;
         self.respond_stored(updated.stored, accept, StatusCode::OK)
     }
 }
@@ -108,7 +114,10 @@ impl Patch {
         let mut findings = Vec::new();
         let mut object = call.decode_json(&json, gvk, &mut findings)?;
         call.take_findings(findings, options)?;
-        object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        object.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         Ok(object)
     }
@@ -127,7 +136,8 @@ impl Want for Patched<'_> {
         let call = self.call;
         let current = current.ok_or_else(|| call.not_found())?;
         let mut object =
-            self.patch.apply_as(call, current, &call.endpoint.row.gvk, self.options)?;
+            self.patch
+                .apply_as(call, current, &call.endpoint.row.gvk, self.options)?;
         call.endpoint.default(&mut object);
         if meta::name(&object).is_empty() {
             meta::set_name(&mut object, &call.context.info.name);

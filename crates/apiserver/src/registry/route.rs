@@ -71,8 +71,7 @@ pub(super) fn find(
         _ => return Err(Status::method_not_allowed()),
     };
     let across_namespaces = endpoint.is_namespaced() && !in_namespace;
-    if !endpoint.row.verbs.contains(&verb)
-        || across_namespaces && !matches!(verb, "list" | "watch")
+    if !endpoint.row.verbs.contains(&verb) || across_namespaces && !matches!(verb, "list" | "watch")
     {
         return Err(Status::method_not_allowed());
     }
@@ -138,7 +137,10 @@ fn path_segment(name: &str, what: &str) -> Result<(), Status> {
     if complaints.is_empty() {
         return Ok(());
     }
-    Err(Status::bad_request(format!("{what} parameter invalid: {name:?}: {}", complaints.join(";"))))
+    Err(Status::bad_request(format!(
+        "{what} parameter invalid: {name:?}: {}",
+        complaints.join(";")
+    )))
 }
 
 /// What is no path of the API at all.
@@ -146,7 +148,13 @@ pub(crate) fn page_not_found() -> Response<Body> {
     let mut response = Response::new(Body::from("404 page not found\n".to_owned()));
     *response.status_mut() = StatusCode::NOT_FOUND;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     response
 }

@@ -1,11 +1,6 @@
 //! Scale: the replicas of a workload as `autoscaling/v1 Scale`, read and written by those who know nothing else of it.
 
-use apimachinery::{
-    Object,
-    gvk::GroupVersionKind,
-    meta,
-    status::Status,
-};
+use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
@@ -32,11 +27,17 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let accept = Accept { transform: Transform::None, ..accept };
+        let accept = Accept {
+            transform: Transform::None,
+            ..accept
+        };
         let object = match verb {
             "get" => {
                 self.wait_for(Freshness::Consistent).await?;
-                let cached = self.endpoint.cacher()?.get(self.namespace(), &context.info.name);
+                let cached = self
+                    .endpoint
+                    .cacher()?
+                    .get(self.namespace(), &context.info.name);
                 let cached = cached.ok_or_else(|| self.not_found())?;
                 self.endpoint.tree(&cached)
             }
@@ -49,7 +50,11 @@ impl Call<'_> {
     async fn write_scale(&self, verb: &str, request: Request<Body>) -> Result<Object, Status> {
         let context = self.context;
         let patch = verb == "patch";
-        let kind = if patch { "PatchOptions" } else { "UpdateOptions" };
+        let kind = if patch {
+            "PatchOptions"
+        } else {
+            "UpdateOptions"
+        };
         let options = WriteOptions::parse(&context.query, context.field_manager(), kind, false)?;
         let bytes = body::read(request.into_body()).await?;
         let change = if patch {
@@ -60,9 +65,15 @@ impl Call<'_> {
             self.set_namespace(&mut scale)?;
             Change::Given(scale)
         };
-        let mut want = Scaled { call: self, options: &options, change };
+        let mut want = Scaled {
+            call: self,
+            options: &options,
+            change,
+        };
         let options_object = self.options_object(kind);
-        let updated = self.update_object(&mut want, Part::Other, &options, &options_object).await?;
+        let updated = self
+            .update_object(&mut want, Part::Other, &options, &options_object)
+            .await?;
         let mut object = updated.stored.object;
         self.endpoint.from_storage(&mut object);
         Ok(object)

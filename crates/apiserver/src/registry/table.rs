@@ -1,11 +1,6 @@
 //! Objects in other shapes: tables for people (`as=Table`), metadata for those who need no more (`as=PartialObjectMetadata`).
 
-use apimachinery::{
-    Object,
-    gvk::GroupVersionKind,
-    meta,
-    status::Status,
-};
+use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -13,7 +8,8 @@ use super::{Call, Endpoint, list::Page};
 use crate::{cacher::CachedObject, query::Query};
 
 const TABLE: GroupVersionKind = GroupVersionKind::new("meta.k8s.io", "v1", "Table");
-const PARTIAL: GroupVersionKind = GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadata");
+const PARTIAL: GroupVersionKind =
+    GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadata");
 const PARTIAL_LIST: GroupVersionKind =
     GroupVersionKind::new("meta.k8s.io", "v1", "PartialObjectMetadataList");
 
@@ -44,7 +40,10 @@ impl TableOptions {
 }
 
 /// A table of one object.
-pub(super) fn of_object(call: &Call<'_>, object: &Object) -> Result<(Object, GroupVersionKind), Status> {
+pub(super) fn of_object(
+    call: &Call<'_>,
+    object: &Object,
+) -> Result<(Object, GroupVersionKind), Status> {
     let options = TableOptions::of(&call.context.query);
     let metadata = json!({ "resourceVersion": meta::resource_version(object) });
     let row = row(call.endpoint, options, object, call.registry.clock.now());
@@ -74,8 +73,16 @@ pub(super) fn of_event(
 ) -> Result<Object, Status> {
     let object = endpoint.tree(cached);
     let metadata = json!({ "resourceVersion": meta::resource_version(&object) });
-    let columns = if with_columns { columns(endpoint) } else { Value::Null };
-    Ok(table(metadata, columns, vec![row(endpoint, *options, &object, now)]))
+    let columns = if with_columns {
+        columns(endpoint)
+    } else {
+        Value::Null
+    };
+    Ok(table(
+        metadata,
+        columns,
+        vec![row(endpoint, *options, &object, now)],
+    ))
 }
 
 /// A table that says nothing but a revision.
@@ -131,7 +138,15 @@ fn columns(endpoint: &Endpoint) -> Value {
     match api::facts::columns(&endpoint.row.gvr) {
         Some(columns) => columns
             .iter()
-            .map(|c| column(c.name, c.column_type, c.format, description(&c.help), c.priority))
+            .map(|c| {
+                column(
+                    c.name,
+                    c.column_type,
+                    c.format,
+                    description(&c.help),
+                    c.priority,
+                )
+            })
             .collect(),
         None => json!([
             column("Name", "string", "name", "", 0),
@@ -144,7 +159,10 @@ fn columns(endpoint: &Endpoint) -> Value {
 pub(super) fn partial_object_metadata(object: &Object) -> (Object, GroupVersionKind) {
     let mut partial = Object::new();
     partial.insert("kind".to_owned(), PARTIAL.kind.as_ref().into());
-    partial.insert("apiVersion".to_owned(), PARTIAL.group_version().to_string().into());
+    partial.insert(
+        "apiVersion".to_owned(),
+        PARTIAL.group_version().to_string().into(),
+    );
     let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
     partial.insert("metadata".to_owned(), metadata);
     (partial, PARTIAL)
@@ -159,10 +177,20 @@ pub(super) fn partial_object_metadata_list(page: &Page) -> (Object, GroupVersion
         .collect();
     let mut list = Object::new();
     list.insert("kind".to_owned(), PARTIAL_LIST.kind.as_ref().into());
-    list.insert("apiVersion".to_owned(), PARTIAL_LIST.group_version().to_string().into());
-    list.insert("metadata".to_owned(), serde_json::to_value(&page.metadata).unwrap_or_default());
+    list.insert(
+        "apiVersion".to_owned(),
+        PARTIAL_LIST.group_version().to_string().into(),
+    );
+    list.insert(
+        "metadata".to_owned(),
+        serde_json::to_value(&page.metadata).unwrap_or_default(),
+    );
     // Upstream appends to an empty slice: without items it stays null.
-    let items = if items.is_empty() { Value::Null } else { Value::Array(items) };
+    let items = if items.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(items)
+    };
     list.insert("items".to_owned(), items);
     (list, PARTIAL_LIST)
 }

@@ -46,7 +46,12 @@ impl Call<'_> {
     pub(super) async fn update(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let options = WriteOptions::parse(&context.query, context.field_manager(), "UpdateOptions", false)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "UpdateOptions",
+            false,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let mut object = self.decode(&bytes, &options)?;
         self.set_name(&mut object)?;
@@ -55,8 +60,14 @@ impl Call<'_> {
         let part = self.part();
         let may_create = part == Part::Spec && self.endpoint.strategy().allow_create_on_update();
         let mut want = Given { object, may_create };
-        let updated = self.update_object(&mut want, part, &options, &options_object).await?;
-        let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+        let updated = self
+            .update_object(&mut want, part, &options, &options_object)
+            .await?;
+        let code = if updated.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
         self.respond_stored(updated.stored, accept, code)
     }
 
@@ -84,8 +95,11 @@ impl Call<'_> {
         };
         let resource = self.endpoint.group_resource();
         let ttl = self.ttl_seconds();
-        let outcome =
-            self.registry.store.guaranteed_update(&key, &resource, cached, ttl, &mut change).await?;
+        let outcome = self
+            .registry
+            .store
+            .guaranteed_update(&key, &resource, cached, ttl, &mut change)
+            .await?;
         let created = change.created;
         let stored = match outcome {
             Outcome::Written(stored) => {
@@ -96,12 +110,20 @@ impl Call<'_> {
                 if let Some(hook) = self.registry.hook(&resource) {
                     hook.after_delete(&last.object).await;
                 }
-                Stored { object: change.deleted.unwrap_or(last.object), revision: last.revision }
+                Stored {
+                    object: change.deleted.unwrap_or(last.object),
+                    revision: last.revision,
+                }
             }
             Outcome::Kept(current) => {
-                let object = change.result.or_else(|| current.as_ref().map(|c| c.object.clone()));
+                let object = change
+                    .result
+                    .or_else(|| current.as_ref().map(|c| c.object.clone()));
                 let revision = current.map_or(etcd::Revision(0), |c| c.revision);
-                Stored { object: object.ok_or_else(|| self.not_found())?, revision }
+                Stored {
+                    object: object.ok_or_else(|| self.not_found())?,
+                    revision,
+                }
             }
         };
         Ok(Updated { stored, created })
@@ -130,8 +152,12 @@ impl Update for Change<'_> {
             }
             self.created = true;
             let wanted = self.want.wanted(None).await?;
-            if !meta::resource_version(&wanted).is_empty() && meta::resource_version(&wanted) != "0" {
-                return Err(Status::modified(&call.endpoint.group_resource(), &call.context.info.name));
+            if !meta::resource_version(&wanted).is_empty() && meta::resource_version(&wanted) != "0"
+            {
+                return Err(Status::modified(
+                    &call.endpoint.group_resource(),
+                    &call.context.info.name,
+                ));
             }
             let object = self.write.prepare_create(wanted).await?;
             return Ok(self.store(object));
@@ -201,7 +227,10 @@ pub(super) struct Given {
 impl Given {
     /// In place of one that must be there.
     pub(super) fn new(object: Object) -> Self {
-        Self { object, may_create: false }
+        Self {
+            object,
+            may_create: false,
+        }
     }
 }
 

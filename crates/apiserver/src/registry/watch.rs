@@ -39,7 +39,9 @@ impl Call<'_> {
         }
         let cacher = Arc::clone(self.endpoint.cacher()?);
         let watcher_options = self.prepare_watch(&options).await?;
-        let life = options.timeout.unwrap_or_else(|| MIN_LIFE + spread(&context.audit_id));
+        let life = options
+            .timeout
+            .unwrap_or_else(|| MIN_LIFE + spread(&context.audit_id));
         let encoder = Encoder {
             endpoint: Arc::clone(self.endpoint),
             accept,
@@ -48,7 +50,11 @@ impl Call<'_> {
             first: true,
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
-            Ok(watcher) => Events::Following { watcher, encoder, deadline: Instant::now() + life },
+            Ok(watcher) => Events::Following {
+                watcher,
+                encoder,
+                deadline: Instant::now() + life,
+            },
             // Too old: the answer is a stream all the same, of one error.
             Err(status) => Events::Refused(encoder, status),
         };
@@ -59,7 +65,10 @@ impl Call<'_> {
         Response::builder()
             .status(StatusCode::OK)
             .header(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
-            .body(Body::stream(futures_util::stream::unfold(events, Events::next)))
+            .body(Body::stream(futures_util::stream::unfold(
+                events,
+                Events::next,
+            )))
             .map_err(Status::internal)
     }
 
@@ -88,13 +97,19 @@ impl Call<'_> {
 
 /// Up to half an hour, by the letters of an id.
 fn spread(id: &str) -> Duration {
-    let sum = id.bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let sum = id.bytes().fold(7u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
     Duration::from_secs(sum % MIN_LIFE.as_secs())
 }
 
 /// The stream's state: pulled by the connection, so a slow client is waited for by nobody.
 enum Events {
-    Following { watcher: Watcher, encoder: Encoder, deadline: Instant },
+    Following {
+        watcher: Watcher,
+        encoder: Encoder,
+        deadline: Instant,
+    },
     Refused(Encoder, Box<Status>),
     Ended,
 }
@@ -104,16 +119,29 @@ impl Events {
         match self {
             Self::Ended => None,
             Self::Refused(encoder, status) => {
-                let frame = encoder.error(&status).map_err(|status| -> BodyError { status.into() });
+                let frame = encoder
+                    .error(&status)
+                    .map_err(|status| -> BodyError { status.into() });
                 Some((frame, Self::Ended))
             }
-            Self::Following { mut watcher, mut encoder, deadline } => {
-                let step = tokio::time::timeout_at(deadline, watcher.next()).await.ok()??;
+            Self::Following {
+                mut watcher,
+                mut encoder,
+                deadline,
+            } => {
+                let step = tokio::time::timeout_at(deadline, watcher.next())
+                    .await
+                    .ok()??;
                 match encoder.batch(step, &mut watcher) {
                     Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
-                    Ok((bytes, false)) => {
-                        Some((Ok(bytes), Self::Following { watcher, encoder, deadline }))
-                    }
+                    Ok((bytes, false)) => Some((
+                        Ok(bytes),
+                        Self::Following {
+                            watcher,
+                            encoder,
+                            deadline,
+                        },
+                    )),
                     Err(status) => Some((Err(status.into()), Self::Ended)),
                 }
             }
@@ -139,14 +167,20 @@ impl Encoder {
         if last || first.len() >= BATCH_BYTES {
             return Ok((first, last));
         }
-        let Some(second) = watcher.try_next() else { return Ok((first, false)) };
+        let Some(second) = watcher.try_next() else {
+            return Ok((first, false));
+        };
         let mut batch = BytesMut::with_capacity(BATCH_BYTES);
         batch.extend_from_slice(&first);
         let mut next = Some(second);
         while let Some(step) = next {
             last = matches!(step, Step::Failed(_));
             batch.extend_from_slice(&self.frame(&step)?);
-            next = if last || batch.len() >= BATCH_BYTES { None } else { watcher.try_next() };
+            next = if last || batch.len() >= BATCH_BYTES {
+                None
+            } else {
+                watcher.try_next()
+            };
         }
         Ok((batch.freeze(), last))
     }
@@ -154,9 +188,10 @@ impl Encoder {
     fn frame(&mut self, step: &Step) -> Result<Bytes, Status> {
         match step {
             Step::Event(kind, object) => self.event(*kind, object),
-            Step::Bookmark { revision, initial_events_end } => {
-                self.bookmark(*revision, *initial_events_end)
-            }
+            Step::Bookmark {
+                revision,
+                initial_events_end,
+            } => self.bookmark(*revision, *initial_events_end),
             Step::Failed(status) => self.error(status),
         }
     }
@@ -177,14 +212,16 @@ impl Encoder {
                 self.wrap(kind.as_str(), object)
             }
             _ => {
-                let (object, _) = super::table::partial_object_metadata(&self.endpoint.tree(cached));
+                let (object, _) =
+                    super::table::partial_object_metadata(&self.endpoint.tree(cached));
                 self.wrap(kind.as_str(), object)
             }
         }
     }
 
     fn bookmark(&mut self, revision: Revision, initial_events_end: bool) -> Result<Bytes, Status> {
-        let mut metadata = json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
+        let mut metadata =
+            json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
         if initial_events_end {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
@@ -221,7 +258,11 @@ impl Encoder {
         Ok(frame.into())
     }
 
-    fn wrap_protobuf_object(&self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
+    fn wrap_protobuf_object(
+        &self,
+        kind: EventType,
+        cached: &CachedObject,
+    ) -> Result<Bytes, Status> {
         let object = cached.encoding(self.endpoint.tag(Encoding::Protobuf), || {
             super::codec::protobuf_object(&self.endpoint.tree(cached), &self.endpoint.row.gvk)
         })?;

@@ -9,7 +9,13 @@ use apimachinery::{
 };
 use http::{Response, StatusCode};
 
-use super::{Call, admit::Gate, hooks::{NoReservation, Reservation}, options::WriteOptions, ownership};
+use super::{
+    Call,
+    admit::Gate,
+    hooks::{NoReservation, Reservation},
+    options::WriteOptions,
+    ownership,
+};
 use crate::{
     admission::Operation,
     body::Body,
@@ -47,7 +53,13 @@ impl<'a> Write<'a> {
         options_object: &'a Object,
         part: Part,
     ) -> Self {
-        Self { call, options, options_object, part, reservation: Box::new(NoReservation) }
+        Self {
+            call,
+            options,
+            options_object,
+            part,
+            reservation: Box::new(NoReservation),
+        }
     }
 
     fn strategy(&self) -> &'static dyn Strategy {
@@ -67,7 +79,8 @@ impl<'a> Write<'a> {
     pub(super) async fn prepare_create(&mut self, mut object: Object) -> Result<Object, Status> {
         let call = self.call;
         let strategy = self.strategy();
-        call.admit(self.gate(Operation::Create), Some(&mut object), None).await?;
+        call.admit(self.gate(Operation::Create), Some(&mut object), None)
+            .await?;
         call.set_namespace(&mut object)?;
         fill_system_fields(&mut object, &call.registry.now());
         ownership::created(call, self.options, &mut object);
@@ -78,7 +91,8 @@ impl<'a> Write<'a> {
         errors.extend(strategy.validate(&object));
         call.refuse_invalid(&object, &errors)?;
         call.warn_all(strategy.warnings(&object, None));
-        self.validating(Operation::Create, &mut object, None).await?;
+        self.validating(Operation::Create, &mut object, None)
+            .await?;
         Ok(object)
     }
 
@@ -94,13 +108,18 @@ impl<'a> Write<'a> {
         let mut old_view = old.clone();
         call.endpoint.from_storage(&mut old_view);
         self.check_preconditions(&mut new, old)?;
-        call.admit(self.gate(Operation::Update), Some(&mut new), Some(&old_view)).await?;
+        call.admit(
+            self.gate(Operation::Update),
+            Some(&mut new),
+            Some(&old_view),
+        )
+        .await?;
         carry_metadata(&mut new, old);
+        let subresource = call.context.info.subresource.as_str();
         if self.part == Part::Status {
             // Whose status it is does not change with its status; managers are told apart below.
             ownership::updated(call, self.options, "status", &mut new, &old_view);
         } else {
-            let subresource = call.context.info.subresource.as_str();
             ownership::updated(call, self.options, subresource, &mut new, &old_view);
         }
         call.endpoint.to_storage(&mut new);
@@ -108,17 +127,23 @@ impl<'a> Write<'a> {
         meta::set_generation(&mut new, old_generation);
         match self.part {
             Part::Status => strategy.prepare_for_status_update(&mut new, old),
-            Part::Spec | Part::Other => strategy.prepare_for_update(&mut new, old),
+            Part::Spec => strategy.prepare_for_update(&mut new, old),
+            Part::Other => strategy.prepare_for_subresource_update(subresource, &mut new, old),
         }
         self.reserve_update(&mut new, old).await?;
         let mut errors = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
+        if strategy.repeats_metadata_rules() {
+            errors.extend(errors.clone());
+        }
         errors.extend(match self.part {
             Part::Status => strategy.validate_status_update(&new, old),
-            Part::Spec | Part::Other => strategy.validate_update(&new, old),
+            Part::Spec => strategy.validate_update(&new, old),
+            Part::Other => strategy.validate_subresource_update(subresource, &new, old),
         });
         call.refuse_invalid(&new, &errors)?;
         call.warn_all(strategy.warnings(&new, Some(old)));
-        self.validating(Operation::Update, &mut new, Some(&old_view)).await?;
+        self.validating(Operation::Update, &mut new, Some(&old_view))
+            .await?;
         Ok(new)
     }
 
@@ -140,7 +165,11 @@ impl<'a> Write<'a> {
             if !self.strategy().allow_unconditional_update() {
                 let path = Path::new("metadata").child("resourceVersion");
                 let error = FieldError::invalid(&path, 0, "must be specified for an update");
-                return Err(Status::invalid_kind(&call.endpoint.row.gvk, name, &vec![error]));
+                return Err(Status::invalid_kind(
+                    &call.endpoint.row.gvk,
+                    name,
+                    &vec![error],
+                ));
             }
             let version = meta::resource_version(old).to_owned();
             meta::set_resource_version(new, &version);
@@ -158,11 +187,17 @@ impl<'a> Write<'a> {
     ) -> Result<(), Status> {
         let mut view = object.clone();
         self.call.endpoint.from_storage(&mut view);
-        self.call.validate_admission(self.gate(operation), Some(&mut view), old).await
+        self.call
+            .validate_admission(self.gate(operation), Some(&mut view), old)
+            .await
     }
 
     async fn reserve_create(&mut self, object: &mut Object) -> Result<(), Status> {
-        if let Some(hook) = self.call.registry.hook(&self.call.endpoint.group_resource()) {
+        if let Some(hook) = self
+            .call
+            .registry
+            .hook(&self.call.endpoint.group_resource())
+        {
             self.reservation = hook.begin_create(object, self.options.dry_run).await?;
         }
         Ok(())
@@ -172,7 +207,11 @@ impl<'a> Write<'a> {
         if self.part == Part::Status {
             return Ok(());
         }
-        if let Some(hook) = self.call.registry.hook(&self.call.endpoint.group_resource()) {
+        if let Some(hook) = self
+            .call
+            .registry
+            .hook(&self.call.endpoint.group_resource())
+        {
             self.reservation = hook.begin_update(new, old, self.options.dry_run).await?;
         }
         Ok(())
@@ -220,9 +259,17 @@ impl Call<'_> {
             return Ok(());
         }
         let name = meta::name(object);
-        let name = if name.is_empty() { meta::generate_name(object) } else { name };
+        let name = if name.is_empty() {
+            meta::generate_name(object)
+        } else {
+            name
+        };
         let _ = name;
-        Err(Status::invalid_kind(&self.endpoint.row.gvk, meta::name(object), errors))
+        Err(Status::invalid_kind(
+            &self.endpoint.row.gvk,
+            meta::name(object),
+            errors,
+        ))
     }
 
     pub(super) fn warn_all(&self, warnings: Vec<String>) {
@@ -265,16 +312,28 @@ impl Call<'_> {
 fn fill_system_fields(object: &mut Object, now: &str) {
     meta::set_creation_timestamp(object, now);
     meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "resourceVersion",
+    ] {
         meta::remove(object, field);
     }
 }
 
 /// What an update does not say stays as it is; what it may not say is judged by validation.
 fn carry_metadata(new: &mut Object, old: &Object) {
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         let absent = meta::metadata(new).is_none_or(|m| m.get(field).is_none_or(|v| v.is_null()));
-        if absent && let Some(value) = meta::metadata(old).and_then(|m| m.get(field)) {
+        // When an object was made is not a client's to say, and not worth a refusal.
+        let ours = absent || field == "creationTimestamp";
+        if ours && let Some(value) = meta::metadata(old).and_then(|m| m.get(field)) {
             meta::metadata_mut(new).insert(field.to_owned(), value.clone());
         }
     }
