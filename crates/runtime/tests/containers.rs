@@ -167,7 +167,10 @@ fn exec_with_input_and_with_a_terminal() {
 
         let mut session = node
             .runtime
-            .exec(request("echo start; read line; stty size; exit 5", true))
+            .exec(request(
+                "echo start; until stty size 2>&1 | grep '37 101'; do :; done; read line; exit 5",
+                true,
+            ))
             .await
             .unwrap();
         let mut stdout = session.stdout.take().unwrap();
@@ -177,11 +180,14 @@ fn exec_with_input_and_with_a_terminal() {
             height: 37,
         };
         session.resize.take().unwrap().send(size).await.unwrap();
-        // The size is set by another task: ask until it shows.
-        let mut stdin = session.stdin.take().unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        stdin.write_all(b"\n").await.unwrap();
         read_until(&mut stdout, "37 101").await;
+        session
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"\n")
+            .await
+            .unwrap();
         assert_eq!(session.exit.await.unwrap(), 5);
         node
     });
@@ -210,7 +216,10 @@ fn attach_to_streams_and_to_a_terminal() {
         read_until(&mut stdout, "end").await;
         assert_eq!(session.exit.await.unwrap(), 0);
 
-        let mut config = script("terminal", "read x; stty size; echo got $x");
+        let mut config = script(
+            "terminal",
+            "until stty size 2>&1 | grep '20 90'; do :; done; read x; echo got $x",
+        );
         (config.stdin, config.tty) = (true, true);
         let id = node.start_container(&pod, config).await;
         let mut session = node.runtime.attach(request(&id, true)).await.unwrap();
@@ -219,7 +228,6 @@ fn attach_to_streams_and_to_a_terminal() {
             height: 20,
         };
         session.resize.as_ref().unwrap().send(size).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
         session
             .stdin
             .as_mut()

@@ -9,6 +9,7 @@ mod registry;
 mod scratch;
 mod snapshots;
 mod store;
+mod transport;
 mod unpack;
 
 pub use archive::ArchiveFormat;

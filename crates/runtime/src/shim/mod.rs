@@ -5,9 +5,11 @@
 //! runtime: a forked child may go on in ordinary Rust, and the whole stays below two megabytes.
 
 mod container;
+mod exec;
 mod launch;
 mod log;
 pub mod protocol;
+mod report;
 mod sandbox;
 mod server;
 pub mod spec;

@@ -4,14 +4,12 @@
 //! output is in its log before its end is told.
 
 use std::{
-    fs::File,
-    io::{self, Seek as _, Write as _},
+    io::{self, Write as _},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
 };
 
 use linux::{
-    process::{Forked, Pid, UnshareFlags, WaitOptions, WaitStatus, drain_signal_fd, fork, wait},
+    process::{Forked, UnshareFlags, WaitOptions, WaitStatus, drain_signal_fd, fork, wait},
     seqpacket,
 };
 use rustix::{
@@ -21,10 +19,12 @@ use rustix::{
 };
 
 use super::{
-    container::{Attachment, Container, Output, set_nonblocking},
-    launch::{self, Report, Streams},
+    container::{Attachment, Container, set_nonblocking},
+    exec::Exec,
+    launch::{self, Report},
     log::{LogFile, now_ns},
     protocol::{ContainerState, MAX_MESSAGE, Reply, Request},
+    report::{ReportRead, make_streams, read_report, report_pair},
     sandbox::{Namespaces, fork_into_pids},
     spec::{PidMode, ResolvedUser, StartRequest},
 };
@@ -38,19 +38,6 @@ struct Connection {
     id: u64,
     socket: OwnedFd,
     subscribed: bool,
-}
-
-/// A process executed in a container.
-#[derive(Debug)]
-struct Exec {
-    connection: u64,
-    pid: Pid,
-    /// Until it runs.
-    report: Option<OwnedFd>,
-    user: ResolvedUser,
-    terminal: Option<OwnedFd>,
-    failure: Option<String>,
-    exit_code: Option<i32>,
 }
 
 /// What a ready descriptor belongs to.
@@ -68,13 +55,13 @@ enum Source {
 /// The shim.
 #[derive(Debug)]
 pub(super) struct Server {
-    namespaces: Namespaces,
+    pub(super) namespaces: Namespaces,
     listener: OwnedFd,
     signals: OwnedFd,
     connections: Vec<Connection>,
     next_connection: u64,
-    containers: Vec<Container>,
-    execs: Vec<Exec>,
+    pub(super) containers: Vec<Container>,
+    pub(super) execs: Vec<Exec>,
     stopping: bool,
 }
 
@@ -233,7 +220,7 @@ impl Server {
         }
     }
 
-    fn send(&mut self, id: u64, reply: &Reply, fds: &[BorrowedFd<'_>]) {
+    pub(super) fn send(&mut self, id: u64, reply: &Reply, fds: &[BorrowedFd<'_>]) {
         let Some(connection) = self.connections.iter().find(|c| c.id == id) else {
             return;
         };
@@ -245,7 +232,7 @@ impl Server {
         }
     }
 
-    fn fail(&mut self, id: u64, message: impl Into<String>, not_running: bool) {
+    pub(super) fn fail(&mut self, id: u64, message: impl Into<String>, not_running: bool) {
         self.send(
             id,
             &Reply::Failed {
@@ -484,89 +471,6 @@ impl Server {
         self.publish(running);
     }
 
-    fn exec(&mut self, connection: u64, index: usize, fds: Vec<OwnedFd>) -> io::Result<()> {
-        let mut fds = fds.into_iter();
-        let spec = fds.next().ok_or(io::ErrorKind::InvalidInput)?;
-        File::from(spec.try_clone()?).rewind()?;
-        let rest: Vec<OwnedFd> = fds.collect();
-        // Three streams, or none and then it has a terminal.
-        let streams = Streams::try_from(rest).ok();
-        let (report, child_report) = report_pair()?;
-        let container = &self.containers[index];
-        let procs_files = procs_files_of(container.pid)?;
-        let launch = launch::ExecLaunch {
-            spec,
-            streams,
-            report: child_report,
-            container: container.pidfd.as_fd(),
-            procs_files: &procs_files,
-        };
-        let own = self.namespaces.host_pids.as_fd();
-        let pid = match fork_into_pids(container.pidfd.as_fd(), own)? {
-            Forked::Child => launch::exec(launch),
-            Forked::Parent { pid, .. } => pid,
-        };
-        self.execs.push(Exec {
-            connection,
-            pid,
-            report: Some(report),
-            user: ResolvedUser::default(),
-            terminal: None,
-            failure: None,
-            exit_code: None,
-        });
-        Ok(())
-    }
-
-    fn read_exec_report(&mut self, index: usize) {
-        let Some(exec) = self.execs.get_mut(index) else {
-            return;
-        };
-        let Some(report) = &exec.report else { return };
-        match read_report(report) {
-            ReportRead::Later => {}
-            ReportRead::Said(Report::User(user), _) => exec.user = user,
-            ReportRead::Said(Report::Failed(message), _) => exec.failure = Some(message),
-            ReportRead::Said(Report::Terminal, fds) => exec.terminal = fds.into_iter().next(),
-            ReportRead::Ended => {
-                exec.report = None;
-                let connection = exec.connection;
-                if let Some(message) = exec.failure.clone() {
-                    self.fail(connection, message, false);
-                } else {
-                    let pid = exec.pid.as_raw_nonzero().get();
-                    let started = Reply::Started {
-                        pid,
-                        user: exec.user.clone(),
-                        started_at: now_ns(),
-                    };
-                    let terminal = exec.terminal.take();
-                    let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
-                    self.send(connection, &started, &fds);
-                }
-                self.finish_exec(index);
-            }
-        }
-    }
-
-    /// Tells the end of an exec, if both its start and its end are known.
-    fn finish_exec(&mut self, index: usize) {
-        let Some(Exec {
-            report: None,
-            exit_code: Some(exit_code),
-            connection,
-            ..
-        }) = self.execs.get(index)
-        else {
-            return;
-        };
-        let (exit_code, connection) = (*exit_code, *connection);
-        let exec = self.execs.remove(index);
-        if exec.failure.is_none() {
-            self.send(connection, &Reply::Exited { exit_code }, &[]);
-        }
-    }
-
     fn attach(
         &mut self,
         connection: u64,
@@ -700,71 +604,6 @@ fn exit_code(status: WaitStatus) -> (i32, Option<i32>) {
         (None, Some(signal)) => (128 + signal, Some(signal)),
         (None, None) => (255, None),
     }
-}
-
-fn report_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-    set_nonblocking(ours.as_fd())?;
-    Ok((ours, theirs))
-}
-
-enum ReportRead {
-    Later,
-    Said(Report, Vec<OwnedFd>),
-    Ended,
-}
-
-fn read_report(report: &OwnedFd) -> ReportRead {
-    let mut buffer = [0_u8; 4096];
-    match seqpacket::receive(report.as_fd(), &mut buffer) {
-        Ok((0, _)) => ReportRead::Ended,
-        Ok((length, fds)) => match serde_json::from_slice(&buffer[..length]) {
-            Ok(report) => ReportRead::Said(report, fds),
-            Err(error) => ReportRead::Said(Report::Failed(error.to_string()), fds),
-        },
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReportRead::Later,
-        // Too long a message: the child's own words about a failure.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => ReportRead::Said(
-            Report::Failed("the container's process failed".to_owned()),
-            vec![],
-        ),
-        Err(_) => ReportRead::Ended,
-    }
-}
-
-type MadeStreams = (Option<Streams>, Option<OwnedFd>, Vec<Output>);
-
-/// Pipes for the standard streams: the child's ends, and ours.
-fn make_streams(stdin: bool) -> io::Result<MadeStreams> {
-    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-    let (stdin_reader, stdin_writer) = if stdin {
-        let (reader, writer) = pipe()?;
-        (reader, Some(writer))
-    } else {
-        (File::open("/dev/null")?.into(), None)
-    };
-    let (stdout_reader, stdout_writer) = pipe()?;
-    let (stderr_reader, stderr_writer) = pipe()?;
-    set_nonblocking(stdout_reader.as_fd())?;
-    set_nonblocking(stderr_reader.as_fd())?;
-    let outputs = vec![
-        Output::new(stdout_reader, false),
-        Output::new(stderr_reader, true),
-    ];
-    Ok((
-        Some([stdin_reader, stdout_writer, stderr_writer]),
-        stdin_writer,
-        outputs,
-    ))
-}
-
-/// The `cgroup.procs` of every hierarchy that a process is in.
-fn procs_files_of(pid: Pid) -> io::Result<Vec<PathBuf>> {
-    let hierarchy = linux::cgroup::Hierarchy::detect()?;
-    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_nonzero()))?;
-    Ok(hierarchy.procs_files(&text))
 }
 
 /// A connection to loopback in the pod's network namespace, ours. It is begun, not waited for.
