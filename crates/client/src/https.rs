@@ -405,3 +405,171 @@ impl Transport for Https {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use base::TaskGroup;
+    use hyper::{body::Incoming, service::service_fn};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    /// Answers with the `Authorization` it got; echoes after an upgrade.
+    async fn answer(
+        mut request: Request<Incoming>,
+        tasks: TaskGroup,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        if request.headers().contains_key(header::UPGRADE) {
+            tasks.spawn_cancellable("echo", async move {
+                let stream = hyper::upgrade::on(&mut request).await.unwrap();
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(stream));
+                tokio::io::copy(&mut read, &mut write).await.unwrap();
+            });
+            let switching = Response::builder()
+                .status(101)
+                .header(header::UPGRADE, "echo");
+            return Ok(switching
+                .header(header::CONNECTION, "upgrade")
+                .body(Full::default())
+                .unwrap());
+        }
+        let token = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .map(|value| value.as_bytes().to_vec());
+        Ok(Response::new(Full::from(token.unwrap_or_default())))
+    }
+
+    /// A server of HTTP/1.1 without TLS; how many connections it saw.
+    async fn serve(tasks: &TaskGroup) -> (u16, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (seen, group) = (connections.clone(), tasks.clone());
+        tasks.spawn_cancellable("server", async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                seen.fetch_add(1, Ordering::SeqCst);
+                let tasks = group.clone();
+                let service = service_fn(move |request| answer(request, tasks.clone()));
+                group.spawn_cancellable("connection", async move {
+                    let server = hyper::server::conn::http1::Builder::new();
+                    let _ = server
+                        .serve_connection(TokioIo::new(stream), service)
+                        .with_upgrades()
+                        .await;
+                });
+            }
+        });
+        (port, connections)
+    }
+
+    async fn get(https: &Https) -> String {
+        let response = https
+            .send(Request::get("/").body(Bytes::new()).unwrap())
+            .await
+            .unwrap();
+        String::from_utf8(
+            response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .to_vec(),
+        )
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn connections_are_kept_and_tokens_read() {
+        let tasks = TaskGroup::new(&CancellationToken::new());
+        let (port, connections) = serve(&tasks).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "first\n").unwrap();
+        let auth = Auth::TokenFile(file.path().to_owned());
+        let https = Https::new(Config {
+            server: format!("http://127.0.0.1:{port}"),
+            auth,
+            ..Config::default()
+        })
+        .unwrap();
+        for _ in 0..3 {
+            assert_eq!(get(&https).await, "Bearer first");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+        // A rotated token is taken up when the old one is a minute old; one that cannot be read any longer is kept.
+        std::fs::write(file.path(), "second").unwrap();
+        tokio::time::pause();
+        tokio::time::advance(TOKEN_PERIOD).await;
+        tokio::time::resume();
+        assert_eq!(get(&https).await, "Bearer second");
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_gives_the_raw_stream() {
+        let tasks = TaskGroup::new(&CancellationToken::new());
+        let (port, _) = serve(&tasks).await;
+        let https = Https::new(Config {
+            server: format!("http://127.0.0.1:{port}"),
+            ..Config::default()
+        })
+        .unwrap();
+        let request = || Request::get("/exec").header(header::CONNECTION, "upgrade");
+        let upgraded = https
+            .upgrade(
+                request()
+                    .header(header::UPGRADE, "echo")
+                    .body(Bytes::new())
+                    .unwrap(),
+            )
+            .await;
+        let Upgraded::Switched(_, mut stream) = upgraded.unwrap() else {
+            panic!("refused")
+        };
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"hello");
+        let refused = https
+            .upgrade(Request::get("/").body(Bytes::new()).unwrap())
+            .await
+            .unwrap();
+        assert!(matches!(refused, Upgraded::Refused(response) if response.status() == 200));
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_a_clear_error() {
+        let https = Https::new(Config {
+            server: "http://127.0.0.1:1".to_owned(),
+            ..Config::default()
+        })
+        .unwrap();
+        let error = https
+            .send(Request::get("/").body(Bytes::new()).unwrap())
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            matches!(&error, TransportError::Connect { host, .. } if host == "127.0.0.1:1"),
+            "{error}"
+        );
+        assert!(
+            Https::new(Config {
+                server: "127.0.0.1:6443".to_owned(),
+                ..Config::default()
+            })
+            .is_err()
+        );
+    }
+}

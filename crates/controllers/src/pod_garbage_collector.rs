@@ -219,7 +219,7 @@ mod tests {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 creation_timestamp: Some(Time(Timestamp::from_second(created).unwrap())),
-                deletion_timestamp: deleted.then(|| Time(Timestamp::UNIX_EPOCH)),
+                deletion_timestamp: deleted.then_some(Time(Timestamp::UNIX_EPOCH)),
                 ..ObjectMeta::default()
             },
             spec: Some(PodSpec {

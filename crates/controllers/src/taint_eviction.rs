@@ -244,14 +244,14 @@ mod tests {
         let now = at(300);
         let both = [a.clone(), b.clone()];
         assert_eq!(judge(&[], &[], now), Verdict::Stay);
-        assert_eq!(judge(&[], &[a.clone()], now), Verdict::Leave);
+        assert_eq!(judge(&[], std::slice::from_ref(&a), now), Verdict::Leave);
         assert_eq!(judge(&[exists("", None)], &both, now), Verdict::Stay);
         assert_eq!(
-            judge(&[exists("a", Some(300))], &[a.clone()], now),
+            judge(&[exists("a", Some(300))], std::slice::from_ref(&a), now),
             Verdict::StayUntil(at(400))
         );
         assert_eq!(
-            judge(&[exists("a", Some(200))], &[a.clone()], now),
+            judge(&[exists("a", Some(200))], std::slice::from_ref(&a), now),
             Verdict::Leave
         );
         assert_eq!(judge(&[exists("a", Some(300))], &both, now), Verdict::Leave);
@@ -261,6 +261,9 @@ mod tests {
             exists("b", Some(1000)),
         ];
         assert_eq!(judge(&tolerations, &both, now), Verdict::StayUntil(at(350)));
-        assert_eq!(judge(&[exists("a", Some(0))], &[a], now), Verdict::Leave);
+        assert_eq!(
+            judge(&[exists("a", Some(0))], std::slice::from_ref(&a), now),
+            Verdict::Leave
+        );
     }
 }

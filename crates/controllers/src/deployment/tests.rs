@@ -214,7 +214,8 @@ fn a_rolling_update_step_by_step() {
     let deployment = deployment(10);
     /// Size and available pods.
     type Set = (i32, i32);
-    let table: &[(Set, Set, &[(&str, i32)])] = &[
+    type Sizes = &'static [(&'static str, i32)];
+    let table: &[(Set, Set, Sizes)] = &[
         // (old size, available), (new size, available) → sizes
         ((10, 10), (0, 0), &[("web-new", 3)]),
         ((8, 8), (3, 0), &[("web-new", 5)]),
