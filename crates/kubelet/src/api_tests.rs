@@ -35,6 +35,10 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
         let data = tempfile::tempdir().unwrap();
         let identity = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (chain, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
@@ -54,6 +58,12 @@ impl Cluster {
         config.bind_address = "127.0.0.1".parse().unwrap();
         config.secure_port = 0;
         config.token_auth_file = Some(tokens);
+        let signer = data.path().join("sa.key");
+        let pair = rcgen::KeyPair::generate().unwrap();
+        std::fs::write(&signer, pair.serialize_pem()).unwrap();
+        config.service_account_key_files = vec![signer.clone()];
+        config.service_account_signing_key_file = Some(signer);
+        config.service_account_issuers = vec!["https://kubernetes.default.svc".to_owned()];
         let deps = Dependencies {
             kv,
             clock,
@@ -86,6 +96,9 @@ impl Cluster {
             // The server may have made it itself.
             let _ = cluster.client.api::<Namespace>("").create(&object).await;
         }
+        // What controllers make in each namespace, and every pod mounts.
+        let root_ca = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "x"}});
+        cluster.create::<ConfigMap>("work", root_ca).await;
         let account = json!({"metadata": {"name": "default"}});
         cluster
             .create::<k8s_openapi::api::core::v1::ServiceAccount>("work", account)
@@ -110,7 +123,7 @@ impl Cluster {
             streaming: Arc::new(self.runtime.clone()),
             clock: Clock::system(),
         };
-        let cancel = self.cancel.child_token();
+        let cancel = self.tasks.token().child_token();
         let prepared = prepare(config, deps, &cancel).await.unwrap();
         self.tasks.spawn("kubelet", run(prepared, cancel.clone()));
         cancel

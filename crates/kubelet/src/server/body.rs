@@ -1,0 +1,88 @@
+//! Answers: bodies whole or streamed, and refusals as upstream's kubelet words them, in plain text.
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt as _};
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+
+/// Why a body broke off.
+pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// A body; streams are pulled, so that a slow client costs no queue.
+pub(super) type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// Nothing.
+pub(super) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+/// All of it.
+pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Chunk by chunk.
+pub(super) fn stream(
+    chunks: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+) -> Body {
+    StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)).boxed_unsync()
+}
+
+/// 200 of a content type.
+pub(super) fn ok(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// 200 with JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<Response<Body>, Refusal> {
+    let text = serde_json::to_vec(value)
+        .map_err(|error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(ok("application/json", full(text)))
+}
+
+/// A request that is not served: a code and words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) code: StatusCode,
+    pub(super) message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(code: StatusCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    pub(super) fn into_response(self) -> Response<Body> {
+        let mut response = ok("text/plain; charset=utf-8", full(self.message));
+        *response.status_mut() = self.code;
+        response
+    }
+}
+
+/// The runtime's error as the streaming server of CRI answers it.
+impl From<cri::CriError> for Refusal {
+    fn from(error: cri::CriError) -> Self {
+        let code = match error.code() {
+            cri::Code::NotFound => StatusCode::NOT_FOUND,
+            cri::Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(code, error.to_string())
+    }
+}
