@@ -124,3 +124,6 @@ pub trait Plugin: Send + Sync {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

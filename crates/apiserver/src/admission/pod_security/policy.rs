@@ -70,7 +70,7 @@ impl Policy {
 }
 
 fn read(namespace: &Object, mode: &str, otherwise: Level, errors: &mut ErrorList) -> LevelVersion {
-    let mut label = |suffix: &str| {
+    let label = |suffix: &str| {
         let key = format!("{PREFIX}{mode}{suffix}");
         let value = meta::label(namespace, &key)?.to_owned();
         Some((Path::new("metadata").child("labels").key(&key), value))
