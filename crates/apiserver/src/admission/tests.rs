@@ -33,7 +33,10 @@ impl Gate {
         };
         let enable = ["NodeRestriction".to_owned()];
         let plugins = plugins(&enable, &[], &dependencies).unwrap();
-        Self { chain: Chain::new(plugins), user: UserInfo::default() }
+        Self {
+            chain: Chain::new(plugins),
+            user: UserInfo::default(),
+        }
     }
 
     fn by(mut self, name: &str, groups: &[&str]) -> Self {
@@ -82,7 +85,9 @@ impl Gate {
     }
 
     async fn create(&self, path: &str, new: Value) -> Result<Value, Status> {
-        self.pass(Method::POST, path, Some(new), None).await.map(|(object, _)| object)
+        self.pass(Method::POST, path, Some(new), None)
+            .await
+            .map(|(object, _)| object)
     }
 
     async fn why_not(&self, method: Method, path: &str, new: Value, old: Option<Value>) -> String {
@@ -95,9 +100,18 @@ impl Gate {
 
 fn world() -> Arc<MemoryReader> {
     MemoryReader::with([
-        ("namespaces", json!({"metadata": {"name": "ns"}, "status": {"phase": "Active"}})),
-        ("namespaces", json!({"metadata": {"name": "old"}, "status": {"phase": "Terminating"}})),
-        ("serviceaccounts", json!({"metadata": {"name": "default", "namespace": "ns"}})),
+        (
+            "namespaces",
+            json!({"metadata": {"name": "ns"}, "status": {"phase": "Active"}}),
+        ),
+        (
+            "namespaces",
+            json!({"metadata": {"name": "old"}, "status": {"phase": "Terminating"}}),
+        ),
+        (
+            "serviceaccounts",
+            json!({"metadata": {"name": "default", "namespace": "ns"}}),
+        ),
     ])
 }
 
@@ -117,32 +131,74 @@ async fn namespaces_must_be_there_and_live() {
     let config_map = json!({"metadata": {"name": "a"}});
     let create = |namespace: &str| format!("/api/v1/namespaces/{namespace}/configmaps");
     assert!(gate.create(&create("ns"), config_map.clone()).await.is_ok());
-    let missing = gate.create(&create("nosuch"), config_map.clone()).await.unwrap_err();
-    assert_eq!((missing.code, missing.message.as_str()), (404, "namespaces \"nosuch\" not found"));
+    let missing = gate
+        .create(&create("nosuch"), config_map.clone())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (missing.code, missing.message.as_str()),
+        (404, "namespaces \"nosuch\" not found")
+    );
     let ending = gate.create(&create("old"), config_map).await.unwrap_err();
     let words = "configmaps \"a\" is forbidden: unable to create new content in namespace old because it is being terminated";
     assert_eq!(ending.message, words);
-    assert_eq!(ending.details.unwrap().causes[0].reason, "NamespaceTerminating");
-    let kept = gate.pass(Method::DELETE, "/api/v1/namespaces/default", None, None).await.unwrap_err();
-    assert_eq!(kept.message, "namespaces \"default\" is forbidden: this namespace may not be deleted");
-    assert!(gate.pass(Method::DELETE, "/api/v1/namespaces/ns", None, None).await.is_ok());
+    assert_eq!(
+        ending.details.unwrap().causes[0].reason,
+        "NamespaceTerminating"
+    );
+    let kept = gate
+        .pass(Method::DELETE, "/api/v1/namespaces/default", None, None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        kept.message,
+        "namespaces \"default\" is forbidden: this namespace may not be deleted"
+    );
+    assert!(
+        gate.pass(Method::DELETE, "/api/v1/namespaces/ns", None, None)
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn a_pod_gets_its_accounts_token_and_what_else_it_left_out() {
-    let created = Gate::of(&world()).create(PODS, pod(json!({}))).await.unwrap();
+    let created = Gate::of(&world())
+        .create(PODS, pod(json!({})))
+        .await
+        .unwrap();
     let spec = &created["spec"];
-    assert_eq!((&spec["serviceAccountName"], &spec["serviceAccount"]), (&json!("default"), &json!("default")));
+    assert_eq!(
+        (&spec["serviceAccountName"], &spec["serviceAccount"]),
+        (&json!("default"), &json!("default"))
+    );
     let volume = spec["volumes"][0]["name"].as_str().unwrap();
     assert!(volume.starts_with("kube-api-access-"), "{volume}");
     let path = "/var/run/secrets/kubernetes.io/serviceaccount";
     let mount = json!({"name": volume, "readOnly": true, "mountPath": path});
     assert_eq!(spec["containers"][0]["volumeMounts"], json!([mount]));
     let sources = &spec["volumes"][0]["projected"]["sources"];
-    assert_eq!(sources[0], json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}));
-    assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
-    let keys: Vec<_> = spec["tolerations"].as_array().unwrap().iter().map(|toleration| &toleration["key"]).collect();
-    assert_eq!(keys, ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]);
+    assert_eq!(
+        sources[0],
+        json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}})
+    );
+    assert_eq!(
+        (&spec["priority"], &spec["preemptionPolicy"]),
+        (&json!(0), &json!("PreemptLowerPriority"))
+    );
+    let keys: Vec<_> = spec["tolerations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|toleration| &toleration["key"])
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "node.kubernetes.io/not-ready",
+            "node.kubernetes.io/unreachable"
+        ]
+    );
 }
 
 #[tokio::test]
@@ -154,12 +210,28 @@ async fn tokens_are_not_mounted_where_nobody_wants_them() {
             "imagePullSecrets": [{"name": "pull"}]}),
     );
     let gate = Gate::of(&reader);
-    let own = gate.create(PODS, pod(json!({"automountServiceAccountToken": false}))).await.unwrap();
+    let own = gate
+        .create(PODS, pod(json!({"automountServiceAccountToken": false})))
+        .await
+        .unwrap();
     assert_eq!(own["spec"].get("volumes"), None);
-    let accounts = gate.create(PODS, pod(json!({"serviceAccountName": "quiet"}))).await.unwrap();
+    let accounts = gate
+        .create(PODS, pod(json!({"serviceAccountName": "quiet"})))
+        .await
+        .unwrap();
     assert_eq!(accounts["spec"].get("volumes"), None);
-    assert_eq!(accounts["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
-    let missing = gate.why_not(Method::POST, PODS, pod(json!({"serviceAccountName": "x"})), None).await;
+    assert_eq!(
+        accounts["spec"]["imagePullSecrets"],
+        json!([{"name": "pull"}])
+    );
+    let missing = gate
+        .why_not(
+            Method::POST,
+            PODS,
+            pod(json!({"serviceAccountName": "x"})),
+            None,
+        )
+        .await;
     assert_eq!(
         missing,
         "pods \"p\" is forbidden: error looking up service account ns/x: serviceaccount \"x\" not found"
@@ -169,23 +241,61 @@ async fn tokens_are_not_mounted_where_nobody_wants_them() {
 #[tokio::test]
 async fn priorities_come_from_classes() {
     let reader = world();
-    let class = |name: &str, value: i64, default: bool| {
-        json!({"metadata": {"name": name}, "value": value, "globalDefault": default, "preemptionPolicy": "Never"})
-    };
-    reader.put("priorityclasses.scheduling.k8s.io", class("high", 1000, false));
+    let class = |name: &str, value: i64, default: bool| json!({"metadata": {"name": name}, "value": value, "globalDefault": default, "preemptionPolicy": "Never"});
+    reader.put(
+        "priorityclasses.scheduling.k8s.io",
+        class("high", 1000, false),
+    );
     let gate = Gate::of(&reader);
-    let high = gate.create(PODS, pod(json!({"priorityClassName": "high"}))).await.unwrap();
-    assert_eq!((&high["spec"]["priority"], &high["spec"]["preemptionPolicy"]), (&json!(1000), &json!("Never")));
-    let own = gate.why_not(Method::POST, PODS, pod(json!({"priority": 7})), None).await;
-    assert!(own.contains("the integer value of priority (7) must not be provided in pod spec"), "{own}");
-    let missing = gate.why_not(Method::POST, PODS, pod(json!({"priorityClassName": "x"})), None).await;
-    assert_eq!(missing, "pods \"p\" is forbidden: no PriorityClass with name x was found");
-    reader.put("priorityclasses.scheduling.k8s.io", class("usual", 10, true));
+    let high = gate
+        .create(PODS, pod(json!({"priorityClassName": "high"})))
+        .await
+        .unwrap();
+    assert_eq!(
+        (&high["spec"]["priority"], &high["spec"]["preemptionPolicy"]),
+        (&json!(1000), &json!("Never"))
+    );
+    let own = gate
+        .why_not(Method::POST, PODS, pod(json!({"priority": 7})), None)
+        .await;
+    assert!(
+        own.contains("the integer value of priority (7) must not be provided in pod spec"),
+        "{own}"
+    );
+    let missing = gate
+        .why_not(
+            Method::POST,
+            PODS,
+            pod(json!({"priorityClassName": "x"})),
+            None,
+        )
+        .await;
+    assert_eq!(
+        missing,
+        "pods \"p\" is forbidden: no PriorityClass with name x was found"
+    );
+    reader.put(
+        "priorityclasses.scheduling.k8s.io",
+        class("usual", 10, true),
+    );
     let usual = gate.create(PODS, pod(json!({}))).await.unwrap();
-    assert_eq!((&usual["spec"]["priorityClassName"], &usual["spec"]["priority"]), (&json!("usual"), &json!(10)));
+    assert_eq!(
+        (
+            &usual["spec"]["priorityClassName"],
+            &usual["spec"]["priority"]
+        ),
+        (&json!("usual"), &json!(10))
+    );
     let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
-    let second = gate.why_not(Method::POST, classes, class("other", 5, true), None).await;
-    assert!(second.ends_with("PriorityClass usual is already marked as default. Only one default can exist"), "{second}");
+    let second = gate
+        .why_not(Method::POST, classes, class("other", 5, true), None)
+        .await;
+    assert!(
+        second.ends_with(
+            "PriorityClass usual is already marked as default. Only one default can exist"
+        ),
+        "{second}"
+    );
 }
 
 #[tokio::test]
@@ -197,13 +307,32 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
     let gate = Gate::of(&reader).by("system:node:n1", &["system:nodes"]);
     let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
     let nodes = "/api/v1/nodes";
-    assert!(gate.create(nodes, node("n1", json!({"kubernetes.io/hostname": "n1", "example.com/x": "y"}))).await.is_ok());
+    assert!(
+        gate.create(
+            nodes,
+            node(
+                "n1",
+                json!({"kubernetes.io/hostname": "n1", "example.com/x": "y"})
+            )
+        )
+        .await
+        .is_ok()
+    );
     for (method, path, new, old, words) in [
-        (Method::POST, nodes, node("n2", json!({})), None, "node \"n1\" is not allowed to modify node \"n2\""),
         (
             Method::POST,
             nodes,
-            node("n1", json!({"node-restriction.kubernetes.io/a": "b", "kubernetes.io/x": "y"})),
+            node("n2", json!({})),
+            None,
+            "node \"n1\" is not allowed to modify node \"n2\"",
+        ),
+        (
+            Method::POST,
+            nodes,
+            node(
+                "n1",
+                json!({"node-restriction.kubernetes.io/a": "b", "kubernetes.io/x": "y"}),
+            ),
             None,
             "node \"n1\" is not allowed to set the following labels: kubernetes.io/x, node-restriction.kubernetes.io/a",
         ),
@@ -247,7 +376,11 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
         assert!(refusal.ends_with(words), "{refusal}");
     }
     let own = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "own", "uid": "1"}}});
-    assert!(gate.create("/api/v1/namespaces/ns/serviceaccounts/default/token", own).await.is_ok());
+    assert!(
+        gate.create("/api/v1/namespaces/ns/serviceaccounts/default/token", own)
+            .await
+            .is_ok()
+    );
     let mirror = json!({
         "metadata": {"name": "m", "namespace": "ns", "annotations": {"kubernetes.io/config.mirror": "x"},
             "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "u", "controller": true}]},
@@ -264,9 +397,15 @@ async fn nobody_grants_what_they_do_not_hold() {
     let group = "rbac.authorization.k8s.io";
     let reader = world();
     let rules = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list"]}]);
-    reader.put("clusterroles.rbac.authorization.k8s.io", json!({"metadata": {"name": "some"}, "rules": rules}));
+    reader.put(
+        "clusterroles.rbac.authorization.k8s.io",
+        json!({"metadata": {"name": "some"}, "rules": rules}),
+    );
     let all = json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]);
-    reader.put("clusterroles.rbac.authorization.k8s.io", json!({"metadata": {"name": "all"}, "rules": all}));
+    reader.put(
+        "clusterroles.rbac.authorization.k8s.io",
+        json!({"metadata": {"name": "all"}, "rules": all}),
+    );
     reader.put(
         "clusterrolebindings.rbac.authorization.k8s.io",
         json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "some"},
@@ -274,23 +413,29 @@ async fn nobody_grants_what_they_do_not_hold() {
     );
     let gate = Gate::of(&reader).by("u", &["g"]);
     let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/ns/roles";
-    let role = |verbs: &[&str]| {
-        json!({"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]})
-    };
+    let role = |verbs: &[&str]| json!({"metadata": {"name": "r"}, "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]});
     assert!(gate.create(roles, role(&["get"])).await.is_ok());
     assert_eq!(
-        gate.why_not(Method::POST, roles, role(&["get", "delete"]), None).await,
+        gate.why_not(Method::POST, roles, role(&["get", "delete"]), None)
+            .await,
         "roles.rbac.authorization.k8s.io \"r\" is forbidden: user \"u\" (groups=[\"g\"]) is attempting to grant RBAC \
          permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"configmaps\"], Verbs:[\"delete\"]}"
     );
     let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/ns/rolebindings";
-    let binding = |role: &str| {
-        json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}})
-    };
+    let binding = |role: &str| json!({"metadata": {"name": "b"}, "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}});
     assert!(gate.create(bindings, binding("some")).await.is_ok());
-    assert!(gate.why_not(Method::POST, bindings, binding("all"), None).await.contains("not currently held"));
-    let missing = gate.why_not(Method::POST, bindings, binding("nosuch"), None).await;
-    assert_eq!(missing, "rolebindings.rbac.authorization.k8s.io \"nosuch\" not found");
+    assert!(
+        gate.why_not(Method::POST, bindings, binding("all"), None)
+            .await
+            .contains("not currently held")
+    );
+    let missing = gate
+        .why_not(Method::POST, bindings, binding("nosuch"), None)
+        .await;
+    assert_eq!(
+        missing,
+        "rolebindings.rbac.authorization.k8s.io \"nosuch\" not found"
+    );
     let root = Gate::of(&reader).by("root", &[crate::user::MASTERS]);
     assert!(root.create(bindings, binding("all")).await.is_ok());
 }
@@ -300,7 +445,10 @@ async fn limits_are_given_and_kept() {
     let reader = world();
     let limits = json!([{"type": "Container", "default": {"cpu": "500m"}, "defaultRequest": {"cpu": "100m"},
         "max": {"cpu": "2"}, "min": {"cpu": "50m"}, "maxLimitRequestRatio": {"cpu": "8"}}]);
-    reader.put("limitranges", json!({"metadata": {"name": "l", "namespace": "ns"}, "spec": {"limits": limits}}));
+    reader.put(
+        "limitranges",
+        json!({"metadata": {"name": "l", "namespace": "ns"}, "spec": {"limits": limits}}),
+    );
     let gate = Gate::of(&reader);
     let created = gate.create(PODS, pod(json!({}))).await.unwrap();
     let expected = json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}});
@@ -310,13 +458,32 @@ async fn limits_are_given_and_kept() {
         "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
     );
     for (requests, limits, words) in [
-        ("1", "3", "maximum cpu usage per Container is 2, but limit is 3"),
-        ("10m", "40m", "minimum cpu usage per Container is 50m, but request is 10m"),
-        ("100m", "2", "cpu max limit to request ratio per Container is 8, but provided ratio is 20.000000"),
+        (
+            "1",
+            "3",
+            "maximum cpu usage per Container is 2, but limit is 3",
+        ),
+        (
+            "10m",
+            "40m",
+            "minimum cpu usage per Container is 50m, but request is 10m",
+        ),
+        (
+            "100m",
+            "2",
+            "cpu max limit to request ratio per Container is 8, but provided ratio is 20.000000",
+        ),
     ] {
         let resources = json!({"requests": {"cpu": requests}, "limits": {"cpu": limits}});
         let containers = json!([{"name": "c", "image": "i", "resources": resources}]);
-        let refusal = gate.why_not(Method::POST, PODS, pod(json!({ "containers": containers })), None).await;
+        let refusal = gate
+            .why_not(
+                Method::POST,
+                PODS,
+                pod(json!({ "containers": containers })),
+                None,
+            )
+            .await;
         assert_eq!(refusal, format!("pods \"p\" is forbidden: {words}"));
     }
 }
@@ -333,18 +500,36 @@ async fn pods_stay_within_their_namespaces_level() {
     let containers = json!([{"name": "c", "image": "i", "securityContext": {"privileged": true}}]);
     let privileged = pod(json!({ "containers": containers }));
     assert_eq!(
-        gate.why_not(Method::POST, PODS, privileged.clone(), None).await,
+        gate.why_not(Method::POST, PODS, privileged.clone(), None)
+            .await,
         "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not set \
          securityContext.privileged=true)"
     );
-    let relabelled = gate.pass(Method::PUT, "/api/v1/namespaces/ns/pods/p", Some(privileged.clone()), Some(privileged.clone()));
-    assert!(relabelled.await.is_ok(), "an update that runs nothing new is none of its business");
-    let template = json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": privileged["spec"]}}});
+    let relabelled = gate.pass(
+        Method::PUT,
+        "/api/v1/namespaces/ns/pods/p",
+        Some(privileged.clone()),
+        Some(privileged.clone()),
+    );
+    assert!(
+        relabelled.await.is_ok(),
+        "an update that runs nothing new is none of its business"
+    );
+    let template =
+        json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": privileged["spec"]}}});
     let deployments = "/apis/apps/v1/namespaces/ns/deployments";
-    let (_, warnings) = gate.pass(Method::POST, deployments, Some(template), None).await.unwrap();
+    let (_, warnings) = gate
+        .pass(Method::POST, deployments, Some(template), None)
+        .await
+        .unwrap();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let bad = gate.why_not(Method::POST, "/api/v1/namespaces", namespace("nope"), None).await;
-    assert!(bad.contains("must be one of privileged, baseline, restricted"), "{bad}");
+    let bad = gate
+        .why_not(Method::POST, "/api/v1/namespaces", namespace("nope"), None)
+        .await;
+    assert!(
+        bad.contains("must be one of privileged, baseline, restricted"),
+        "{bad}"
+    );
 }
 
 #[test]
@@ -357,8 +542,18 @@ fn unknown_plugins_are_refused() {
         clock: Clock::system(),
     };
     let off = ["PodSecurity".to_owned()];
-    let names: Vec<_> = plugins(&[], &off, &dependencies).unwrap().iter().map(|plugin| plugin.name()).collect();
-    assert!(!names.contains(&"PodSecurity") && !names.contains(&"NodeRestriction") && names.contains(&"Priority"));
-    let error = plugins(&["Nonsense".to_owned()], &[], &dependencies).err().unwrap();
+    let names: Vec<_> = plugins(&[], &off, &dependencies)
+        .unwrap()
+        .iter()
+        .map(|plugin| plugin.name())
+        .collect();
+    assert!(
+        !names.contains(&"PodSecurity")
+            && !names.contains(&"NodeRestriction")
+            && names.contains(&"Priority")
+    );
+    let error = plugins(&["Nonsense".to_owned()], &[], &dependencies)
+        .err()
+        .unwrap();
     assert_eq!(error.to_string(), "unknown admission plugin: Nonsense");
 }

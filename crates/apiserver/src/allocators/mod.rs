@@ -15,3 +15,6 @@ pub use cluster_ip::{AddressError, ClusterIpAllocator};
 pub use node_port::{NodePortAllocator, PortError, PortRange};
 pub use repair::Repair;
 pub use service::ServiceAllocator;
+
+#[cfg(test)]
+mod tests;
