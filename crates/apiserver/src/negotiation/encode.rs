@@ -1,16 +1,16 @@
 //! Objects into bytes.
 
-use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
+use apimachinery::{Object, gvk::GroupVersionKind, protobuf, status::Status};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Accept, Encoding};
+use super::{Accept, Encoding, yaml};
 use crate::storage;
 
-/// An object in the encoding that is accepted.
+/// An object in the encoding that is accepted. `gvk` is its kind, whose schema protobuf needs; kinds without one are not to be had in it.
 pub fn encode_object(
     object: &Object,
-    _gvk: &GroupVersionKind,
+    gvk: &GroupVersionKind,
     accept: Accept,
 ) -> Result<Bytes, Status> {
     match accept.encoding {
@@ -25,6 +25,12 @@ pub fn encode_object(
             out.push(b'\n');
             Ok(out.into())
         }
-        Encoding::Yaml | Encoding::Protobuf => Err(Status::not_acceptable(&["application/json"])),
+        Encoding::Yaml => Ok(yaml::encode(object).into()),
+        Encoding::Protobuf => {
+            let ty = api::facts::type_of(gvk).ok_or_else(|| {
+                Status::not_acceptable(&["application/json", "application/yaml"])
+            })?;
+            Ok(protobuf::encode(object, ty).into())
+        }
     }
 }

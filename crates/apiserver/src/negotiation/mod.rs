@@ -8,6 +8,7 @@ mod compress;
 mod content;
 mod encode;
 mod respond;
+mod yaml;
 
 pub(crate) use accept::route_status;
 pub use accept::{Accept, Encoding, Endpoint, Transform};

@@ -3,7 +3,9 @@
 use apimachinery::{
     Object,
     decode::{self, DecodeError},
-    gvk::GroupVersionKind,
+    gvk::{GroupVersion, GroupVersionKind},
+    meta,
+    protobuf::{self, ProtobufError},
     status::Status,
 };
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use super::{
     Call,
     options::{FieldValidation, WriteOptions},
 };
-use crate::negotiation::ContentEncoding;
+use crate::negotiation::{Accept, ContentEncoding, Encoding, encode_object};
 
 impl Call<'_> {
     /// The object in a body, in the endpoint's version: checked against the schema, pruned, defaulted.
@@ -239,30 +241,70 @@ pub(super) fn plain_object(
     Ok(decoded)
 }
 
-fn from_protobuf(_body: &Bytes, _gvk: &GroupVersionKind) -> Result<Object, Status> {
-    Err(Status::unsupported_media_type(&[
-        "application/json",
-        "application/yaml",
-    ]))
+/// The object in a protobuf envelope. Without version and kind the envelope means what is wanted.
+fn from_protobuf(body: &Bytes, gvk: &GroupVersionKind) -> Result<Object, Status> {
+    let bad = |error: ProtobufError| unrecognized(gvk, &error.to_string(), body);
+    let envelope = protobuf::open(body).map_err(bad)?;
+    let version = match envelope.api_version {
+        "" => gvk.group_version().to_string(),
+        version => version.to_owned(),
+    };
+    let kind = if envelope.kind.is_empty() { gvk.kind.as_ref() } else { envelope.kind };
+    let sent = GroupVersion::parse(&version).map(|gv| gv.kind(kind.to_owned()));
+    // Of a kind that is not the wanted one, version and kind are all that matters: they are refused later.
+    match sent.as_ref().filter(|sent| *sent == gvk).and_then(api::facts::type_of) {
+        Some(ty) => protobuf::decode(envelope.raw, ty, &version, kind).map_err(bad),
+        None => {
+            let mut object = Object::new();
+            object.insert("apiVersion".to_owned(), version.into());
+            object.insert("kind".to_owned(), kind.into());
+            if let Some(ty) = api::facts::type_of(gvk).filter(|_| kind == gvk.kind.as_ref()) {
+                let decoded = protobuf::decode(envelope.raw, ty, "", "").map_err(bad)?;
+                object.extend(decoded);
+            }
+            Ok(object)
+        }
+    }
 }
 
 /// An object in protobuf, in its envelope.
-pub(super) fn protobuf_object(_object: &Object, _gvk: &GroupVersionKind) -> Result<Bytes, Status> {
-    Err(Status::not_acceptable(&[
-        "application/json",
-        "application/yaml",
-    ]))
+pub(super) fn protobuf_object(object: &Object, gvk: &GroupVersionKind) -> Result<Bytes, Status> {
+    let accept = Accept { encoding: Encoding::Protobuf, ..Accept::default() };
+    encode_object(object, gvk, accept)
 }
 
-/// A watch event in protobuf around an object that is one already, with its length before it.
-pub(super) fn protobuf_frame(_kind: &str, _object: &Bytes) -> Bytes {
-    Bytes::new()
+/// A watch event in protobuf around an object that is one already: a bare `WatchEvent` with its length before it, as upstream frames
+/// streams.
+pub(super) fn protobuf_frame(kind: &str, object: &[u8]) -> Bytes {
+    // type = 1, object = 2 { raw = 1 }
+    let raw = field(1, object);
+    let mut message = field(1, kind.as_bytes());
+    message.extend_from_slice(&field(2, &raw));
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut frame = Vec::with_capacity(message.len() + 4);
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&message);
+    frame.into()
+}
+
+/// A length-delimited field of a message.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(content.len() + 6);
+    out.push(number << 3 | 2);
+    let mut length = content.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(content);
+    out
 }
 
 /// A watch event in protobuf around an object that only one client sees.
-pub(super) fn protobuf_event(_kind: &str, _object: &Object) -> Result<Bytes, Status> {
-    Err(Status::not_acceptable(&[
-        "application/json",
-        "application/yaml",
-    ]))
+pub(super) fn protobuf_event(kind: &str, object: &Object) -> Result<Bytes, Status> {
+    let gvk = GroupVersion::parse(meta::api_version(object))
+        .unwrap_or_default()
+        .kind(meta::kind(object).to_owned());
+    Ok(protobuf_frame(kind, &protobuf_object(object, &gvk)?))
 }
