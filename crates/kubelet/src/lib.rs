@@ -20,6 +20,7 @@ pub mod pod_worker;
 pub mod probes;
 pub mod resources;
 pub mod runtime_view;
+pub mod server;
 pub mod sources;
 pub mod status;
 pub mod volumes;

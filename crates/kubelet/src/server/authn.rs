@@ -56,7 +56,13 @@ impl Authentication {
     ) -> Result<Self, TlsError> {
         let verifier = client_ca_pem.map(verifier).transpose()?;
         let tokens = ExpiringCache::new(MAX_TOKENS, clock.clone());
-        Ok(Self { verifier, client, anonymous, clock, tokens })
+        Ok(Self {
+            verifier,
+            client,
+            anonymous,
+            clock,
+            tokens,
+        })
     }
 
     /// Bad credentials are refused even where anonymous requests are allowed.
@@ -82,29 +88,43 @@ impl Authentication {
     }
 
     fn by_certificate(&self, peer: &Peer) -> Result<Option<User>, Refusal> {
-        let Some(verifier) = &self.verifier else { return Ok(None) };
-        let Some((leaf, intermediates)) = peer.certificates.split_first() else { return Ok(None) };
+        let Some(verifier) = &self.verifier else {
+            return Ok(None);
+        };
+        let Some((leaf, intermediates)) = peer.certificates.split_first() else {
+            return Ok(None);
+        };
         let der = CertificateDer::from(leaf.as_slice());
-        let intermediates: Vec<_> =
-            intermediates.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let intermediates: Vec<_> = intermediates
+            .iter()
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
         let seconds = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        verifier.verify_client_cert(&der, &intermediates, now).map_err(|error| {
-            tracing::debug!(%error, "a client certificate was refused");
-            unauthorized()
-        })?;
+        verifier
+            .verify_client_cert(&der, &intermediates, now)
+            .map_err(|error| {
+                tracing::debug!(%error, "a client certificate was refused");
+                unauthorized()
+            })?;
         Ok(subject(leaf))
     }
 
     async fn by_token(&self, token: &str) -> Result<User, Refusal> {
-        let Some(client) = &self.client else { return Err(unauthorized()) };
+        let Some(client) = &self.client else {
+            return Err(unauthorized());
+        };
         let hash = digest::digest(&digest::SHA256, token.as_bytes());
         let key: [u8; 32] = hash.as_ref().try_into().expect("SHA-256 has 32 bytes");
         let known = match self.tokens.get(&key) {
             Some(known) => known,
             None => {
                 let user = review(client, token).await?;
-                let ttl = if user.is_some() { TOKEN_TTL } else { BAD_TOKEN_TTL };
+                let ttl = if user.is_some() {
+                    TOKEN_TTL
+                } else {
+                    BAD_TOKEN_TTL
+                };
                 self.tokens.insert(key, user.clone(), ttl);
                 user
             }
@@ -118,14 +138,23 @@ fn unauthorized() -> Refusal {
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    (scheme.eq_ignore_ascii_case("bearer")).then(|| token.trim()).filter(|token| !token.is_empty())
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer"))
+        .then(|| token.trim())
+        .filter(|token| !token.is_empty())
 }
 
 /// Asks the API server. `None`: it does not know the token.
 async fn review(client: &Client, token: &str) -> Result<Option<User>, Refusal> {
     let review = TokenReview {
-        spec: TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() },
+        spec: TokenReviewSpec {
+            token: token.to_owned(),
+            ..TokenReviewSpec::default()
+        },
         ..TokenReview::default()
     };
     let path = "/apis/authentication.k8s.io/v1/tokenreviews";
@@ -149,7 +178,9 @@ where
     T: serde::Serialize + serde::de::DeserializeOwned,
 {
     let body = serde_json::to_vec(review)?;
-    let answer = client.request(Request::json(Method::POST, path, body)).await?;
+    let answer = client
+        .request(Request::json(Method::POST, path, body))
+        .await?;
     Ok(serde_json::from_slice(&answer)?)
 }
 
@@ -163,7 +194,10 @@ pub(super) enum AskError {
 }
 
 fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let pem = |message: String| TlsError::Pem { what: "client CA", message };
+    let pem = |message: String| TlsError::Pem {
+        what: "client CA",
+        message,
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle) {
         roots.add(certificate.map_err(|error| pem(error.to_string()))?)?;
@@ -178,14 +212,21 @@ fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
 fn subject(leaf: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().filter_map(|value| value.as_str().ok()).last()?;
+    let name = subject
+        .iter_common_name()
+        .filter_map(|value| value.as_str().ok())
+        .last()?;
     let mut groups: Vec<String> = subject
         .iter_organization()
         .filter_map(|value| value.as_str().ok())
         .map(str::to_owned)
         .collect();
     groups.push("system:authenticated".to_owned());
-    (!name.is_empty()).then(|| User { name: name.to_owned(), groups, ..User::default() })
+    (!name.is_empty()).then(|| User {
+        name: name.to_owned(),
+        groups,
+        ..User::default()
+    })
 }
 
 #[cfg(test)]
@@ -194,14 +235,25 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_gets_in_without_credentials() {
-        let authentication = |anonymous| Authentication::new(None, None, anonymous, Clock::system()).unwrap();
+        let authentication =
+            |anonymous| Authentication::new(None, None, anonymous, Clock::system()).unwrap();
         let mut headers = HeaderMap::new();
-        let refused = authentication(false).authenticate(&headers, &Peer::default()).await;
+        let refused = authentication(false)
+            .authenticate(&headers, &Peer::default())
+            .await;
         assert_eq!(refused, Err(unauthorized()));
-        let anonymous = authentication(true).authenticate(&headers, &Peer::default()).await;
+        let anonymous = authentication(true)
+            .authenticate(&headers, &Peer::default())
+            .await;
         assert_eq!(anonymous.unwrap().name, "system:anonymous");
         headers.insert(header::AUTHORIZATION, "Bearer x".parse().unwrap());
-        let bad = authentication(true).authenticate(&headers, &Peer::default()).await;
-        assert_eq!(bad, Err(unauthorized()), "a token that nobody can check is a bad one");
+        let bad = authentication(true)
+            .authenticate(&headers, &Peer::default())
+            .await;
+        assert_eq!(
+            bad,
+            Err(unauthorized()),
+            "a token that nobody can check is a bad one"
+        );
     }
 }

@@ -34,7 +34,11 @@ pub(super) struct Authorization {
 impl Authorization {
     pub(super) fn new(client: Option<Client>, node_name: &str, clock: Clock) -> Self {
         let decisions = ExpiringCache::new(MAX_DECISIONS, clock);
-        Self { client, node_name: node_name.to_owned(), decisions }
+        Self {
+            client,
+            node_name: node_name.to_owned(),
+            decisions,
+        }
     }
 
     pub(super) async fn authorize(
@@ -43,7 +47,9 @@ impl Authorization {
         method: &Method,
         path: &str,
     ) -> Result<(), Refusal> {
-        let Some(client) = &self.client else { return Ok(()) };
+        let Some(client) = &self.client else {
+            return Ok(());
+        };
         let verb = verb(method);
         let subresources = subresources(path);
         let describe = || {
@@ -54,15 +60,21 @@ impl Authorization {
             )
         };
         for subresource in subresources {
-            let allowed = self.may(client, user, verb, subresource).await.map_err(|error| {
-                tracing::warn!(%error, "cannot review access");
-                Refusal::internal(format!("Authorization error {}", describe()))
-            })?;
+            let allowed = self
+                .may(client, user, verb, subresource)
+                .await
+                .map_err(|error| {
+                    tracing::warn!(%error, "cannot review access");
+                    Refusal::internal(format!("Authorization error {}", describe()))
+                })?;
             if allowed {
                 return Ok(());
             }
         }
-        Err(Refusal::new(StatusCode::FORBIDDEN, format!("Forbidden {}", describe())))
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            format!("Forbidden {}", describe()),
+        ))
     }
 
     async fn may(
@@ -91,11 +103,15 @@ impl Authorization {
         if let Some(decided) = self.decisions.get(&key) {
             return Ok(decided);
         }
-        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+        let review = SubjectAccessReview {
+            spec,
+            ..SubjectAccessReview::default()
+        };
         let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
         let answer = ask(client, path, &review).await?;
         let allowed = answer.status.is_some_and(|status| status.allowed);
-        self.decisions.insert(key, allowed, if allowed { ALLOWED_TTL } else { DENIED_TTL });
+        self.decisions
+            .insert(key, allowed, if allowed { ALLOWED_TTL } else { DENIED_TTL });
         Ok(allowed)
     }
 }
@@ -114,7 +130,8 @@ fn verb(method: &Method) -> &'static str {
 /// Subresources any of which allows a path, in the order they are asked.
 fn subresources(path: &str) -> &'static [&'static str] {
     let is_under = |prefix: &str| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        path.strip_prefix(prefix)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     /// Paths and what allows them; all others are the proxy's.
     const TABLE: &[(&str, &[&str])] = &[
@@ -127,7 +144,10 @@ fn subresources(path: &str) -> &'static [&'static str] {
         ("/healthz", &["healthz", "proxy"]),
         ("/configz", &["configz", "proxy"]),
     ];
-    TABLE.iter().find(|(prefix, _)| is_under(prefix)).map_or(&["proxy"], |(_, found)| found)
+    TABLE
+        .iter()
+        .find(|(prefix, _)| is_under(prefix))
+        .map_or(&["proxy"], |(_, found)| found)
 }
 
 #[cfg(test)]
@@ -152,6 +172,9 @@ mod tests {
         ] {
             assert_eq!(subresources(path), expected, "{path}");
         }
-        assert_eq!((verb(&Method::POST), verb(&Method::HEAD)), ("create", "get"));
+        assert_eq!(
+            (verb(&Method::POST), verb(&Method::HEAD)),
+            ("create", "get")
+        );
     }
 }

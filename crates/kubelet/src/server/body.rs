@@ -18,7 +18,9 @@ pub(super) fn empty() -> Body {
 
 /// All of it.
 pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 /// Chunk by chunk.
@@ -53,7 +55,10 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: StatusCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self {
+            code,
+            message: message.into(),
+        }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {

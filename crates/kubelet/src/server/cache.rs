@@ -20,7 +20,11 @@ pub(super) struct ExpiringCache<K, V> {
 
 impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
     pub(super) fn new(capacity: usize, clock: Clock) -> Self {
-        Self { entries: Mutex::default(), capacity, clock }
+        Self {
+            entries: Mutex::default(),
+            capacity,
+            clock,
+        }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<V> {
@@ -56,7 +60,11 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         assert_eq!((cache.get(&"a"), cache.get(&"b")), (None, Some(2)));
         cache.insert("c", 3, Duration::from_secs(30));
-        assert_eq!((cache.get(&"b"), cache.get(&"c")), (Some(2), Some(3)), "the ended one made room");
+        assert_eq!(
+            (cache.get(&"b"), cache.get(&"c")),
+            (Some(2), Some(3)),
+            "the ended one made room"
+        );
         cache.insert("d", 4, Duration::from_secs(30));
         assert_eq!((cache.get(&"b"), cache.get(&"d")), (None, Some(4)));
     }

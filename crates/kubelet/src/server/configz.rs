@@ -60,7 +60,12 @@ mod tests {
 
     #[test]
     fn durations_as_go_prints_them() {
-        for (seconds, expected) in [(10.0, "10s"), (300.0, "5m0s"), (14400.0, "4h0m0s"), (0.1, "100ms")] {
+        for (seconds, expected) in [
+            (10.0, "10s"),
+            (300.0, "5m0s"),
+            (14400.0, "4h0m0s"),
+            (0.1, "100ms"),
+        ] {
             assert_eq!(duration(Duration::from_secs_f64(seconds)), expected);
         }
     }

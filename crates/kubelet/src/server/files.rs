@@ -19,15 +19,16 @@ const CHUNK: usize = 32 << 10;
 
 /// A listing for a directory, the bytes of a file.
 pub(super) async fn serve(root: &Path, request_path: &str) -> Result<Response<Body>, Refusal> {
-    let relative = request_path.strip_prefix("/logs").unwrap_or_default().trim_matches('/');
+    let relative = request_path
+        .strip_prefix("/logs")
+        .unwrap_or_default()
+        .trim_matches('/');
     let relative = path_segment(relative);
     let file = open(root, &relative).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Refusal::not_found("404 page not found\n")
         }
-        io::ErrorKind::PermissionDenied => {
-            Refusal::new(StatusCode::FORBIDDEN, "403 Forbidden\n")
-        }
+        io::ErrorKind::PermissionDenied => Refusal::new(StatusCode::FORBIDDEN, "403 Forbidden\n"),
         _ => Refusal::internal("500 Internal Server Error\n"),
     })?;
     let kind = fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -66,21 +67,34 @@ fn list(directory: &File) -> Result<Response<Body>, Refusal> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != "." && name != ".." {
             let is_directory = entry.file_type() == FileType::Directory;
-            names.push(if is_directory { format!("{name}/") } else { name });
+            names.push(if is_directory {
+                format!("{name}/")
+            } else {
+                name
+            });
         }
     }
     names.sort();
-    let mut page = String::from("<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n");
+    let mut page = String::from(
+        "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n",
+    );
     for name in names {
         let text = html(&name);
-        let _ = writeln!(page, "<a href=\"{}\">{text}</a>", html(&name.replace('%', "%25")));
+        let _ = writeln!(
+            page,
+            "<a href=\"{}\">{text}</a>",
+            html(&name.replace('%', "%25"))
+        );
     }
     page.push_str("</pre>\n");
     Ok(body::ok("text/html; charset=utf-8", body::full(page)))
 }
 
 fn html(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&#34;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&#34;")
 }
 
 fn content(file: File) -> Response<Body> {
@@ -115,9 +129,15 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", root.path().join("out")).unwrap();
 
         let listing = text(serve(root.path(), "/logs/").await.unwrap()).await;
-        assert!(listing.contains("<a href=\"a&lt;b.log\">a&lt;b.log</a>"), "{listing}");
+        assert!(
+            listing.contains("<a href=\"a&lt;b.log\">a&lt;b.log</a>"),
+            "{listing}"
+        );
         assert!(listing.contains("<a href=\"pods/\">pods/</a>"), "{listing}");
-        assert_eq!(text(serve(root.path(), "/logs/a%3Cb.log").await.unwrap()).await, "hello");
+        assert_eq!(
+            text(serve(root.path(), "/logs/a%3Cb.log").await.unwrap()).await,
+            "hello"
+        );
         let moved = serve(root.path(), "/logs/pods").await.unwrap();
         assert_eq!(moved.headers()[header::LOCATION], "/logs/pods/");
         for outside in ["/logs/../../../etc/passwd", "/logs/out", "/logs/none"] {

@@ -22,7 +22,11 @@ pub(super) struct IdleTimeout<T> {
 
 impl<T> IdleTimeout<T> {
     pub(super) fn new(inner: T, timeout: Duration) -> Self {
-        Self { inner, timeout, end: Box::pin(tokio::time::sleep(timeout)) }
+        Self {
+            inner,
+            timeout,
+            end: Box::pin(tokio::time::sleep(timeout)),
+        }
     }
 
     fn alive(&mut self) {
@@ -89,6 +93,9 @@ mod tests {
         let mut idle = IdleTimeout::new(near, Duration::from_millis(20));
         far.write_all(b"x").await.unwrap();
         assert_eq!(idle.read_u8().await.unwrap(), b'x');
-        assert_eq!(idle.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            idle.read_u8().await.unwrap_err().kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 }

@@ -140,7 +140,10 @@ impl Server {
             clock.clone(),
         )?;
         let reviewer = client.filter(|_| config.authorization == AuthorizationMode::Webhook);
-        let bind = |source| ServerError::Bind { address: config.address, source };
+        let bind = |source| ServerError::Bind {
+            address: config.address,
+            source,
+        };
         let listener = TcpListener::bind(config.address).await.map_err(bind)?;
         Ok(Self {
             address: listener.local_addr().map_err(bind)?,
@@ -171,7 +174,9 @@ impl Server {
         let accepting = async {
             loop {
                 // The semaphore is never closed.
-                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+                let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+                    return;
+                };
                 let (stream, address) = match listener.accept().await {
                     Ok(accepted) => accepted,
                     Err(error) => {
@@ -203,8 +208,13 @@ struct Service {
 impl Service {
     async fn serve(&self, request: Request<Incoming>, peer: &Peer) -> http::Response<body::Body> {
         let allowed = async {
-            let user = self.authentication.authenticate(request.headers(), peer).await?;
-            self.authorization.authorize(&user, request.method(), request.uri().path()).await
+            let user = self
+                .authentication
+                .authenticate(request.headers(), peer)
+                .await?;
+            self.authorization
+                .authorize(&user, request.method(), request.uri().path())
+                .await
         };
         match allowed.await {
             Ok(()) => self.router.serve(request).await,
@@ -241,7 +251,10 @@ async fn connection(
         .timer(TokioTimer::new())
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(Some(Duration::from_secs(30)));
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer).await {
+    if let Err(error) = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), answer)
+        .await
+    {
         tracing::debug!(%address, %error, "connection ended");
     }
 }
@@ -249,5 +262,10 @@ async fn connection(
 fn peer(stream: &TlsStream<TcpStream>) -> Peer {
     let (_, session) = stream.get_ref();
     let certificates = session.peer_certificates().unwrap_or_default();
-    Peer { certificates: certificates.iter().map(|der| der.as_ref().to_vec()).collect() }
+    Peer {
+        certificates: certificates
+            .iter()
+            .map(|der| der.as_ref().to_vec())
+            .collect(),
+    }
 }

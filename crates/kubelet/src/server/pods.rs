@@ -15,8 +15,14 @@ pub(super) fn list(router: &Router) -> Result<Response<Body>, Refusal> {
 
 pub(super) async fn running(router: &Router) -> Result<Response<Body>, Refusal> {
     let runtime = router.host.runtime();
-    let sandboxes = runtime.list_pod_sandbox(ListPodSandboxRequest::default()).await?.items;
-    let containers = runtime.list_containers(ListContainersRequest::default()).await?.containers;
+    let sandboxes = runtime
+        .list_pod_sandbox(ListPodSandboxRequest::default())
+        .await?
+        .items;
+    let containers = runtime
+        .list_containers(ListContainersRequest::default())
+        .await?
+        .containers;
     let pods: Vec<Value> = sandboxes
         .iter()
         .filter(|sandbox| sandbox.state() == PodSandboxState::SandboxReady)

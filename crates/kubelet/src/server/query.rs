@@ -7,10 +7,13 @@ pub(super) struct Query(Vec<(String, String)>);
 impl Query {
     /// Reads what follows the question mark; parameters with bad escapes are left out, as Go does.
     pub(super) fn parse(query: &str) -> Self {
-        let pairs = query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name, true)?, decode(value, true)?))
-        });
+        let pairs = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .filter_map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((decode(name, true)?, decode(value, true)?))
+            });
         Self(pairs.collect())
     }
 
@@ -21,7 +24,10 @@ impl Query {
 
     /// All values of a parameter.
     pub(super) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .filter(move |(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -59,8 +65,14 @@ mod tests {
     #[test]
     fn parameters() {
         let query = Query::parse("command=sh&command=-c&command=a%20b+c&tty=1&bad=%zz&none=");
-        assert_eq!(query.all("command").collect::<Vec<_>>(), ["sh", "-c", "a b c"]);
-        assert_eq!((query.get("tty"), query.get("bad"), query.get("none")), (Some("1"), None, None));
+        assert_eq!(
+            query.all("command").collect::<Vec<_>>(),
+            ["sh", "-c", "a b c"]
+        );
+        assert_eq!(
+            (query.get("tty"), query.get("bad"), query.get("none")),
+            (Some("1"), None, None)
+        );
         assert_eq!(path_segment("a%2Fb+c"), "a/b+c");
     }
 }

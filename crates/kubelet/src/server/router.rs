@@ -44,19 +44,32 @@ impl Router {
             &["method", "path"],
         );
         stats::kubelet_metrics(&metrics, &host);
-        Self { stats: Stats::new(), host, tasks, idle_timeout, metrics, requests }
+        Self {
+            stats: Stats::new(),
+            host,
+            tasks,
+            idle_timeout,
+            metrics,
+            requests,
+        }
     }
 
     /// Answers. Whatever goes wrong is an answer.
     pub(super) async fn serve(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let segments: Vec<String> =
-            path.trim_matches('/').split('/').map(path_segment).collect();
+        let segments: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .map(path_segment)
+            .collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        self.requests.increment(&[request.method().as_str(), known_path(segments[0])]);
+        self.requests
+            .increment(&[request.method().as_str(), known_path(segments[0])]);
         let call = Call { query, request };
-        self.route(&path, &segments, call).await.unwrap_or_else(Refusal::into_response)
+        self.route(&path, &segments, call)
+            .await
+            .unwrap_or_else(Refusal::into_response)
     }
 
     async fn route(
@@ -97,7 +110,13 @@ impl Router {
                 streams::port_forward(self, self.pod(namespace, pod, Some(uid))?, call).await
             }
             ["run", namespace, pod, container] if method == Method::POST => {
-                streams::run(self, self.pod(namespace, pod, None)?, container, &call.query).await
+                streams::run(
+                    self,
+                    self.pod(namespace, pod, None)?,
+                    container,
+                    &call.query,
+                )
+                .await
             }
             ["run", namespace, pod, uid, container] if method == Method::POST => {
                 let pod = self.pod(namespace, pod, Some(uid))?;
@@ -107,9 +126,10 @@ impl Router {
             ["metrics"] if is_get => Ok(exposition(self.metrics.encode())),
             ["metrics", "cadvisor"] if is_get => Ok(exposition(stats::cadvisor(self).await?)),
             ["metrics", "resource"] if is_get => Ok(exposition(stats::resource(self).await)),
-            [first, ..] if known_path(first) != "other" && !is_stream => {
-                Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"))
-            }
+            [first, ..] if known_path(first) != "other" && !is_stream => Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "405: Method Not Allowed",
+            )),
             _ => Err(Refusal::not_found("404 page not found\n")),
         }
     }
@@ -138,10 +158,24 @@ impl Router {
 /// The first segment of a path, for a metric: bounded whatever clients send.
 fn known_path(segment: &str) -> &'static str {
     const KNOWN: &[&str] = &[
-        "attach", "configz", "containerLogs", "exec", "healthz", "logs", "metrics", "pods",
-        "portForward", "run", "runningpods", "stats",
+        "attach",
+        "configz",
+        "containerLogs",
+        "exec",
+        "healthz",
+        "logs",
+        "metrics",
+        "pods",
+        "portForward",
+        "run",
+        "runningpods",
+        "stats",
     ];
-    KNOWN.iter().find(|known| **known == segment).copied().unwrap_or("other")
+    KNOWN
+        .iter()
+        .find(|known| **known == segment)
+        .copied()
+        .unwrap_or("other")
 }
 
 fn exposition(text: String) -> Response<Body> {

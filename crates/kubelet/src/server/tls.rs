@@ -56,14 +56,19 @@ impl ServingCertificate {
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certified = certified(chain, key, &provider)?;
-        Ok(Self { current: RwLock::new(Arc::new(certified)), provider })
+        Ok(Self {
+            current: RwLock::new(Arc::new(certified)),
+            provider,
+        })
     }
 
     /// Of two files.
     pub fn read(chain: &Path, key: &Path) -> Result<Self, TlsError> {
         let read = |path: &Path| {
-            std::fs::read(path)
-                .map_err(|source| TlsError::Read { path: path.display().to_string(), source })
+            std::fs::read(path).map_err(|source| TlsError::Read {
+                path: path.display().to_string(),
+                source,
+            })
         };
         Self::from_pem(&read(chain)?, &read(key)?)
     }
@@ -88,7 +93,9 @@ impl ServingCertificate {
 
 impl ResolvesServerCert for ServingCertificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(
+            &self.current.read().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 }
 
@@ -108,7 +115,10 @@ fn certified(
         .map_err(pem("certificate"))?;
     if chain.is_empty() {
         let message = "there is none".to_owned();
-        return Err(TlsError::Pem { what: "certificate", message });
+        return Err(TlsError::Pem {
+            what: "certificate",
+            message,
+        });
     }
     let key = PrivateKeyDer::from_pem_slice(key).map_err(pem("private key"))?;
     Ok(CertifiedKey::from_der(chain, key, provider)?)

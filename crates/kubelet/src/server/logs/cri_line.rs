@@ -39,8 +39,17 @@ impl<'a> CriLine<'a> {
             None => rest.split_at(rest.len() - usize::from(rest.ends_with(b"\n"))),
         };
         let is_partial = tags.split(|byte| *byte == b':').next() == Some(b"P");
-        let content = if is_partial { content.strip_suffix(b"\n").unwrap_or(content) } else { content };
-        Some(Self { timestamp, is_stderr, is_partial, content })
+        let content = if is_partial {
+            content.strip_suffix(b"\n").unwrap_or(content)
+        } else {
+            content
+        };
+        Some(Self {
+            timestamp,
+            is_stderr,
+            is_partial,
+            content,
+        })
     }
 
     /// The time; `None` if it is damaged.
@@ -74,18 +83,40 @@ mod tests {
     fn lines() {
         let parse = |line: &'static str| {
             CriLine::parse(line.as_bytes()).map(|line| {
-                (line.is_stderr, line.is_partial, String::from_utf8_lossy(line.content).into_owned())
+                (
+                    line.is_stderr,
+                    line.is_partial,
+                    String::from_utf8_lossy(line.content).into_owned(),
+                )
             })
         };
         let line = |stderr, partial, text: &str| Some((stderr, partial, text.to_owned()));
         let stamp = "2016-10-06T00:17:09.669794202Z";
         for (text, expected) in [
-            ("2016-10-06T00:17:09.669794202Z stdout F hello world\n", line(false, false, "hello world\n")),
-            ("2016-10-06T00:17:09.669794202Z stderr P part\n", line(true, true, "part")),
-            ("2016-10-06T00:17:09.669794202Z stdout F:x tagged\n", line(false, false, "tagged\n")),
-            ("2016-10-06T00:17:09.669794202Z stdout F \n", line(false, false, "\n")),
-            ("2016-10-06T00:17:09.669794202Z stdout F\n", line(false, false, "\n")),
-            ("2016-10-06T00:17:09.669794202Z stdout P \n", line(false, true, "")),
+            (
+                "2016-10-06T00:17:09.669794202Z stdout F hello world\n",
+                line(false, false, "hello world\n"),
+            ),
+            (
+                "2016-10-06T00:17:09.669794202Z stderr P part\n",
+                line(true, true, "part"),
+            ),
+            (
+                "2016-10-06T00:17:09.669794202Z stdout F:x tagged\n",
+                line(false, false, "tagged\n"),
+            ),
+            (
+                "2016-10-06T00:17:09.669794202Z stdout F \n",
+                line(false, false, "\n"),
+            ),
+            (
+                "2016-10-06T00:17:09.669794202Z stdout F\n",
+                line(false, false, "\n"),
+            ),
+            (
+                "2016-10-06T00:17:09.669794202Z stdout P \n",
+                line(false, true, ""),
+            ),
             ("2016-10-06T00:17:09.669794202Z stdlog F x\n", None),
             ("garbage\n", None),
             ("\n", None),
@@ -96,10 +127,16 @@ mod tests {
         for (written, printed) in [
             (stamp, stamp),
             ("2016-10-06T00:17:09.5Z", "2016-10-06T00:17:09.500000000Z"),
-            ("2016-10-06T02:17:09.5+02:00", "2016-10-06T00:17:09.500000000Z"),
+            (
+                "2016-10-06T02:17:09.5+02:00",
+                "2016-10-06T00:17:09.500000000Z",
+            ),
         ] {
             let text = format!("{written} stdout F x\n");
-            assert_eq!(CriLine::parse(text.as_bytes()).unwrap().printed_timestamp(), printed);
+            assert_eq!(
+                CriLine::parse(text.as_bytes()).unwrap().printed_timestamp(),
+                printed
+            );
         }
     }
 }

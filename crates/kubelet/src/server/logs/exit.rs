@@ -15,8 +15,10 @@ pub(super) async fn ended(runtime: Arc<dyn RuntimeService>, container_id: String
     loop {
         // Subscribed first: what happens between the two is in the events.
         let events = runtime.container_events().await;
-        let request =
-            ContainerStatusRequest { container_id: container_id.clone(), ..Default::default() };
+        let request = ContainerStatusRequest {
+            container_id: container_id.clone(),
+            ..Default::default()
+        };
         match runtime.container_status(request).await {
             Ok(answer) => {
                 let lives = answer.status.is_some_and(|status| {

@@ -33,9 +33,10 @@ pub(super) async fn serve(
     query: &Query,
 ) -> Result<Response<Body>, Refusal> {
     let options = LogOptions::parse(query, jiff::Timestamp::now())?;
-    let pod = router.host.pod(namespace, pod_name).ok_or_else(|| {
-        Refusal::not_found(format!("pod {pod_name:?} does not exist\n"))
-    })?;
+    let pod = router
+        .host
+        .pod(namespace, pod_name)
+        .ok_or_else(|| Refusal::not_found(format!("pod {pod_name:?} does not exist\n")))?;
     if find_container(&pod, container).is_none() {
         let message = format!("container {container:?} not found in pod {pod_name:?}\n");
         return Err(Refusal::not_found(message));
@@ -76,7 +77,10 @@ fn no_log(pod: &Pod, pod_name: &str, container: &str, previous: bool) -> Refusal
     }
     let status = status_of(pod, container);
     let waiting = status.and_then(|status| status.state.as_ref()?.waiting.as_ref());
-    let message = match (status, waiting.and_then(|waiting| waiting.reason.as_deref())) {
+    let message = match (
+        status,
+        waiting.and_then(|waiting| waiting.reason.as_deref()),
+    ) {
         (None, _) => format!("container {container:?} in pod {pod_name:?} is not available"),
         (_, Some("ErrImagePull")) => format!(
             "container {container:?} in pod {pod_name:?} is waiting to start: image can't be pulled"
@@ -87,9 +91,9 @@ fn no_log(pod: &Pod, pod_name: &str, container: &str, previous: bool) -> Refusal
         (_, Some(reason)) => {
             format!("container {container:?} in pod {pod_name:?} is waiting to start: {reason}")
         }
-        (_, None) => format!(
-            "container {container:?} in pod {pod_name:?} is waiting to start - no logs yet"
-        ),
+        (_, None) => {
+            format!("container {container:?} in pod {pod_name:?} is waiting to start - no logs yet")
+        }
     };
     Refusal::bad_request(message)
 }
@@ -123,14 +127,29 @@ mod tests {
             .unwrap()
         };
         for (reason, expected) in [
-            ("ContainerCreating", "container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
-            ("ErrImagePull", "container \"c\" in pod \"p\" is waiting to start: image can't be pulled"),
-            ("ImagePullBackOff", "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image"),
+            (
+                "ContainerCreating",
+                "container \"c\" in pod \"p\" is waiting to start: ContainerCreating",
+            ),
+            (
+                "ErrImagePull",
+                "container \"c\" in pod \"p\" is waiting to start: image can't be pulled",
+            ),
+            (
+                "ImagePullBackOff",
+                "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image",
+            ),
         ] {
             assert_eq!(no_log(&pod(reason), "p", "c", false).message, expected);
         }
         let previous = no_log(&pod("x"), "p", "c", true);
-        assert_eq!(previous.message, "previous terminated container \"c\" in pod \"p\" not found");
-        assert_eq!(no_log(&pod("x"), "p", "d", false).message, "container \"d\" in pod \"p\" is not available");
+        assert_eq!(
+            previous.message,
+            "previous terminated container \"c\" in pod \"p\" not found"
+        );
+        assert_eq!(
+            no_log(&pod("x"), "p", "d", false).message,
+            "container \"d\" in pod \"p\" is not available"
+        );
     }
 }

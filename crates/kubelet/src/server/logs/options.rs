@@ -42,7 +42,8 @@ impl LogOptions {
             (Some(_), Some(_)) => return Err(invalid()),
             (Some(seconds), None) if seconds < 1 => return Err(invalid()),
             (Some(seconds), None) => Some(
-                now.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MIN),
+                now.checked_sub(SignedDuration::from_secs(seconds))
+                    .unwrap_or(Timestamp::MIN),
             ),
             (None, since_time) => since_time,
         };
@@ -51,9 +52,8 @@ impl LogOptions {
         if limit_bytes == Some(0) {
             return Err(invalid());
         }
-        let unsigned = |value: Option<i64>| {
-            value.map(u64::try_from).transpose().map_err(|_| invalid())
-        };
+        let unsigned =
+            |value: Option<i64>| value.map(u64::try_from).transpose().map_err(|_| invalid());
         let streams = match query.get("stream") {
             None | Some("All") => Streams::All,
             Some("Stdout") => Streams::Stdout,
@@ -76,13 +76,18 @@ impl LogOptions {
 }
 
 fn flag(query: &Query, name: &str) -> bool {
-    query.all(name).next().is_some_and(|value| {
-        !(value.eq_ignore_ascii_case("false") || value == "0")
-    })
+    query
+        .all(name)
+        .next()
+        .is_some_and(|value| !(value.eq_ignore_ascii_case("false") || value == "0"))
 }
 
 fn number(query: &Query, name: &str) -> Result<Option<i64>, Refusal> {
-    query.get(name).map(str::parse).transpose().map_err(|_| undecodable())
+    query
+        .get(name)
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| undecodable())
 }
 
 fn undecodable() -> Refusal {
@@ -90,7 +95,10 @@ fn undecodable() -> Refusal {
 }
 
 fn invalid() -> Refusal {
-    Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, r#"{"message": "Invalid request."}"#)
+    Refusal::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        r#"{"message": "Invalid request."}"#,
+    )
 }
 
 #[cfg(test)]
@@ -101,7 +109,8 @@ mod tests {
     fn queries() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let parse = |query: &str| LogOptions::parse(&Query::parse(query), now);
-        let options = parse("follow=true&timestamps=true&tailLines=3&limitBytes=9&sinceSeconds=5").unwrap();
+        let options =
+            parse("follow=true&timestamps=true&tailLines=3&limitBytes=9&sinceSeconds=5").unwrap();
         assert_eq!(
             options,
             LogOptions {
@@ -113,7 +122,10 @@ mod tests {
                 ..LogOptions::default()
             }
         );
-        assert_eq!(parse("stream=Stderr&previous=1").unwrap().streams, Streams::Stderr);
+        assert_eq!(
+            parse("stream=Stderr&previous=1").unwrap().streams,
+            Streams::Stderr
+        );
         for (query, code) in [
             ("tailLines=x", 400),
             ("sinceTime=yesterday", 400),

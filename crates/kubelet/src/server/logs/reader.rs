@@ -70,7 +70,12 @@ impl LogReader {
             Some(ended) => {
                 let directory = resolved.parent().unwrap_or(Path::new("/"));
                 let watch = DirectoryWatch::new(directory)?;
-                Some(Follow { watch, ended: Box::pin(ended), has_ended: false, next: None })
+                Some(Follow {
+                    watch,
+                    ended: Box::pin(ended),
+                    has_ended: false,
+                    next: None,
+                })
             }
         };
         let mut file = fs::File::open(&resolved)?;
@@ -110,7 +115,9 @@ impl LogReader {
 
     fn print_lines(&mut self) {
         while !self.printer.is_full() && self.printer.out.len() < CHUNK {
-            let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else { break };
+            let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
+                break;
+            };
             let line = self.buffer.split_to(end + 1);
             self.printer.print(&line);
         }
@@ -122,7 +129,9 @@ impl LogReader {
 
     /// At the end of the file: whether there may be more.
     async fn wait_for_more(&mut self) -> io::Result<bool> {
-        let Some(follow) = &mut self.follow else { return Ok(false) };
+        let Some(follow) = &mut self.follow else {
+            return Ok(false);
+        };
         if let Some(next) = follow.next.take() {
             self.file = tokio::fs::File::from_std(next);
             self.buffer.clear();
@@ -168,7 +177,12 @@ struct Printer {
 
 impl Printer {
     fn new(options: LogOptions) -> Self {
-        Self { left: options.limit_bytes, options, out: BytesMut::new(), in_line: false }
+        Self {
+            left: options.limit_bytes,
+            options,
+            out: BytesMut::new(),
+            in_line: false,
+        }
     }
 
     fn is_full(&self) -> bool {
@@ -210,7 +224,9 @@ impl Printer {
         let bytes = match &mut self.left {
             None => bytes,
             Some(left) => {
-                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= take as u64;
                 &bytes[..take]
             }

@@ -1,10 +1,6 @@
 //! Where the last lines of a file begin.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 const BLOCK: usize = 16 << 10;
 

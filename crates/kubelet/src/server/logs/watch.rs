@@ -1,14 +1,9 @@
 //! Wakes when something in a directory changes (inotify): a log has grown, or was rotated.
 
-use std::{
-    io,
-    mem::MaybeUninit,
-    os::fd::OwnedFd,
-    path::Path,
-};
+use std::{io, mem::MaybeUninit, os::fd::OwnedFd, path::Path};
 
 use rustix::fs::inotify;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
 
 /// A directory under observation. What happens between two calls of [`DirectoryWatch::changed`] is not lost.
 pub(super) struct DirectoryWatch {
@@ -25,7 +20,9 @@ impl DirectoryWatch {
             | WatchFlags::DELETE
             | WatchFlags::ONLYDIR;
         inotify::add_watch(&fd, directory, flags)?;
-        Ok(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)? })
+        Ok(Self {
+            fd: linux::async_fd::register(fd)?,
+        })
     }
 
     /// Waits for a change and takes in all that have come.

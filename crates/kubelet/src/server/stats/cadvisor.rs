@@ -10,7 +10,12 @@ use super::{
 };
 
 /// Name, kind, help, and where the value is.
-type Row = (&'static str, &'static str, &'static str, fn(&ContainerUsage) -> Option<f64>);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&ContainerUsage) -> Option<f64>,
+);
 
 /// One row a metric of containers.
 const CONTAINERS: &[Row] = &[
@@ -18,7 +23,11 @@ const CONTAINERS: &[Row] = &[
         "container_cpu_usage_seconds_total",
         "counter",
         "Cumulative cpu time consumed in seconds.",
-        |container| Some(seconds(value(&container.stats.cpu.as_ref()?.usage_core_nano_seconds)?)),
+        |container| {
+            Some(seconds(value(
+                &container.stats.cpu.as_ref()?.usage_core_nano_seconds,
+            )?))
+        },
     ),
     (
         "container_fs_usage_bytes",
@@ -53,12 +62,19 @@ const CONTAINERS: &[Row] = &[
 ];
 
 /// Name, help, and which counter of a pod's interface.
-type NetworkRow =
-    (&'static str, &'static str, fn(&cri::v1::NetworkInterfaceUsage) -> Option<u64>);
+type NetworkRow = (
+    &'static str,
+    &'static str,
+    fn(&cri::v1::NetworkInterfaceUsage) -> Option<u64>,
+);
 
 /// One row a metric of pods' networks.
 const NETWORKS: &[NetworkRow] = &[
-    ("container_network_receive_bytes_total", "Cumulative count of bytes received", |i| value(&i.rx_bytes)),
+    (
+        "container_network_receive_bytes_total",
+        "Cumulative count of bytes received",
+        |i| value(&i.rx_bytes),
+    ),
     (
         "container_network_receive_errors_total",
         "Cumulative count of errors encountered while receiving",
@@ -82,10 +98,12 @@ pub(in super::super) async fn cadvisor(router: &Router) -> Result<String, Refusa
     let mut out = Exposition::default();
     for (name, kind, help, measure) in CONTAINERS {
         let samples = pods.values().flat_map(|pod| {
-            pod.containers.iter().filter_map(move |(container_name, container)| {
-                let labels = container_labels(pod, container_name, container);
-                Some(Sample::new(labels, measure(container)?, time(container)))
-            })
+            pod.containers
+                .iter()
+                .filter_map(move |(container_name, container)| {
+                    let labels = container_labels(pod, container_name, container);
+                    Some(Sample::new(labels, measure(container)?, time(container)))
+                })
         });
         out.family(name, kind, help, samples);
     }
@@ -102,12 +120,21 @@ pub(in super::super) async fn cadvisor(router: &Router) -> Result<String, Refusa
                 ("namespace", pod.namespace.clone()),
                 ("pod", pod.name.clone()),
             ];
-            Some(Sample::new(labels, measure(interface)? as f64, network.timestamp))
+            Some(Sample::new(
+                labels,
+                measure(interface)? as f64,
+                network.timestamp,
+            ))
         });
         out.family(name, "counter", help, samples);
     }
     let one = |value: f64| [Sample::new(Vec::new(), value, 0)];
-    out.family("machine_cpu_cores", "gauge", "Number of logical CPU cores.", one(machine.cpus as f64));
+    out.family(
+        "machine_cpu_cores",
+        "gauge",
+        "Number of logical CPU cores.",
+        one(machine.cpus as f64),
+    );
     let memory = machine.memory.total as f64;
     let help = "Amount of memory installed on the machine.";
     out.family("machine_memory_bytes", "gauge", help, one(memory));

@@ -26,8 +26,10 @@ impl Exposition {
             self.text.push_str(name);
             for (index, (label, value)) in sample.labels.iter().enumerate() {
                 self.text.push(if index == 0 { '{' } else { ',' });
-                let value =
-                    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+                let value = value
+                    .replace('\\', "\\\\")
+                    .replace('"', "\\\"")
+                    .replace('\n', "\\n");
                 let _ = write!(self.text, "{label}=\"{value}\"");
             }
             if !sample.labels.is_empty() {
@@ -55,7 +57,11 @@ pub(super) struct Sample {
 
 impl Sample {
     pub(super) fn new(labels: Vec<(&'static str, String)>, value: f64, time_ns: i64) -> Self {
-        Self { labels, value, time_ms: (time_ns > 0).then_some(time_ns / 1_000_000) }
+        Self {
+            labels,
+            value,
+            time_ms: (time_ns > 0).then_some(time_ns / 1_000_000),
+        }
     }
 }
 
@@ -73,7 +79,12 @@ mod tests {
         let mut exposition = Exposition::default();
         exposition.family("none", "gauge", "Nothing.", []);
         let labels = vec![("pod", "a\"b".to_owned())];
-        exposition.family("some", "gauge", "Some.", [Sample::new(labels, 1.5, 2_000_000)]);
+        exposition.family(
+            "some",
+            "gauge",
+            "Some.",
+            [Sample::new(labels, 1.5, 2_000_000)],
+        );
         let expected = "# HELP some Some.\n# TYPE some gauge\nsome{pod=\"a\\\"b\"} 1.5 2\n";
         assert_eq!(exposition.into_text(), expected);
     }

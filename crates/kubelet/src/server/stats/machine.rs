@@ -93,16 +93,26 @@ fn boot_time(stat: &str) -> Option<Timestamp> {
 /// user nice system idle iowait irq softirq steal; all but idle and iowait is use.
 fn cpu_ns(stat: &str) -> u64 {
     let first = stat.lines().next().unwrap_or_default();
-    let ticks: Vec<u64> =
-        first.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    let used = ticks.iter().take(8).enumerate().filter(|(index, _)| !matches!(index, 3 | 4));
+    let ticks: Vec<u64> = first
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let used = ticks
+        .iter()
+        .take(8)
+        .enumerate()
+        .filter(|(index, _)| !matches!(index, 3 | 4));
     used.map(|(_, ticks)| ticks).sum::<u64>() * TICK_NS
 }
 
 fn memory(meminfo: &str) -> Memory {
     let field = |name: &str| -> u64 {
-        let value = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let kilobytes = value.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
+        let value = meminfo
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kilobytes =
+            value.and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok());
         kilobytes.unwrap_or_default() * 1024
     };
     let (total, free) = (field("MemTotal"), field("MemFree"));
@@ -130,8 +140,10 @@ fn network(devices: &str, name: &str) -> Option<Network> {
         let (device, counters) = line.split_once(':')?;
         (device.trim() == name).then_some(counters)
     })?;
-    let counters: Vec<u64> =
-        line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    let counters: Vec<u64> = line
+        .split_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
     let counter = |index: usize| counters.get(index).copied().unwrap_or_default();
     Some(Network {
         name: name.to_owned(),
@@ -148,14 +160,34 @@ mod tests {
 
     #[test]
     fn the_kernels_tables() {
-        assert_eq!(cpu_ns("cpu  1 2 3 400 500 6 7 8 9 10\ncpu0 1"), 27 * TICK_NS);
+        assert_eq!(
+            cpu_ns("cpu  1 2 3 400 500 6 7 8 9 10\ncpu0 1"),
+            27 * TICK_NS
+        );
         let text = "MemTotal: 1000 kB\nMemFree: 400 kB\nInactive(file): 100 kB\nAnonPages: 50 kB\n";
         let kb = 1024;
-        let expected = Memory { total: 1000 * kb, available: 500 * kb, usage: 600 * kb, working_set: 500 * kb, rss: 50 * kb };
+        let expected = Memory {
+            total: 1000 * kb,
+            available: 500 * kb,
+            usage: 600 * kb,
+            working_set: 500 * kb,
+            rss: 50 * kb,
+        };
         assert_eq!(memory(text), expected);
-        assert_eq!(default_interface("Iface Destination\neth1 0000A8C0\neth0 00000000 0101A8C0\n"), Some("eth0"));
+        assert_eq!(
+            default_interface("Iface Destination\neth1 0000A8C0\neth0 00000000 0101A8C0\n"),
+            Some("eth0")
+        );
         let network = network("head\n eth0: 1 2 3 4 5 6 7 8 9 10 11 12\n", "eth0").unwrap();
-        assert_eq!((network.rx_bytes, network.rx_errors, network.tx_bytes, network.tx_errors), (1, 3, 9, 11));
+        assert_eq!(
+            (
+                network.rx_bytes,
+                network.rx_errors,
+                network.tx_bytes,
+                network.tx_errors
+            ),
+            (1, 3, 9, 11)
+        );
         assert!(boot_time("cpu 1\nbtime 1700000000\n").is_some());
     }
 }

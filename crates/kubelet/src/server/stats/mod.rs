@@ -56,9 +56,17 @@ pub(super) fn kubelet_metrics(registry: &metrics::Registry, host: &Arc<dyn Host>
         "gauge",
         move |sink| {
             let is_running = |phase: Option<&str>| phase == Some("Running");
-            let running = pods.pods().iter().filter(|pod| {
-                is_running(pod.status.as_ref().and_then(|status| status.phase.as_deref()))
-            }).count();
+            let running = pods
+                .pods()
+                .iter()
+                .filter(|pod| {
+                    is_running(
+                        pod.status
+                            .as_ref()
+                            .and_then(|status| status.phase.as_deref()),
+                    )
+                })
+                .count();
             sink.sample(&[], running as f64);
         },
     );
@@ -71,7 +79,11 @@ pub(super) fn kubelet_metrics(registry: &metrics::Registry, host: &Arc<dyn Host>
             let (mut running, mut exited) = (0_u32, 0_u32);
             for pod in containers.pods() {
                 let statuses = pod.status.and_then(|status| status.container_statuses);
-                for state in statuses.unwrap_or_default().into_iter().filter_map(|s| s.state) {
+                for state in statuses
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|s| s.state)
+                {
                     running += u32::from(state.running.is_some());
                     exited += u32::from(state.terminated.is_some());
                 }

@@ -29,7 +29,12 @@ impl Rates {
     pub(super) fn read(&mut self, counter: &str, time_ns: i64, value: u64) -> Option<u64> {
         let round = self.round;
         let Some(last) = self.readings.get_mut(counter) else {
-            let reading = Reading { time_ns, value, rate: None, round };
+            let reading = Reading {
+                time_ns,
+                value,
+                rate: None,
+                round,
+            };
             self.readings.insert(counter.to_owned(), reading);
             return None;
         };

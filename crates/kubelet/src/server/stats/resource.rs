@@ -42,7 +42,12 @@ pub(in super::super) async fn resource(router: &Router) -> String {
     out.family("node_cpu_usage_seconds_total", "counter", help, [node_cpu]);
     let help = "[STABLE] Current working set of the node in bytes";
     let node_memory = Sample::new(Vec::new(), machine.memory.working_set as f64, now);
-    out.family("node_memory_working_set_bytes", "gauge", help, [node_memory]);
+    out.family(
+        "node_memory_working_set_bytes",
+        "gauge",
+        help,
+        [node_memory],
+    );
 
     let of_pods = |measure: &dyn Fn(&PodUsage) -> Option<(f64, i64)>| -> Vec<Sample> {
         let sample = |pod: &PodUsage| {
@@ -88,5 +93,8 @@ fn containers(
 }
 
 fn pod_labels(pod: &PodUsage) -> Labels {
-    vec![("namespace", pod.namespace.clone()), ("pod", pod.name.clone())]
+    vec![
+        ("namespace", pod.namespace.clone()),
+        ("pod", pod.name.clone()),
+    ]
 }

@@ -1,9 +1,6 @@
 //! `/stats/summary`: node, pods and containers in one document, as `stats/v1alpha1 Summary`.
 
-use std::{
-    path::Path,
-    sync::PoisonError,
-};
+use std::{path::Path, sync::PoisonError};
 
 use cri::v1::{CpuUsage, FilesystemUsage, ImageFsInfoRequest, MemoryUsage, NetworkUsage};
 use http::Response;
@@ -31,7 +28,11 @@ pub(in super::super) async fn summary(
     let only_cpu_and_memory = query.get("only_cpu_and_memory") == Some("true");
     let config = router.host.config();
     let usage = usage::collect(router.host.runtime().as_ref()).await?;
-    let images = router.host.images().image_fs_info(ImageFsInfoRequest::default()).await?;
+    let images = router
+        .host
+        .images()
+        .image_fs_info(ImageFsInfoRequest::default())
+        .await?;
     let machine = Machine::look(Timestamp::now());
     let node_fs = Filesystem::look(&config.root_dir);
     let image_usage = images.image_filesystems.first();
@@ -39,7 +40,11 @@ pub(in super::super) async fn summary(
         .and_then(|usage| usage.fs_id.as_ref())
         .and_then(|id| Filesystem::look(Path::new(&id.mountpoint)));
 
-    let mut rates = router.stats.rates.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut rates = router
+        .stats
+        .rates
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     rates.begin();
     let mut node = node_part(&config.node_name, &machine, &mut rates);
     if !only_cpu_and_memory {
@@ -75,18 +80,24 @@ fn node_part(name: &str, machine: &Machine, rates: &mut Rates) -> Map<String, Va
     let mut set = |name: &str, value: Value| node.insert(name.to_owned(), value);
     set("nodeName", json!(name));
     set("startTime", json!(machine.boot_time));
-    set("cpu", json!({
-        "time": machine.time,
-        "usageNanoCores": rates.read("node", now, machine.cpu_ns).unwrap_or_default(),
-        "usageCoreNanoSeconds": machine.cpu_ns,
-    }));
-    set("memory", json!({
-        "time": machine.time,
-        "availableBytes": machine.memory.available,
-        "usageBytes": machine.memory.usage,
-        "workingSetBytes": machine.memory.working_set,
-        "rssBytes": machine.memory.rss,
-    }));
+    set(
+        "cpu",
+        json!({
+            "time": machine.time,
+            "usageNanoCores": rates.read("node", now, machine.cpu_ns).unwrap_or_default(),
+            "usageCoreNanoSeconds": machine.cpu_ns,
+        }),
+    );
+    set(
+        "memory",
+        json!({
+            "time": machine.time,
+            "availableBytes": machine.memory.available,
+            "usageBytes": machine.memory.usage,
+            "workingSetBytes": machine.memory.working_set,
+            "rssBytes": machine.memory.rss,
+        }),
+    );
     if let Some(network) = &machine.network {
         let interface = json!({
             "name": network.name,
@@ -122,8 +133,9 @@ fn pod_part(
             });
             if !only_cpu_and_memory {
                 let layer = container.stats.writable_layer.as_ref();
-                used_by_containers +=
-                    layer.and_then(|layer| value(&layer.used_bytes)).unwrap_or_default();
+                used_by_containers += layer
+                    .and_then(|layer| value(&layer.used_bytes))
+                    .unwrap_or_default();
                 let read = layer.map_or(0, |layer| layer.timestamp);
                 part["rootfs"] = filesystem(time(read), image_fs, layer);
             }
@@ -145,7 +157,9 @@ fn pod_part(
             part["process_stats"] = json!({ "process_count": value(&processes.process_count) });
         }
         let used = FilesystemUsage {
-            used_bytes: Some(cri::v1::UInt64Value { value: used_by_containers }),
+            used_bytes: Some(cri::v1::UInt64Value {
+                value: used_by_containers,
+            }),
             ..FilesystemUsage::default()
         };
         part["ephemeral-storage"] = filesystem(Timestamp::now(), image_fs, Some(&used));
@@ -184,18 +198,17 @@ fn pod_network(network: &NetworkUsage) -> Value {
             "txBytes": value(&usage.tx_bytes), "txErrors": value(&usage.tx_errors),
         }))
     };
-    let mut part = network.default_interface.as_ref().map_or_else(|| json!({}), interface);
+    let mut part = network
+        .default_interface
+        .as_ref()
+        .map_or_else(|| json!({}), interface);
     part["time"] = json!(time(network.timestamp));
     let all = network.interfaces.iter().chain(&network.default_interface);
     part["interfaces"] = all.map(interface).collect();
     part
 }
 
-fn filesystem(
-    time: Timestamp,
-    fs: Option<Filesystem>,
-    used: Option<&FilesystemUsage>,
-) -> Value {
+fn filesystem(time: Timestamp, fs: Option<Filesystem>, used: Option<&FilesystemUsage>) -> Value {
     let used_bytes = match used {
         Some(used) => value(&used.used_bytes),
         None => fs.map(|fs| fs.capacity.saturating_sub(fs.available)),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cri::{
     CriError, RuntimeService,
     v1::{
-        ContainerStats, ListContainerStatsRequest, ListContainersRequest,
-        ListPodSandboxStatsRequest, LinuxPodSandboxStats, UInt64Value,
+        ContainerStats, LinuxPodSandboxStats, ListContainerStatsRequest, ListContainersRequest,
+        ListPodSandboxStatsRequest, UInt64Value,
     },
 };
 
@@ -64,12 +64,16 @@ pub(super) async fn collect(
         .collect();
     for stats in stats.stats {
         let attributes = stats.attributes.clone().unwrap_or_default();
-        let Some(container) = known.remove(&attributes.id) else { continue };
+        let Some(container) = known.remove(&attributes.id) else {
+            continue;
+        };
         if container.state() != cri::v1::ContainerState::ContainerRunning {
             continue;
         }
         let uid = container.labels.get(label::POD_UID);
-        let Some(pod) = uid.and_then(|uid| pods.get_mut(uid)) else { continue };
+        let Some(pod) = uid.and_then(|uid| pods.get_mut(uid)) else {
+            continue;
+        };
         let name = container
             .labels
             .get(label::CONTAINER_NAME)

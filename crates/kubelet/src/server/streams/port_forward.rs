@@ -30,7 +30,10 @@ pub(in super::super) async fn port_forward(
     let upgrade = Upgrade::port_forward(call.request.headers())?;
     let ports = ports(&call.query)?;
     let sandbox = router.host.sandbox_id(&pod).await?.ok_or_else(|| {
-        Refusal::internal(format!("failed to find sandbox for pod {}", format_pod(&pod)))
+        Refusal::internal(format!(
+            "failed to find sandbox for pod {}",
+            format_pod(&pod)
+        ))
     })?;
     let upgraded = hyper::upgrade::on(&mut call.request);
     let (protocol, idle) = (upgrade.protocol, router.idle_timeout);
@@ -58,7 +61,11 @@ pub(in super::super) async fn port_forward(
 
 /// Copies until both sides have ended. What goes wrong is told to the client on the error stream.
 async fn forward(streaming: &dyn Streaming, sandbox: &str, pod: &Pod, stream: PortStream) {
-    let PortStream { port, mut data, mut error } = stream;
+    let PortStream {
+        port,
+        mut data,
+        mut error,
+    } = stream;
     let carried = async {
         let mut connection = streaming
             .port_forward(sandbox, port)
@@ -86,9 +93,11 @@ fn ports(query: &Query) -> Result<Vec<u16>, Refusal> {
         .flat_map(|ports| ports.split(','))
         .filter(|port| !port.is_empty())
         .map(|port| {
-            port.trim().parse().ok().filter(|port| *port != 0).ok_or_else(|| {
-                Refusal::bad_request(format!("unable to parse {port:?} as a port"))
-            })
+            port.trim()
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| Refusal::bad_request(format!("unable to parse {port:?} as a port")))
         })
         .collect()
 }
@@ -99,7 +108,10 @@ mod tests {
 
     #[test]
     fn ports_of_the_query() {
-        assert_eq!(ports(&Query::parse("port=80,81&port=82")).unwrap(), [80, 81, 82]);
+        assert_eq!(
+            ports(&Query::parse("port=80,81&port=82")).unwrap(),
+            [80, 81, 82]
+        );
         assert_eq!(ports(&Query::parse("")).unwrap(), Vec::<u16>::new());
         assert!(ports(&Query::parse("port=0")).is_err());
     }

@@ -119,18 +119,20 @@ where
     let upgraded = hyper::upgrade::on(&mut call.request);
     let (protocol, idle) = (upgrade.protocol, router.idle_timeout);
     let tasks = router.tasks.clone();
-    router.tasks.spawn_cancellable("remote-command", async move {
-        let carried = async {
-            let connection = upgraded.await.map_err(io::Error::other)?;
-            let connection: Upgraded = IdleTimeout::new(TokioIo::new(connection), idle);
-            let streams = RemoteCommand::accept(protocol, connection, options, &tasks).await?;
-            let (streams, status) = act(tasks.clone(), streams).await;
-            streams.finish(&status).await
-        };
-        if let Err(error) = carried.await {
-            tracing::debug!(%error, "a remote command's connection broke");
-        }
-    });
+    router
+        .tasks
+        .spawn_cancellable("remote-command", async move {
+            let carried = async {
+                let connection = upgraded.await.map_err(io::Error::other)?;
+                let connection: Upgraded = IdleTimeout::new(TokioIo::new(connection), idle);
+                let streams = RemoteCommand::accept(protocol, connection, options, &tasks).await?;
+                let (streams, status) = act(tasks.clone(), streams).await;
+                streams.finish(&status).await
+            };
+            if let Err(error) = carried.await {
+                tracing::debug!(%error, "a remote command's connection broke");
+            }
+        });
     Ok(switching(upgrade))
 }
 
@@ -140,7 +142,13 @@ async fn join(
     mut streams: RemoteCommand,
     tasks: &TaskGroup,
 ) -> (RemoteCommand, Result<i32, cri::CriError>) {
-    let ExecSession { stdin, stdout, stderr, resize, exit } = session;
+    let ExecSession {
+        stdin,
+        stdout,
+        stderr,
+        resize,
+        exit,
+    } = session;
     // These two end with the connection, or when the process does not take any more; nobody waits for them.
     if let (Some(from), Some(to)) = (streams.stdin.take(), stdin) {
         tasks.spawn_cancellable("remote-stdin", async move {
@@ -150,7 +158,10 @@ async fn join(
     if let (Some(mut sizes), Some(resize)) = (streams.sizes.take(), resize) {
         tasks.spawn_cancellable("remote-resize", async move {
             while let Some(size) = sizes.recv().await {
-                let size = cri::TerminalSize { width: size.width, height: size.height };
+                let size = cri::TerminalSize {
+                    width: size.width,
+                    height: size.height,
+                };
                 if resize.send(size).await.is_err() {
                     return;
                 }
@@ -173,10 +184,7 @@ async fn join(
 }
 
 /// Copies one output to the client; without a client's stream it is read and dropped, so that the process does not stand still.
-async fn pair(
-    from: Option<cri::BoxRead>,
-    to: Option<impl AsyncWrite + Unpin>,
-) -> io::Result<()> {
+async fn pair(from: Option<cri::BoxRead>, to: Option<impl AsyncWrite + Unpin>) -> io::Result<()> {
     match (from, to) {
         (Some(from), Some(to)) => copy(from, to).await,
         (Some(from), None) => copy(from, tokio::io::sink()).await,
@@ -184,10 +192,7 @@ async fn pair(
     }
 }
 
-async fn copy(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-) -> io::Result<()> {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
         let read = from.read(&mut buffer).await?;
@@ -238,9 +243,17 @@ mod tests {
         let options = |query| stream_options(&Query::parse(query));
         assert_eq!(
             options("input=1&output=1&error=1&tty=1").unwrap(),
-            StreamOptions { stdin: true, stdout: true, stderr: false, tty: true }
+            StreamOptions {
+                stdin: true,
+                stdout: true,
+                stderr: false,
+                tty: true
+            }
         );
         let refused = options("tty=1&error=1").unwrap_err();
-        assert_eq!(refused.message, "you must specify at least 1 of stdin, stdout, stderr");
+        assert_eq!(
+            refused.message,
+            "you must specify at least 1 of stdin, stdout, stderr"
+        );
     }
 }

@@ -33,8 +33,10 @@ pub(in super::super) async fn run(
     output.extend_from_slice(&answer.stderr);
     if answer.exit_code != 0 {
         let output = String::from_utf8_lossy(&output);
-        let message =
-            format!("command '{command}' exited with {}: {output}", answer.exit_code);
+        let message = format!(
+            "command '{command}' exited with {}: {output}",
+            answer.exit_code
+        );
         return Err(Refusal::internal(message));
     }
     Ok(body::ok("text/plain", body::full(output.freeze())))

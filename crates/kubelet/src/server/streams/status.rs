@@ -45,7 +45,10 @@ mod tests {
     fn the_exit_code_is_a_cause() {
         let status = exited(&["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()], 3);
         assert_eq!(status["reason"], "NonZeroExitCode");
-        assert_eq!(status["details"]["causes"][0], json!({ "reason": "ExitCode", "message": "3" }));
+        assert_eq!(
+            status["details"]["causes"][0],
+            json!({ "reason": "ExitCode", "message": "3" })
+        );
         assert_eq!(
             status["message"],
             "command terminated with non-zero exit code: error executing command [sh -c exit 3], exit code 3"

@@ -17,14 +17,18 @@ damaged
 
 /// Nothing here takes longer.
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(10), what).await.expect("in time")
+    tokio::time::timeout(Duration::from_secs(10), what)
+        .await
+        .expect("in time")
 }
 
 async fn read_all(options: LogOptions) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("0.log");
     fs::write(&path, LINES).unwrap();
-    let mut reader = LogReader::open(&path, options, None::<Ended>).await.unwrap();
+    let mut reader = LogReader::open(&path, options, None::<Ended>)
+        .await
+        .unwrap();
     let mut out = Vec::new();
     while let Some(chunk) = reader.next().await.unwrap() {
         out.extend_from_slice(&chunk);
@@ -37,13 +41,46 @@ async fn options_choose_what_is_printed() {
     let all = LogOptions::default();
     for (options, expected) in [
         (all.clone(), "one\ntwo\nthree\nfour\n"),
-        (LogOptions { streams: Streams::Stderr, ..all.clone() }, "two\n"),
-        (LogOptions { tail_lines: Some(1), ..all.clone() }, "four\n"),
-        (LogOptions { tail_lines: Some(0), ..all.clone() }, ""),
-        (LogOptions { limit_bytes: Some(6), ..all.clone() }, "one\ntw"),
-        (LogOptions { since: Some("2026-01-01T00:00:05Z".parse().unwrap()), ..all.clone() }, "four\n"),
         (
-            LogOptions { timestamps: true, ..all.clone() },
+            LogOptions {
+                streams: Streams::Stderr,
+                ..all.clone()
+            },
+            "two\n",
+        ),
+        (
+            LogOptions {
+                tail_lines: Some(1),
+                ..all.clone()
+            },
+            "four\n",
+        ),
+        (
+            LogOptions {
+                tail_lines: Some(0),
+                ..all.clone()
+            },
+            "",
+        ),
+        (
+            LogOptions {
+                limit_bytes: Some(6),
+                ..all.clone()
+            },
+            "one\ntw",
+        ),
+        (
+            LogOptions {
+                since: Some("2026-01-01T00:00:05Z".parse().unwrap()),
+                ..all.clone()
+            },
+            "four\n",
+        ),
+        (
+            LogOptions {
+                timestamps: true,
+                ..all.clone()
+            },
             "2026-01-01T00:00:01.000000000Z one\n2026-01-01T00:00:02.000000000Z two\n\
              2026-01-01T00:00:03.000000000Z three\n2026-01-01T00:00:05.000000000Z four\n",
         ),
@@ -62,7 +99,9 @@ async fn following_goes_through_a_rotation_until_the_container_ends() {
     let ended = async {
         let _ = ended.await;
     };
-    let mut reader = LogReader::open(&path, LogOptions::default(), Some(ended)).await.unwrap();
+    let mut reader = LogReader::open(&path, LogOptions::default(), Some(ended))
+        .await
+        .unwrap();
     assert_eq!(soon(reader.next()).await.unwrap().unwrap(), "first\n");
 
     // A line comes in two writes.
@@ -89,6 +128,14 @@ async fn following_goes_through_a_rotation_until_the_container_ends() {
 #[tokio::test]
 async fn a_log_that_is_not_there_is_an_error() {
     let path = Path::new("/nonexistent/0.log");
-    let error = LogReader::open(path, LogOptions::default(), None::<Ended>).await.err().unwrap();
-    assert!(error.to_string().contains("failed to try resolving symlinks in path"), "{error}");
+    let error = LogReader::open(path, LogOptions::default(), None::<Ended>)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("failed to try resolving symlinks in path"),
+        "{error}"
+    );
 }
