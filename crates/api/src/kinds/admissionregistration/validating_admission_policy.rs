@@ -94,6 +94,10 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(new, old, &["labels"]);
+    }
 }
 
 /// What a policy or a binding of one matches.

@@ -58,17 +58,7 @@ impl Strategy for JobStrategy {
                 6
             },
         );
-        let labels = spec
-            .object("template")
-            .and_then(|t| t.object("metadata"))
-            .and_then(|m| m.object("labels"))
-            .filter(|l| !l.is_empty())
-            .cloned();
-        if let Some(labels) = labels
-            && object.object("metadata").is_none_or(|m| !m.has("labels"))
-        {
-            object.ensure_object("metadata").set("labels", labels);
-        }
+        own_labels(object);
         let spec = object.ensure_object("spec");
         spec.set_default("completionMode", "NonIndexed");
         spec.set_default("suspend", false);
@@ -97,6 +87,7 @@ impl Strategy for JobStrategy {
         {
             generate_selector(object);
         }
+        own_labels(object);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
@@ -139,6 +130,23 @@ impl Strategy for JobStrategy {
         let path = Path::new("spec").child("template");
         let old = old.and_then(template);
         pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+    }
+}
+
+/// A Job without labels bears those of its pods.
+fn own_labels(job: &mut Object) {
+    let labels = job
+        .object("spec")
+        .and_then(|s| s.object("template"))
+        .and_then(|t| t.object("metadata"))
+        .and_then(|m| m.object("labels"))
+        .filter(|l| !l.is_empty())
+        .cloned();
+    if let Some(labels) = labels {
+        let metadata = job.ensure_object("metadata");
+        if metadata.object("labels").is_none_or(Object::is_empty) {
+            metadata.set("labels", labels);
+        }
     }
 }
 

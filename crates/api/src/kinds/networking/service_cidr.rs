@@ -97,4 +97,12 @@ impl Strategy for ServiceCidrStrategy {
         }
         errors
     }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(
+            new,
+            old,
+            &["labels", "annotations", "finalizers", "ownerReferences"],
+        );
+    }
 }

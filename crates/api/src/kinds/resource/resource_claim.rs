@@ -62,6 +62,14 @@ impl Strategy for ResourceClaimStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         crate::meta::validate_immutable_field(new, old, "spec", &Path::default())
     }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(
+            new,
+            old,
+            &["labels", "annotations", "finalizers", "ownerReferences"],
+        );
+    }
 }
 
 /// Of a claim or the template of one: how many devices a request wants.
