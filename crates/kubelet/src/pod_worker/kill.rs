@@ -41,7 +41,7 @@ impl WorkerContext {
                 observed,
                 container,
                 grace_seconds,
-                "Stopping container".to_owned(),
+                stopping(&container.name),
             )
         });
         join_all(stops)
@@ -52,14 +52,8 @@ impl WorkerContext {
         for sidecar in sidecars {
             let passed = self.clock.now().duration_since(begun).as_secs();
             let left = (grace_seconds - passed).max(0);
-            self.kill_container(
-                pod,
-                observed,
-                sidecar,
-                left,
-                "Stopping container".to_owned(),
-            )
-            .await?;
+            self.kill_container(pod, observed, sidecar, left, stopping(&sidecar.name))
+                .await?;
         }
         for sandbox in &observed.sandboxes {
             let request = v1::StopPodSandboxRequest {
@@ -82,7 +76,7 @@ impl WorkerContext {
             .unwrap_or_else(|| crate::pod::grace_period_seconds(pod))
     }
 
-    /// Stops one container. `message` begins the event.
+    /// Stops one container. `message` is the event's.
     pub(super) async fn kill_container(
         &self,
         pod: &Pod,
@@ -95,11 +89,6 @@ impl WorkerContext {
         let kind = found
             .as_ref()
             .map_or(ContainerKind::Regular, |(kind, _)| *kind);
-        let message = if message == "Stopping container" {
-            format!("Stopping container {}", container.name)
-        } else {
-            message
-        };
         self.events.container(
             pod,
             kind,
@@ -180,6 +169,10 @@ impl WorkerContext {
         }
         self.clock.now().duration_since(begun).as_secs()
     }
+}
+
+fn stopping(container: &str) -> String {
+    format!("Stopping container {container}")
 }
 
 /// The hook of the spec, or the one recorded at the container, for a pod whose spec is lost.

@@ -577,15 +577,20 @@ impl PodWorker {
         };
         self.report(&pod, &observed, Stage::Terminated);
         loop {
-            let (paths, id) = (self.context.paths.clone(), uid(&pod).to_owned());
-            // Volumes may be large; unmounting and removing them is the disk's time, not the executor's.
-            let removed =
-                tokio::task::spawn_blocking(move || volumes::tear_down_pod(&paths, &id)).await;
-            let outcome = match removed {
-                Ok(outcome) => outcome,
-                Err(error) => Err(std::io::Error::other(error)),
-            };
-            match outcome.and_then(|()| self.context.cgroups.remove(&pod)) {
+            let (paths, cgroups, gone) = (
+                self.context.paths.clone(),
+                self.context.cgroups.clone(),
+                pod.clone(),
+            );
+            // Volumes may be large, and processes die slowly: the disk's and the kernel's time, not the executor's.
+            let removed = tokio::task::spawn_blocking(move || {
+                volumes::tear_down_pod(&paths, uid(&gone))?;
+                cgroups.remove(&gone)
+            });
+            match removed
+                .await
+                .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            {
                 Ok(()) => break,
                 Err(error) => {
                     warn!(pod = format_pod(&pod), %error, "cannot clean up after the pod")
