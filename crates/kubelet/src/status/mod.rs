@@ -6,6 +6,8 @@ mod generate;
 mod manager;
 mod phase;
 mod termination_message;
+#[cfg(test)]
+mod tests;
 
 pub use generate::{StatusInputs, generate_status};
 pub use manager::StatusManager;
