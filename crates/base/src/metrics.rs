@@ -170,11 +170,14 @@ impl Registry {
     }
 }
 
+/// Series by label values.
+type SeriesMap<T> = RwLock<BTreeMap<Box<[Box<str>]>, Arc<T>>>;
+
 /// Series of a family by label values.
 #[derive(Clone)]
 struct Vector {
     labels: &'static [&'static str],
-    series: Arc<RwLock<BTreeMap<Box<[Box<str>]>, Arc<AtomicU64>>>>,
+    series: Arc<SeriesMap<AtomicU64>>,
 }
 
 impl Vector {
@@ -211,11 +214,7 @@ impl Vector {
 }
 
 /// Finds or makes a series.
-fn with_series<T: Default>(
-    series: &RwLock<BTreeMap<Box<[Box<str>]>, Arc<T>>>,
-    values: &[&str],
-    act: impl FnOnce(&T),
-) {
+fn with_series<T: Default>(series: &SeriesMap<T>, values: &[&str], act: impl FnOnce(&T)) {
     let key: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
     let found = series
         .read()
@@ -285,7 +284,7 @@ impl Gauge {
 /// Counts values by size.
 #[derive(Clone)]
 pub struct Histogram {
-    series: Arc<RwLock<BTreeMap<Box<[Box<str>]>, Arc<Buckets>>>>,
+    series: Arc<SeriesMap<Buckets>>,
     labels: &'static [&'static str],
     bounds: &'static [f64],
 }

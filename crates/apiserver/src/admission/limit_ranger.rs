@@ -201,14 +201,14 @@ impl Usage {
                     sidecars = running.clone();
                 }
                 for (name, quantity) in running {
-                    let most = peak.entry(name).or_insert_with(|| quantity.clone());
+                    let most = peak.entry(name).or_insert(quantity);
                     if quantity > *most {
                         *most = quantity;
                     }
                 }
             }
             for (name, quantity) in peak {
-                let sum = total.entry(name).or_insert_with(|| quantity.clone());
+                let sum = total.entry(name).or_insert(quantity);
                 if quantity > *sum {
                     *sum = quantity;
                 }

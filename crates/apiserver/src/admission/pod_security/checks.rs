@@ -372,10 +372,7 @@ fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
         ports.filter(|port| *port != 0).collect()
     };
     let names = pod.named(|container| !ports_of(container).is_empty());
-    let mut ports: Vec<i64> = pod
-        .containers()
-        .flat_map(|container| ports_of(container))
-        .collect();
+    let mut ports: Vec<i64> = pod.containers().flat_map(ports_of).collect();
     ports.sort_unstable();
     ports.dedup();
     if names.is_empty() {

@@ -71,8 +71,7 @@ impl PolicyRule {
                 .resources
                 .iter()
                 .any(|rule| resource_matches(rule, &request.resource, &request.subresource))
-            && (self.resource_names.is_empty()
-                || self.resource_names.iter().any(|name| *name == request.name))
+            && (self.resource_names.is_empty() || self.resource_names.contains(&request.name))
     }
 
     /// As upstream prints it in messages: the lists that are there.
