@@ -4,6 +4,7 @@
 //! calls the verb. Kinds differ by their row (`api::kinds::TABLE`), their strategy, and their [`hooks`].
 
 mod admit;
+mod apply;
 mod ask;
 mod binding;
 mod body;
@@ -16,7 +17,6 @@ mod delete_collection;
 mod delete_options;
 mod endpoint;
 mod eviction;
-
 mod finalize;
 mod get;
 pub mod hooks;
@@ -25,10 +25,8 @@ mod object_reader;
 mod options;
 mod ownership;
 mod patch;
-
 mod route;
 mod scale;
-
 mod table;
 mod update;
 mod watch;

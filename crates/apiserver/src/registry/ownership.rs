@@ -1,45 +1,73 @@
-//! Who set which field: `metadata.managedFields`, kept up at every write.
+//! Who set which field: `metadata.managedFields`, kept up at every write, for whoever applies later.
+//!
+//! Fields that an endpoint resets anyway belong to nobody through it: `status` through the object itself, `spec` through `status`.
 
-use apimachinery::{Object, meta};
+use std::sync::LazyLock;
 
-use super::{Call, options::WriteOptions};
+use apimachinery::{
+    Object,
+    managed_fields::{self, ApplyError, FieldSet, Write},
+    status::Status,
+};
 
-/// Of a new object.
-pub(super) fn created(_call: &Call<'_>, _options: &WriteOptions, object: &mut Object) {
-    meta::remove(object, "managedFields");
-}
+use super::{Call, options::WriteOptions, write::Part};
 
-/// Of a changed one.
-pub(super) fn updated(
-    _call: &Call<'_>,
-    _options: &WriteOptions,
-    _subresource: &str,
-    new: &mut Object,
-    old: &Object,
-) {
-    match meta::metadata(old).and_then(|m| m.get("managedFields")) {
-        Some(entries) => {
-            meta::metadata_mut(new).insert("managedFields".to_owned(), entries.clone());
-        }
-        None => {
-            meta::remove(new, "managedFields");
-        }
+static NOTHING: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&[]));
+static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["status"]));
+static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["spec"]));
+
+/// What a write through this part of the endpoint cannot own.
+fn ignored(call: &Call<'_>, part: Part) -> &'static FieldSet {
+    let has_status = call.endpoint.row.subresources.iter().any(|s| s.name == "status");
+    match part {
+        Part::Status => &SPEC,
+        Part::Spec if has_status => &STATUS,
+        Part::Spec | Part::Other => &NOTHING,
     }
 }
 
-/// Takes over the times of entries that are otherwise the same.
-pub(super) fn keep_times(new: &mut Object, old: &Object) {
-    let before = meta::managed_fields(old).to_vec();
-    let mut entries = meta::managed_fields(new).to_vec();
-    if entries.len() != before.len() {
-        return;
+impl Call<'_> {
+    /// Books a create (`live` is `None`) or an update under the manager of the request.
+    pub(super) fn track(
+        &self,
+        options: &WriteOptions,
+        part: Part,
+        live: Option<&Object>,
+        new: &mut Object,
+    ) {
+        let Some(ty) = api::facts::type_of(&self.endpoint.row.gvk) else { return };
+        self.with_write(options, part, |write| managed_fields::update(ty, live, new, write));
     }
-    for (entry, before) in entries.iter_mut().zip(&before) {
-        if let (Some(entry), Some(time)) = (entry.as_object_mut(), before.get("time")) {
-            entry.insert("time".to_owned(), time.clone());
-        }
+
+    /// Server-side apply of a configuration on the live object, or on none.
+    pub(super) fn merge_applied(
+        &self,
+        options: &WriteOptions,
+        part: Part,
+        live: Option<&Object>,
+        config: &Object,
+    ) -> Result<Object, Status> {
+        let ty = api::facts::type_of(&self.endpoint.row.gvk)
+            .ok_or_else(|| Status::unclassified("this kind has no schema to apply by"))?;
+        let force = options.force.unwrap_or(false);
+        let applied: Result<_, ApplyError> = self.with_write(options, part, |write| {
+            managed_fields::apply(ty, live, config, force, write)
+        });
+        Ok(applied?.object)
     }
-    if !entries.is_empty() {
-        meta::set_managed_fields(new, entries);
+
+    fn with_write<T>(
+        &self,
+        options: &WriteOptions,
+        part: Part,
+        use_write: impl FnOnce(&Write<'_>) -> T,
+    ) -> T {
+        use_write(&Write {
+            manager: &options.field_manager,
+            subresource: &self.context.info.subresource,
+            api_version: &self.endpoint.row.gvk.group_version().to_string(),
+            now: self.registry.clock.now(),
+            ignored: ignored(self, part),
+        })
     }
 }

@@ -29,6 +29,9 @@ impl Call<'_> {
     pub(super) async fn patch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        if content_type(&context.headers) == "application/apply-patch+yaml" {
+            return self.apply(request, accept).await;
+        }
         if !Patch::is_known(content_type(&context.headers)) {
             return Err(route_status(415, "Unsupported Media Type", None));
         }

@@ -1,6 +1,6 @@
 //! Update: PUT to an object or one of its parts.
 
-use apimachinery::{Object, meta, status::Status};
+use apimachinery::{Object, managed_fields, meta, status::Status};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
@@ -30,6 +30,10 @@ pub(super) trait Want: Send {
     async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status>;
     /// Whether it may come into being by this.
     fn may_create(&self) -> bool;
+    /// Whether the wanted object says already who owns what in it.
+    fn books_itself(&self) -> bool {
+        false
+    }
 }
 
 impl Call<'_> {
@@ -146,6 +150,7 @@ impl Update for Change<'_> {
         let call = self.write.call;
         // What an attempt before this one took is given back.
         self.write.reservation = Box::new(super::hooks::NoReservation);
+        self.write.books = !self.want.books_itself();
         let Some(current) = current else {
             if !self.want.may_create() {
                 return Err(call.not_found());
@@ -214,7 +219,7 @@ fn same(new: &Object, old: &Object) -> bool {
         return true;
     }
     let mut new = new.clone();
-    super::ownership::keep_times(&mut new, old);
+    managed_fields::keep_times_of_equal_entries(old, &mut new);
     new == *old
 }
 

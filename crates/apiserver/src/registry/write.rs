@@ -14,7 +14,6 @@ use super::{
     admit::Gate,
     hooks::{NoReservation, Reservation},
     options::WriteOptions,
-    ownership,
 };
 use crate::{
     admission::Operation,
@@ -42,6 +41,8 @@ pub(super) struct Write<'a> {
     /// The options as admission sees them.
     pub(super) options_object: &'a Object,
     pub(super) part: Part,
+    /// Whether it is booked in `metadata.managedFields` here; an apply has done so by itself.
+    pub(super) books: bool,
     /// What hooks took; given back unless committed.
     pub(super) reservation: Box<dyn Reservation>,
 }
@@ -58,6 +59,7 @@ impl<'a> Write<'a> {
             options,
             options_object,
             part,
+            books: true,
             reservation: Box::new(NoReservation),
         }
     }
@@ -79,11 +81,13 @@ impl<'a> Write<'a> {
     pub(super) async fn prepare_create(&mut self, mut object: Object) -> Result<Object, Status> {
         let call = self.call;
         let strategy = self.strategy();
+        call.set_namespace(&mut object)?;
+        if self.books {
+            call.track(self.options, self.part, None, &mut object);
+        }
         call.admit(self.gate(Operation::Create), Some(&mut object), None)
             .await?;
-        call.set_namespace(&mut object)?;
         fill_system_fields(&mut object, &call.registry.now());
-        ownership::created(call, self.options, &mut object);
         call.endpoint.to_storage(&mut object);
         strategy.prepare_for_create(&mut object);
         self.reserve_create(&mut object).await?;
@@ -108,6 +112,9 @@ impl<'a> Write<'a> {
         let mut old_view = old.clone();
         call.endpoint.from_storage(&mut old_view);
         self.check_preconditions(&mut new, old)?;
+        if self.books {
+            call.track(self.options, self.part, Some(&old_view), &mut new);
+        }
         call.admit(
             self.gate(Operation::Update),
             Some(&mut new),
@@ -116,12 +123,6 @@ impl<'a> Write<'a> {
         .await?;
         carry_metadata(&mut new, old);
         let subresource = call.context.info.subresource.as_str();
-        if self.part == Part::Status {
-            // Whose status it is does not change with its status; managers are told apart below.
-            ownership::updated(call, self.options, "status", &mut new, &old_view);
-        } else {
-            ownership::updated(call, self.options, subresource, &mut new, &old_view);
-        }
         call.endpoint.to_storage(&mut new);
         let old_generation = meta::generation(old);
         meta::set_generation(&mut new, old_generation);
