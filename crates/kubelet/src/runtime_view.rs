@@ -1,6 +1,7 @@
 //! Reads pods out of the runtime.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeSet, HashMap},
     sync::Arc,
 };
@@ -155,10 +156,10 @@ impl RuntimeView {
         }
         observed
             .sandboxes
-            .sort_by(|a, b| (b.created_at, b.attempt).cmp(&(a.created_at, a.attempt)));
+            .sort_by_key(|sandbox| Reverse((sandbox.created_at, sandbox.attempt)));
         observed
             .containers
-            .sort_by(|a, b| (b.created_at, b.restart_count).cmp(&(a.created_at, a.restart_count)));
+            .sort_by_key(|run| Reverse((run.created_at, run.restart_count)));
         Ok(observed)
     }
 }

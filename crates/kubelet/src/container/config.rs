@@ -142,7 +142,7 @@ pub fn container_config(
             .into_iter()
             .map(|(key, value)| KeyValue {
                 key,
-                value: value.into_bytes().into(),
+                value: value.into_bytes(),
             })
             .collect(),
         ..ContainerConfig::default()

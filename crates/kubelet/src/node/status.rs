@@ -46,13 +46,13 @@ pub struct NodeReporter {
 impl NodeReporter {
     /// Registers, then reports until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
-        let work = async {
+        let work = Box::pin(async {
             self.register().await;
             let name = self.config.node_name.clone();
             let seconds = self.config.node_lease_duration_seconds;
             let lease = lease::renew(self.client.clone(), name, seconds, self.clock.clone());
             tokio::join!(lease, self.report())
-        };
+        });
         let _ = cancel.run_until_cancelled(work).await;
     }
 

@@ -105,8 +105,7 @@ impl PodWorkers {
         handles.insert(uid(pod).to_owned(), handle);
         let (all, id) = (self.handles.clone(), uid(pod).to_owned());
         self.tasks.spawn("pod-worker", async move {
-            // On the heap: a worker's future is large, and a node has many.
-            Box::pin(worker.run()).await;
+            worker.run().await;
             if !cancel.is_cancelled() {
                 all.lock()
                     .unwrap_or_else(PoisonError::into_inner)

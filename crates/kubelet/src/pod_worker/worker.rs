@@ -125,7 +125,7 @@ impl PodWorker {
     /// Lives as long as the pod does, or until the kubelet stops, which leaves the pod as it is.
     pub(super) async fn run(mut self) {
         let cancel = self.cancel.clone();
-        let _ = cancel.run_until_cancelled(self.live()).await;
+        let _ = cancel.run_until_cancelled(Box::pin(self.live())).await;
     }
 
     async fn live(&mut self) {

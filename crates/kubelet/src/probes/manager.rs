@@ -131,7 +131,7 @@ impl ProbeManager {
                     started_at: run.started_at,
                 };
                 self.tasks.spawn("probe", async move {
-                    let _ = cancel.run_until_cancelled(worker.run()).await;
+                    let _ = cancel.run_until_cancelled(Box::pin(worker.run())).await;
                 });
             }
         }

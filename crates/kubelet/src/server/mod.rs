@@ -269,3 +269,6 @@ fn peer(stream: &TlsStream<TcpStream>) -> Peer {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

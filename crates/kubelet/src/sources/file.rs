@@ -314,7 +314,7 @@ mod tests {
             };
             cancel.cancel();
         };
-        let both = async { tokio::join!(watching, check) };
+        let both = Box::pin(async { tokio::join!(watching, check) });
         tokio::time::timeout(Duration::from_secs(10), both)
             .await
             .expect("the kernel tells of changes");
