@@ -68,7 +68,7 @@ pub fn pod_phase(pod: &Pod, statuses: &Statuses, terminated: bool) -> &'static s
         .iter()
         .any(|container| !is_sidecar(container))
         && failed_init;
-    if initializing && running == 0 && stopped == 0 || init_blocks && running == 0 && stopped == 0 {
+    if (initializing || init_blocks) && running == 0 && stopped == 0 {
         return "Pending";
     }
     if waiting > 0 {
