@@ -37,7 +37,13 @@ impl Call<'_> {
         let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
         self.set_namespace(&mut binding)?;
         if !context.info.name.is_empty() {
-            self.set_name(&mut binding)?;
+            let named = meta::name(&binding).to_owned();
+            if !named.is_empty() && named != context.info.name {
+                return Err(Status::bad_request(
+                    "name in URL does not match name in Binding object",
+                ));
+            }
+            meta::set_name(&mut binding, &context.info.name);
         }
         let empty = Object::new();
         let gate = Gate {
@@ -107,10 +113,12 @@ fn validate(binding: &Object) -> Result<(), Status> {
     if target(binding, "name").is_empty() {
         errors.push(FieldError::required(&path.child("name"), ""));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid_kind(&BINDING, meta::name(binding), &errors))
+    // Upstream returns the bare complaints here, not an answer of its own.
+    let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    match messages.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Status::unclassified(one)),
+        many => Err(Status::unclassified(format!("[{}]", many.join(", ")))),
     }
 }
 
@@ -137,6 +145,12 @@ impl Update for Assignment<'_> {
                 meta::set_annotation(&mut pod, &key, value.as_str());
             }
         }
+        // Labels of the node's topology, which admission has put there; the pod's own stay.
+        for (key, value) in meta::labels(self.binding).cloned().unwrap_or_default() {
+            if meta::label(&pod, &key).is_none() {
+                meta::set_label(&mut pod, &key, value.as_str());
+            }
+        }
         set_scheduled(&mut pod, self.now);
         Ok(if self.dry_run {
             Next::Keep
@@ -152,18 +166,19 @@ impl Assignment<'_> {
         let conflict = |reason: String| {
             Status::conflict(&GroupResource::new("", "pods/binding"), name, reason)
         };
+        let changed = |reason: String| Status::conflict(&PODS, name, reason);
         let (uid, version) = (
             meta::uid(self.binding),
             meta::resource_version(self.binding),
         );
         if !uid.is_empty() && uid != meta::uid(pod) {
-            return Err(conflict(format!(
+            return Err(changed(format!(
                 "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
                 meta::uid(pod)
             )));
         }
         if !version.is_empty() && version != meta::resource_version(pod) {
-            return Err(conflict(format!(
+            return Err(changed(format!(
                 "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
                 meta::resource_version(pod)
             )));
@@ -188,7 +203,7 @@ impl Assignment<'_> {
             .and_then(Value::as_array)
             .is_some_and(|gates| !gates.is_empty());
         if gated {
-            return Err(Status::bad_request(format!(
+            return Err(conflict(format!(
                 "pod {name} has non-empty .spec.schedulingGates"
             )));
         }

@@ -32,16 +32,14 @@ impl Call<'_> {
     ) -> Result<Object, Status> {
         let encoding = ContentEncoding::of(&self.context.headers)?;
         let (json, mut findings) = to_json(encoding, body, gvk, options.field_validation)?;
-        let found = self.check_version_and_kind(&json, body, gvk)?;
+        check_version_and_kind(&json, body, gvk)?;
         let mut object = self.decode_json(&json, gvk, &mut findings)?;
         self.take_findings(findings, options)?;
-        if found {
-            object.insert(
-                "apiVersion".to_owned(),
-                gvk.group_version().to_string().into(),
-            );
-            object.insert("kind".to_owned(), gvk.kind.as_ref().into());
-        }
+        object.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
+        object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         if *gvk == self.endpoint.row.gvk {
             self.endpoint.default(&mut object);
         }
@@ -75,41 +73,6 @@ impl Call<'_> {
                 _ => Ok(Object::new()),
             },
         }
-    }
-
-    /// Version and kind that the body states are the wanted ones; absent ones are filled in by who calls.
-    fn check_version_and_kind(
-        &self,
-        json: &[u8],
-        body: &Bytes,
-        gvk: &GroupVersionKind,
-    ) -> Result<bool, Status> {
-        let (version, kind) = decode::version_kind(json).map_err(|error| {
-            Status::bad_request(format!(
-                "the object provided is unrecognized (must be of type {}): {error} ({})",
-                gvk.kind,
-                summary(body)
-            ))
-        })?;
-        let wanted = gvk.group_version().to_string();
-        if !kind.is_empty() && kind != gvk.kind.as_ref() {
-            let version = if version.is_empty() {
-                &wanted
-            } else {
-                &version
-            };
-            let short = version.rsplit('/').next().unwrap_or_default();
-            return Err(Status::bad_request(format!(
-                "{kind} in version {short:?} cannot be handled as a {}: converting ({version}.{kind}) to ({}.{}): unknown conversion",
-                gvk.kind, gvk.version, gvk.kind
-            )));
-        }
-        if !version.is_empty() && version != wanted {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({version}) does not match the expected API version ({wanted})"
-            )));
-        }
-        Ok(true)
     }
 
     /// Refuses or warns of what decoding found, as the client wants it.
@@ -152,6 +115,55 @@ impl Call<'_> {
         }
         object
     }
+}
+
+/// Version and kind that the body states are the wanted ones; absent ones mean the wanted ones.
+fn check_version_and_kind(
+    json: &[u8],
+    body: &Bytes,
+    gvk: &GroupVersionKind,
+) -> Result<(), Status> {
+    let (version, kind) = decode::version_kind(json).map_err(|error| {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {error} ({})",
+            gvk.kind,
+            summary(body)
+        ))
+    })?;
+    let wanted = gvk.group_version().to_string();
+    let version = if version.is_empty() { wanted.clone() } else { version };
+    let kind = if kind.is_empty() { gvk.kind.to_string() } else { kind };
+    if version == wanted && kind == gvk.kind.as_ref() {
+        return Ok(());
+    }
+    let short = version.rsplit('/').next().unwrap_or_default();
+    let handled = |reason: String| {
+        Status::bad_request(format!(
+            "{kind} in version {short:?} cannot be handled as a {}: {reason}",
+            gvk.kind
+        ))
+    };
+    let known = GroupVersion::parse(&version)
+        .is_some_and(|gv| api::facts::type_of(&gv.kind(kind.clone())).is_some());
+    Err(if !known {
+        handled(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ))
+    } else if kind == gvk.kind.as_ref() {
+        Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
+        ))
+    } else {
+        // Upstream names the Go package of its internal types.
+        let package = match gvk.group.split('.').next() {
+            None | Some("") => "core",
+            Some(package) => package,
+        };
+        handled(format!(
+            "converting ({short}.{kind}) to ({package}.{}): unknown conversion",
+            gvk.kind
+        ))
+    })
 }
 
 /// The body as JSON, with duplicate fields of YAML found on the way.
@@ -222,23 +234,22 @@ fn summary(body: &[u8]) -> String {
     }
 }
 
-/// A small object of no stored kind (options), without a schema.
-pub(super) fn plain_object(
-    encoding: ContentEncoding,
-    body: &Bytes,
-    kind: &'static str,
-) -> Result<Object, Status> {
-    let gvk = GroupVersionKind::new("", "v1", kind);
+/// DeleteOptions in a body; of whatever group and version they say they are.
+pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<Object, Status> {
+    const KIND: &str = "DeleteOptions";
+    let gvk = GroupVersionKind::new("", "v1", KIND);
     let (json, _) = to_json(encoding, body, &gvk, FieldValidation::Ignore)?;
-    let bad = |error: DecodeError| unrecognized(&gvk, &error.to_string(), body);
-    let decoded = match api::facts::meta_type(kind) {
-        Some(ty) => decode::json(&json, ty).map_err(bad)?.object,
-        None => match decode::untyped(&json).map_err(bad)? {
-            (Value::Object(object), _) => object,
-            _ => Object::new(),
-        },
-    };
-    Ok(decoded)
+    let bad = |error: DecodeError| Status::bad_request(error.to_string());
+    let (version, kind) = decode::version_kind(&json).map_err(bad)?;
+    if !matches!(kind.as_str(), "" | KIND) {
+        return Err(Status::bad_request(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+        )));
+    }
+    match api::facts::meta_type(KIND) {
+        Some(ty) => Ok(decode::json(&json, ty).map_err(bad)?.object),
+        None => Err(Status::internal("DeleteOptions have no schema")),
+    }
 }
 
 /// The object in a protobuf envelope. Without version and kind the envelope means what is wanted.

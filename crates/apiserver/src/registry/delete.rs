@@ -118,11 +118,47 @@ impl Call<'_> {
         options: &DeleteOptions,
     ) -> Result<Deleted, Status> {
         let cacher = self.endpoint.cacher()?;
-        let key = cacher.key(namespace, name);
         let cached = cacher.get(namespace, name).map(|cached| Stored {
             object: cached.parse(),
             revision: cached.revision,
         });
+        let deleted = self.remove(namespace, name, options, cached).await?;
+        // Whoever watches an object that ends gracefully sees first that its time is up, then that it is gone, as upstream.
+        match deleted {
+            Deleted::Marked(object)
+                if !options.dry_run
+                    && self.ends_gracefully(&object)
+                    && meta::deletion_grace_period_seconds(&object) == Some(0)
+                    && meta::finalizers(&object).next().is_none() =>
+            {
+                let version = meta::resource_version(&object).parse().unwrap_or(0);
+                let marked = Stored {
+                    object,
+                    revision: etcd::Revision(version),
+                };
+                let rest = DeleteOptions {
+                    uid: Some(meta::uid(&marked.object).to_owned()),
+                    ..DeleteOptions::default()
+                };
+                self.remove(namespace, name, &rest, Some(marked)).await
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn ends_gracefully(&self, object: &Object) -> bool {
+        let strategy = self.endpoint.strategy();
+        strategy.graceful_deletion_seconds(object, Some(0)).is_some()
+    }
+
+    async fn remove(
+        &self,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+        cached: Option<Stored>,
+    ) -> Result<Deleted, Status> {
+        let key = self.endpoint.cacher()?.key(namespace, name);
         let resource = self.endpoint.group_resource();
         let mut removal = Removal {
             call: self,
@@ -255,43 +291,31 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     let has_finalizers = meta::finalizers(&marked).next().is_some();
     let grace = strategy.graceful_deletion_seconds(object, options.grace_period_seconds);
 
-    if meta::is_deleting(object) {
-        let before = meta::deletion_grace_period_seconds(object);
-        let shorter = match (before, grace) {
-            (Some(before), Some(grace)) if options.grace_period_seconds.is_some() => grace < before,
-            (Some(before), None) => before > 0,
-            _ => false,
-        };
-        let left = if shorter {
-            grace.unwrap_or(0)
-        } else {
-            before.unwrap_or(0)
-        };
-        if shorter && left > 0 {
-            mark(&mut marked, now, left);
-            return Plan::Mark(marked);
-        }
-        if shorter || left == 0 {
-            if !has_finalizers {
-                return Plan::Remove;
+    if !meta::is_deleting(object) {
+        return match grace {
+            Some(grace) => {
+                mark_first(&mut marked, now, grace);
+                Plan::Mark(marked)
             }
-            if shorter {
-                mark(&mut marked, now, 0);
-                return Plan::Mark(marked);
+            None if has_finalizers => {
+                mark_first(&mut marked, now, 0);
+                Plan::Mark(marked)
             }
-        }
-        return if finalizers_changed {
+            None => Plan::Remove,
+        };
+    }
+    let left = meta::deletion_grace_period_seconds(object).unwrap_or(0);
+    let wanted = grace.filter(|_| options.grace_period_seconds.is_some());
+    match wanted {
+        // Only ever sooner.
+        Some(wanted) if wanted < left => {
+            mark(&mut marked, now, wanted);
             Plan::Mark(marked)
-        } else {
-            Plan::Pending
-        };
+        }
+        _ if left == 0 && !has_finalizers => Plan::Remove,
+        _ if finalizers_changed => Plan::Mark(marked),
+        _ => Plan::Pending,
     }
-    match grace {
-        Some(grace) if grace > 0 => mark_first(&mut marked, now, grace),
-        _ if has_finalizers => mark_first(&mut marked, now, 0),
-        _ => return Plan::Remove,
-    }
-    Plan::Mark(marked)
 }
 
 /// A namespace stays, Terminating, until its spec's finalizers are off as well.
@@ -313,6 +337,7 @@ fn plan_namespace(
             return Plan::Remove;
         }
         mark_first(&mut marked, now, 0);
+        meta::set_deletion_grace_period_seconds(&mut marked, None);
         let status = marked
             .entry("status")
             .or_insert_with(|| Object::new().into());

@@ -43,7 +43,7 @@ impl DeleteOptions {
         let object = if body.is_empty() {
             from_query(query)?
         } else {
-            codec::plain_object(ContentEncoding::of(headers)?, body, "DeleteOptions")?
+            codec::delete_options(ContentEncoding::of(headers)?, body)?
         };
         Self::of_object(object)
     }

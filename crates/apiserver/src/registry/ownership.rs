@@ -14,6 +14,8 @@ use super::{Call, options::WriteOptions, write::Part};
 
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&[]));
 static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["status"]));
+static SPEC_AND_STATUS: LazyLock<FieldSet> =
+    LazyLock::new(|| FieldSet::of_paths(&["spec", "status"]));
 static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["spec"]));
 
 /// What a write through this part of the endpoint cannot own.
@@ -21,6 +23,8 @@ fn ignored(call: &Call<'_>, part: Part) -> &'static FieldSet {
     let has_status = call.endpoint.row.subresources.iter().any(|s| s.name == "status");
     match part {
         Part::Status => &SPEC,
+        // What is requested cannot be changed by anybody.
+        Part::Spec if call.endpoint.row.gvk.kind == "CertificateSigningRequest" => &SPEC_AND_STATUS,
         Part::Spec if has_status => &STATUS,
         Part::Spec | Part::Other => &NOTHING,
     }

@@ -1,13 +1,23 @@
 //! Patch: a JSON patch, a merge patch or a strategic merge patch on the object as it is, then an update with what comes out. The
 //! patch is applied anew whenever the object changed underneath.
 
-use apimachinery::{Object, decode, gvk::GroupVersionKind, meta, patch, status::Status};
+use apimachinery::{
+    Object, decode,
+    field::{FieldError, Path},
+    gvk::GroupVersionKind,
+    meta, patch,
+    status::Status,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{Call, body, options::WriteOptions, update::Want};
+use super::{
+    Call, body,
+    options::{FieldValidation, WriteOptions},
+    update::Want,
+};
 use crate::{
     body::Body,
     negotiation::{Accept, Endpoint as Sort, content_type, route_status},
@@ -116,6 +126,18 @@ impl Patch {
         let json = serde_json::to_vec(&patched).map_err(Status::internal)?;
         let mut findings = Vec::new();
         let mut object = call.decode_json(&json, gvk, &mut findings)?;
+        if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
+            let shown = match self {
+                Self::Strategic(patch) => patch::go_value(&Value::Object(patch.clone())),
+                _ => String::from_utf8_lossy(&json).into_owned(),
+            };
+            let error = FieldError::invalid(
+                &Path::new("patch"),
+                shown,
+                decode::strict_error(&findings),
+            );
+            return Err(Status::invalid("", "", "", &vec![error]));
+        }
         call.take_findings(findings, options)?;
         object.insert(
             "apiVersion".to_owned(),

@@ -96,7 +96,9 @@ fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Object {
     table.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
     table.insert("metadata".to_owned(), metadata);
     table.insert("columnDefinitions".to_owned(), columns);
-    table.insert("rows".to_owned(), Value::Array(rows));
+    // Upstream appends to nothing: without objects there are no rows at all.
+    let rows = if rows.is_empty() { Value::Null } else { Value::Array(rows) };
+    table.insert("rows".to_owned(), rows);
     table
 }
 
@@ -113,7 +115,7 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
         row["conditions"] = Value::Array(conditions);
     }
     match options.include {
-        IncludeObject::None => {}
+        IncludeObject::None => row["object"] = Value::Null,
         IncludeObject::Object => row["object"] = Value::Object(object.clone()),
         IncludeObject::Metadata => row["object"] = Value::Object(partial_object_metadata(object).0),
     }

@@ -114,8 +114,10 @@ impl Call<'_> {
                 if let Some(hook) = self.registry.hook(&resource) {
                     hook.after_delete(&last.object).await;
                 }
+                let mut object = change.deleted.unwrap_or(last.object);
+                meta::set_resource_version(&mut object, &last.revision.to_string());
                 Stored {
-                    object: change.deleted.unwrap_or(last.object),
+                    object,
                     revision: last.revision,
                 }
             }
@@ -171,9 +173,8 @@ impl Update for Change<'_> {
         let mut view = current.object.clone();
         call.endpoint.from_storage(&mut view);
         let wanted = self.want.wanted(Some(&view)).await?;
-        let mut object = self.write.prepare_update(wanted, current).await?;
+        let object = self.write.prepare_update(wanted, current).await?;
         if ends_here(&object, &current.object) {
-            meta::remove(&mut object, "resourceVersion");
             self.deleted = Some(object.clone());
             if self.write.options.dry_run {
                 self.result = Some(object);
@@ -201,16 +202,14 @@ impl Change<'_> {
 
 /// An object that is being deleted, has no time left and has lost its last finalizer goes with the update that took it.
 fn ends_here(new: &Object, old: &Object) -> bool {
-    if meta::deletion_grace_period_seconds(old) != Some(0) || !meta::is_deleting(old) {
+    if !meta::is_deleting(old) || meta::finalizers(new).next().is_some() {
         return false;
     }
-    let spec_finalizers = new
-        .get("spec")
-        .and_then(|spec| spec.get("finalizers"))
-        .and_then(serde_json::Value::as_array)
-        .is_some_and(|finalizers| !finalizers.is_empty());
-    let is_namespace = meta::kind(new) == "Namespace" && meta::api_version(new) == "v1";
-    meta::finalizers(new).next().is_none() && !(is_namespace && spec_finalizers)
+    // Namespaces have no grace period, but finalizers of their own.
+    if meta::kind(new) == "Namespace" && meta::api_version(new) == "v1" {
+        return crate::lookup::list(new, &["spec", "finalizers"]).is_empty();
+    }
+    meta::deletion_grace_period_seconds(old) == Some(0)
 }
 
 /// Whether nothing would change; times in managed fields do not count, as upstream.

@@ -82,6 +82,11 @@ impl<'a> Write<'a> {
         let call = self.call;
         let strategy = self.strategy();
         call.set_namespace(&mut object)?;
+        if !matches!(meta::resource_version(&object), "" | "0") {
+            return Err(Status::unclassified(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
         if self.books {
             call.track(self.options, self.part, None, &mut object);
         }
@@ -155,8 +160,10 @@ impl<'a> Write<'a> {
         let name = &call.context.info.name;
         let uid = meta::uid(new);
         if !uid.is_empty() && uid != meta::uid(old) {
+            let key = call.endpoint.cacher()?.key(meta::namespace(old), name);
             let reason = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                String::from_utf8_lossy(&key),
                 meta::uid(old)
             );
             return Err(Status::conflict(&resource, name, reason));
@@ -166,8 +173,10 @@ impl<'a> Write<'a> {
             if !self.strategy().allow_unconditional_update() {
                 let path = Path::new("metadata").child("resourceVersion");
                 let error = FieldError::invalid(&path, 0, "must be specified for an update");
-                return Err(Status::invalid_kind(
-                    &call.endpoint.row.gvk,
+                // Here upstream names the resource where it names the kind elsewhere.
+                return Err(Status::invalid(
+                    &resource.group,
+                    &resource.resource,
                     name,
                     &vec![error],
                 ));
