@@ -329,10 +329,14 @@ pub async fn prepare(
     let workers = PodWorkers::new(context.clone(), tasks.clone());
     let (node_sender, node) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
-    let reporter = deps.client.clone().map(|client| NodeReporter {
-        config: config.clone(),
+    let reporter = factory.as_ref().map(|factory| NodeReporter {
         facts,
-        client,
+        client: factory.client().clone(),
+        own: factory.scoped::<Node>(InformerScope {
+            field_selector: Some(format!("metadata.name={}", config.node_name)),
+            ..InformerScope::default()
+        }),
+        config: config.clone(),
         runtime: deps.runtime.clone(),
         images: deps.images.clone(),
         clock: deps.clock.clone(),

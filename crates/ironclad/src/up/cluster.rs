@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apiserver::{Server, authz::Mode, tls::ServingCertificate};
+use apiserver::{Server, authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate};
 use base::{Clock, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
 use client::{Client, EventRecorder, InformerFactory};
@@ -210,8 +210,13 @@ impl Cluster {
             streaming: Arc::new(self.runtime.clone()),
             clock: self.clock.clone(),
         };
+        let server = self.kubelet_server(deps.client.clone()).await?;
         let token = self.tasks.token().clone();
         let prepared = kubelet::prepare(self.kubelet_config(), deps, &token).await?;
+        self.tasks.spawn(
+            "kubelet-server",
+            server.run(Arc::new(prepared.handle()), token.clone()),
+        );
         self.tasks.spawn("kubelet", kubelet::run(prepared, token));
 
         let client = self.client(&self.pki.proxy, "kube-proxy");
@@ -231,6 +236,22 @@ impl Cluster {
         );
         self.start_dns();
         Ok(())
+    }
+
+    async fn kubelet_server(
+        &self,
+        client: Option<Client>,
+    ) -> anyhow::Result<kubelet::server::Server> {
+        let identity = &self.pki.kubelet_server;
+        let certificate = kubelet::server::ServingCertificate::read(
+            &identity.certificate_path,
+            &identity.key_path,
+        )?;
+        let address = SocketAddr::new(self.settings.bind_address, self.settings.kubelet_port);
+        let mut config = kubelet::server::ServerConfig::new(address, Arc::new(certificate));
+        config.client_ca_pem = Some(self.pki.ca_pem.clone().into());
+        let node = &self.settings.node_name;
+        Ok(kubelet::server::Server::bind(config, client, node, self.clock.clone()).await?)
     }
 
     fn start_dns(&self) {
@@ -327,6 +348,14 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
         service_account_key_files: vec![pki.path("sa.pub")],
         service_account_signing_key_file: Some(pki.path("sa.key")),
         allow_privileged: true,
+        kubelet: KubeletClientConfig {
+            client_identity: Some((
+                pki.apiserver_kubelet_client.certificate_path.clone(),
+                pki.apiserver_kubelet_client.key_path.clone(),
+            )),
+            certificate_authority: Some(pki.path("ca.crt")),
+            ..KubeletClientConfig::default()
+        },
         ..apiserver::Config::new(Arc::new(certificate))
     })
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use base::Clock;
-use client::{ApiError, Client, Patch};
+use client::{ApiError, Client, Event, Informer, Patch};
 use cri::{ImageService, RuntimeService, v1};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, NodeStatus};
@@ -31,6 +31,8 @@ pub struct NodeReporter {
     pub facts: MachineFacts,
     /// The API server.
     pub client: Client,
+    /// The Node object of this node, watched: others write into it, too.
+    pub own: Informer<Node>,
     /// The runtime.
     pub runtime: Arc<dyn RuntimeService>,
     /// Its images.
@@ -142,14 +144,13 @@ impl NodeReporter {
             .await
     }
 
-    /// Learns what others decided: the node's pod CIDR.
-    async fn took_in(&self, node: &Node) {
+    /// Learns what others decided: the node's pod CIDR. Says whether that is news.
+    async fn took_in(&self, node: &Node) -> bool {
         let cidr = |node: &Node| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
         let new = cidr(node);
         let known = self.node.borrow().as_deref().and_then(cidr);
-        if new != known
-            && let Some(pod_cidr) = new
-        {
+        let is_news = new != known;
+        if is_news && let Some(pod_cidr) = new {
             let network_config = Some(v1::NetworkConfig { pod_cidr });
             let runtime_config = Some(v1::RuntimeConfig { network_config });
             if let Err(error) = self
@@ -161,12 +162,31 @@ impl NodeReporter {
             }
         }
         self.node.send_replace(Some(Arc::new(node.clone())));
+        is_news
+    }
+
+    /// Waits until others have decided something new about the node.
+    async fn wait_news(&self, events: &mut client::Subscription<Node>) {
+        while let Some(event) = events.next().await {
+            let node = match event {
+                Event::Added(node) | Event::Updated { new: node, .. } => Some(node),
+                Event::Resync => self.own.store().get("", &self.config.node_name),
+                Event::Deleted(_) => None,
+            };
+            if let Some(node) = node
+                && self.took_in(&node).await
+            {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Looks every few seconds; writes what changed at once, and the heartbeat every few minutes.
     async fn report(&self) {
         let mut told: Option<(NodeStatus, Timestamp)> = None;
         let mut pressure = self.pressure.clone();
+        let mut events = self.own.subscribe();
         loop {
             let mut pause = self.config.node_status_update_frequency;
             match self.report_once(&mut told).await {
@@ -185,6 +205,7 @@ impl NodeReporter {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = pressure.changed() => {}
+                () = self.wait_news(&mut events) => {}
             }
         }
     }
