@@ -26,13 +26,18 @@ pub(crate) struct HelloArgs {
     port: u16,
 }
 
-/// Serves until it is stopped by SIGTERM, which ends it at once: requests take no time.
+/// After SIGTERM it goes on serving for this long: the last clients that still hold its address are answered.
+const LAME_DUCK: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM, and a little longer.
 pub(crate) fn run(args: HelloArgs) -> anyhow::Result<()> {
     let name = std::env::var("HOSTNAME").unwrap_or_else(|_| "a pod without a name".to_owned());
     let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, args.port))
         .or_else(|_| TcpListener::bind(("0.0.0.0", args.port)))
         .with_context(|| format!("listening on port {}", args.port))?;
     println!("{name} listens on port {}", args.port);
+    // The first process of a container is not ended by a signal that it does not catch.
+    std::thread::spawn(end_after_signal);
     let open = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for connection in listener.incoming() {
@@ -50,6 +55,23 @@ pub(crate) fn run(args: HelloArgs) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+fn end_after_signal() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return;
+    };
+    runtime.block_on(async {
+        let stop = tokio_util::sync::CancellationToken::new();
+        tokio::select! {
+            () = base::shutdown::cancel_on_signal(stop.clone()) => {}
+            () = stop.cancelled() => tokio::time::sleep(LAME_DUCK).await,
+        }
+    });
+    std::process::exit(0)
 }
 
 fn serve(connection: TcpStream, name: &str) -> std::io::Result<()> {

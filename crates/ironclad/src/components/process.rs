@@ -63,14 +63,12 @@ where
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         let tasks = TaskGroup::new(&cancel);
-        let stop = cancel.clone();
-        tasks.spawn("signals", async move {
-            if let Err(error) = shutdown::cancel_on_signal(stop).await {
-                tracing::error!(%error, "no signals can be received");
-            }
-        });
+        // A group of its own: it listens for a second signal while everything else stops.
+        let signals = TaskGroup::default();
+        signals.spawn_cancellable("signals", shutdown::cancel_on_signal(cancel.clone()));
         let result = component(cancel.clone(), tasks.clone()).await;
         tasks.shutdown().await;
+        signals.shutdown().await;
         result
     })
 }

@@ -144,13 +144,9 @@ fn log_file(place: &Place) -> anyhow::Result<std::fs::File> {
 
 async fn serve(args: UpArgs, place: &Place, manifests: &[(String, String)]) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
-    let tasks = TaskGroup::new(&cancel);
-    let stop = cancel.clone();
-    tasks.spawn("signals", async move {
-        if let Err(error) = shutdown::cancel_on_signal(stop).await {
-            tracing::error!(%error, "no signals can be received");
-        }
-    });
+    // A group of its own: it listens for a second signal while everything else stops.
+    let signals = TaskGroup::default();
+    signals.spawn_cancellable("signals", shutdown::cancel_on_signal(cancel.clone()));
     let progress = Progress::start();
     let started = start(&args, place, &progress, &cancel).await;
     let result = match started {
@@ -175,7 +171,7 @@ async fn serve(args: UpArgs, place: &Place, manifests: &[(String, String)]) -> a
         }
         Err(error) => Err(error),
     };
-    tasks.shutdown().await;
+    signals.shutdown().await;
     result
 }
 
