@@ -1,11 +1,20 @@
 //! `ironclad kubelet`, with the container runtime and the pod network in its process.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use base::Clock;
-use clap::Args;
-use kubelet::{KubeletConfig, KubeletDeps};
+use bootstrap::{Authority, Subject, write_atomically};
+use clap::{ArgAction, Args, ValueEnum};
+use client::Client;
+use kubelet::{
+    KubeletConfig, KubeletDeps,
+    server::{AuthorizationMode, Server, ServerConfig, ServingCertificate},
+};
 use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
 use runtime::Runtime;
 
@@ -46,9 +55,110 @@ pub(crate) struct Flags {
     /// Directory of manifests of static pods
     #[arg(long, value_name = "DIR")]
     pod_manifest_path: Option<PathBuf>,
-    /// Port of the kubelet's HTTPS server
+    #[command(flatten)]
+    server: ServerFlags,
+}
+
+/// Those of the kubelet's HTTPS server.
+#[derive(Debug, Args)]
+struct ServerFlags {
+    /// Address to listen on
+    #[arg(long, default_value_t = Ipv4Addr::UNSPECIFIED.into())]
+    address: IpAddr,
+    /// Port to listen on
     #[arg(long, default_value_t = 10250)]
     port: u16,
+    /// Where the serving certificate is made when none is given; `pki` in the data directory if not given
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Serving certificate, PEM
+    #[arg(long, requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Authorities of client certificates, PEM
+    #[arg(long)]
+    client_ca_file: Option<PathBuf>,
+    /// Let in requests without credentials, as system:anonymous
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    anonymous_auth: bool,
+    /// Who decides what a user may do; Webhook with a kubeconfig, AlwaysAllow without one, if not given
+    #[arg(long, value_enum)]
+    authorization_mode: Option<Authorization>,
+}
+
+/// Upstream's names of the modes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Authorization {
+    #[value(name = "AlwaysAllow")]
+    AlwaysAllow,
+    #[value(name = "Webhook")]
+    Webhook,
+}
+
+impl ServerFlags {
+    /// Listens; who is asked about tokens and permissions is `client`.
+    async fn bind(
+        &self,
+        client: Option<Client>,
+        place: &Place,
+        node_name: &str,
+        node_ips: &[IpAddr],
+        clock: &Clock,
+    ) -> anyhow::Result<Server> {
+        let certificate = match (&self.tls_cert_file, &self.tls_private_key_file) {
+            (Some(certificate), Some(key)) => ServingCertificate::read(certificate, key)?,
+            _ => self.own_certificate(place, node_name, node_ips, clock)?,
+        };
+        let address = SocketAddr::new(self.address, self.port);
+        let authorization = match (self.authorization_mode, &client) {
+            (Some(Authorization::Webhook), _) | (None, Some(_)) => AuthorizationMode::Webhook,
+            (Some(Authorization::AlwaysAllow), _) | (None, None) => AuthorizationMode::AlwaysAllow,
+        };
+        let config = ServerConfig {
+            client_ca_pem: match &self.client_ca_file {
+                Some(file) => Some(
+                    std::fs::read(file).with_context(|| format!("reading {}", file.display()))?,
+                ),
+                None => None,
+            },
+            anonymous: self.anonymous_auth,
+            authorization,
+            ..ServerConfig::new(address, Arc::new(certificate))
+        };
+        Ok(Server::bind(config, client, node_name, clock.clone()).await?)
+    }
+
+    /// One that an authority of its own has signed, as upstream's kubelet makes: it lasts as long as its files, which whoever
+    /// wants to verify it must fetch.
+    fn own_certificate(
+        &self,
+        place: &Place,
+        node_name: &str,
+        node_ips: &[IpAddr],
+        clock: &Clock,
+    ) -> anyhow::Result<ServingCertificate> {
+        let directory = self.cert_dir.clone().unwrap_or_else(|| place.file("pki"));
+        let (certificate, key) = (directory.join("kubelet.crt"), directory.join("kubelet.key"));
+        if !certificate.exists() || !key.exists() {
+            std::fs::create_dir_all(&directory)
+                .with_context(|| format!("making {}", directory.display()))?;
+            let authority = Authority::create(&format!("{node_name}-ca"), clock.now())?;
+            let names = vec![node_name.to_owned()];
+            let subject = Subject::server(node_name, names, node_ips.to_vec());
+            let issued = authority.issue(&subject, clock.now())?;
+            let chain = issued.certificate_pem + &authority.issued().certificate_pem;
+            for (path, content, mode) in [
+                (&key, &issued.key_pem, 0o600),
+                (&certificate, &chain, 0o644),
+            ] {
+                write_atomically(path, content.as_bytes(), mode)
+                    .with_context(|| format!("writing {}", path.display()))?;
+            }
+        }
+        Ok(ServingCertificate::read(&certificate, &key)?)
+    }
 }
 
 /// Runs until stopped; pods run on.
@@ -82,6 +192,11 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             Some(_) => Some(flags.client.client("kubelet")?),
             None => None,
         };
+        let node_name = flags.hostname_override.unwrap_or_else(super::host_name);
+        let server = flags
+            .server
+            .bind(client.clone(), &place, &node_name, &flags.node_ip, &clock)
+            .await?;
         let config = KubeletConfig {
             node_ips: flags.node_ip,
             root_dir: place.file("kubelet"),
@@ -91,9 +206,9 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             cluster_domain: flags.cluster_domain,
             cgroup_root: place.cgroup_root(),
             pod_cidr: flags.pod_cidr,
-            port: flags.port,
+            port: flags.server.port,
             kubelet_version: crate::cli::version(),
-            ..KubeletConfig::new(flags.hostname_override.unwrap_or_else(super::host_name))
+            ..KubeletConfig::new(node_name)
         };
         let deps = KubeletDeps {
             client,
@@ -103,6 +218,10 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             clock,
         };
         let prepared = kubelet::prepare(config, deps, &cancel).await?;
+        tasks.spawn(
+            "kubelet-server",
+            server.run(Arc::new(prepared.handle()), cancel.clone()),
+        );
         kubelet::run(prepared, cancel).await;
         Ok(())
     })

@@ -10,9 +10,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use rustix::fs::{FlockOperation, flock};
 
-/// The lock, held until dropped.
+/// The lock, held until dropped. The id in it may be stale: only a held lock says that somebody is there.
 pub(crate) struct DataDirLock {
-    file: File,
+    _file: File,
 }
 
 /// Who has the data directory.
@@ -53,7 +53,7 @@ impl DataDirLock {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Self { file })
+        Ok(Self { _file: file })
     }
 
     /// Who has the directory now.
@@ -68,13 +68,6 @@ impl DataDirLock {
             return Ok(Owner::Free);
         }
         Ok(read_pid(&mut file).map_or(Owner::Free, Owner::Running))
-    }
-}
-
-impl Drop for DataDirLock {
-    fn drop(&mut self) {
-        // Closing the descriptor releases the lock in any case; emptying it keeps a stale id from being read.
-        let _ = self.file.set_len(0);
     }
 }
 
