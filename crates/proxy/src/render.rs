@@ -290,5 +290,4 @@ fn stable_hash(value: &impl std::hash::Hash) -> u64 {
 }
 
 #[cfg(test)]
-#[path = "render_tests.rs"]
 mod tests;
