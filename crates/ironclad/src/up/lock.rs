@@ -28,6 +28,14 @@ fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("ironclad.lock")
 }
 
+/// What is told to whoever wants a directory that another process has.
+pub(super) fn in_use(data_dir: &Path, pid: i32) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} is in use by process {pid}; `ironclad status` shows it, `ironclad down` stops it",
+        data_dir.display()
+    )
+}
+
 impl DataDirLock {
     /// Takes the directory for this process.
     pub(crate) fn take(data_dir: &Path) -> anyhow::Result<Self> {
@@ -43,10 +51,7 @@ impl DataDirLock {
             .with_context(|| format!("opening {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             match read_pid(&mut file) {
-                Some(pid) => bail!(
-                    "{} is in use by process {pid}; `ironclad status` shows it, `ironclad down` stops it",
-                    data_dir.display()
-                ),
+                Some(pid) => return Err(in_use(data_dir, pid)),
                 None => bail!("{} is in use by another process", data_dir.display()),
             }
         }

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     cluster::{Cluster, Settings},
-    lock::DataDirLock,
+    lock::{DataDirLock, Owner},
     manifest::Applied,
     place::Place,
     progress::{Progress, format_time},
@@ -101,7 +101,7 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
         ),
         (
             "the kubelet",
-            SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), args.kubelet_port),
+            SocketAddr::new(args.bind_address, args.kubelet_port),
         ),
     ])
     .or_else(|error| explain_taken(&place, error))?;
@@ -118,10 +118,12 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
 
 /// A port that is taken by the cluster of this very directory is better said so.
 fn explain_taken(place: &Place, error: anyhow::Error) -> anyhow::Result<()> {
-    if rustix::process::geteuid().is_root() {
-        drop(DataDirLock::take(place.data_dir())?);
+    match DataDirLock::owner(place.data_dir()) {
+        Ok(Owner::Running(pid)) if rustix::process::geteuid().is_root() => {
+            Err(lock::in_use(place.data_dir(), pid))
+        }
+        _ => Err(error),
     }
-    Err(error)
 }
 
 fn read_manifests(files: &[PathBuf]) -> anyhow::Result<Vec<(String, String)>> {

@@ -106,9 +106,10 @@ fn is_registered(path: &Path) -> bool {
         .file_name()
         .and_then(|s| s.to_str())
         .unwrap_or_default();
-    if matches!(name, "lib" | "main" | "build")
-        || matches!(folder, "tests" | "examples" | "benches" | "fuzz_targets")
-    {
+    let is_root = matches!(name, "lib" | "main" | "build")
+        || matches!(folder, "bin" | "examples" | "benches" | "fuzz_targets")
+        || path.components().any(|part| part.as_os_str() == "tests");
+    if is_root {
         return true;
     }
     let (module, above) = if name == "mod" {
