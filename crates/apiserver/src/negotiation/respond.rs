@@ -33,12 +33,6 @@ pub fn status_response(status: &Status, headers: &HeaderMap, query: &Query) -> R
     if retry_after > 0 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
     }
-    if status.reason == "Forbidden" {
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-    }
     response
 }
 

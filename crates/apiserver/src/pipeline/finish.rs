@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, header};
 
-use super::FlowControl;
 use crate::{
     body::Body,
     context::{Context, FlowIds},
@@ -13,7 +12,10 @@ use crate::{
 /// Headers to be set once there is an answer.
 pub(super) struct Marks {
     audit_id: String,
-    flow: FlowIds,
+    /// Once the request belongs to a flow.
+    pub(super) flow: Option<FlowIds>,
+    /// Whether it was refused before any handler saw it.
+    pub(super) refused: bool,
     context: Option<Arc<Context>>,
 }
 
@@ -25,10 +27,11 @@ const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prio
 const WARNINGS_LIMIT: usize = 16 << 10;
 
 impl Marks {
-    pub(super) fn new(context: &Context, flow_control: &FlowControl) -> Self {
+    pub(super) fn new(context: &Context) -> Self {
         Self {
             audit_id: context.audit_id.clone(),
-            flow: flow_control.classify(context),
+            flow: None,
+            refused: false,
             context: None,
         }
     }
@@ -44,14 +47,18 @@ impl Marks {
 
     pub(super) fn apply(self, mut response: Response<Body>) -> Response<Body> {
         let headers = response.headers_mut();
-        for (name, value) in [
-            (AUDIT_ID, &self.audit_id),
-            (FLOW_SCHEMA, &self.flow.flow_schema),
-            (PRIORITY_LEVEL, &self.flow.priority_level),
-        ] {
+        let mut set = |name: HeaderName, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }
+        };
+        set(AUDIT_ID, &self.audit_id);
+        if let Some(flow) = &self.flow {
+            set(FLOW_SCHEMA, &flow.flow_schema);
+            set(PRIORITY_LEVEL, &flow.priority_level);
+        }
+        if self.refused {
+            set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         }
         headers
             .entry(header::CACHE_CONTROL)

@@ -10,9 +10,11 @@ use std::{
 };
 
 use apimachinery::status::Status;
+use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+use super::Stage;
 use crate::{
     context::{Context, FlowIds},
     user,
@@ -39,6 +41,19 @@ struct Lane {
     waiting_limit: usize,
 }
 
+/// The stage at which a request comes to belong to a flow. Streams belong to none; watches do, until they stand.
+pub(super) struct Classification(pub(super) Arc<FlowControl>);
+
+#[async_trait]
+impl Stage for Classification {
+    async fn enter(&self, context: &mut Context) -> Result<(), Status> {
+        if context.info.verb == "watch" || !context.info.is_long_running() {
+            context.flow = Some(self.0.classify(context));
+        }
+        Ok(())
+    }
+}
+
 /// A seat taken; dropped with the request.
 #[derive(Debug)]
 pub(super) struct Seat(
@@ -61,7 +76,7 @@ impl FlowControl {
     }
 
     /// Which flow a request belongs to.
-    pub(super) fn classify(&self, context: &Context) -> FlowIds {
+    fn classify(&self, context: &Context) -> FlowIds {
         if is_exempt(context) {
             self.exempt_ids.clone()
         } else {

@@ -48,7 +48,7 @@ pub trait Handler: Send + Sync {
 /// The stages, and the handler behind them.
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
-    flow_control: FlowControl,
+    flow_control: Arc<FlowControl>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
@@ -70,9 +70,11 @@ impl Pipeline {
         handler: Arc<dyn Handler>,
         request_timeout: Duration,
     ) -> Self {
+        let flow_control = Arc::new(flow_control);
         let stages: Vec<Box<dyn Stage>> = vec![
             Box::new(authentication::Authentication(authenticator)),
             Box::new(impersonation::Impersonation(Arc::clone(&authorizer))),
+            Box::new(flow_control::Classification(Arc::clone(&flow_control))),
             Box::new(authorization::Authorization(authorizer)),
         ];
         Self {
@@ -90,7 +92,7 @@ impl Pipeline {
         let mut context = Context::new(&parts, peer);
         context.info = RequestInfo::parse(&parts.method, &parts.uri);
         let asked_for = (context.headers.clone(), context.query.clone());
-        let mut marks = finish::Marks::new(&context, &self.flow_control);
+        let mut marks = finish::Marks::new(&context);
         let in_flight = self.metrics.begin(&context);
 
         let answer =
@@ -138,7 +140,10 @@ impl Pipeline {
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
         for stage in &self.stages {
-            stage.enter(context).await?;
+            let passed = stage.enter(context).await;
+            marks.flow.clone_from(&context.flow);
+            marks.refused = matches!(&passed, Err(status) if status.code == 403);
+            passed?;
         }
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);

@@ -51,7 +51,7 @@ impl Call<'_> {
         if meta::managed_fields(&config).is_empty() {
             self.set_name(&mut config)?;
         }
-        self.set_namespace(&mut config)?;
+        self.set_namespace(&mut config.clone())?;
         Ok(config)
     }
 }
@@ -85,6 +85,10 @@ impl Want for Applied<'_> {
         object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         call.endpoint.default(&mut object);
+        call.set_namespace(&mut object)?;
+        if current.is_none() {
+            meta::set_resource_version(&mut object, "");
+        }
         Ok(object)
     }
 

@@ -5,7 +5,7 @@ use apimachinery::{
     Object, decode,
     field::{FieldError, Path},
     gvk::GroupVersionKind,
-    meta, patch,
+    patch,
     status::Status,
 };
 use async_trait::async_trait;
@@ -164,9 +164,8 @@ impl Want for Patched<'_> {
             self.patch
                 .apply_as(call, current, &call.endpoint.row.gvk, self.options)?;
         call.endpoint.default(&mut object);
-        if meta::name(&object).is_empty() {
-            meta::set_name(&mut object, &call.context.info.name);
-        }
+        call.set_name(&mut object)?;
+        call.set_namespace(&mut object)?;
         Ok(object)
     }
 

@@ -60,7 +60,12 @@ pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVers
         .map(|item| row(call.endpoint, options, &call.endpoint.tree(item), now))
         .collect();
     let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
-    Ok((table(metadata, columns(call.endpoint), rows), TABLE))
+    let mut table = table(metadata, columns(call.endpoint), rows);
+    // Upstream's table for kinds without columns of their own appends to nothing.
+    if page.items.is_empty() && api::facts::columns(&call.endpoint.row.gvr).is_none() {
+        table.insert("rows".to_owned(), Value::Null);
+    }
+    Ok((table, TABLE))
 }
 
 /// A table of the object of a watch event; columns come with the first.
@@ -96,9 +101,7 @@ fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Object {
     table.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
     table.insert("metadata".to_owned(), metadata);
     table.insert("columnDefinitions".to_owned(), columns);
-    // Upstream appends to nothing: without objects there are no rows at all.
-    let rows = if rows.is_empty() { Value::Null } else { Value::Array(rows) };
-    table.insert("rows".to_owned(), rows);
+    table.insert("rows".to_owned(), Value::Array(rows));
     table
 }
 

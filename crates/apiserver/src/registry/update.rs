@@ -30,6 +30,10 @@ pub(super) trait Want: Send {
     async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status>;
     /// Whether it may come into being by this.
     fn may_create(&self) -> bool;
+    /// Whether a uid in the wanted object is a precondition, rather than an attempt to change it.
+    fn demands_uid(&self) -> bool {
+        false
+    }
     /// Whether the wanted object says already who owns what in it.
     fn books_itself(&self) -> bool {
         false
@@ -153,6 +157,7 @@ impl Update for Change<'_> {
         // What an attempt before this one took is given back.
         self.write.reservation = Box::new(super::hooks::NoReservation);
         self.write.books = !self.want.books_itself();
+        self.write.demands_uid = self.want.demands_uid();
         let Some(current) = current else {
             if !self.want.may_create() {
                 return Err(call.not_found());
@@ -246,5 +251,9 @@ impl Want for Given {
 
     fn may_create(&self) -> bool {
         self.may_create
+    }
+
+    fn demands_uid(&self) -> bool {
+        true
     }
 }

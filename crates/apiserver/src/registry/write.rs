@@ -43,6 +43,8 @@ pub(super) struct Write<'a> {
     pub(super) part: Part,
     /// Whether it is booked in `metadata.managedFields` here; an apply has done so by itself.
     pub(super) books: bool,
+    /// Whether a uid that was sent is a precondition.
+    pub(super) demands_uid: bool,
     /// What hooks took; given back unless committed.
     pub(super) reservation: Box<dyn Reservation>,
 }
@@ -60,6 +62,7 @@ impl<'a> Write<'a> {
             options_object,
             part,
             books: true,
+            demands_uid: false,
             reservation: Box::new(NoReservation),
         }
     }
@@ -159,7 +162,7 @@ impl<'a> Write<'a> {
         let resource = call.endpoint.group_resource();
         let name = &call.context.info.name;
         let uid = meta::uid(new);
-        if !uid.is_empty() && uid != meta::uid(old) {
+        if self.demands_uid && !uid.is_empty() && uid != meta::uid(old) {
             let key = call.endpoint.cacher()?.key(meta::namespace(old), name);
             let reason = format!(
                 "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
