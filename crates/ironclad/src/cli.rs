@@ -66,7 +66,8 @@ pub(crate) struct DataDir {
     #[arg(
         long = "data-dir",
         value_name = "DIR",
-        default_value = "/var/lib/ironclad"
+        default_value = "/var/lib/ironclad",
+        global = true
     )]
     pub path: PathBuf,
 }
