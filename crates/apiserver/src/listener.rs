@@ -33,10 +33,10 @@ const MAX_HEAD: usize = 1 << 20;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
 /// How long connections may take to finish at shutdown.
-pub const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Accepts until cancelled; returns when all connections have ended.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     pipeline: Arc<Pipeline>,

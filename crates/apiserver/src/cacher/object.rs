@@ -53,7 +53,7 @@ impl EventType {
 pub const JSON_SUFFIX: &str = "}\n";
 
 /// Labels, sorted by key.
-pub type Labels = SmallVec<[(Box<str>, Box<str>); 4]>;
+pub(super) type Labels = SmallVec<[(Box<str>, Box<str>); 4]>;
 
 /// One version of one object.
 #[derive(Debug)]

@@ -10,11 +10,11 @@ use etcd::Revision;
 use super::object::CachedObject;
 
 /// At most so many events are kept for a resource…
-pub const MAX_EVENTS: usize = 8192;
+pub(super) const MAX_EVENTS: usize = 8192;
 /// …and at most so many bytes of versions that are no longer current, though never fewer events than [`MIN_EVENTS`].
-pub const MAX_BYTES: usize = 24 << 20;
+pub(super) const MAX_BYTES: usize = 24 << 20;
 /// However large they are.
-pub const MIN_EVENTS: usize = 128;
+pub(super) const MIN_EVENTS: usize = 128;
 
 /// One change of one object.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Event {
 
 /// Events `first_sequence ..`, in ascending revision.
 #[derive(Debug)]
-pub struct Ring {
+pub(super) struct Ring {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     first_sequence: u64,
@@ -52,7 +52,7 @@ pub struct Ring {
 
 impl Ring {
     /// An empty history that begins after `revision`.
-    pub fn new(revision: Revision) -> Self {
+    pub(super) fn new(revision: Revision) -> Self {
         Self {
             events: VecDeque::new(),
             bytes: 0,
@@ -62,7 +62,7 @@ impl Ring {
     }
 
     /// Forgets everything: history begins anew after `revision`. Cursors into the past fall out of the ring.
-    pub fn reset(&mut self, revision: Revision) {
+    pub(super) fn reset(&mut self, revision: Revision) {
         // One is skipped, so that a cursor that waited for the next event is out too: it may have missed some.
         self.first_sequence = self.next_sequence() + 1;
         self.events.clear();
@@ -71,7 +71,7 @@ impl Ring {
     }
 
     /// Adds an event and lets old ones go.
-    pub fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Event) {
         self.bytes += event.size();
         self.events.push_back(Arc::new(event));
         while self.events.len() > MAX_EVENTS
@@ -87,17 +87,17 @@ impl Ring {
     }
 
     /// The sequence number that the next event will have.
-    pub fn next_sequence(&self) -> u64 {
+    pub(super) fn next_sequence(&self) -> u64 {
         self.first_sequence + self.events.len() as u64
     }
 
     /// The revision after which history is complete.
-    pub fn complete_after(&self) -> Revision {
+    pub(super) fn complete_after(&self) -> Revision {
         self.complete_after
     }
 
     /// The cursor of the first event after `revision`; `None` if history does not reach back so far.
-    pub fn cursor_after(&self, revision: Revision) -> Option<u64> {
+    pub(super) fn cursor_after(&self, revision: Revision) -> Option<u64> {
         if revision < self.complete_after {
             return None;
         }
@@ -108,13 +108,17 @@ impl Ring {
     }
 
     /// Up to `limit` events from `cursor` on; `None` if the cursor has fallen out of the ring.
-    pub fn from(&self, cursor: u64, limit: usize) -> Option<impl Iterator<Item = &Arc<Event>>> {
+    pub(super) fn from(
+        &self,
+        cursor: u64,
+        limit: usize,
+    ) -> Option<impl Iterator<Item = &Arc<Event>>> {
         let index = cursor.checked_sub(self.first_sequence)? as usize;
         Some(self.events.iter().skip(index).take(limit))
     }
 
     /// The events after `revision`, latest first: to undo them.
-    pub fn backwards_to(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
+    pub(super) fn backwards_to(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
         self.events
             .iter()
             .rev()

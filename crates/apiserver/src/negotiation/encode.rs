@@ -27,9 +27,8 @@ pub fn encode_object(
         }
         Encoding::Yaml => Ok(yaml::encode(object).into()),
         Encoding::Protobuf => {
-            let ty = api::facts::type_of(gvk).ok_or_else(|| {
-                Status::not_acceptable(&["application/json", "application/yaml"])
-            })?;
+            let ty = api::facts::type_of(gvk)
+                .ok_or_else(|| Status::not_acceptable(&["application/json", "application/yaml"]))?;
             Ok(protobuf::encode(object, ty).into())
         }
     }

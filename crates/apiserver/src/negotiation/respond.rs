@@ -37,7 +37,7 @@ pub fn status_response(status: &Status, headers: &HeaderMap, query: &Query) -> R
 }
 
 /// A `Status` as a body.
-pub fn encode_status(status: &Status, accept: Accept) -> Result<Bytes, Status> {
+pub(super) fn encode_status(status: &Status, accept: Accept) -> Result<Bytes, Status> {
     match serde_json::to_value(status).map_err(Status::internal)? {
         Value::Object(object) => encode_object(&object, &STATUS, accept),
         _ => Err(Status::internal("a status is an object")),

@@ -131,7 +131,8 @@ impl Writer {
         let mut first = true;
         while let Some(c) = chars.next() {
             let next_is_space = chars.peek().is_none_or(|next| *next == ' ');
-            if c == ' ' && !key && !first && !after_space && !next_is_space && self.column() > WIDTH {
+            if c == ' ' && !key && !first && !after_space && !next_is_space && self.column() > WIDTH
+            {
                 self.out.push('\n');
                 self.indent(indent);
             } else {
@@ -179,7 +180,9 @@ impl Writer {
                 }
                 c if is_printable(c) => self.out.push(c),
                 c if u32::from(c) <= 0xff => self.out.push_str(&format!("\\x{:02X}", u32::from(c))),
-                c if u32::from(c) <= 0xffff => self.out.push_str(&format!("\\u{:04X}", u32::from(c))),
+                c if u32::from(c) <= 0xffff => {
+                    self.out.push_str(&format!("\\u{:04X}", u32::from(c)))
+                }
                 c => self.out.push_str(&format!("\\U{:08X}", u32::from(c))),
             }
             after_space = false;
@@ -222,7 +225,11 @@ impl Writer {
 fn style(text: &str, key: bool) -> Style {
     let form = Form::of(text);
     if text.contains('\n') {
-        return if form.literal && !key { Style::Literal } else { Style::Double };
+        return if form.literal && !key {
+            Style::Literal
+        } else {
+            Style::Double
+        };
     }
     if is_something_else(text) {
         return Style::Double;
@@ -244,14 +251,18 @@ struct Form {
 impl Form {
     fn of(text: &str) -> Self {
         let chars: Vec<char> = text.chars().collect();
-        let blank = |at: usize| chars.get(at).is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r'));
+        let blank = |at: usize| {
+            chars
+                .get(at)
+                .is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r'))
+        };
         let mut plain = !text.is_empty() && !text.starts_with("---") && !text.starts_with("...");
         let (mut special, mut space_break, mut break_space) = (false, false, false);
         for (at, c) in chars.iter().copied().enumerate() {
             let before = at.checked_sub(1).and_then(|at| chars.get(at)).copied();
             match c {
-                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
-                | '@' | '`'
+                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"'
+                | '%' | '@' | '`'
                     if at == 0 =>
                 {
                     plain = false;
@@ -276,17 +287,53 @@ impl Form {
 }
 
 fn is_printable(c: char) -> bool {
-    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && c != '\u{feff}'
+    matches!(c, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+        && c != '\u{feff}'
 }
 
 /// Whether a reader would take the bare text for a null, a boolean, a number, a time or a merge key.
 fn is_something_else(text: &str) -> bool {
     matches!(
         text,
-        "" | "~" | "null" | "Null" | "NULL" | "<<" | "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On"
-            | "ON" | "true" | "True" | "TRUE" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off"
-            | "OFF" | "false" | "False" | "FALSE" | ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf"
-            | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF"
+        "" | "~"
+            | "null"
+            | "Null"
+            | "NULL"
+            | "<<"
+            | "y"
+            | "Y"
+            | "yes"
+            | "Yes"
+            | "YES"
+            | "on"
+            | "On"
+            | "ON"
+            | "true"
+            | "True"
+            | "TRUE"
+            | "n"
+            | "N"
+            | "no"
+            | "No"
+            | "NO"
+            | "off"
+            | "Off"
+            | "OFF"
+            | "false"
+            | "False"
+            | "FALSE"
+            | ".nan"
+            | ".NaN"
+            | ".NAN"
+            | ".inf"
+            | ".Inf"
+            | ".INF"
+            | "+.inf"
+            | "+.Inf"
+            | "+.INF"
+            | "-.inf"
+            | "-.Inf"
+            | "-.INF"
     ) || is_number(text)
         || is_time(text)
 }
@@ -297,8 +344,12 @@ fn is_number(text: &str) -> bool {
     }
     let plain = text.replace('_', "");
     let unsigned = plain.strip_prefix(['+', '-']).unwrap_or(&plain);
-    let all = |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
-    if let Some(rest) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+    let all =
+        |digits: &str, radix: u32| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    if let Some(rest) = unsigned
+        .strip_prefix("0x")
+        .or_else(|| unsigned.strip_prefix("0X"))
+    {
         return all(rest, 16);
     }
     if let Some(rest) = unsigned.strip_prefix("0b") {
@@ -318,7 +369,9 @@ fn is_float(text: &str) -> bool {
     };
     let digits = |t: &str| t.chars().all(|c| c.is_ascii_digit());
     let mantissa_ok = match mantissa.split_once('.') {
-        Some((whole, part)) => digits(whole) && digits(part) && !(whole.is_empty() && part.is_empty()),
+        Some((whole, part)) => {
+            digits(whole) && digits(part) && !(whole.is_empty() && part.is_empty())
+        }
         None => !mantissa.is_empty() && digits(mantissa),
     };
     mantissa_ok
@@ -339,7 +392,8 @@ fn is_base60(text: &str) -> bool {
     let rest_ok = parts.all(|part| {
         count += 1;
         let whole = part.split('.').next().unwrap_or_default();
-        whole.parse::<u8>().is_ok_and(|n| n < 60) && part.chars().all(|c| c.is_ascii_digit() || c == '.')
+        whole.parse::<u8>().is_ok_and(|n| n < 60)
+            && part.chars().all(|c| c.is_ascii_digit() || c == '.')
     });
     first_ok && rest_ok && count > 0
 }
@@ -356,12 +410,17 @@ fn is_time(text: &str) -> bool {
         None => (text, ""),
     };
     let numbers: Vec<&str> = date.split('-').collect();
-    let [_, month, day] = numbers.as_slice() else { return false };
-    let within = |t: &str, max: u8| t.len() <= 2 && t.parse::<u8>().is_ok_and(|n| (1..=max).contains(&n));
+    let [_, month, day] = numbers.as_slice() else {
+        return false;
+    };
+    let within =
+        |t: &str, max: u8| t.len() <= 2 && t.parse::<u8>().is_ok_and(|n| (1..=max).contains(&n));
     let date_ok = within(month, 12) && within(day, 31);
     let time_ok = rest.is_empty() && !text.ends_with(['T', 't', ' '])
         || rest.contains(':')
-            && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | 'Z' | '+' | '-' | ' '));
+            && rest
+                .chars()
+                .all(|c| c.is_ascii_digit() || matches!(c, ':' | '.' | 'Z' | '+' | '-' | ' '));
     date_ok && time_ok
 }
 
@@ -379,7 +438,11 @@ fn natural(a: &str, b: &str) -> Ordering {
     }
     // A zero inside a number counts by the digits before it.
     let within_number = (a[at] == '0' || b[at] == '0')
-        && a[..at].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
+        && a[..at]
+            .iter()
+            .rev()
+            .take_while(|c| c.is_ascii_digit())
+            .any(|c| *c != '0');
     let run = |chars: &[char]| {
         let digits = chars[at..].iter().take_while(|c| c.is_ascii_digit());
         digits.fold((u64::from(within_number), 0usize), |(value, length), c| {
@@ -422,9 +485,16 @@ mod tests {
             ("a\tb", "\"a\\tb\""),
             ("http://x", "http://x"),
             ("10Mi", "10Mi"),
-            ("configmaps \"nosuch\" not found", "configmaps \"nosuch\" not found"),
+            (
+                "configmaps \"nosuch\" not found",
+                "configmaps \"nosuch\" not found",
+            ),
         ] {
-            assert_eq!(yaml(json!({ "k": text })), format!("k: {expected}\n"), "{text:?}");
+            assert_eq!(
+                yaml(json!({ "k": text })),
+                format!("k: {expected}\n"),
+                "{text:?}"
+            );
         }
     }
 

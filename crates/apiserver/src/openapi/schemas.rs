@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use api::descriptions::Descriptions;
 use apimachinery::{
     gvk::GroupVersion,
     schema::{
@@ -22,6 +23,8 @@ pub(super) struct Schemas<'s> {
     /// The group and version of the document, if it is of one.
     of: Option<GroupVersion>,
     wanted: BTreeSet<String>,
+    /// In memory for as long as a document is being written.
+    descriptions: Descriptions,
 }
 
 impl<'s> Schemas<'s> {
@@ -30,6 +33,7 @@ impl<'s> Schemas<'s> {
             schema,
             of,
             wanted: BTreeSet::new(),
+            descriptions: Descriptions::read(),
         }
     }
 
@@ -44,12 +48,41 @@ impl<'s> Schemas<'s> {
         let mut done = Map::new();
         while let Some(name) = self.wanted.pop_first() {
             if !done.contains_key(&name) {
-                let schema = self.named(&name);
+                let mut schema = self.named(&name);
+                if let Some(text) = self.describe(&name) {
+                    schema["description"] = text.into();
+                }
                 done.insert(name, schema);
             }
         }
         done.sort_keys();
         done
+    }
+
+    /// What is said of a type.
+    fn describe(&self, name: &str) -> Option<String> {
+        let described = self.descriptions.of_type(name);
+        described.map(str::to_owned).or_else(|| {
+            let ty = self.schema.type_named(name).filter(|ty| is_list(*ty))?;
+            let of = ty.object()?.go_name();
+            let kind = of.strip_suffix("List").unwrap_or(of);
+            Some(format!("{of} holds objects of kind {kind}."))
+        })
+    }
+
+    /// What is said of a field. The lists of kinds are all alike, and described nowhere else.
+    fn describe_field(&self, owner: TypeRef<'s>, field: &str) -> Option<&str> {
+        let name = &owner.object()?.name;
+        self.descriptions
+            .of(name, field)
+            .or_else(|| match field {
+                _ if !is_list(owner) => None,
+                // Of all kinds the same is said.
+                "apiVersion" | "kind" => self.descriptions.of(&format!("{META}.Status"), field),
+                "metadata" => Some("What is known of the list: its resource version, and how to ask for the rest of it."),
+                "items" => Some("The objects."),
+                _ => None,
+            })
     }
 
     fn named(&mut self, name: &str) -> Value {
@@ -95,7 +128,13 @@ impl<'s> Schemas<'s> {
         let mut properties: Vec<(&str, Value)> = object
             .fields()
             .iter()
-            .map(|field| (&*field.name, self.property(ty, field)))
+            .map(|field| {
+                let mut property = self.property(ty, field);
+                if let Some(text) = self.describe_field(ty, &field.name) {
+                    property["description"] = text.into();
+                }
+                (&*field.name, property)
+            })
             .collect();
         properties.sort_by_key(|(name, _)| *name);
         if !properties.is_empty() {
@@ -251,12 +290,13 @@ fn is_unmarked_list(owner: TypeRef<'_>, field: &Field) -> bool {
     let Some(list) = owner.at(field.ty).list() else {
         return false;
     };
-    let of_list_kind = &*field.name == "items"
-        && owner
-            .field("metadata")
-            .and_then(|(_, ty)| ty.object())
-            .is_some_and(|meta| meta.go_name() == "ListMeta");
-    list.wrapped || of_list_kind
+    list.wrapped || (&*field.name == "items" && is_list(owner))
+}
+
+/// Whether a type is the list of a kind.
+fn is_list(ty: TypeRef<'_>) -> bool {
+    let metadata = ty.field("metadata").and_then(|(_, ty)| ty.object());
+    ty.field("items").is_some() && metadata.is_some_and(|meta| meta.go_name() == "ListMeta")
 }
 
 /// The stated default, or what Go's zero value shows: of structs held by value, and of scalars that are always written.

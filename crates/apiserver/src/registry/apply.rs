@@ -16,15 +16,30 @@ impl Call<'_> {
         accept: Accept,
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let options =
-            WriteOptions::parse(&context.query, context.field_manager(), "PatchOptions", true)?;
+        let options = WriteOptions::parse(
+            &context.query,
+            context.field_manager(),
+            "PatchOptions",
+            true,
+        )?;
         let bytes = body::read(request.into_body()).await?;
         let config = self.applied_config(&bytes, &options)?;
         let options_object = self.options_object("PatchOptions");
         let part = self.part();
-        let mut want = Applied { call: self, config: &config, options: &options, part };
-        let updated = self.update_object(&mut want, part, &options, &options_object).await?;
-        let code = if updated.created { StatusCode::CREATED } else { StatusCode::OK };
+        let mut want = Applied {
+            call: self,
+            config: &config,
+            options: &options,
+            part,
+        };
+        let updated = self
+            .update_object(&mut want, part, &options, &options_object)
+            .await?;
+        let code = if updated.created {
+            StatusCode::CREATED
+        } else {
+            StatusCode::OK
+        };
         self.respond_stored(updated.stored, accept, code)
     }
 
@@ -73,7 +88,9 @@ impl Want for Applied<'_> {
             return Err(Status::conflict(
                 &call.endpoint.group_resource(),
                 &call.context.info.name,
-                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+                format!(
+                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                ),
             ));
         }
         let merged = call.merge_applied(self.options, self.part, current, self.config)?;
@@ -82,7 +99,10 @@ impl Want for Applied<'_> {
         let gvk = &call.endpoint.row.gvk;
         let mut object = call.decode_json(&json, gvk, &mut findings)?;
         call.take_findings(findings, self.options)?;
-        object.insert("apiVersion".to_owned(), gvk.group_version().to_string().into());
+        object.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         call.endpoint.default(&mut object);
         call.set_namespace(&mut object)?;

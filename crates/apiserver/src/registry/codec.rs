@@ -118,11 +118,7 @@ impl Call<'_> {
 }
 
 /// Version and kind that the body states are the wanted ones; absent ones mean the wanted ones.
-fn check_version_and_kind(
-    json: &[u8],
-    body: &Bytes,
-    gvk: &GroupVersionKind,
-) -> Result<(), Status> {
+fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> Result<(), Status> {
     let (version, kind) = decode::version_kind(json).map_err(|error| {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): {error} ({})",
@@ -131,8 +127,16 @@ fn check_version_and_kind(
         ))
     })?;
     let wanted = gvk.group_version().to_string();
-    let version = if version.is_empty() { wanted.clone() } else { version };
-    let kind = if kind.is_empty() { gvk.kind.to_string() } else { kind };
+    let version = if version.is_empty() {
+        wanted.clone()
+    } else {
+        version
+    };
+    let kind = if kind.is_empty() {
+        gvk.kind.to_string()
+    } else {
+        kind
+    };
     if version == wanted && kind == gvk.kind.as_ref() {
         return Ok(());
     }
@@ -260,10 +264,18 @@ fn from_protobuf(body: &Bytes, gvk: &GroupVersionKind) -> Result<Object, Status>
         "" => gvk.group_version().to_string(),
         version => version.to_owned(),
     };
-    let kind = if envelope.kind.is_empty() { gvk.kind.as_ref() } else { envelope.kind };
+    let kind = if envelope.kind.is_empty() {
+        gvk.kind.as_ref()
+    } else {
+        envelope.kind
+    };
     let sent = GroupVersion::parse(&version).map(|gv| gv.kind(kind.to_owned()));
     // Of a kind that is not the wanted one, version and kind are all that matters: they are refused later.
-    match sent.as_ref().filter(|sent| *sent == gvk).and_then(api::facts::type_of) {
+    match sent
+        .as_ref()
+        .filter(|sent| *sent == gvk)
+        .and_then(api::facts::type_of)
+    {
         Some(ty) => protobuf::decode(envelope.raw, ty, &version, kind).map_err(bad),
         None => {
             let mut object = Object::new();
@@ -280,7 +292,10 @@ fn from_protobuf(body: &Bytes, gvk: &GroupVersionKind) -> Result<Object, Status>
 
 /// An object in protobuf, in its envelope.
 pub(super) fn protobuf_object(object: &Object, gvk: &GroupVersionKind) -> Result<Bytes, Status> {
-    let accept = Accept { encoding: Encoding::Protobuf, ..Accept::default() };
+    let accept = Accept {
+        encoding: Encoding::Protobuf,
+        ..Accept::default()
+    };
     encode_object(object, gvk, accept)
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ContinueToken {
+pub(super) struct ContinueToken {
     /// The revision of the list; `None` lets the rest be of now (what a client that got 410 may settle for).
     pub revision: Option<Revision>,
     /// The first key of the next page lies after this one.
@@ -40,7 +40,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 impl ContinueToken {
     /// The token as clients carry it. `namespace` is the list's: keys in tokens are relative to it.
-    pub fn encode(&self, namespace: &str) -> String {
+    pub(super) fn encode(&self, namespace: &str) -> String {
         let key = String::from_utf8_lossy(&self.after);
         let relative = match namespace {
             "" => &key,
@@ -55,7 +55,7 @@ impl ContinueToken {
     }
 
     /// Reads a token.
-    pub fn decode(token: &str, namespace: &str) -> Result<Self, Status> {
+    pub(super) fn decode(token: &str, namespace: &str) -> Result<Self, Status> {
         let bad = |reason: String| Status::bad_request(format!("invalid continue token: {reason}"));
         let bytes = BASE64.decode(token).map_err(|error| {
             let at = match error {

@@ -148,7 +148,9 @@ impl Call<'_> {
 
     fn ends_gracefully(&self, object: &Object) -> bool {
         let strategy = self.endpoint.strategy();
-        strategy.graceful_deletion_seconds(object, Some(0)).is_some()
+        strategy
+            .graceful_deletion_seconds(object, Some(0))
+            .is_some()
     }
 
     async fn remove(

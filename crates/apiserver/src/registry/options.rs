@@ -13,7 +13,7 @@ use crate::query::Query;
 
 /// How a resourceVersion is to be taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum VersionMatch {
+pub(super) enum VersionMatch {
     /// Nothing said.
     #[default]
     Unset,
@@ -25,7 +25,7 @@ pub enum VersionMatch {
 
 /// Which version is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Freshness {
+pub(super) enum Freshness {
     /// The newest there is when the request comes.
     #[default]
     Consistent,
@@ -39,7 +39,7 @@ pub enum Freshness {
 
 /// Options of a list or watch.
 #[derive(Clone, Debug, Default)]
-pub struct ListOptions {
+pub(super) struct ListOptions {
     /// `resourceVersion`, as a number; `None` if not given.
     pub resource_version: Option<Revision>,
     /// `resourceVersionMatch`
@@ -60,7 +60,7 @@ pub struct ListOptions {
 
 impl ListOptions {
     /// Reads and checks. `watch` says whether it is one by its path.
-    pub fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
+    pub(super) fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
         let limit = number(query, "limit")?.unwrap_or(0);
         let timeout = number(query, "timeoutSeconds")?;
         let version_match = query.get("resourceVersionMatch").unwrap_or_default();
@@ -175,7 +175,7 @@ impl ListOptions {
     }
 
     /// Which version a list wants. A limit with a version and no match means that very version, as upstream.
-    pub fn freshness(&self) -> Freshness {
+    pub(super) fn freshness(&self) -> Freshness {
         match (self.resource_version, self.version_match) {
             (None, _) => Freshness::Consistent,
             (Some(Revision(0)), _) => Freshness::Any,
@@ -188,7 +188,7 @@ impl ListOptions {
 }
 
 /// A resourceVersion as a revision; the empty one is `None`.
-pub fn parse_version(version: &str) -> Result<Option<Revision>, String> {
+pub(super) fn parse_version(version: &str) -> Result<Option<Revision>, String> {
     if version.is_empty() {
         return Ok(None);
     }
@@ -219,7 +219,7 @@ fn number(query: &Query, name: &str) -> Result<Option<i64>, Status> {
 
 /// How strictly unknown and duplicate fields are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
+pub(super) enum FieldValidation {
     /// Dropped silently.
     Ignore,
     /// Dropped with a warning.
@@ -231,13 +231,11 @@ pub enum FieldValidation {
 
 /// Options of a create, update or patch.
 #[derive(Clone, Debug, Default)]
-pub struct WriteOptions {
+pub(super) struct WriteOptions {
     /// `dryRun=All`
     pub dry_run: bool,
     /// `fieldManager`, or what stands in for it.
     pub field_manager: String,
-    /// Whether the client named it.
-    pub field_manager_given: bool,
     /// `fieldValidation`
     pub field_validation: FieldValidation,
     /// `force`, for apply.
@@ -246,7 +244,7 @@ pub struct WriteOptions {
 
 impl WriteOptions {
     /// Reads and checks; `kind` is `CreateOptions`, `UpdateOptions` or `PatchOptions`.
-    pub fn parse(
+    pub(super) fn parse(
         query: &Query,
         field_manager: String,
         kind: &str,
@@ -291,7 +289,6 @@ impl WriteOptions {
         }
         Ok(Self {
             dry_run: !dry_run.is_empty(),
-            field_manager_given: !manager.is_empty(),
             field_manager,
             field_validation: match validation {
                 "Ignore" => FieldValidation::Ignore,
@@ -304,7 +301,7 @@ impl WriteOptions {
 }
 
 /// Complaints about `dryRun`: the one value is `All`.
-pub fn dry_run_errors(values: &[&str]) -> ErrorList {
+pub(super) fn dry_run_errors(values: &[&str]) -> ErrorList {
     if values.iter().all(|value| *value == "All") {
         return Vec::new();
     }

@@ -20,7 +20,12 @@ static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["spec"])
 
 /// What a write through this part of the endpoint cannot own.
 fn ignored(call: &Call<'_>, part: Part) -> &'static FieldSet {
-    let has_status = call.endpoint.row.subresources.iter().any(|s| s.name == "status");
+    let has_status = call
+        .endpoint
+        .row
+        .subresources
+        .iter()
+        .any(|s| s.name == "status");
     match part {
         Part::Status => &SPEC,
         // What is requested cannot be changed by anybody.
@@ -39,8 +44,12 @@ impl Call<'_> {
         live: Option<&Object>,
         new: &mut Object,
     ) {
-        let Some(ty) = api::facts::type_of(&self.endpoint.row.gvk) else { return };
-        self.with_write(options, part, |write| managed_fields::update(ty, live, new, write));
+        let Some(ty) = api::facts::type_of(&self.endpoint.row.gvk) else {
+            return;
+        };
+        self.with_write(options, part, |write| {
+            managed_fields::update(ty, live, new, write)
+        });
     }
 
     /// Server-side apply of a configuration on the live object, or on none.

@@ -131,11 +131,8 @@ impl Patch {
                 Self::Strategic(patch) => patch::go_value(&Value::Object(patch.clone())),
                 _ => String::from_utf8_lossy(&json).into_owned(),
             };
-            let error = FieldError::invalid(
-                &Path::new("patch"),
-                shown,
-                decode::strict_error(&findings),
-            );
+            let error =
+                FieldError::invalid(&Path::new("patch"), shown, decode::strict_error(&findings));
             return Err(Status::invalid("", "", "", &vec![error]));
         }
         call.take_findings(findings, options)?;

@@ -125,14 +125,6 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
     row
 }
 
-/// What a column says of itself. Columns that show a field bear the field's description, which is prose that the server does not carry.
-fn description(help: &api::facts::ColumnHelp) -> &str {
-    match help {
-        api::facts::ColumnHelp::Text(text) => text,
-        api::facts::ColumnHelp::Field(..) => "",
-    }
-}
-
 /// The columns of a resource; those that print nothing of their own show when the object was made.
 fn columns(endpoint: &Endpoint) -> Value {
     let column = |name: &str, kind: &str, format: &str, description: &str, priority: i32| {
@@ -143,15 +135,7 @@ fn columns(endpoint: &Endpoint) -> Value {
     match api::facts::columns(&endpoint.row.gvr) {
         Some(columns) => columns
             .iter()
-            .map(|c| {
-                column(
-                    c.name,
-                    c.column_type,
-                    c.format,
-                    description(&c.help),
-                    c.priority,
-                )
-            })
+            .map(|c| column(c.name, c.column_type, c.format, &c.description, c.priority))
             .collect(),
         None => json!([
             column("Name", "string", "name", "", 0),

@@ -1,0 +1,385 @@
+//! A whole server in this process, without a connection: what clients see of writes, reads, lists, pages and watches.
+
+use std::{sync::Arc, time::Duration};
+
+use apiserver::{
+    Body, Config, Dependencies, Server, authn::Peer, authz::Mode, tls::ServingCertificate,
+};
+use base::{Clock, TaskGroup};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+/// A server on a store of its own.
+struct Cluster {
+    server: Server,
+    cancel: CancellationToken,
+    store: TaskGroup,
+    _dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = TaskGroup::new(&CancellationToken::new());
+        let clock = Clock::system();
+        let settings = etcd::embedded::Config::new(dir.path());
+        let kv = etcd::Embedded::open(settings, clock.clone(), &store).unwrap();
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let serving = ServingCertificate::from_pem(
+            issued.cert.pem().as_bytes(),
+            issued.signing_key.serialize_pem().as_bytes(),
+        )
+        .unwrap();
+        let mut config = Config::new(Arc::new(serving));
+        config.bind_address = "127.0.0.1".parse().unwrap();
+        config.secure_port = 0;
+        config.authorization_modes = vec![Mode::AlwaysAllow];
+        config.service_cluster_ip_ranges = vec!["10.96.0.0/16".to_owned()];
+        let cancel = CancellationToken::new();
+        let deps = Dependencies {
+            kv,
+            clock,
+            connector: None,
+        };
+        let server = Server::start(config, deps, &cancel).await.unwrap();
+        let cluster = Self {
+            server,
+            cancel,
+            store,
+            _dir: dir,
+        };
+        let ready = async {
+            while cluster.get("/readyz").await.0 != StatusCode::OK {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), ready)
+            .await
+            .expect("the server gets ready");
+        cluster
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.server.wait().await;
+        self.store.shutdown().await;
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &str,
+        body: Option<Value>,
+    ) -> http::Response<Body> {
+        let body = body
+            .map(|body| Body::from(body.to_string()))
+            .unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", media_type)
+            .header("user-agent", "test/1")
+            .body(body)
+            .unwrap();
+        self.server.call(request, Peer::default()).await
+    }
+
+    async fn json(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let media_type = match method {
+            Method::PATCH => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        let response = self.send(method, path, media_type, body).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (
+            status,
+            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        )
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.json(Method::GET, path, None).await
+    }
+
+    async fn create(&self, path: &str, object: Value) -> Value {
+        let (status, created) = self.json(Method::POST, path, Some(object)).await;
+        assert_eq!(status, StatusCode::CREATED, "{created}");
+        created
+    }
+
+    async fn watch(&self, path: &str) -> Events {
+        let response = self.send(Method::GET, path, "", None).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Events {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        }
+    }
+}
+
+/// The events of a watch, line by line.
+struct Events {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    async fn next(&mut self) -> (String, Value) {
+        let next = async {
+            loop {
+                if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                    let event: Value = serde_json::from_slice(&line).unwrap();
+                    let kind = event["type"].as_str().unwrap().to_owned();
+                    return (kind, event["object"].clone());
+                }
+                let frame = self.body.frame().await.expect("the watch goes on").unwrap();
+                self.buffer.extend_from_slice(frame.data_ref().unwrap());
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), next)
+            .await
+            .expect("an event comes")
+    }
+}
+
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": value}})
+}
+
+fn version(object: &Value) -> String {
+    object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn an_object_lives_through_all_verbs() {
+    let cluster = Cluster::start().await;
+    let created = cluster.create(CONFIG_MAPS, config_map("a", "1")).await;
+    let path = format!("{CONFIG_MAPS}/a");
+    assert_eq!(cluster.get(&path).await, (StatusCode::OK, created.clone()));
+
+    let again = cluster
+        .json(Method::POST, CONFIG_MAPS, Some(config_map("a", "1")))
+        .await;
+    assert_eq!(
+        (again.0, &again.1["reason"]),
+        (StatusCode::CONFLICT, &json!("AlreadyExists"))
+    );
+
+    let mut changed = created.clone();
+    changed["data"]["k"] = json!("2");
+    let (status, updated) = cluster
+        .json(Method::PUT, &path, Some(changed.clone()))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert_ne!(version(&updated), version(&created));
+
+    // Another change comes from the old version.
+    changed["data"]["k"] = json!("3");
+    let (status, stale) = cluster.json(Method::PUT, &path, Some(changed)).await;
+    assert_eq!(status, StatusCode::CONFLICT);
+    let message = stale["message"].as_str().unwrap();
+    assert!(message.ends_with(
+        "the object has been modified; please apply your changes to the latest version and try again"
+    ));
+
+    let patch = json!({"data": {"k": "2"}});
+    let (_, patched) = cluster.json(Method::PATCH, &path, Some(patch)).await;
+    assert_eq!(
+        version(&patched),
+        version(&updated),
+        "a patch without effect writes nothing"
+    );
+
+    let (status, gone) = cluster.json(Method::DELETE, &path, None).await;
+    assert_eq!(
+        (status, &gone["status"]),
+        (StatusCode::OK, &json!("Success"))
+    );
+    assert_eq!(cluster.get(&path).await.0, StatusCode::NOT_FOUND);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn finalizers_hold_an_object_until_the_last_is_gone() {
+    let cluster = Cluster::start().await;
+    let mut object = config_map("held", "1");
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    cluster.create(CONFIG_MAPS, object).await;
+    let path = format!("{CONFIG_MAPS}/held");
+
+    let (status, marked) = cluster.json(Method::DELETE, &path, None).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(marked["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(cluster.get(&path).await.0, StatusCode::OK);
+
+    let more = json!({"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}});
+    let (status, _) = cluster.json(Method::PATCH, &path, Some(more)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let none = json!({"metadata": {"finalizers": null}});
+    assert_eq!(
+        cluster.json(Method::PATCH, &path, Some(none)).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(cluster.get(&path).await.0, StatusCode::NOT_FOUND);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn pages_are_of_one_revision_whatever_happens_between_them() {
+    let cluster = Cluster::start().await;
+    // The namespace's own ConfigMap sorts before these.
+    for name in ["p0", "p1", "p2", "p3"] {
+        cluster.create(CONFIG_MAPS, config_map(name, "1")).await;
+    }
+    let (_, first) = cluster.get(&format!("{CONFIG_MAPS}?limit=2")).await;
+    assert_eq!(first["metadata"]["remainingItemCount"], 2);
+    let token = first["metadata"]["continue"].as_str().unwrap();
+
+    cluster
+        .json(Method::DELETE, &format!("{CONFIG_MAPS}/p2"), None)
+        .await;
+    cluster.create(CONFIG_MAPS, config_map("p9", "1")).await;
+
+    let (status, second) = cluster
+        .get(&format!("{CONFIG_MAPS}?limit=2&continue={token}"))
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    let names: Vec<&str> = second["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["metadata"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["p2", "p3"]);
+    assert_eq!(version(&second), version(&first));
+    assert_eq!(second["metadata"].get("continue"), None);
+    assert_eq!(
+        second["items"][0].get("kind"),
+        None,
+        "items of typed lists bear no kind"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_shows_what_comes_into_its_selection_and_what_leaves_it() {
+    let cluster = Cluster::start().await;
+    let mut events = cluster
+        .watch(&format!("{CONFIG_MAPS}?watch=1&labelSelector=on"))
+        .await;
+    cluster.create(CONFIG_MAPS, config_map("w", "1")).await;
+    let path = format!("{CONFIG_MAPS}/w");
+    let label = |value: Value| json!({"metadata": {"labels": {"on": value}}});
+    cluster
+        .json(Method::PATCH, &path, Some(label(json!("1"))))
+        .await;
+    let (kind, added) = events.next().await;
+    assert_eq!(
+        (kind.as_str(), &added["metadata"]["name"]),
+        ("ADDED", &json!("w"))
+    );
+
+    cluster
+        .json(Method::PATCH, &path, Some(label(json!("2"))))
+        .await;
+    assert_eq!(events.next().await.0, "MODIFIED");
+
+    let (_, left) = cluster
+        .json(Method::PATCH, &path, Some(label(Value::Null)))
+        .await;
+    let (kind, deleted) = events.next().await;
+    assert_eq!(kind, "DELETED");
+    assert_eq!(
+        deleted["metadata"]["labels"]["on"], "2",
+        "as the client knew it"
+    );
+    assert_eq!(version(&deleted), version(&left), "as of the change");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_from_a_list_misses_nothing() {
+    let cluster = Cluster::start().await;
+    cluster.create(CONFIG_MAPS, config_map("m0", "1")).await;
+    let (_, list) = cluster.get(CONFIG_MAPS).await;
+    let created = cluster.create(CONFIG_MAPS, config_map("m1", "1")).await;
+    let from = version(&list);
+    let mut events = cluster
+        .watch(&format!("{CONFIG_MAPS}?watch=1&resourceVersion={from}"))
+        .await;
+    assert_eq!(events.next().await, ("ADDED".to_owned(), created));
+
+    let mut listing = cluster
+        .watch(&format!(
+            "{CONFIG_MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+             &allowWatchBookmarks=true&fieldSelector=metadata.name%3Dm0"
+        ))
+        .await;
+    let (kind, object) = listing.next().await;
+    assert_eq!(
+        (kind.as_str(), &object["metadata"]["name"]),
+        ("ADDED", &json!("m0"))
+    );
+    let (kind, bookmark) = listing.next().await;
+    assert_eq!(kind, "BOOKMARK");
+    assert_eq!(
+        bookmark["metadata"]["annotations"]["k8s.io/initial-events-end"],
+        "true"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
+    let cluster = Cluster::start().await;
+    let path = format!("{CONFIG_MAPS}?dryRun=All");
+    let created = cluster.create(&path, config_map("d", "1")).await;
+    assert_eq!(created["metadata"]["name"], "d");
+    assert_eq!(
+        cluster.get(&format!("{CONFIG_MAPS}/d")).await.0,
+        StatusCode::NOT_FOUND
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn concurrent_patches_all_arrive() {
+    let cluster = Cluster::start().await;
+    cluster.create(CONFIG_MAPS, config_map("busy", "1")).await;
+    let path = format!("{CONFIG_MAPS}/busy");
+    let patches = (0..16).map(|n| {
+        let mut data = serde_json::Map::new();
+        data.insert(format!("k{n}"), json!("v"));
+        cluster.json(Method::PATCH, &path, Some(json!({ "data": data })))
+    });
+    for (status, answer) in futures_util::future::join_all(patches).await {
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    let (_, object) = cluster.get(&path).await;
+    assert_eq!(object["data"].as_object().unwrap().len(), 17);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn bodies_over_the_bound_are_refused() {
+    let cluster = Cluster::start().await;
+    let huge = config_map("huge", &"x".repeat(3 << 20));
+    let (status, answer) = cluster.json(Method::POST, CONFIG_MAPS, Some(huge)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(
+        answer["message"],
+        "Request entity too large: limit is 3145728"
+    );
+    cluster.stop().await;
+}
