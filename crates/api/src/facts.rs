@@ -33,7 +33,7 @@ use apimachinery::{
 };
 
 pub use resources::{
-    Column, ColumnHelp, ResourceFacts, SubresourceFacts, columns, resource, resources,
+    Column, ResourceFacts, SubresourceFacts, columns, resource, resources,
 };
 
 /// One table for each API package.

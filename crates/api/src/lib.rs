@@ -3,6 +3,7 @@
 //! [`kinds::TABLE`] is the entry: one row a served resource, each with its [`kind::Strategy`]. The registry of the API server drives
 //! built-in and custom resources through the same trait.
 
+pub mod descriptions;
 pub mod facts;
 pub mod fields;
 pub mod kind;

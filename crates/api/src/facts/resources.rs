@@ -2,13 +2,13 @@
 //!
 //! `facts/resources.facts`: `GROUPVERSION RESOURCE KIND SINGULAR SCOPE VERBS SHORTNAMES CATEGORIES` (`-` for none), and below a resource its
 //! subresources as `  NAME GROUPVERSION KIND VERBS`. `facts/columns.facts`: `GROUPVERSION RESOURCE KIND`, and below it a line for each column,
-//! `  NAME<tab>TYPE<tab>FORMAT<tab>PRIORITY<tab>HELP`.
+//! `  NAME<tab>TYPE<tab>FORMAT<tab>PRIORITY<tab>DESCRIPTION`, which is `@TYPE FIELD` for what is said of that field ([`crate::descriptions`]).
 
 use std::{collections::HashMap, sync::LazyLock};
 
 use apimachinery::gvk::{GroupVersion, GroupVersionKind, GroupVersionResource};
 
-use crate::kind::Scope;
+use crate::{descriptions::Descriptions, kind::Scope};
 
 /// What discovery says of a resource.
 #[derive(Debug)]
@@ -53,17 +53,8 @@ pub struct Column {
     pub format: &'static str,
     /// 0 is shown always, higher ones in wide output.
     pub priority: i32,
-    /// What it says of itself.
-    pub help: ColumnHelp,
-}
-
-/// Where the description of a column is from.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ColumnHelp {
-    /// It is that of a field: full name of the type, name of the field.
-    Field(&'static str, &'static str),
-    /// It is this text.
-    Text(String),
+    /// What it says of itself: a text of its own, or, where it shows a field, what is said of the field.
+    pub description: String,
 }
 
 const RESOURCES: &str = include_str!("../../facts/resources.facts");
@@ -147,6 +138,8 @@ fn read_resources(table: &'static str) -> Vec<ResourceFacts> {
 }
 
 fn read_columns(table: &'static str) -> HashMap<GroupVersionResource, Vec<Column>> {
+    // Held for the moment: of all the texts, the columns keep theirs alone.
+    let descriptions = Descriptions::read();
     let mut rows = HashMap::new();
     let mut open: Option<(GroupVersionResource, Vec<Column>)> = None;
     for line in table.lines() {
@@ -160,9 +153,9 @@ fn read_columns(table: &'static str) -> HashMap<GroupVersionResource, Vec<Column
         let mut parts = column.split('\t');
         let mut next = || parts.next().unwrap_or_default();
         let (name, column_type, format, priority, help) = (next(), next(), next(), next(), next());
-        let help = match help.strip_prefix('@').and_then(|h| h.split_once(' ')) {
-            Some((ty, field)) => ColumnHelp::Field(ty, field),
-            None => ColumnHelp::Text(help.replace("\\n", "\n").replace("\\\\", "\\")),
+        let description = match help.strip_prefix('@').and_then(|h| h.split_once(' ')) {
+            Some((ty, field)) => descriptions.of(ty, field).unwrap_or_default().to_owned(),
+            None => help.replace("\\n", "\n").replace("\\\\", "\\"),
         };
         let priority = priority.parse().unwrap_or_default();
         let (_, columns) = open
@@ -173,7 +166,7 @@ fn read_columns(table: &'static str) -> HashMap<GroupVersionResource, Vec<Column
             column_type,
             format,
             priority,
-            help,
+            description,
         });
     }
     rows.extend(open);
