@@ -71,7 +71,8 @@ fn unescape(text: &str) -> Option<String> {
 }
 
 fn decode(text: &str, plus_is_space: bool) -> Option<Cow<'_, str>> {
-    if !text.contains('%') && !(plus_is_space && text.contains('+')) {
+    let escaped = text.contains('%') || (plus_is_space && text.contains('+'));
+    if !escaped {
         return Some(Cow::Borrowed(text));
     }
     let bytes = text.as_bytes();

@@ -144,6 +144,7 @@ impl Server {
             Arc::clone(&hub),
             deps.clock.clone(),
             event_ttl,
+            cancel.clone(),
         );
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());

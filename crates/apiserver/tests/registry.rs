@@ -1,5 +1,10 @@
 //! A whole server in this process, without a connection: what clients see of writes, reads, lists, pages and watches.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what the tests stand on fails by panicking, as a test does"
+)]
+
 use std::{sync::Arc, time::Duration};
 
 use apiserver::{

@@ -131,7 +131,7 @@ impl<'s> Schemas<'s> {
             .map(|field| {
                 let mut property = self.property(ty, field);
                 if let Some(text) = self.describe_field(ty, &field.name) {
-                    property["description"] = text.into();
+                    property["description"] = with_values(text, field).into();
                 }
                 (&*field.name, property)
             })
@@ -283,6 +283,16 @@ impl<'s> Schemas<'s> {
             }
         }
     }
+}
+
+/// A description, with the values that the field may have.
+fn with_values(text: &str, field: &Field) -> String {
+    if field.enum_values.is_empty() {
+        return text.to_owned();
+    }
+    let values = field.enum_values.iter();
+    let values: String = values.map(|value| format!("\n - `\"{value}\"`")).collect();
+    format!("{text}\n\nPossible enum values:{values}")
 }
 
 /// Upstream's lists of objects, and its named list types, do not say how they are merged.

@@ -50,6 +50,31 @@ fn a_pod_is_described() {
 }
 
 #[test]
+fn types_and_fields_say_what_they_are() {
+    let document = v3::document("api/v1", api::kinds::TABLE);
+    let schemas = &document["components"]["schemas"];
+    let said = |schema: &Value| schema["description"].as_str().unwrap_or_default().to_owned();
+    let pod = &schemas["io.k8s.api.core.v1.Pod"];
+    assert!(said(pod).starts_with("Pod is "));
+    // Beside a reference.
+    assert!(said(&pod["properties"]["spec"]).starts_with("Specification "));
+    let list = &schemas["io.k8s.api.core.v1.PodList"];
+    assert!(said(list).contains("kind Pod"));
+    assert_eq!(
+        said(&list["properties"]["kind"]),
+        said(&pod["properties"]["kind"])
+    );
+    let container = &schemas["io.k8s.api.core.v1.Container"];
+    let policy = said(&container["properties"]["imagePullPolicy"]);
+    assert!(policy.contains("\n - `\"IfNotPresent\"`"), "{policy}");
+    // References stand alone in v2, but for what is said of them.
+    let v2 = v2::document(api::kinds::TABLE);
+    let spec = &v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
+    assert_eq!(said(spec), said(&pod["properties"]["spec"]));
+    assert_eq!(spec["$ref"], "#/definitions/io.k8s.api.core.v1.PodSpec");
+}
+
+#[test]
 fn an_older_hash_is_sent_on() {
     let index = ask("/openapi/v3", "");
     assert_eq!(index.status(), StatusCode::OK);

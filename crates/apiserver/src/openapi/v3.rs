@@ -29,10 +29,10 @@ const LOG: &[&str] = &[
     "text/plain",
 ];
 pub(super) const PATCHES: &[&str] = &[
-    "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
     "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
 ];
 
 impl Media {

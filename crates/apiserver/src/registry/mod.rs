@@ -46,6 +46,7 @@ use async_trait::async_trait;
 use base::Clock;
 use etcd::Kv;
 use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Chain, body::Body, cacher::Hub, context::Context, pipeline::Handler,
@@ -68,6 +69,8 @@ pub struct Registry {
     clock: Clock,
     /// How long events are kept.
     event_ttl_seconds: i64,
+    /// Cancelled when the server stops.
+    closing: CancellationToken,
     endpoints: RwLock<Endpoints>,
     plugs: RwLock<Plugs>,
 }
@@ -95,8 +98,14 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// With the built-in resources.
-    pub fn new(kv: Arc<dyn Kv>, hub: Arc<Hub>, clock: Clock, event_ttl_seconds: i64) -> Arc<Self> {
+    /// With the built-in resources. Watches end when `closing` is cancelled.
+    pub fn new(
+        kv: Arc<dyn Kv>,
+        hub: Arc<Hub>,
+        clock: Clock,
+        event_ttl_seconds: i64,
+        closing: CancellationToken,
+    ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
         for row in api::kinds::TABLE {
             endpoints.add(row, &hub);
@@ -107,6 +116,7 @@ impl Registry {
             kv,
             clock,
             event_ttl_seconds,
+            closing,
             endpoints: RwLock::new(endpoints),
             plugs: RwLock::default(),
         })

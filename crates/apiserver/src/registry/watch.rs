@@ -9,6 +9,7 @@ use etcd::Revision;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Call, Endpoint,
@@ -51,9 +52,10 @@ impl Call<'_> {
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
             Ok(watcher) => Events::Following {
-                watcher,
+                watcher: Box::new(watcher),
                 encoder,
                 deadline: Instant::now() + life,
+                closing: self.registry.closing.clone(),
             },
             // Too old: the answer is a stream all the same, of one error.
             Err(status) => Events::Refused(encoder, status),
@@ -106,9 +108,11 @@ fn spread(id: &str) -> Duration {
 /// The stream's state: pulled by the connection, so a slow client is waited for by nobody.
 enum Events {
     Following {
-        watcher: Watcher,
+        watcher: Box<Watcher>,
         encoder: Encoder,
         deadline: Instant,
+        /// The server stops: watches end, so that connections can.
+        closing: CancellationToken,
     },
     Refused(Encoder, Box<Status>),
     Ended,
@@ -128,10 +132,12 @@ impl Events {
                 mut watcher,
                 mut encoder,
                 deadline,
+                closing,
             } => {
-                let step = tokio::time::timeout_at(deadline, watcher.next())
-                    .await
-                    .ok()??;
+                let step = tokio::select! {
+                    step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
+                    () = closing.cancelled() => return None,
+                };
                 match encoder.batch(step, &mut watcher) {
                     Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
                     Ok((bytes, false)) => Some((
@@ -140,6 +146,7 @@ impl Events {
                             watcher,
                             encoder,
                             deadline,
+                            closing,
                         },
                     )),
                     Err(status) => Some((Err(status.into()), Self::Ended)),
