@@ -53,7 +53,12 @@ fn a_pod_is_described() {
 fn types_and_fields_say_what_they_are() {
     let document = v3::document("api/v1", api::kinds::TABLE);
     let schemas = &document["components"]["schemas"];
-    let said = |schema: &Value| schema["description"].as_str().unwrap_or_default().to_owned();
+    let said = |schema: &Value| {
+        schema["description"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     let pod = &schemas["io.k8s.api.core.v1.Pod"];
     assert!(said(pod).starts_with("Pod is "));
     // Beside a reference.

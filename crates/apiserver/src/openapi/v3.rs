@@ -10,23 +10,24 @@ use super::{
     schemas::Schemas,
 };
 
+// In the order of v2, where they are lists.
 const OBJECTS: &[&str] = &[
     "application/json",
-    "application/vnd.kubernetes.protobuf",
     "application/yaml",
+    "application/vnd.kubernetes.protobuf",
 ];
 const STREAMS: &[&str] = &[
     "application/json",
-    "application/json;stream=watch",
-    "application/vnd.kubernetes.protobuf",
-    "application/vnd.kubernetes.protobuf;stream=watch",
     "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
 ];
 const LOG: &[&str] = &[
-    "application/json",
-    "application/vnd.kubernetes.protobuf",
-    "application/yaml",
     "text/plain",
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
 ];
 pub(super) const PATCHES: &[&str] = &[
     "application/json-patch+json",
