@@ -127,7 +127,6 @@ impl Call<'_> {
         match deleted {
             Deleted::Marked(object)
                 if !options.dry_run
-                    && self.ends_gracefully(&object)
                     && meta::deletion_grace_period_seconds(&object) == Some(0)
                     && meta::finalizers(&object).next().is_none() =>
             {
@@ -144,13 +143,6 @@ impl Call<'_> {
             }
             other => Ok(other),
         }
-    }
-
-    fn ends_gracefully(&self, object: &Object) -> bool {
-        let strategy = self.endpoint.strategy();
-        strategy
-            .graceful_deletion_seconds(object, Some(0))
-            .is_some()
     }
 
     async fn remove(
@@ -307,7 +299,10 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
         };
     }
     let left = meta::deletion_grace_period_seconds(object).unwrap_or(0);
-    let wanted = grace.filter(|_| options.grace_period_seconds.is_some());
+    // What is asked for, not what the strategy grants to a first delete: this is how a kubelet ends the deletion of a pod.
+    let wanted = options
+        .grace_period_seconds
+        .map(|wanted| if wanted < 0 { 1 } else { wanted });
     match wanted {
         // Only ever sooner.
         Some(wanted) if wanted < left => {
