@@ -5,10 +5,14 @@
 
 mod cluster;
 mod image;
+mod kubectl;
+mod load;
 mod netns;
 mod wait;
 
 pub use cluster::{Cluster, Options};
 pub use image::{busybox_archive, image_archive};
-pub use netns::NetworkNamespace;
+pub use kubectl::Kubectl;
+pub use load::{Load, Tally};
+pub use netns::{Door, NetworkNamespace};
 pub use wait::eventually;

@@ -1,11 +1,14 @@
 //! A network namespace that stands for a machine: loopback, one link with an address, and a default route.
 
 use std::{
+    fs::File,
+    os::fd::AsFd as _,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context as _, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -46,9 +49,27 @@ impl NetworkNamespace {
         command
     }
 
+    /// A way into it for threads of the test.
+    pub fn door(&self) -> anyhow::Result<Door> {
+        let path = format!("/run/netns/{}", self.name);
+        let file = File::open(&path).with_context(|| format!("opening {path}"))?;
+        Ok(Door(file))
+    }
+
     /// Its name under `/run/netns`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// A way into a namespace. The namespace lives at least as long.
+pub struct Door(File);
+
+impl Door {
+    /// Moves the calling thread in, for good: what it opens from now on is of that network.
+    pub fn enter(&self) -> anyhow::Result<()> {
+        move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("entering a network namespace needs root")
     }
 }
 

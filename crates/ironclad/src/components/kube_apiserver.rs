@@ -7,7 +7,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apiserver::{Dependencies, Server, authz::Mode, tls::ServingCertificate};
+use apiserver::{
+    Dependencies, Server, authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate,
+};
 use base::{Clock, TaskGroup};
 use bootstrap::{Pki, PkiConfig};
 use clap::{ArgAction, Args};
@@ -82,6 +84,18 @@ pub(crate) struct Flags {
     /// Allow privileged containers
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     allow_privileged: bool,
+    /// Certificate for kubelets (logs, exec), PEM
+    #[arg(long, requires = "kubelet_client_key")]
+    kubelet_client_certificate: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, requires = "kubelet_client_certificate")]
+    kubelet_client_key: Option<PathBuf>,
+    /// Authority of kubelets' certificates, PEM; they are not verified if not given
+    #[arg(long)]
+    kubelet_certificate_authority: Option<PathBuf>,
+    /// Which address of a node its kubelet is spoken to at, the preferred first
+    #[arg(long, value_delimiter = ',')]
+    kubelet_preferred_address_types: Option<Vec<String>>,
     /// An external etcd; the embedded store if none is given
     #[arg(long, value_delimiter = ',')]
     etcd_servers: Vec<String>,
@@ -200,8 +214,22 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         service_account_signing_key_file: Some(signing_key),
         api_audiences: flags.api_audiences.clone(),
         allow_privileged: flags.allow_privileged,
+        kubelet: kubelet_client(flags),
         ..apiserver::Config::new(Arc::new(certificate))
     })
+}
+
+fn kubelet_client(flags: &Flags) -> KubeletClientConfig {
+    let default = KubeletClientConfig::default();
+    let certificate = flags.kubelet_client_certificate.clone();
+    KubeletClientConfig {
+        client_identity: certificate.zip(flags.kubelet_client_key.clone()),
+        certificate_authority: flags.kubelet_certificate_authority.clone(),
+        preferred_address_types: flags
+            .kubelet_preferred_address_types
+            .clone()
+            .unwrap_or(default.preferred_address_types),
+    }
 }
 
 /// Keys of our own, for whatever is not given.
