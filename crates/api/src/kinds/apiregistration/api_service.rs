@@ -2,15 +2,18 @@
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::json;
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle, names,
+    validate::text,
 };
 
 /// Its row.
@@ -66,7 +69,118 @@ impl Strategy for ApiServiceStrategy {
             names::path_segment_name(name)
         }
     }
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let Some(spec) = object.object("spec") else {
+            return errors;
+        };
+        let path = Path::new("spec");
+        let (group, version) = (spec.text("group"), spec.text("version"));
+        let name = object.object("metadata").map_or("", |m| m.text("name"));
+        let required = format!("{version}.{group}");
+        if name != required && names::path_segment_name(name).is_empty() {
+            errors.push(FieldError::invalid(
+                &Path::new("metadata").child("name"),
+                name,
+                format!("must be `spec.version+\".\"+spec.group`: {required:?}"),
+            ));
+        }
+        // The core group has no name.
+        if !group.is_empty() {
+            let messages = names::dns1123_subdomain(group);
+            text(&mut errors, &path.child("group"), group, messages);
+        }
+        let messages = names::dns1035_label(version);
+        text(&mut errors, &path.child("version"), version, messages);
+        for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+            let priority = spec.int(field).unwrap_or(0);
+            if !(1..=most).contains(&priority) {
+                let detail = format!("must be positive and less than {most}");
+                errors.push(FieldError::invalid(&path.child(field), priority, detail));
+            }
+        }
+        served_from(&mut errors, &path, spec);
+        errors
+    }
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+}
+
+/// Where requests go, and how the server there is known.
+fn served_from(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let bundle = spec.text("caBundle");
+    let unverified = spec.is_true("insecureSkipTLSVerify");
+    let skip = path.child("insecureSkipTLSVerify");
+    let Some(service) = spec.object("service") else {
+        if !bundle.is_empty() {
+            let length = BASE64.decode(bundle).map_or(0, |bytes| bytes.len());
+            errors.push(FieldError::invalid(
+                &path.child("caBundle"),
+                format!("{length} bytes"),
+                "local APIServices may not have a caBundle",
+            ));
+        }
+        if unverified {
+            errors.push(FieldError::invalid(
+                &skip,
+                true,
+                "local APIServices may not have insecureSkipTLSVerify",
+            ));
+        }
+        return;
+    };
+    let path = path.child("service");
+    for field in ["namespace", "name"] {
+        if service.text(field).is_empty() {
+            errors.push(FieldError::required(&path.child(field), ""));
+        }
+    }
+    let port = service.int("port").unwrap_or(0);
+    for message in names::port_number(port) {
+        let detail = format!("port is not valid: {message}");
+        errors.push(FieldError::invalid(&path.child("port"), port, detail));
+    }
+    if unverified && !bundle.is_empty() {
+        let detail = "may not be true if caBundle is present";
+        errors.push(FieldError::invalid(&skip, true, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn complaints(spec: Value) -> Vec<String> {
+        let object = json!({"metadata": {"name": "v1.example.com"}, "spec": spec});
+        let errors = ApiServiceStrategy.validate(object.as_object().unwrap());
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_name_says_what_is_served() {
+        let spec = |version: &str| {
+            json!({
+                "group": "example.com", "version": version,
+                "groupPriorityMinimum": 20_000, "versionPriority": 1_000,
+            })
+        };
+        assert!(complaints(spec("v1")).is_empty());
+        let wrong = complaints(spec("v2"));
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert!(wrong[0].contains("\"v2.example.com\""), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_local_service_needs_no_certificates() {
+        let spec = json!({
+            "group": "example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+            "caBundle": "eHh4", "insecureSkipTLSVerify": true,
+        });
+        let wrong = complaints(spec);
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+        assert!(wrong[0].contains("3 bytes"), "{wrong:?}");
     }
 }
