@@ -32,9 +32,7 @@ use apimachinery::{
     },
 };
 
-pub use resources::{
-    Column, ResourceFacts, SubresourceFacts, columns, resource, resources,
-};
+pub use resources::{Column, ResourceFacts, SubresourceFacts, columns, resource, resources};
 
 /// One table for each API package.
 const TABLES: &[&str] = &[

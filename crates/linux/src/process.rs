@@ -133,7 +133,11 @@ pub fn close_on_exec_from(first: u32) -> io::Result<()> {
 pub fn close_inherited_from(first: u32) -> io::Result<()> {
     // SAFETY: the caller says that nothing of this process owns these descriptors yet.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Unblocks all signals and gives each its default disposition: what a program expects to be started with.

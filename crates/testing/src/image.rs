@@ -78,7 +78,7 @@ fn layer(files: &[(&Path, &str)], applets: &[&str]) -> anyhow::Result<Vec<u8>> {
         ("var", 0o755),
         ("root", 0o700),
     ] {
-        let mut header = tar::Header::new_gnu();
+        let mut header = root_header();
         header.set_entry_type(tar::EntryType::Directory);
         header.set_mode(mode);
         header.set_size(0);
@@ -101,7 +101,7 @@ fn layer(files: &[(&Path, &str)], applets: &[&str]) -> anyhow::Result<Vec<u8>> {
         append(&mut layer, target, &content, 0o755)?;
     }
     for applet in applets {
-        let mut header = tar::Header::new_gnu();
+        let mut header = root_header();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_mode(0o777);
         header.set_size(0);
@@ -116,11 +116,20 @@ fn append<W: std::io::Write>(
     content: &[u8],
     mode: u32,
 ) -> anyhow::Result<()> {
-    let mut header = tar::Header::new_gnu();
+    let mut header = root_header();
     header.set_mode(mode);
     header.set_size(content.len() as u64);
     archive.append_data(&mut header, path, content)?;
     Ok(())
+}
+
+/// A header of a file of root's. The library leaves numbers that are not set empty, which not every reader takes for zero.
+fn root_header() -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
 }
 
 fn sha256(data: &[u8]) -> String {

@@ -293,6 +293,15 @@ impl Cluster {
             cgroup_root: self.place.cgroup_root(),
             port: self.settings.kubelet_port,
             kubelet_version: crate::cli::version(),
+            // The disk is not the node's alone: a share of it, kubelet's default, would evict pods for what others store.
+            eviction_hard: [
+                ("memory.available", "100Mi"),
+                ("nodefs.available", "1Gi"),
+                ("nodefs.inodesFree", "1%"),
+                ("imagefs.available", "1Gi"),
+            ]
+            .map(|(signal, threshold)| (signal.to_owned(), threshold.to_owned()))
+            .into(),
             ..KubeletConfig::new(self.settings.node_name.clone())
         }
     }

@@ -329,6 +329,14 @@ fn remove_tree(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     Ok(unlinkat(parent, name, AtFlags::REMOVEDIR)?)
 }
 
+/// A numeric field: one that was left empty is zero, as Go's archive/tar reads it.
+fn number(field: &[u8], read: impl FnOnce() -> io::Result<u64>) -> io::Result<u64> {
+    if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+        return Ok(0);
+    }
+    read()
+}
+
 fn owner<R: Read>(entry: &Entry<'_, R>) -> io::Result<(Uid, Gid)> {
     let id = |number: u64| {
         u32::try_from(number)
@@ -338,8 +346,8 @@ fn owner<R: Read>(entry: &Entry<'_, R>) -> io::Result<(Uid, Gid)> {
     };
     let header = entry.header();
     Ok((
-        Uid::from_raw(id(header.uid()?)?),
-        Gid::from_raw(id(header.gid()?)?),
+        Uid::from_raw(id(number(&header.as_old().uid, || header.uid())?)?),
+        Gid::from_raw(id(number(&header.as_old().gid, || header.gid())?)?),
     ))
 }
 
