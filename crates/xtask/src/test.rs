@@ -40,7 +40,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let root = crate::workspace_root();
     report_missing(&root)?;
     crate::tidy::run(&[])?;
-    let binary = build_binary()?;
+    // All targets at once: a build of the binary alone would choose other features of shared dependencies, and build them twice.
+    let binary = build(&["--workspace", "--all-targets"])?;
     let status = Command::new("cargo")
         .args([
             "nextest",
@@ -61,14 +62,18 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 
 /// Builds the release binary and answers its path.
 pub(crate) fn build_binary() -> anyhow::Result<PathBuf> {
+    build(&["--package", "ironclad"])
+}
+
+/// Builds `what` in the release profile and answers the path of the binary in it.
+fn build(what: &[&str]) -> anyhow::Result<PathBuf> {
     let output = Command::new("cargo")
         .args([
             "build",
             "--release",
-            "--package",
-            "ironclad",
             "--message-format=json-render-diagnostics",
         ])
+        .args(what)
         .current_dir(crate::workspace_root())
         .stderr(std::process::Stdio::inherit())
         .output()
@@ -77,7 +82,9 @@ pub(crate) fn build_binary() -> anyhow::Result<PathBuf> {
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "ironclad")
+        .filter(|message| {
+            message["target"]["name"] == "ironclad" && message["profile"]["test"] == false
+        })
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo named no executable")
 }
