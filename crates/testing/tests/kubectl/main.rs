@@ -53,6 +53,12 @@ fn kubectl_1_37() {
     run_all("kubectl-1.37");
 }
 
+/// A request from the pod `client`, by hand: `wget` of Debian's static busybox crashes in its C library's name lookup, even for an
+/// address. The answer's head is printed, too.
+fn fetch_in_pod(address: &str, port: &str) -> String {
+    format!(r#"exec client -- sh -c 'printf "GET / HTTP/1.0\r\n\r\n" | nc -w 2 {address} {port}'"#)
+}
+
 fn run_all(program: &str) {
     let cluster = Cluster::start(Options::default()).expect("the cluster starts");
     let only = std::env::var("SCENARIO").ok();

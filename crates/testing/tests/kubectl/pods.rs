@@ -14,7 +14,8 @@ pub(crate) fn run_and_expose(k: &Kubectl<'_>) {
     );
     k.run("run client --image=busybox.test/busybox:1 -- sleep 1000");
     k.wait_ready("pod/client");
-    k.until("exec client -- wget -q -T 2 -O - http://server", "served");
+    let address = k.run("get service server -o jsonpath='{.spec.clusterIP}'");
+    k.until(&crate::fetch_in_pod(&address, "80"), "served");
 
     // One that ends says how it ended, and `--rm -i` brings its output and its exit code.
     let ended = k.run_with(

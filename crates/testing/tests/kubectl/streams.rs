@@ -90,14 +90,15 @@ fn forward(k: &Kubectl<'_>) {
     for _ in 0..3 {
         let fetched = k
             .shell(&format!(
-                "busybox wget -q -T 5 -O - http://127.0.0.1:{port}"
+                "curl --silent --show-error --max-time 5 http://127.0.0.1:{port}"
             ))
             .output()
             .expect("sh runs");
         assert_eq!(
             String::from_utf8_lossy(&fetched.stdout),
             "forwarded\n",
-            "{said}"
+            "{said}{}",
+            String::from_utf8_lossy(&fetched.stderr)
         );
     }
     forwarding.kill().expect("it runs");
