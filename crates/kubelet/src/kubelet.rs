@@ -177,7 +177,8 @@ impl Kubelet {
             .await
     }
 
-    /// The newest run of a container, or the one before it: its id, state and log path.
+    /// The newest run of a container, or the one that ended last before its present state: its id, state and log path. While a
+    /// container waits to be started again, that is its newest run.
     pub async fn container(
         &self,
         pod: &Pod,
@@ -185,7 +186,11 @@ impl Kubelet {
         previous: bool,
     ) -> Result<Option<crate::observed::ObservedContainer>, cri::CriError> {
         let observed = self.observe(pod).await?;
-        let run = observed.runs(container).nth(usize::from(previous)).cloned();
+        let run = match last_termination(pod, container).filter(|_| previous) {
+            Some(id) => observed.runs(container).find(|run| id.ends_with(&run.id)),
+            None => observed.runs(container).nth(usize::from(previous)),
+        };
+        let run = run.cloned();
         Ok(run.map(|mut run| {
             if run.log_path.is_empty() {
                 let path = self
@@ -215,6 +220,28 @@ impl Kubelet {
             .await
             .map(drop)
     }
+}
+
+/// The id, with its scheme, of the run that the container's status names as its last.
+fn last_termination<'a>(pod: &'a Pod, container: &str) -> Option<&'a str> {
+    let status = pod.status.as_ref()?;
+    let statuses = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let status = statuses
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|status| status.name == container)?;
+    status
+        .last_state
+        .as_ref()?
+        .terminated
+        .as_ref()?
+        .container_id
+        .as_deref()
 }
 
 /// A kubelet that is ready to run.
