@@ -33,7 +33,7 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// Clients that the end-to-end tests speak with; looked for in `.clients/`, then on PATH.
-const CLIENTS: &[&str] = &["kubectl", "kubectl-1.37", "helm", "etcd"];
+const CLIENTS: &[&str] = &["kubectl", "kubectl-1.37", "helm", "etcd", "etcdctl"];
 
 /// Runs `tidy`, then everything under nextest.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
