@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use apiserver::{Config, Dependencies, Server, authz::Mode, tls::ServingCertificate};
+use apiserver::{Config, Dependencies, Server, authz::Mode};
+use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use tokio_util::sync::CancellationToken;
 

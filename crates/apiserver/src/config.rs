@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate};
+use base::tls::ServingCertificate;
+
+use crate::{authz::Mode, proxy::KubeletClientConfig};
 
 /// A server's settings; each names upstream's flag.
 #[derive(Clone, Debug)]

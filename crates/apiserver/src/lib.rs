@@ -33,7 +33,6 @@ mod router;
 mod security;
 mod server;
 pub mod storage;
-pub mod tls;
 pub mod tokens;
 pub mod user;
 pub mod virtual_resource;

@@ -101,10 +101,9 @@ impl Security {
         let bearer_tokens = Arc::new(BearerTokens::new(bearers));
         let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
         if let Some(path) = &config.client_ca_file {
-            authenticators.push(Arc::new(ClientCertificates::new(
-                &read(path)?,
-                deps.clock.clone(),
-            )?));
+            let certificates = ClientCertificates::new(&read(path)?, deps.clock.clone())
+                .map_err(Error::ClientCa)?;
+            authenticators.push(Arc::new(certificates));
         }
         authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
         let anonymous = config

@@ -11,7 +11,7 @@ use std::{
 };
 
 use apimachinery::gvk::GroupResource;
-use base::{Clock, TaskGroup};
+use base::{Clock, TaskGroup, tls::TlsError};
 use etcd::Kv;
 use http::{Request, Response};
 use tokio::net::TcpListener;
@@ -22,7 +22,7 @@ use crate::{
     allocators::{
         CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
-    authn::{ClientCaError, Peer, TokenFileError},
+    authn::{Peer, TokenFileError},
     body::Body,
     bootstrap::{self, Bootstrap, KubernetesService},
     cacher::Hub,
@@ -39,7 +39,6 @@ use crate::{
     registry::{Connector, Registry, ServerWriter, hooks::Hook},
     router::Router,
     security::Security,
-    tls::TlsError,
     tokens::KeyError,
 };
 
@@ -82,8 +81,8 @@ pub enum Error {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// `--client-ca-file`
-    #[error(transparent)]
-    ClientCa(#[from] ClientCaError),
+    #[error("client CA bundle: {0}")]
+    ClientCa(#[source] TlsError),
     /// `--token-auth-file`
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),

@@ -7,10 +7,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::{
-    Body, Config, Dependencies, Server, authn::Peer, authz::Mode, tls::ServingCertificate,
-};
-use base::{Clock, TaskGroup};
+use apiserver::{Body, Config, Dependencies, Server, authn::Peer, authz::Mode};
+use base::{Clock, TaskGroup, tls::ServingCertificate};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};

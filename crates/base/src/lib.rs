@@ -5,6 +5,7 @@ pub mod logging;
 pub mod metrics;
 pub mod shutdown;
 mod task_group;
+pub mod tls;
 
 pub use clock::Clock;
 pub use task_group::TaskGroup;

@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::{Dependencies, Server, tls::ServingCertificate};
+use apiserver::{Dependencies, Server};
+use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use client::{Auth, Client, Config, DeleteOptionsExt as _, Kind, Patch, Pem, TlsConfig};
 use k8s_openapi::{

@@ -18,7 +18,7 @@ pub use reviews::{SelfSubjectReview, TokenReview};
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
 pub use union::{BearerTokens, Union};
-pub use x509::{ClientCaError, ClientCertificates};
+pub use x509::ClientCertificates;
 
 use crate::user::UserInfo;
 

@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use base::Clock;
+use base::{
+    Clock,
+    tls::{TlsError, client_verifier},
+};
 use http::HeaderMap;
 use ring::digest;
 use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, UnixTime, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::ClientCertVerifier,
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -30,21 +32,10 @@ pub struct ClientCertificates {
     clock: Clock,
 }
 
-/// Why a bundle of authorities was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientCaError {
-    /// It is not PEM, or holds no certificate.
-    #[error("client CA bundle: {0}")]
-    Pem(String),
-    /// A certificate in it cannot be an authority.
-    #[error("client CA bundle: {0}")]
-    Authority(String),
-}
-
 impl ClientCertificates {
     /// Trusts the certificates of `bundle` (PEM).
-    pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, ClientCaError> {
-        let verifier = Arc::new(verifier(bundle)?);
+    pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, TlsError> {
+        let verifier = Arc::new(client_verifier(bundle)?);
         Ok(Self {
             verifier: ArcSwap::new(verifier),
             clock,
@@ -52,8 +43,8 @@ impl ClientCertificates {
     }
 
     /// Trusts another bundle from now on.
-    pub fn replace(&self, bundle: &[u8]) -> Result<(), ClientCaError> {
-        self.verifier.store(Arc::new(verifier(bundle)?));
+    pub fn replace(&self, bundle: &[u8]) -> Result<(), TlsError> {
+        self.verifier.store(Arc::new(client_verifier(bundle)?));
         Ok(())
     }
 
@@ -90,23 +81,6 @@ impl Authenticator for ClientCertificates {
     ) -> Result<Option<Authenticated>, AuthenticationError> {
         self.verify(&peer.certificates)
     }
-}
-
-fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, ClientCaError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle) {
-        let certificate = certificate.map_err(|error| ClientCaError::Pem(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| ClientCaError::Authority(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(ClientCaError::Pem("no certificate found".to_owned()));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| ClientCaError::Authority(error.to_string()))
 }
 
 /// A certificate without a common name identifies nobody.

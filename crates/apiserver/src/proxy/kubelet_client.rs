@@ -6,12 +6,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use apimachinery::{Object, status::Status};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
-};
+use base::tls::{self, Identity, TlsError, Trust};
+use rustls::ClientConfig;
 
 use super::Location;
 use crate::lookup;
@@ -129,95 +125,27 @@ impl KubeletClient {
     }
 
     fn tls(&self, verify: bool) -> Result<ClientConfig, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let builder = match &self.config.certificate_authority {
-            Some(path) if verify => {
-                let mut roots = RootCertStore::empty();
-                for certificate in CertificateDer::pem_slice_iter(&std::fs::read(path)?) {
-                    roots.add(certificate?)?;
-                }
-                builder.with_root_certificates(roots)
-            }
-            _ => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        let authority = self.config.certificate_authority.as_deref();
+        let authority = authority.filter(|_| verify).map(tls::read).transpose()?;
+        let identity = match &self.config.client_identity {
+            None => None,
+            Some((certificate, key)) => Some((tls::read(certificate)?, tls::read(key)?)),
         };
-        Ok(match &self.config.client_identity {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain = CertificateDer::pem_slice_iter(&std::fs::read(certificate)?)
-                    .collect::<Result<Vec<_>, _>>()?;
-                let key = PrivateKeyDer::from_pem_slice(&std::fs::read(key)?)?;
-                builder.with_client_auth_cert(chain, key)?
-            }
-        })
+        let trust = authority
+            .as_deref()
+            .map_or(Trust::Anything, Trust::Authorities);
+        let identity = identity
+            .as_ref()
+            .map(|(certificate, key)| Identity { certificate, key });
+        tls::client_config(trust, identity)
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum TlsError {
-    #[error(transparent)]
-    Read(#[from] std::io::Error),
-    #[error(transparent)]
-    Pem(#[from] rustls::pki_types::pem::Error),
-    #[error(transparent)]
-    Rustls(#[from] rustls::Error),
 }
 
 /// TLS towards what users run behind `https:NAME:PORT`: its certificates are its own business, as upstream has it. The server's
 /// identity is not shown.
 pub(super) fn unverified_tls() -> Result<Arc<ClientConfig>, Status> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(Status::internal)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
-        .with_no_client_auth();
+    let config = tls::client_config(Trust::Anything, None).map_err(Status::internal)?;
     Ok(Arc::new(config))
-}
-
-/// Takes any certificate whose key the server holds.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

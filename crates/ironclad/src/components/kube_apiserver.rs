@@ -7,10 +7,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apiserver::{
-    Dependencies, Server, authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate,
-};
-use base::{Clock, TaskGroup};
+use apiserver::{Dependencies, Server, authz::Mode, proxy::KubeletClientConfig};
+use base::{Clock, TaskGroup, tls::ServingCertificate};
 use bootstrap::{Pki, PkiConfig};
 use clap::{ArgAction, Args};
 use etcd::Kv;

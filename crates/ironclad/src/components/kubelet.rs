@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use base::Clock;
+use base::{Clock, tls::ServingCertificate};
 use bootstrap::{Authority, Subject, write_atomically};
 use clap::{ArgAction, Args, ValueEnum};
 use client::Client;
 use kubelet::{
     KubeletConfig, KubeletDeps,
-    server::{AuthorizationMode, Server, ServerConfig, ServingCertificate},
+    server::{AuthorizationMode, Server, ServerConfig},
 };
 use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
 use runtime::Runtime;

@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apiserver::{Server, authz::Mode, proxy::KubeletClientConfig, tls::ServingCertificate};
+use apiserver::{Server, authz::Mode, proxy::KubeletClientConfig};
+use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
 use client::{Client, EventRecorder, InformerFactory};
@@ -243,10 +244,7 @@ impl Cluster {
         client: Option<Client>,
     ) -> anyhow::Result<kubelet::server::Server> {
         let identity = &self.pki.kubelet_server;
-        let certificate = kubelet::server::ServingCertificate::read(
-            &identity.certificate_path,
-            &identity.key_path,
-        )?;
+        let certificate = ServingCertificate::read(&identity.certificate_path, &identity.key_path)?;
         let address = SocketAddr::new(self.settings.bind_address, self.settings.kubelet_port);
         let mut config = kubelet::server::ServerConfig::new(address, Arc::new(certificate));
         config.client_ca_pem = Some(self.pki.ca_pem.clone().into());

@@ -2,19 +2,21 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use base::Clock;
+use base::{
+    Clock,
+    tls::{TlsError, client_verifier},
+};
 use client::{Client, Request};
 use http::{HeaderMap, Method, StatusCode, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use ring::digest;
 use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, UnixTime, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::ClientCertVerifier,
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{body::Refusal, cache::ExpiringCache, tls::TlsError};
+use super::{body::Refusal, cache::ExpiringCache};
 
 /// `authentication.webhook.cacheTTL`.
 const TOKEN_TTL: Duration = Duration::from_secs(120);
@@ -54,7 +56,7 @@ impl Authentication {
         anonymous: bool,
         clock: Clock,
     ) -> Result<Self, TlsError> {
-        let verifier = client_ca_pem.map(verifier).transpose()?;
+        let verifier = client_ca_pem.map(client_verifier).transpose()?;
         let tokens = ExpiringCache::new(MAX_TOKENS, clock.clone());
         Ok(Self {
             verifier,
@@ -191,21 +193,6 @@ pub(super) enum AskError {
     Api(#[from] client::ApiError),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-}
-
-fn verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let pem = |message: String| TlsError::Pem {
-        what: "client CA",
-        message,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle) {
-        roots.add(certificate.map_err(|error| pem(error.to_string()))?)?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| pem(error.to_string()))
 }
 
 /// The common name is the user, each organization a group. A certificate without a common name identifies nobody.

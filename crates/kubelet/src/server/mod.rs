@@ -1,6 +1,6 @@
 //! The kubelet's HTTPS server: logs, exec, attach, port-forward, pods, statistics, metrics.
 //!
-//! A request's way: [`tls`] → [`authn`] (client certificate, or token by TokenReview) → [`authz`] (SubjectAccessReview on `nodes`) →
+//! A request's way: TLS ([`base::tls`]) → [`authn`] (client certificate, or token by TokenReview) → [`authz`] (SubjectAccessReview on `nodes`) →
 //! [`router`] → its handler, which asks the [`Host`]. Paths, permissions and wording follow upstream's kubelet, so that any API server
 //! and any metrics collector find here what they look for.
 //!
@@ -21,11 +21,13 @@ mod query;
 mod router;
 mod stats;
 mod streams;
-mod tls;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use base::{Clock, TaskGroup};
+use base::{
+    Clock, TaskGroup,
+    tls::{ServingCertificate, TlsError},
+};
 use http::Request;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -40,7 +42,6 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 pub use host::Host;
-pub use tls::{ServingCertificate, TlsError};
 
 use authn::{Authentication, Peer};
 use authz::Authorization;

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use base::tls::{Trust, client_config};
 use bytes::Bytes;
 use http::{Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Empty};
@@ -70,46 +71,12 @@ impl Transport {
         if let Some(tls) = self.tls.get() {
             return Ok(tls);
         }
-        let failed = |error: rustls::Error| RegistryError::Invalid(error.to_string());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(failed)?
-            .with_root_certificates(system_roots()?)
-            .with_no_client_auth();
+        let config = client_config(Trust::System, None)
+            .map_err(|error| RegistryError::Invalid(error.to_string()))?;
         Ok(self
             .tls
             .get_or_init(|| tokio_rustls::TlsConnector::from(Arc::new(config))))
     }
-}
-
-/// Where distributions keep the certificate authorities, one file each.
-const ROOTS: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
-
-fn system_roots() -> Result<rustls::RootCertStore, RegistryError> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-    let chosen = std::env::var("SSL_CERT_FILE").ok();
-    let paths = chosen.as_deref().into_iter().chain(ROOTS.iter().copied());
-    for path in paths {
-        let Ok(text) = std::fs::read(path) else {
-            continue;
-        };
-        let mut roots = rustls::RootCertStore::empty();
-        let certificates = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
-        roots.add_parsable_certificates(certificates);
-        if !roots.is_empty() {
-            return Ok(roots);
-        }
-    }
-    Err(RegistryError::Invalid(
-        "no certificate authorities found on this machine (install ca-certificates)".to_owned(),
-    ))
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {

@@ -1,0 +1,113 @@
+//! TLS set-up, written once for everybody who serves or connects: rustls with `ring` as its one crypto provider, certificates and
+//! keys in PEM.
+//!
+//! - [`ServingCertificate`]: a server's side, with a certificate that can be exchanged while serving.
+//! - [`client_config`]: a client's side: [whom it trusts](Trust) and [who it is](Identity).
+//! - [`client_verifier`]: whether a client's certificate was signed by an authority.
+
+mod client;
+mod peer;
+mod serving;
+mod system_roots;
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+
+pub use client::{Identity, Trust, client_config};
+pub use peer::client_verifier;
+pub use serving::ServingCertificate;
+
+/// HTTP/2, then HTTP/1.1: what a server or client of the Kubernetes API offers (RFC 7301).
+pub fn http_protocols() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It holds no certificate or key.
+    #[error("{what} in PEM: {message}")]
+    Pem {
+        /// What was looked for.
+        what: &'static str,
+        /// What is wrong.
+        message: String,
+    },
+    /// Certificates and key do not fit together.
+    #[error("TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// This machine has no bundle of certificate authorities.
+    #[error(
+        "no certificate authorities found on this machine (install ca-certificates, or set SSL_CERT_FILE)"
+    )]
+    NoSystemRoots,
+}
+
+impl TlsError {
+    fn pem(what: &'static str, message: impl std::fmt::Display) -> Self {
+        Self::Pem {
+            what,
+            message: message.to_string(),
+        }
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A file's bytes; the error names the file.
+pub fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// A certificate and those that lead to its authority; at least one.
+fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let chain = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| TlsError::pem("certificate", error))?;
+    if chain.is_empty() {
+        return Err(TlsError::pem("certificate", "there is none"));
+    }
+    Ok(chain)
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| TlsError::pem("private key", error))
+}
+
+/// A bundle of authorities; at least one.
+fn authorities(bundle: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let certificate =
+            certificate.map_err(|error| TlsError::pem("certificate authority", error))?;
+        roots.add(certificate)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::pem(
+            "certificate authority",
+            "no certificate found",
+        ));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests;

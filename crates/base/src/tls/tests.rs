@@ -1,0 +1,107 @@
+//! Handshakes over an in-memory pipe: who is let in, what is refused, and that certificates change under a running server.
+
+use rustls::pki_types::ServerName;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::*;
+
+/// A self-signed certificate for `name`, and its key.
+fn certificate(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// What the client sees of the server's certificate, and the server of the client's.
+async fn handshake(
+    server: &Arc<ServingCertificate>,
+    client: rustls::ClientConfig,
+    name: &'static str,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), std::io::Error> {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    let acceptor = TlsAcceptor::from(server.server_config().unwrap());
+    let connector = TlsConnector::from(Arc::new(client));
+    let connecting = connector.connect(ServerName::try_from(name).unwrap(), near);
+    let (accepted, connected) = tokio::join!(acceptor.accept(far), connecting);
+    let connected = connected?;
+    let shown = |certificates: Option<&[CertificateDer<'_>]>| {
+        certificates.and_then(|all| all.first().map(|first| first.to_vec()))
+    };
+    let seen = shown(connected.get_ref().1.peer_certificates()).unwrap();
+    Ok((seen, shown(accepted?.get_ref().1.peer_certificates())))
+}
+
+#[tokio::test]
+async fn a_server_is_taken_if_its_authority_is_trusted_and_the_name_is_its_own() {
+    let (pem, key) = certificate("one.test");
+    let (other, _) = certificate("one.test");
+    let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let trusting =
+        |bundle: &str| client_config(Trust::Authorities(bundle.as_bytes()), None).unwrap();
+
+    assert!(handshake(&server, trusting(&pem), "one.test").await.is_ok());
+    assert!(
+        handshake(&server, trusting(&pem), "two.test")
+            .await
+            .is_err()
+    );
+    assert!(
+        handshake(&server, trusting(&other), "one.test")
+            .await
+            .is_err()
+    );
+    let careless = client_config(Trust::Anything, None).unwrap();
+    assert!(handshake(&server, careless, "two.test").await.is_ok());
+}
+
+#[tokio::test]
+async fn any_client_certificate_passes_the_handshake_and_is_seen() {
+    let (pem, key) = certificate("one.test");
+    let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let (mine, my_key) = certificate("me");
+    let identity = Identity {
+        certificate: mine.as_bytes(),
+        key: my_key.as_bytes(),
+    };
+    let known = client_config(Trust::Authorities(pem.as_bytes()), Some(identity)).unwrap();
+    let (_, seen) = handshake(&server, known, "one.test").await.unwrap();
+    assert_eq!(seen, Some(chain(mine.as_bytes()).unwrap()[0].to_vec()));
+}
+
+#[tokio::test]
+async fn a_certificate_is_replaced_while_serving_and_kept_when_the_new_one_is_bad() {
+    let (pem, key) = certificate("one.test");
+    let (next, next_key) = certificate("one.test");
+    let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let seen = async || {
+        let client = client_config(Trust::Anything, None).unwrap();
+        handshake(&server, client, "one.test").await.unwrap().0
+    };
+
+    server.replace(next.as_bytes(), b"no key").unwrap_err();
+    assert_eq!(seen().await, chain(pem.as_bytes()).unwrap()[0].to_vec());
+    server
+        .replace(next.as_bytes(), next_key.as_bytes())
+        .unwrap();
+    assert_eq!(seen().await, chain(next.as_bytes()).unwrap()[0].to_vec());
+}
+
+#[test]
+fn what_is_no_certificate_is_named() {
+    let message = |result: Result<ServingCertificate, TlsError>| result.unwrap_err().to_string();
+    assert_eq!(
+        message(ServingCertificate::from_pem(b"", b"")),
+        "certificate in PEM: there is none"
+    );
+    let (pem, _) = certificate("one.test");
+    assert!(
+        message(ServingCertificate::from_pem(pem.as_bytes(), b""))
+            .starts_with("private key in PEM: ")
+    );
+    let error = client_config(Trust::Authorities(b"nonsense"), None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "certificate authority in PEM: no certificate found"
+    );
+    let missing = ServingCertificate::read(Path::new("/nonexistent/tls.crt"), Path::new("k"));
+    assert!(message(missing).starts_with("cannot read /nonexistent/tls.crt: "));
+}
