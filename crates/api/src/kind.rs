@@ -1,7 +1,7 @@
 //! What the server knows of one resource: a row of facts and a [`Strategy`].
 //!
 //! One file a kind under `kinds/<group>/`, holding its defaults, validation and strategy in that order; one row in
-//! [`crate::kinds::TABLE`]. Built-in and custom resources meet the registry through the same row.
+//! [`crate::kinds::TABLE`]. Built-in and custom resources meet the registry through the same row, [`crate::ServedResource`].
 
 use apimachinery::{
     Object,
@@ -211,8 +211,9 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn orphan_dependents_by_default(&self) -> bool {
         false
     }
-    /// Field selectors beyond `metadata.name` and `metadata.namespace`: label and value, for an index kept with the object.
-    fn selectable_fields(&self, _object: &Object) -> Vec<(&'static str, String)> {
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`: label and value, for an index kept with the object. The labels and
+    /// their order are the same for all objects.
+    fn selectable_fields(&self, _object: &Object) -> Vec<(&str, String)> {
         Vec::new()
     }
     /// Whether a field selector on `field` is known, with upstream's error otherwise.

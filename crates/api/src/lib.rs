@@ -13,6 +13,8 @@ pub mod meta;
 pub mod names;
 pub mod printers;
 pub mod scale;
+pub mod served;
 pub mod validate;
 
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};
+pub use served::{ServedResource, StrategyRef};

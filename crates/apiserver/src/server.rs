@@ -174,7 +174,7 @@ impl Server {
         health.add("shutdown", health::Scope::Ready, Arc::new(shutdown));
 
         let router = Router {
-            discovery: Discovery::new(api::kinds::TABLE, &server_address(&config, address)),
+            discovery: Discovery::new(&api::served::built_in(), &server_address(&config, address)),
             openapi: OpenApi::new(
                 api::kinds::TABLE,
                 &Version::CURRENT.git_version(),

@@ -12,12 +12,14 @@ mod pods;
 mod policy;
 mod workloads;
 
-use apimachinery::Object;
+use apimachinery::{
+    Object,
+    gvk::{GroupVersionKind, GroupVersionResource},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::age::human_duration;
-use crate::kind::Resource;
 
 /// The cells of an object's row at the time `now`.
 type Printer = fn(&Object, Timestamp) -> Vec<Value>;
@@ -96,19 +98,19 @@ const PRINTERS: &[(&str, Printer)] = &[
 ];
 
 /// The cells of a row, one for each column of the resource.
-pub fn cells(resource: &Resource, object: &Object, now: Timestamp) -> Vec<Value> {
+pub fn cells(gvk: &GroupVersionKind, object: &Object, now: Timestamp) -> Vec<Value> {
     // Custom resources may bear the name of a built-in kind.
-    let built_in = crate::kinds::by_kind(&resource.gvk).is_some();
+    let built_in = crate::kinds::by_kind(gvk).is_some();
     let printer = PRINTERS
         .iter()
-        .find(|(kind, _)| built_in && *kind == resource.gvk.kind)
+        .find(|(kind, _)| built_in && *kind == gvk.kind)
         .map_or(policy::created_at as Printer, |(_, printer)| *printer);
     printer(object, now)
 }
 
 /// The conditions of a row (`TableRow.conditions`).
-pub fn row_conditions(resource: &Resource, object: &Object) -> Vec<Value> {
-    if resource.gvr.group.is_empty() && resource.gvr.resource == "pods" {
+pub fn row_conditions(resource: &GroupVersionResource, object: &Object) -> Vec<Value> {
+    if resource.group.is_empty() && resource.resource == "pods" {
         pods::row_conditions(object)
     } else {
         Vec::new()
@@ -126,7 +128,7 @@ mod tests {
             let Some(columns) = facts::columns(&resource.gvr) else {
                 continue;
             };
-            let cells = cells(resource, &Object::new(), Timestamp::UNIX_EPOCH);
+            let cells = cells(&resource.gvk, &Object::new(), Timestamp::UNIX_EPOCH);
             assert_eq!(cells.len(), columns.len(), "{}", resource.gvr.resource);
         }
     }

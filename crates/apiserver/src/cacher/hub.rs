@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use api::kind::Strategy;
+use api::StrategyRef;
 use bytes::Bytes;
 use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest};
 use tokio::sync::{Mutex, watch};
@@ -79,7 +79,7 @@ impl Hub {
 
     /// Adds a cache for what is stored below `prefix` (`pods`, `services/specs`), which [`Hub::run`] fills when it starts; for resources that are there
     /// from the beginning. Two resources with one prefix share a cache.
-    pub fn add(&self, prefix: &str, strategy: Option<&'static dyn Strategy>) -> Arc<Cacher> {
+    pub fn add(&self, prefix: &str, strategy: Option<&StrategyRef>) -> Arc<Cacher> {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         let cacher = caches
             .entry(prefix.into())
@@ -92,7 +92,7 @@ impl Hub {
         &self,
         kv: &dyn Kv,
         prefix: &str,
-        strategy: Option<&'static dyn Strategy>,
+        strategy: Option<&StrategyRef>,
     ) -> Result<Arc<Cacher>, KvError> {
         let _between_batches = self.applying.lock().await;
         let cacher = self.add(prefix, strategy);

@@ -19,14 +19,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use api::kind::Strategy;
+use api::StrategyRef;
 use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
 use imbl::OrdMap;
 use tokio::sync::watch;
 
 pub use hub::{Hub, HubError};
-pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject};
+pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject, Selectable};
 pub use predicate::Predicate;
 pub use ring::Event;
 pub use watcher::{Step, Watcher, WatcherOptions};
@@ -43,7 +43,7 @@ pub const ROOT: &str = "/registry/";
 #[derive(Debug)]
 pub struct Cacher {
     prefix: Bytes,
-    selectable: Option<&'static dyn Strategy>,
+    selectable: Option<Selectable>,
     state: RwLock<State>,
     /// The sequence number of the next event: moves with each batch that touches this resource.
     sequence: watch::Sender<u64>,
@@ -71,12 +71,11 @@ pub struct Snapshot {
 impl Cacher {
     fn new(
         prefix: &str,
-        strategy: Option<&'static dyn Strategy>,
+        strategy: Option<&StrategyRef>,
         hub_revision: watch::Receiver<Revision>,
     ) -> Self {
         let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
-        let selectable =
-            strategy.filter(|s| !s.selectable_fields(&apimachinery::Object::new()).is_empty());
+        let selectable = strategy.and_then(Selectable::of);
         Self {
             prefix,
             selectable,
@@ -158,7 +157,7 @@ impl Cacher {
     /// Takes in a version that was read from the store in another way than by the hub, such as at a past revision.
     pub fn ingest(&self, value: &KeyValue) -> Result<CachedObject, MalformedObject> {
         let key = value.key.slice(self.prefix.len().min(value.key.len())..);
-        CachedObject::ingest(key, value, EventType::Added, self.selectable)
+        CachedObject::ingest(key, value, EventType::Added, self.selectable.as_ref())
     }
 
     /// Fills the cache anew with the state at `revision`. Watchers that follow the old history end with 410.
@@ -237,7 +236,7 @@ impl Cacher {
             EventType::Added
         };
         let key = change.key.slice(self.prefix.len()..);
-        CachedObject::ingest(key, value, born, self.selectable)
+        CachedObject::ingest(key, value, born, self.selectable.as_ref())
             .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
             .ok()
     }

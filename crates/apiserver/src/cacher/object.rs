@@ -8,10 +8,10 @@
 
 use std::{
     borrow::Cow,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use api::kind::Strategy;
+use api::StrategyRef;
 use apimachinery::Object;
 use bytes::Bytes;
 use etcd::{KeyValue, Revision};
@@ -65,7 +65,7 @@ pub struct CachedObject {
     /// For label selectors.
     pub labels: Labels,
     /// For field selectors, beyond name and namespace.
-    pub fields: Vec<(&'static str, Box<str>)>,
+    pub fields: Vec<(Arc<str>, Box<str>)>,
     /// The event as which this version came.
     born: EventType,
     /// `{"type":…,"object":` json `}\n`
@@ -78,6 +78,35 @@ pub struct CachedObject {
     encodings: Mutex<SmallVec<[(u64, Bytes); 1]>>,
 }
 
+/// Reads the selectable fields of a kind's objects. The labels are shared by all objects.
+#[derive(Debug)]
+pub struct Selectable {
+    strategy: StrategyRef,
+    labels: Box<[Arc<str>]>,
+}
+
+impl Selectable {
+    /// Of a strategy; `None` if it has no such fields.
+    pub fn of(strategy: &StrategyRef) -> Option<Self> {
+        let empty = Object::new();
+        let fields = strategy.selectable_fields(&empty);
+        let labels: Box<[Arc<str>]> = fields.iter().map(|(label, _)| (*label).into()).collect();
+        (!labels.is_empty()).then(|| Self {
+            strategy: strategy.clone(),
+            labels,
+        })
+    }
+
+    fn fields(&self, object: &Object) -> Vec<(Arc<str>, Box<str>)> {
+        let values = self.strategy.selectable_fields(object);
+        let labels = self.labels.iter().cloned();
+        labels
+            .zip(values)
+            .map(|(label, (_, value))| (label, value.into_boxed_str()))
+            .collect()
+    }
+}
+
 /// A stored value that is not an object. The store holds nothing else unless something else wrote to it.
 #[derive(Debug, thiserror::Error)]
 #[error("stored value of {key} is not an object: {message}")]
@@ -87,12 +116,12 @@ pub struct MalformedObject {
 }
 
 impl CachedObject {
-    /// Takes a version in from the store. `selectable` is the strategy of kinds with selectable fields. `key` is the part of the store's key after the resource's prefix.
+    /// Takes a version in from the store. `selectable` is for kinds with selectable fields. `key` is the part of the store's key after the resource's prefix.
     pub fn ingest(
         key: Bytes,
         value: &KeyValue,
         born: EventType,
-        selectable: Option<&'static dyn Strategy>,
+        selectable: Option<&Selectable>,
     ) -> Result<Self, MalformedObject> {
         let malformed = |message: String| MalformedObject {
             key: String::from_utf8_lossy(&value.key).into_owned(),
@@ -115,14 +144,10 @@ impl CachedObject {
         labels.sort();
         let fields = match selectable {
             None => Vec::new(),
-            Some(strategy) => {
+            Some(selectable) => {
                 let object: Object =
                     serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
-                strategy
-                    .selectable_fields(&object)
-                    .into_iter()
-                    .map(|(k, v)| (k, v.into_boxed_str()))
-                    .collect()
+                selectable.fields(&object)
             }
         };
         let canonical = if is_canonical(&value.value) {

@@ -35,7 +35,7 @@ impl Predicate {
                 _ => object
                     .fields
                     .iter()
-                    .find(|(f, _)| *f == field)
+                    .find(|(f, _)| **f == *field)
                     .map(|(_, v)| v.as_ref()),
             })
     }

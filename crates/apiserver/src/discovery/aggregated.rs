@@ -1,8 +1,8 @@
 //! The aggregated form (KEP-3352): everything under `/api`, and everything under `/apis`, in one document each.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::{Resource, Scope};
+use api::{Scope, ServedResource};
 use apimachinery::gvk::GroupVersionKind;
 use http::HeaderValue;
 use ring::digest;
@@ -10,15 +10,15 @@ use serde_json::{Value, json};
 
 use super::{Aggregated, legacy::versions_by_group};
 
-pub(super) fn lists(rows: &[&Resource]) -> BTreeMap<&'static str, Aggregated> {
+pub(super) fn lists(rows: &[Arc<ServedResource>]) -> BTreeMap<&'static str, Aggregated> {
     let (core, named): (Vec<_>, Vec<_>) = rows
         .iter()
-        .copied()
+        .cloned()
         .partition(|row| row.gvr.group.is_empty());
     [("/api", list(&core)), ("/apis", list(&named))].into()
 }
 
-fn list(rows: &[&Resource]) -> Aggregated {
+fn list(rows: &[Arc<ServedResource>]) -> Aggregated {
     let groups: Vec<Value> = versions_by_group(rows)
         .into_iter()
         .map(|(name, versions)| group(name, &versions, rows))
@@ -40,16 +40,16 @@ fn list(rows: &[&Resource]) -> Aggregated {
     }
 }
 
-fn group(name: &str, versions: &[&str], rows: &[&Resource]) -> Value {
+fn group(name: &str, versions: &[&str], rows: &[Arc<ServedResource>]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
             let own = rows
                 .iter()
                 .filter(|row| row.gvr.group == name && row.gvr.version == *version);
-            let mut own: Vec<_> = own.copied().collect();
+            let mut own: Vec<_> = own.collect();
             own.sort_by(|a, b| a.gvr.resource.cmp(&b.gvr.resource));
-            let resources: Vec<Value> = own.into_iter().map(resource).collect();
+            let resources: Vec<Value> = own.into_iter().map(|row| resource(row)).collect();
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -61,7 +61,7 @@ fn group(name: &str, versions: &[&str], rows: &[&Resource]) -> Value {
     json!({"metadata": metadata, "versions": versions})
 }
 
-fn resource(row: &Resource) -> Value {
+fn resource(row: &ServedResource) -> Value {
     let scope = match row.scope {
         Scope::Namespaced => "Namespaced",
         Scope::Cluster => "Cluster",
@@ -88,7 +88,7 @@ fn resource(row: &Resource) -> Value {
 }
 
 /// Group and version stay empty where they are the resource's own.
-fn response_kind(row: &Resource, gvk: &GroupVersionKind) -> Value {
+fn response_kind(row: &ServedResource, gvk: &GroupVersionKind) -> Value {
     let own = gvk.group == row.gvr.group && gvk.version == row.gvr.version;
     let (group, version) = if own {
         ("", "")

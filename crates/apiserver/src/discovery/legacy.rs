@@ -1,8 +1,8 @@
 //! The older form: `/api`, `/apis`, and one document each for a group and for a version.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::{Resource, Scope};
+use api::{Scope, ServedResource};
 use apimachinery::{Object, gvk::GroupVersionKind};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::digest;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 type Documents = BTreeMap<String, (Object, GroupVersionKind)>;
 
-pub(super) fn documents(rows: &[&Resource], server_address: &str) -> Documents {
+pub(super) fn documents(rows: &[Arc<ServedResource>], server_address: &str) -> Documents {
     let mut documents = Documents::new();
     let mut add = |path: String, kind: &'static str, document: Value| {
         if let Value::Object(object) = document {
@@ -22,7 +22,6 @@ pub(super) fn documents(rows: &[&Resource], server_address: &str) -> Documents {
         for version in &versions {
             let rows: Vec<_> = rows
                 .iter()
-                .copied()
                 .filter(|row| row.gvr.group == group && row.gvr.version == *version)
                 .collect();
             let path = if group.is_empty() {
@@ -54,7 +53,9 @@ pub(super) fn documents(rows: &[&Resource], server_address: &str) -> Documents {
 }
 
 /// Groups and their versions, in order of their first rows.
-pub(super) fn versions_by_group<'a>(rows: &[&'a Resource]) -> Vec<(&'a str, Vec<&'a str>)> {
+pub(super) fn versions_by_group<'a>(
+    rows: &'a [Arc<ServedResource>],
+) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for row in rows {
         let (group, version) = (&*row.gvr.group, &*row.gvr.version);
@@ -74,7 +75,7 @@ fn group_document(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": all, "preferredVersion": all.first()})
 }
 
-fn resource_list(group: &str, version: &str, rows: &[&Resource]) -> Value {
+fn resource_list(group: &str, version: &str, rows: &[&Arc<ServedResource>]) -> Value {
     let mut resources: Vec<(String, Value)> = rows.iter().flat_map(|row| entries(row)).collect();
     resources.sort_by(|(a, _), (b, _)| a.cmp(b));
     let resources: Vec<Value> = resources.into_iter().map(|(_, entry)| entry).collect();
@@ -93,7 +94,7 @@ fn resource_list(group: &str, version: &str, rows: &[&Resource]) -> Value {
 }
 
 /// A resource and its subresources.
-fn entries(row: &Resource) -> Vec<(String, Value)> {
+fn entries(row: &ServedResource) -> Vec<(String, Value)> {
     let name = &*row.gvr.resource;
     let namespaced = row.scope == Scope::Namespaced;
     let entry = |name: &str, singular: &str, gvk: &GroupVersionKind, verbs: &[&str]| {
@@ -108,7 +109,7 @@ fn entries(row: &Resource) -> Vec<(String, Value)> {
     };
     let mut entries = Vec::with_capacity(1 + row.subresources.len());
     if !row.verbs.is_empty() {
-        let mut own = entry(name, row.singular, &row.gvk, row.verbs);
+        let mut own = entry(name, &row.singular, &row.gvk, row.verbs);
         if !row.short_names.is_empty() {
             own["shortNames"] = json!(row.short_names);
         }
@@ -120,7 +121,7 @@ fn entries(row: &Resource) -> Vec<(String, Value)> {
         }
         entries.push((name.to_owned(), own));
     }
-    for subresource in row.subresources {
+    for subresource in &row.subresources {
         let name = format!("{name}/{}", subresource.name);
         let entry = entry(&name, "", &subresource.gvk, subresource.verbs);
         entries.push((name, entry));
@@ -129,9 +130,9 @@ fn entries(row: &Resource) -> Vec<(String, Value)> {
 }
 
 /// Changes when objects begin to be stored in another version (KEP-2339's hash of the stored kind).
-fn storage_version_hash(row: &Resource) -> Option<String> {
+fn storage_version_hash(row: &ServedResource) -> Option<String> {
     let storage = row.storage.as_ref()?;
-    let stored = storage.hub.as_ref().map_or(&row.gvk, |hub| &hub.gvk);
+    let stored = &storage.gvk;
     let text = format!("{}/{}/{}", stored.group, stored.version, stored.kind);
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     Some(BASE64_STANDARD.encode(&digest.as_ref()[..8]))

@@ -8,9 +8,9 @@ mod legacy;
 mod root_paths;
 mod version;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use api::Resource;
+use api::ServedResource;
 use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
@@ -45,7 +45,7 @@ struct Aggregated {
 
 impl Discovery {
     /// Of these rows; groups and versions in order of their first row. `server_address` is where clients outside reach the server.
-    pub fn new(rows: &[&Resource], server_address: &str) -> Self {
+    pub fn new(rows: &[Arc<ServedResource>], server_address: &str) -> Self {
         Self {
             documents: legacy::documents(rows, server_address),
             aggregated: aggregated::lists(rows),

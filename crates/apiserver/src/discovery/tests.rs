@@ -3,7 +3,7 @@ use http::header::ACCEPT;
 use super::*;
 
 fn discovery() -> Discovery {
-    Discovery::new(api::kinds::TABLE, "127.0.0.1:6443")
+    Discovery::new(&api::served::built_in(), "127.0.0.1:6443")
 }
 
 fn accepting(accept: &str) -> HeaderMap {

@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use api::kind::{Hub, Resource, Scope, Strategy};
+use api::{Hub, Scope, ServedResource, Strategy};
 use apimachinery::{Object, gvk::GroupResource, status::Status};
 use bytes::Bytes;
 
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Endpoint {
     /// What it is.
-    pub row: &'static Resource,
+    pub row: Arc<ServedResource>,
     /// Where its objects are; none if nothing is stored.
     pub cacher: Option<Arc<Cacher>>,
     /// `{"kind":…,"apiVersion":…,` as its objects begin.
@@ -35,7 +35,7 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 impl Endpoint {
     /// Of a row.
-    pub fn new(row: &'static Resource, cacher: Option<Arc<Cacher>>) -> Self {
+    pub fn new(row: Arc<ServedResource>, cacher: Option<Arc<Cacher>>) -> Self {
         let gvk = &row.gvk;
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
@@ -61,8 +61,8 @@ impl Endpoint {
     }
 
     /// The strategy of its kind.
-    pub fn strategy(&self) -> &'static dyn Strategy {
-        self.row.strategy
+    pub fn strategy(&self) -> &dyn Strategy {
+        &*self.row.strategy
     }
 
     /// Whether its objects live in namespaces.
@@ -79,10 +79,7 @@ impl Endpoint {
     }
 
     fn hub(&self) -> Option<&'static Hub> {
-        self.row
-            .storage
-            .as_ref()
-            .and_then(|storage| storage.hub.as_ref())
+        self.row.storage.as_ref().and_then(|storage| storage.hub)
     }
 
     /// Whether the stored version has another form.

@@ -37,7 +37,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use api::kind::Resource;
+use api::ServedResource;
 use apimachinery::{
     gvk::{GroupResource, GroupVersionResource},
     status::Status,
@@ -107,7 +107,7 @@ impl Registry {
         closing: CancellationToken,
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
-        for row in api::kinds::TABLE {
+        for row in api::served::built_in() {
             endpoints.add(row, &hub);
         }
         Arc::new(Self {
@@ -191,17 +191,17 @@ impl Registry {
 }
 
 impl Endpoints {
-    fn add(&mut self, row: &'static Resource, hub: &Hub) {
+    fn add(&mut self, row: Arc<ServedResource>, hub: &Hub) {
         let cacher = row
             .storage
             .as_ref()
-            .map(|storage| hub.add(storage.prefix, Some(row.strategy)));
+            .map(|storage| hub.add(&storage.prefix, Some(&row.strategy)));
         let endpoint = Arc::new(Endpoint::new(row, cacher));
-        self.groups.insert(row.gvr.group.to_string());
+        self.groups.insert(endpoint.row.gvr.group.to_string());
         self.by_resource
             .entry(endpoint.group_resource())
             .or_insert_with(|| Arc::clone(&endpoint));
-        self.by_version.insert(row.gvr.clone(), endpoint);
+        self.by_version.insert(endpoint.row.gvr.clone(), endpoint);
     }
 }
 

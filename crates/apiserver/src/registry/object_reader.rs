@@ -93,7 +93,7 @@ impl ObjectReader for Registry {
             cached
                 .fields
                 .iter()
-                .any(|(name, found)| *name == field && **found == *value)
+                .any(|(name, found)| **name == *field && **found == *value)
         });
         selected
             .map(|cached| Arc::new(endpoint.tree(cached)))

@@ -112,8 +112,8 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
         endpoint.to_storage(stored.to_mut());
     }
     let stored = stored.as_ref();
-    let mut row = json!({ "cells": api::printers::cells(endpoint.row, stored, now) });
-    let conditions = api::printers::row_conditions(endpoint.row, stored);
+    let mut row = json!({ "cells": api::printers::cells(&endpoint.row.gvk, stored, now) });
+    let conditions = api::printers::row_conditions(&endpoint.row.gvr, stored);
     if !conditions.is_empty() {
         row["conditions"] = Value::Array(conditions);
     }

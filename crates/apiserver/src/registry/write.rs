@@ -1,6 +1,6 @@
 //! What create, update, patch and the subresources share: from a decoded object to one that may be stored, and the answer.
 
-use api::kind::Strategy;
+use api::Strategy;
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -67,7 +67,7 @@ impl<'a> Write<'a> {
         }
     }
 
-    fn strategy(&self) -> &'static dyn Strategy {
+    fn strategy(&self) -> &'a dyn Strategy {
         self.call.endpoint.strategy()
     }
 
