@@ -36,6 +36,7 @@ pub mod storage;
 pub mod tokens;
 pub mod user;
 pub mod virtual_resource;
+pub mod webhook_client;
 
 pub use body::Body;
 pub use config::Config;
