@@ -45,7 +45,7 @@ enum Command {
     Hello(commands::hello::HelloArgs),
     /// Serve the Kubernetes API
     #[command(name = "kube-apiserver")]
-    KubeApiserver(components::kube_apiserver::Flags),
+    KubeApiserver(Box<components::kube_apiserver::Flags>),
     /// Run the controllers
     #[command(name = "kube-controller-manager")]
     KubeControllerManager(components::kube_controller_manager::Flags),
@@ -82,7 +82,7 @@ impl Cli {
             Command::Image(args) => commands::image::run(args),
             Command::Store(args) => commands::store::run(args),
             Command::Hello(args) => commands::hello::run(args),
-            Command::KubeApiserver(flags) => components::kube_apiserver::run(flags),
+            Command::KubeApiserver(flags) => components::kube_apiserver::run(*flags),
             Command::KubeControllerManager(flags) => {
                 components::kube_controller_manager::run(flags)
             }

@@ -1,5 +1,7 @@
 //! The bridge on the real kernel: a node and two pods, each a network namespace, and traffic between them. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},

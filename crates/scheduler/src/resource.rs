@@ -87,7 +87,7 @@ pub(crate) fn amount(name: &str, quantity: &Quantity) -> i64 {
 /// What a pod asks for: the sum of its containers and sidecars, or what its init containers need at their peak, whichever is more,
 /// plus its overhead (KEP-753); resources asked for the whole pod win over the sum (KEP-2837).
 pub(crate) fn pod_requests(spec: &PodSpec) -> Resources {
-    requests_with(spec, |list| Resources::from_list(list))
+    requests_with(spec, Resources::from_list)
 }
 
 /// The same for scoring: containers that ask for nothing count a little, so that they spread.

@@ -25,6 +25,7 @@ pub struct Options {
 
 /// A running cluster.
 pub struct Cluster {
+    binary: PathBuf,
     netns: NetworkNamespace,
     directory: TempDir,
     options: Options,
@@ -34,11 +35,13 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one and waits until its node is ready. It has the image `busybox.test/busybox:1`.
     pub fn start(options: Options) -> anyhow::Result<Self> {
+        let binary = binary()?;
         let directory = tempfile::Builder::new()
             .prefix("ironclad-test-")
             .tempdir()?;
         let netns = NetworkNamespace::create()?;
         let mut cluster = Self {
+            binary,
             netns,
             directory,
             options,
@@ -114,7 +117,7 @@ impl Cluster {
 
     /// An `ironclad` command on this cluster's data directory, in its namespace.
     pub fn ironclad(&self, arguments: &[&str]) -> Command {
-        let mut command = self.netns.command(binary());
+        let mut command = self.netns.command(&self.binary);
         command
             .args(arguments)
             .arg("--data-dir")
@@ -224,13 +227,10 @@ impl Drop for Cluster {
 }
 
 /// The binary under test: `IRONCLAD_BINARY`, which `cargo xtask test` sets.
-fn binary() -> PathBuf {
-    match std::env::var_os("IRONCLAD_BINARY") {
-        Some(path) => PathBuf::from(path),
-        None => panic!(
-            "IRONCLAD_BINARY does not name the binary: run the tests with `cargo xtask test`"
-        ),
-    }
+fn binary() -> anyhow::Result<PathBuf> {
+    std::env::var_os("IRONCLAD_BINARY")
+        .map(PathBuf::from)
+        .context("IRONCLAD_BINARY does not name the binary: run the tests with `cargo xtask test`")
 }
 
 fn said(arguments: &[&str], output: Output) -> anyhow::Result<String> {

@@ -1,13 +1,15 @@
 //! `ironclad down --purge` leaves nothing: no process, mount, link, table, cgroup, file.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use testing::{Cluster, Kubectl, Options};
 
 #[test]
 fn down_leaves_nothing_behind() {
-    // Other clusters of this machine are none of this test's.
-    let others = cgroups();
     let cluster = Cluster::start(Options::default()).expect("the cluster starts");
     let k = Kubectl::new(&cluster, "kubectl", "down");
     k.run("create configmap settings --from-literal=a=1");
@@ -36,7 +38,8 @@ spec:
     );
     assert!(mounts(&data) > 0, "a pod has mounts");
     assert!(printed(&cluster, "nft", &["list", "tables"]).contains("table"));
-    assert_ne!(cgroups(), others, "a pod has a cgroup");
+    let root = cgroup_root(&data);
+    assert!(!cgroups(&root).is_empty(), "a pod has cgroups");
 
     let down = cluster
         .ironclad(&["down", "--purge"])
@@ -48,7 +51,7 @@ spec:
         String::from_utf8_lossy(&down.stderr)
     );
 
-    assert_eq!(processes(&data), Vec::<String>::new());
+    assert_eq!(processes(&data), Vec::<PathBuf>::new());
     assert_eq!(mounts(&data), 0);
     assert_eq!(printed(&cluster, "nft", &["list", "tables"]), "");
     let links = printed(&cluster, "ip", &["-brief", "link"]);
@@ -57,42 +60,46 @@ spec:
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(links, ["lo", "uplink"]);
-    assert_eq!(cgroups(), others);
+    assert_eq!(cgroups(&root), Vec::<String>::new());
     assert!(!Path::new(&data).exists(), "{data} is still there");
 }
 
-/// Command lines of running processes that name the directory, this test's `ironclad up` having ended too.
-fn processes(directory: &str) -> Vec<String> {
-    let lines = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            Some(String::from_utf8_lossy(&line).replace('\0', " "))
-        });
-    lines.filter(|line| line.contains(directory)).collect()
+/// Running processes whose command lines name the directory, this test's `ironclad up` having ended too.
+fn processes(directory: &str) -> Vec<PathBuf> {
+    let names_it = |process: &PathBuf| {
+        let line = fs::read(process.join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(directory)
+    };
+    let all = fs::read_dir("/proc").expect("/proc is mounted").flatten();
+    all.map(|entry| entry.path()).filter(names_it).collect()
 }
 
 fn mounts(directory: &str) -> usize {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
     mounts
         .lines()
         .filter(|line| line.contains(directory))
         .count()
 }
 
-/// Folders of pods anywhere in the tree of cgroups.
-fn cgroups() -> Vec<String> {
+/// The name of the cgroup that the cluster's shims are below; other clusters of this machine have other names.
+fn cgroup_root(directory: &str) -> String {
+    let of_process = |process: PathBuf| {
+        let cgroups = fs::read_to_string(process.join("cgroup")).ok()?;
+        let mut names = cgroups.lines().flat_map(|line| line.split('/'));
+        names
+            .find(|name| name.starts_with("ironclad"))
+            .map(str::to_owned)
+    };
+    let root = processes(directory).into_iter().find_map(of_process);
+    root.expect("a shim is in a cgroup of the cluster")
+}
+
+/// That cgroup in all hierarchies, and what is below.
+fn cgroups(root: &str) -> Vec<String> {
     let output = Command::new("find")
-        .args([
-            "/sys/fs/cgroup",
-            "-type",
-            "d",
-            "-path",
-            "*ironclad*",
-            "-name",
-            "*pod*",
-        ])
+        .args(["/sys/fs/cgroup", "-type", "d", "-path"])
+        .arg(format!("*/{root}*"))
         .output()
         .expect("find runs");
     String::from_utf8_lossy(&output.stdout)

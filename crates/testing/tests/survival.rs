@@ -156,7 +156,7 @@ fn a_kubelet_of_its_own_outlives_its_api_server() {
     eventually(PATIENCE, || {
         cluster.try_kubectl(&["exec", "sleepers", "-c", "c0", "--", "true"])
     });
-    assert_eq!(pods(&cluster), [before.clone()]);
+    assert_eq!(pods(&cluster), std::slice::from_ref(&before));
 
     drop(api_server);
     let gone = Instant::now();

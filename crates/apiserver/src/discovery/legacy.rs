@@ -53,9 +53,7 @@ pub(super) fn documents(rows: &[Arc<ServedResource>], server_address: &str) -> D
 }
 
 /// Groups and their versions, in order of their first rows.
-pub(super) fn versions_by_group<'a>(
-    rows: &'a [Arc<ServedResource>],
-) -> Vec<(&'a str, Vec<&'a str>)> {
+pub(super) fn versions_by_group(rows: &[Arc<ServedResource>]) -> Vec<(&str, Vec<&str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for row in rows {
         let (group, version) = (&*row.gvr.group, &*row.gvr.version);

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::table::{Chain, Element, Set, Table, Verdict};
 
+/// A set's name, and elements of it; in a map each with its verdict.
+pub(super) type SetElements = (String, Vec<(Element, Option<Verdict>)>);
+
 /// What must be done to turn one table into another. Pure data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
@@ -13,7 +16,7 @@ pub struct Changes {
     pub(super) add_sets: Vec<String>,
     pub(super) add_chains: Vec<String>,
     pub(super) remove_elements: Vec<(String, Vec<Element>)>,
-    pub(super) add_elements: Vec<(String, Vec<(Element, Option<Verdict>)>)>,
+    pub(super) add_elements: Vec<SetElements>,
     /// Chains whose rules are written: flushed first if they were there before.
     pub(super) write_rules: Vec<String>,
     /// Chains that go: all are flushed before the first is removed, since they may jump to each other.
@@ -132,13 +135,13 @@ fn replaced_sets<'a>(
         .collect()
 }
 
-fn elements_of(sets: &BTreeMap<String, Set>) -> Vec<(String, Vec<(Element, Option<Verdict>)>)> {
+fn elements_of(sets: &BTreeMap<String, Set>) -> Vec<SetElements> {
     sets.iter()
         .filter_map(|(name, set)| elements_of_one(name, set))
         .collect()
 }
 
-fn elements_of_one(name: &str, set: &Set) -> Option<(String, Vec<(Element, Option<Verdict>)>)> {
+fn elements_of_one(name: &str, set: &Set) -> Option<SetElements> {
     let elements: Vec<_> = set
         .elements
         .iter()
