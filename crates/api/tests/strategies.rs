@@ -242,13 +242,13 @@ fn pods_end_gracefully_only_where_something_runs() {
         "Pod",
         json!({"spec": {"containers": [{"name": "c", "image": "i"}]}}),
     );
-    assert_eq!(strategy.graceful_deletion_seconds(&pod, None), None);
+    assert_eq!(strategy.graceful_deletion_seconds(&pod, None), Some(0));
     pod["spec"]["nodeName"] = "n".into();
     assert_eq!(strategy.graceful_deletion_seconds(&pod, None), Some(30));
     assert_eq!(strategy.graceful_deletion_seconds(&pod, Some(5)), Some(5));
-    assert_eq!(strategy.graceful_deletion_seconds(&pod, Some(0)), None);
+    assert_eq!(strategy.graceful_deletion_seconds(&pod, Some(0)), Some(0));
     pod["status"]["phase"] = "Succeeded".into();
-    assert_eq!(strategy.graceful_deletion_seconds(&pod, None), None);
+    assert_eq!(strategy.graceful_deletion_seconds(&pod, None), Some(0));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub struct Context {
     pub user: UserInfo,
     /// Who impersonates them.
     pub impersonator: Option<UserInfo>,
+    /// The verb that allowed it, where the impersonator may do no more than that as the user.
+    pub impersonation_constraint: Option<String>,
     /// The connection's other end.
     pub peer: Peer,
     /// Under which flow control the request runs.

@@ -100,7 +100,9 @@ pub fn plugins(
         .filter(on)
         .map(|row| (row.make)(dependencies))
         .collect();
-    plugins.push(Arc::new(CertificateIdentity));
+    plugins.push(Arc::new(CertificateIdentity {
+        clock: dependencies.clock.clone(),
+    }));
     plugins.push(Arc::new(RbacEscalation::new(
         dependencies.rules.clone(),
         dependencies.authorizer.clone(),

@@ -315,7 +315,8 @@ impl VirtualResource for SelfSubjectRulesReview {
         if !resolved.errors.is_empty() {
             status["evaluationError"] = resolved.errors.join(", ").into();
         }
-        // The namespace is not shown again: upstream's answer has an empty spec.
+        // The answer is a new object: what was asked is not shown again.
+        review.insert("metadata".to_owned(), json!({}));
         review.insert("spec".to_owned(), json!({}));
         review.insert("status".to_owned(), status);
         Ok(review)

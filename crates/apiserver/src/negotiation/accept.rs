@@ -65,6 +65,8 @@ pub enum Transform {
 pub enum Endpoint {
     /// One object, or a Status.
     Object,
+    /// An object that is an answer and has no table.
+    Answer,
     /// A list.
     List,
     /// A stream of events.
@@ -172,11 +174,13 @@ impl Clause<'_> {
     fn transform(&self, endpoint: Endpoint) -> Option<Transform> {
         let transform = match self.parameter("as") {
             None | Some("") => return Some(Transform::None),
-            Some("Table") => Transform::Table,
+            Some("Table") if endpoint != Endpoint::Answer => Transform::Table,
             Some("PartialObjectMetadata") if endpoint != Endpoint::List => {
                 Transform::PartialObjectMetadata
             }
-            Some("PartialObjectMetadataList") if endpoint != Endpoint::Object => {
+            Some("PartialObjectMetadataList")
+                if !matches!(endpoint, Endpoint::Object | Endpoint::Answer) =>
+            {
                 Transform::PartialObjectMetadataList
             }
             Some(_) => return None,

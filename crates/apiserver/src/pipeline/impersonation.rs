@@ -6,16 +6,28 @@ use apimachinery::status::Status;
 use async_trait::async_trait;
 
 use super::Stage;
-use crate::{authn::impersonation::impersonate, authz::Authorizer, context::Context};
+use crate::{authn::impersonation::Impersonator, authz::Authorizer, context::Context};
 
-pub(super) struct Impersonation(pub(super) Arc<dyn Authorizer>);
+pub(super) struct Impersonation(Impersonator);
+
+impl Impersonation {
+    pub(super) fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self(Impersonator::new(authorizer))
+    }
+}
 
 #[async_trait]
 impl Stage for Impersonation {
     async fn enter(&self, context: &mut Context) -> Result<(), Status> {
-        let user = impersonate(&mut context.headers, &context.user, self.0.as_ref()).await?;
-        if let Some(user) = user {
-            context.impersonator = Some(std::mem::replace(&mut context.user, user));
+        let Context {
+            headers,
+            user,
+            info,
+            ..
+        } = context;
+        if let Some(found) = self.0.impersonate(headers, user, info).await? {
+            context.impersonator = Some(std::mem::replace(&mut context.user, found.user));
+            context.impersonation_constraint = found.constraint;
         }
         Ok(())
     }

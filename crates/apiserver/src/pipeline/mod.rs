@@ -73,7 +73,7 @@ impl Pipeline {
         let flow_control = Arc::new(flow_control);
         let stages: Vec<Box<dyn Stage>> = vec![
             Box::new(authentication::Authentication(authenticator)),
-            Box::new(impersonation::Impersonation(Arc::clone(&authorizer))),
+            Box::new(impersonation::Impersonation::new(Arc::clone(&authorizer))),
             Box::new(flow_control::Classification(Arc::clone(&flow_control))),
             Box::new(authorization::Authorization(authorizer)),
         ];

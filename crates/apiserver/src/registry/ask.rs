@@ -3,7 +3,7 @@
 use apimachinery::{Object, status::Status};
 use http::{Request, Response, StatusCode};
 
-use super::{Call, admit::Gate, body, options::WriteOptions};
+use super::{Call, admit::Gate, body, options::WriteOptions, table, write::Part};
 use crate::{
     admission::Operation,
     body::Body,
@@ -19,11 +19,7 @@ impl Call<'_> {
         subresource: &str,
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
-        let accept = Accept {
-            transform: Transform::None,
-            ..accept
-        };
+        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Answer)?;
         let options = WriteOptions::parse(
             &context.query,
             context.field_manager(),
@@ -48,6 +44,7 @@ impl Call<'_> {
         if self.endpoint.is_namespaced() {
             self.set_namespace(&mut object)?;
         }
+        self.track_as(gvk, &options, Part::Other, None, &mut object);
         let empty = Object::new();
         let gate = Gate {
             operation: Operation::Create,
@@ -64,6 +61,10 @@ impl Call<'_> {
             object,
         };
         let answer = answerer.create(question).await?;
-        respond_object(&context.headers, StatusCode::CREATED, accept, &answer, gvk)
+        let (answer, gvk) = match accept.transform {
+            Transform::PartialObjectMetadata => table::partial_object_metadata(&answer),
+            _ => (answer, gvk.clone()),
+        };
+        respond_object(&context.headers, StatusCode::CREATED, accept, &answer, &gvk)
     }
 }

@@ -1,4 +1,5 @@
-//! `certificates.k8s.io/v1` CertificateSigningRequest: a request for a certificate. Who asked is the registry's to write; `approval` changes its conditions.
+//! `certificates.k8s.io/v1` CertificateSigningRequest: a request for a certificate. Who asked is the registry's to write; `approval` says
+//! yes or no in its conditions, `status` gives the certificate. What was wrong before (an older server let it in) may stay so.
 
 use apimachinery::{
     Object,
@@ -8,6 +9,7 @@ use apimachinery::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
+use super::status::{self, Allowed};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
@@ -59,12 +61,27 @@ impl Strategy for CertificateSigningRequestStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_request(&mut errors, object);
+        validate_request(&mut errors, object, None);
+        status::validate(&mut errors, object, None);
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate_change(new, old, Allowed::Nothing)
+    }
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate_change(new, old, Allowed::Certificate)
+    }
+    fn validate_subresource_update(&self, _name: &str, new: &Object, old: &Object) -> ErrorList {
+        validate_change(new, old, Allowed::Approval)
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        status::keep_approval(new, old);
+    }
+    fn validate_name(&self, _name: &str, _prefix: bool) -> Vec<String> {
+        // Anything that can stand in a path.
+        Vec::new()
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         vec![(
@@ -93,6 +110,9 @@ impl Strategy for CertificateSigningRequestStrategy {
     }
 }
 
+/// The signer of requests from before signers had names.
+const LEGACY_UNKNOWN: &str = "kubernetes.io/legacy-unknown";
+
 const USAGES: &[&str] = &[
     "any",
     "cert sign",
@@ -119,7 +139,25 @@ const USAGES: &[&str] = &[
     "timestamping",
 ];
 
-fn validate_request(errors: &mut ErrorList, object: &Object) {
+/// An update through the object, `status` or `approval`.
+fn validate_change(new: &Object, old: &Object, allowed: Allowed) -> ErrorList {
+    let mut errors = Vec::new();
+    validate_request(&mut errors, new, Some(old));
+    status::validate(&mut errors, new, Some(old));
+    status::validate_change(&mut errors, new, old, allowed);
+    errors
+}
+
+fn has_unknown_usage(spec: &Object) -> bool {
+    spec.texts("usages").any(|usage| !USAGES.contains(&usage))
+}
+
+fn has_duplicate_usage(spec: &Object) -> bool {
+    let usages: Vec<&str> = spec.texts("usages").collect();
+    (1..usages.len()).any(|index| usages[..index].contains(&usages[index]))
+}
+
+fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object>) {
     /// Ten minutes: a certificate that lives less is expired before it is used.
     const MIN_EXPIRATION_SECONDS: i64 = 600;
     let empty = Object::new();
@@ -138,19 +176,29 @@ fn validate_request(errors: &mut ErrorList, object: &Object) {
     if spec.list("usages").is_empty() {
         errors.push(FieldError::required(&usages, ""));
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, usage) in spec.texts("usages").enumerate() {
-        one_of(errors, &usages.index(index), usage, USAGES);
-        if seen.contains(&usage) {
-            errors.push(FieldError::duplicate(&usages.index(index), usage));
+    let before = old.and_then(|old| old.object("spec"));
+    if !before.is_some_and(has_unknown_usage) {
+        for (index, usage) in spec.texts("usages").enumerate() {
+            one_of(errors, &usages.index(index), usage, USAGES);
         }
-        seen.push(usage);
+    }
+    if !before.is_some_and(has_duplicate_usage) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (index, usage) in spec.texts("usages").enumerate() {
+            if seen.contains(&usage) {
+                errors.push(FieldError::duplicate(&usages.index(index), usage));
+            }
+            seen.push(usage);
+        }
     }
     let signer = spec.text("signerName");
     let at = path.child("signerName");
     if signer.is_empty() {
         errors.push(FieldError::required(&at, ""));
-    } else if signer == "kubernetes.io/legacy-unknown" {
+    } else if signer == LEGACY_UNKNOWN {
+        if before.is_some_and(|before| before.text("signerName") == LEGACY_UNKNOWN) {
+            return;
+        }
         errors.push(FieldError::invalid(
             &at,
             signer,

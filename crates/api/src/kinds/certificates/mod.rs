@@ -1,3 +1,4 @@
 //! The kinds of `certificates`, one file each.
 
 pub mod certificate_signing_request;
+mod status;

@@ -144,11 +144,10 @@ impl Strategy for PodStrategy {
         let phase = object.object("status").map_or("", |s| s.text("phase"));
         // No kubelet would confirm the end of a pod that has no node, and one that has ended has nothing left to do.
         if spec.text("nodeName").is_empty() || matches!(phase, "Failed" | "Succeeded") {
-            return None;
+            return Some(0);
         }
         // A negative period asks for the shortest.
-        let period = if period < 0 { 1 } else { period };
-        (period > 0).then_some(period)
+        Some(if period < 0 { 1 } else { period })
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let empty = Object::new();
