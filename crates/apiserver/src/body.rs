@@ -5,7 +5,7 @@
 
 use std::{
     pin::Pin,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -47,6 +47,36 @@ impl Body {
     /// A body made on demand, chunk by chunk.
     pub fn stream(chunks: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
         Self::Stream(Mutex::new(Box::pin(chunks)))
+    }
+
+    /// Keeps `guard` until a body that is made on demand has been taken, or given up. What is all there lets it go at once.
+    pub fn holding(self, guard: impl Send + 'static) -> Self {
+        match self {
+            Self::Stream(chunks) => {
+                let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Self::stream(Holding {
+                    chunks,
+                    _guard: guard,
+                })
+            }
+            other => other,
+        }
+    }
+}
+
+/// A stream, and what is dropped with it.
+struct Holding<G> {
+    chunks: Chunks,
+    _guard: G,
+}
+
+impl<G> Unpin for Holding<G> {}
+
+impl<G> Stream for Holding<G> {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks.as_mut().poll_next(cx)
     }
 }
 
@@ -102,7 +132,7 @@ impl http_body::Body for Body {
                 .map(|frame| frame.map(|f| f.map_err(Into::into))),
             Self::Stream(chunks) => chunks
                 .get_mut()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .unwrap_or_else(PoisonError::into_inner)
                 .as_mut()
                 .poll_next(cx)
                 .map(|chunk| chunk.map(|c| c.map(Frame::data))),

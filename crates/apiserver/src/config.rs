@@ -62,6 +62,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
     pub kubelet: KubeletClientConfig,
+    /// `--enable-priority-and-fairness`
+    pub enable_priority_and_fairness: bool,
     /// `--max-requests-inflight`
     pub max_requests_in_flight: usize,
     /// `--max-mutating-requests-inflight`
@@ -96,6 +98,7 @@ impl Config {
             event_ttl: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
             kubelet: KubeletClientConfig::default(),
+            enable_priority_and_fairness: true,
             max_requests_in_flight: 400,
             max_mutating_requests_in_flight: 200,
         }

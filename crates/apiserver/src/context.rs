@@ -2,10 +2,12 @@
 
 use std::{net::SocketAddr, sync::Mutex, sync::PoisonError};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
 
-use crate::{authn::Peer, query::Query, request_info::RequestInfo, user::UserInfo};
+use crate::{
+    authn::Peer, flow_control::Leave, query::Query, request_info::RequestInfo, user::UserInfo,
+};
 
 /// A request on its way: what it says, who sent it, and what the client is to be warned of.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ pub struct Context {
     pub peer: Peer,
     /// Under which flow control the request runs.
     pub flow: Option<FlowIds>,
+    /// The seats it has taken.
+    pub(crate) leave: Leave,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -35,9 +39,9 @@ pub struct Context {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowIds {
     /// Uid of the FlowSchema.
-    pub flow_schema: String,
+    pub flow_schema: HeaderValue,
     /// Uid of the PriorityLevelConfiguration.
-    pub priority_level: String,
+    pub priority_level: HeaderValue,
 }
 
 impl Context {

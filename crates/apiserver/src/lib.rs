@@ -14,6 +14,7 @@ mod config;
 pub mod context;
 pub mod derived;
 pub mod discovery;
+pub mod flow_control;
 pub mod health;
 mod listener;
 pub mod lookup;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use apimachinery::{gvk::GroupVersionKind, status::Status};
 use async_trait::async_trait;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 
 use crate::{
     body::Body,
     context::Context,
     discovery::{Discovery, Version, root_paths},
+    flow_control::FlowControl,
     health::Health,
     metrics::Metrics,
     negotiation::{Accept, respond_object},
@@ -26,6 +27,7 @@ pub(crate) struct Router {
     pub(crate) openapi: OpenApi,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
+    pub(crate) flow_control: Arc<FlowControl>,
     pub(crate) openid: Option<OpenIdDiscovery>,
 }
 
@@ -56,6 +58,14 @@ impl Handler for Router {
         if let Some(response) = self.openid.as_ref().and_then(|openid| openid.respond(path)) {
             return Ok(response.map(Body::from));
         }
+        if let Some(dump) = path.strip_prefix("/debug/api_priority_and_fairness/") {
+            let with_details = context.query.get("includeRequestDetails");
+            let with_details = with_details.is_some_and(|value| !value.is_empty());
+            return Ok(match self.flow_control.dump(dump, with_details) {
+                Some(text) => plain_text(text),
+                None => page_not_found(),
+            });
+        }
         match path.strip_suffix('/').unwrap_or(path) {
             "" => self.document(context, &self.root()),
             "/version" if request.method() != Method::GET && request.method() != Method::HEAD => {
@@ -69,6 +79,15 @@ impl Handler for Router {
             _ => Ok(page_not_found()),
         }
     }
+}
+
+fn plain_text(text: String) -> Response<Body> {
+    let mut response = Response::new(Body::from(text));
+    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, media_type);
+    response
 }
 
 impl Router {

@@ -28,12 +28,13 @@ use crate::{
     cacher::Hub,
     config::Config,
     discovery::{Discovery, Version},
+    flow_control::{self, FlowControl},
     health::{self, Health},
     listener,
     metered_kv::MeteredKv,
     metrics::Metrics,
     openapi::OpenApi,
-    pipeline::{FlowControl, Pipeline},
+    pipeline::Pipeline,
     proxy::ProxyConnector,
     reader::{ObjectReader, ObjectWriter},
     registry::{Connector, Registry, ServerWriter, hooks::Hook},
@@ -173,6 +174,7 @@ impl Server {
         let shutdown = health::Shutdown(cancel.clone());
         health.add("shutdown", health::Scope::Ready, Arc::new(shutdown));
 
+        let flow_control = flow_control(&config, &deps, &registry, &metrics);
         let router = Router {
             discovery: Discovery::new(&api::served::built_in(), &server_address(&config, address)),
             openapi: OpenApi::new(
@@ -183,16 +185,13 @@ impl Server {
             registry: Arc::clone(&registry),
             health,
             metrics: metrics.clone(),
+            flow_control: Arc::clone(&flow_control),
             openid: security.openid,
         };
-        let flow_control = FlowControl::new(
-            config.max_requests_in_flight,
-            config.max_mutating_requests_in_flight,
-        );
         let pipeline = Arc::new(Pipeline::new(
             security.authenticator,
             security.authorizer,
-            flow_control,
+            Arc::clone(&flow_control),
             metrics,
             Arc::new(router),
             config.request_timeout,
@@ -208,6 +207,17 @@ impl Server {
             clock: deps.clock.clone(),
             config: bootstrap_config(&config)?,
         };
+        let bootstrap = Arc::new(bootstrap);
+        let controller = flow_control::Controller {
+            flow_control,
+            reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,
+            writer: ServerWriter(Arc::clone(&registry)),
+            bootstrap: Arc::clone(&bootstrap),
+            clock: deps.clock.clone(),
+            revision: hub.subscribe(),
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("flow-control", controller.run(token));
         let done = ready.clone();
         tasks.spawn_cancellable("bootstrap", async move {
             while hub.wait_for(etcd::Revision(1)).await.is_err() {}
@@ -328,6 +338,28 @@ impl Server {
     pub async fn wait(&self) {
         self.tasks.wait().await;
     }
+}
+
+fn flow_control(
+    config: &Config,
+    deps: &Dependencies,
+    registry: &Arc<Registry>,
+    metrics: &Metrics,
+) -> Arc<FlowControl> {
+    let settings = flow_control::Settings {
+        enabled: config.enable_priority_and_fairness,
+        max_in_flight: config.max_requests_in_flight,
+        max_mutating_in_flight: config.max_mutating_requests_in_flight,
+        patience: config.request_timeout / 4,
+    };
+    let measured = Arc::clone(registry);
+    let dependencies = flow_control::Dependencies {
+        reader: Arc::clone(registry) as Arc<dyn ObjectReader>,
+        object_stats: Box::new(move |resource| measured.object_stats(resource)),
+        clock: deps.clock.clone(),
+        metrics: metrics.registry().clone(),
+    };
+    Arc::new(FlowControl::new(settings, dependencies))
 }
 
 /// Waits until the caches are filled, or it is over.

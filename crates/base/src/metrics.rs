@@ -213,19 +213,23 @@ impl Vector {
     }
 }
 
-/// Finds or makes a series.
+/// Finds or makes a series, and acts on it.
 fn with_series<T: Default>(series: &SeriesMap<T>, values: &[&str], act: impl FnOnce(&T)) {
+    act(&find_series(series, values));
+}
+
+/// Finds or makes a series.
+fn find_series<T: Default>(series: &SeriesMap<T>, values: &[&str]) -> Arc<T> {
     let key: Box<[Box<str>]> = values.iter().map(|value| Box::from(*value)).collect();
     let found = series
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .get(&key)
         .cloned();
-    let found = found.unwrap_or_else(|| {
+    found.unwrap_or_else(|| {
         let mut series = series.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(series.entry(key).or_default())
-    });
-    act(&found);
+    })
 }
 
 fn pairs<'a>(labels: &[&'a str], values: &'a [Box<str>]) -> Vec<(&'a str, &'a str)> {
@@ -261,6 +265,11 @@ impl Counter {
     pub fn add(&self, values: &[&str], amount: f64) {
         self.0.with(values, |cell| add(cell, amount));
     }
+
+    /// The series with these label values, to be kept by who counts often.
+    pub fn series(&self, values: &[&str]) -> CounterSeries {
+        CounterSeries(find_series(&self.0.series, values))
+    }
 }
 
 /// Goes up and down.
@@ -278,6 +287,49 @@ impl Gauge {
     /// So much more, or less.
     pub fn add(&self, values: &[&str], amount: f64) {
         self.0.with(values, |cell| add(cell, amount));
+    }
+}
+
+/// One series of a [`Counter`]: found once, counted with one atomic add.
+#[derive(Clone)]
+pub struct CounterSeries(Arc<AtomicU64>);
+
+impl CounterSeries {
+    /// One more.
+    pub fn increment(&self) {
+        add(&self.0, 1.0);
+    }
+}
+
+/// One series of a [`Histogram`]: found once.
+#[derive(Clone)]
+pub struct HistogramSeries {
+    buckets: Arc<Buckets>,
+    bounds: &'static [f64],
+}
+
+impl HistogramSeries {
+    /// Takes in one value.
+    pub fn observe(&self, observed: f64) {
+        self.buckets.observe(self.bounds, observed);
+    }
+}
+
+impl Buckets {
+    fn observe(&self, bounds: &[f64], observed: f64) {
+        add(&self.sum, observed);
+        let bucket = bounds.partition_point(|bound| *bound < observed);
+        let counts = self.counts.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get(bucket) {
+            count.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        drop(counts);
+        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        if counts.is_empty() {
+            *counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        }
+        counts[bucket].fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -300,26 +352,16 @@ impl Histogram {
     /// Takes in one value.
     pub fn observe(&self, values: &[&str], observed: f64) {
         with_series(&self.series, values, |buckets| {
-            add(&buckets.sum, observed);
-            let bucket = self.bounds.partition_point(|bound| *bound < observed);
-            let counts = buckets
-                .counts
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = counts.get(bucket) {
-                count.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-            drop(counts);
-            let mut counts = buckets
-                .counts
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            if counts.is_empty() {
-                *counts = (0..=self.bounds.len()).map(|_| AtomicU64::new(0)).collect();
-            }
-            counts[bucket].fetch_add(1, Ordering::Relaxed);
+            buckets.observe(self.bounds, observed);
         });
+    }
+
+    /// The series with these label values, to be kept by who observes often.
+    pub fn series(&self, values: &[&str]) -> HistogramSeries {
+        HistogramSeries {
+            buckets: find_series(&self.series, values),
+            bounds: self.bounds,
+        }
     }
 
     fn collect(&self, sink: &mut Sink<'_>) {

@@ -1,6 +1,6 @@
 //! The flow schemas and priority levels that every cluster has. Facts of upstream's suggested and mandatory configuration at v1.36.
 
-use apimachinery::{Object, gvk::GroupResource};
+use apimachinery::{Object, gvk::GroupResource, meta};
 use serde_json::{Value, json};
 
 use super::{Wanted, objects::object};
@@ -201,14 +201,93 @@ fn wanted(resource: &'static str, kind: &str, name: &str, spec: Value, status: V
     }
 }
 
-/// An object that says so follows the server; one that says no is its owner's.
+/// Objects that must be as the server says, whatever their annotation.
+const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
+
+/// The mandatory FlowSchemas and PriorityLevelConfigurations: what holds before the objects are there.
+pub(crate) fn mandatory_flow_control() -> (Vec<Object>, Vec<Object>) {
+    let mandatory = objects().map(|wanted| wanted.object);
+    mandatory
+        .filter(|object| MANDATORY.contains(&meta::name(object)))
+        .partition(|object| meta::kind(object) == "FlowSchema")
+}
+
+/// A mandatory object follows the server. A suggested one does if it is annotated so, or if it has no annotation and nobody has changed its spec yet.
 fn restore_spec(existing: &Object, wanted: &Object) -> Option<Object> {
-    let follows = apimachinery::meta::annotation(existing, AUTOUPDATE) == Some("true");
-    let spec = lookup::value(wanted, &["spec"]);
-    if !follows || lookup::value(existing, &["spec"]) == spec {
-        return None;
-    }
+    let mandatory = MANDATORY.contains(&meta::name(wanted));
+    let follows = mandatory
+        || match meta::annotation(existing, AUTOUPDATE) {
+            Some(annotation) => annotation == "true",
+            None => meta::generation(existing) == 1,
+        };
     let mut mended = existing.clone();
-    lookup::set(&mut mended, &["spec"], spec.cloned().unwrap_or_default());
-    Some(mended)
+    if mandatory || meta::annotation(existing, AUTOUPDATE).is_none() {
+        meta::set_annotation(
+            &mut mended,
+            AUTOUPDATE,
+            Some(if follows { "true" } else { "false" }),
+        );
+    }
+    if follows {
+        let spec = lookup::value(wanted, &["spec"]);
+        lookup::set(&mut mended, &["spec"], spec.cloned().unwrap_or_default());
+    }
+    (mended != *existing).then_some(mended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(name: &str) -> Object {
+        let found = objects().find(|w| {
+            meta::name(&w.object) == name && meta::kind(&w.object) == "PriorityLevelConfiguration"
+        });
+        found.unwrap().object
+    }
+
+    fn changed(name: &str, annotation: Option<&str>, generation: i64) -> Object {
+        let mut object = level(name);
+        meta::set_annotation(&mut object, AUTOUPDATE, annotation);
+        meta::set_generation(&mut object, generation);
+        lookup::set(
+            &mut object,
+            &["spec", "limited", "nominalConcurrencyShares"],
+            1,
+        );
+        object
+    }
+
+    fn shares(object: &Object) -> Option<i64> {
+        lookup::number(object, &["spec", "limited", "nominalConcurrencyShares"])
+    }
+
+    #[test]
+    fn objects_follow_the_server_as_their_annotation_says() {
+        let restored = |name, annotation, generation| {
+            let mended = restore_spec(&changed(name, annotation, generation), &level(name))?;
+            let says = meta::annotation(&mended, AUTOUPDATE).map(str::to_owned);
+            Some((shares(&mended), says))
+        };
+        let yes = Some("true".to_owned());
+        assert_eq!(
+            restored("system", Some("true"), 2),
+            Some((Some(30), yes.clone()))
+        );
+        assert_eq!(restored("system", Some("false"), 2), None);
+        assert_eq!(restored("system", None, 1), Some((Some(30), yes.clone())));
+        let no = Some("false".to_owned());
+        assert_eq!(restored("system", None, 2), Some((Some(1), no)));
+        assert_eq!(
+            restored("catch-all", Some("false"), 2),
+            Some((Some(5), yes))
+        );
+        assert_eq!(restore_spec(&level("system"), &level("system")), None);
+    }
+
+    #[test]
+    fn the_mandatory_objects_are_two_of_each() {
+        let (schemas, levels) = mandatory_flow_control();
+        assert_eq!((schemas.len(), levels.len()), (2, 2));
+    }
 }

@@ -19,6 +19,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::reader::{ObjectReader, ObjectWriter};
 
+pub(crate) use flow_control::mandatory_flow_control;
 pub use kubernetes_service::KubernetesService;
 
 /// So many writes are under way at once: enough to share the store's syncs.
@@ -81,6 +82,11 @@ impl Bootstrap {
         wanted.extend(flow_control::objects());
         wanted.extend(api_services::objects());
         self.ensure_all(wanted).await
+    }
+
+    /// Makes and mends the objects of flow control alone, which are looked after as long as the server runs.
+    pub async fn maintain_flow_control(&self) -> Result<(), BootstrapError> {
+        self.ensure_all(flow_control::objects()).await
     }
 
     async fn ensure_all(

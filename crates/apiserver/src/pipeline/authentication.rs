@@ -6,14 +6,14 @@ use apimachinery::status::Status;
 use async_trait::async_trait;
 use http::header;
 
-use super::Stage;
+use super::{Refusal, Stage};
 use crate::{authn::Authenticator, context::Context};
 
 pub(super) struct Authentication(pub(super) Arc<dyn Authenticator>);
 
 #[async_trait]
 impl Stage for Authentication {
-    async fn enter(&self, context: &mut Context) -> Result<(), Status> {
+    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         match self.0.authenticate(&context.headers, &context.peer).await {
             Ok(Some(authenticated)) => {
                 context.user = authenticated.user;
@@ -21,10 +21,10 @@ impl Stage for Authentication {
                 context.headers.remove(header::AUTHORIZATION);
                 Ok(())
             }
-            Ok(None) => Err(Status::unauthorized("Unauthorized")),
+            Ok(None) => Err(Status::unauthorized("Unauthorized").into()),
             Err(error) => {
                 tracing::debug!(%error, path = context.info.path, "authentication failed");
-                Err(Status::unauthorized("Unauthorized"))
+                Err(Status::unauthorized("Unauthorized").into())
             }
         }
     }

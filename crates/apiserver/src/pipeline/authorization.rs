@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use apimachinery::status::Status;
 use async_trait::async_trait;
 
-use super::Stage;
+use super::{Refusal, Stage};
 use crate::{
     authz::{Attributes, Authorizer, Decision, forbidden},
     context::Context,
@@ -15,14 +14,14 @@ pub(super) struct Authorization(pub(super) Arc<dyn Authorizer>);
 
 #[async_trait]
 impl Stage for Authorization {
-    async fn enter(&self, context: &mut Context) -> Result<(), Status> {
+    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         let attributes = Attributes {
             user: &context.user,
             request: &context.info,
         };
         match self.0.authorize(attributes).await {
             (Decision::Allow, _) => Ok(()),
-            (_, reason) => Err(forbidden(attributes, &reason)),
+            (_, reason) => Err(forbidden(attributes, &reason).into()),
         }
     }
 }

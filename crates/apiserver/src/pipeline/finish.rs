@@ -53,12 +53,12 @@ impl Marks {
             }
         };
         set(AUDIT_ID, &self.audit_id);
-        if let Some(flow) = &self.flow {
-            set(FLOW_SCHEMA, &flow.flow_schema);
-            set(PRIORITY_LEVEL, &flow.priority_level);
-        }
         if self.refused {
             set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+        }
+        if let Some(flow) = self.flow {
+            headers.insert(FLOW_SCHEMA, flow.flow_schema);
+            headers.insert(PRIORITY_LEVEL, flow.priority_level);
         }
         headers
             .entry(header::CACHE_CONTROL)

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use apimachinery::status::Status;
 use async_trait::async_trait;
 
-use super::Stage;
+use super::{Refusal, Stage};
 use crate::{authn::impersonation::Impersonator, authz::Authorizer, context::Context};
 
 pub(super) struct Impersonation(Impersonator);
@@ -18,7 +17,7 @@ impl Impersonation {
 
 #[async_trait]
 impl Stage for Impersonation {
-    async fn enter(&self, context: &mut Context) -> Result<(), Status> {
+    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         let Context {
             headers,
             user,

@@ -21,17 +21,28 @@ use crate::{
     authz::Authorizer,
     body::Body,
     context::Context,
+    flow_control::FlowControl,
     metrics::Metrics,
     negotiation::status_response,
     request_info::RequestInfo,
 };
 
-pub use flow_control::FlowControl;
-
 /// A stage: learns something about the request or ends it.
 #[async_trait]
 trait Stage: Send + Sync {
-    async fn enter(&self, context: &mut Context) -> Result<(), Status>;
+    async fn enter(&self, context: &mut Context) -> Result<(), Refusal>;
+}
+
+/// How a stage ends a request: with a `Status`, or with an answer that is none.
+enum Refusal {
+    Status(Status),
+    Answer(Box<Response<Body>>),
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
+    }
 }
 
 /// What stands at the end of the pipeline.
@@ -48,7 +59,6 @@ pub trait Handler: Send + Sync {
 /// The stages, and the handler behind them.
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
-    flow_control: Arc<FlowControl>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
@@ -65,21 +75,19 @@ impl Pipeline {
     pub fn new(
         authenticator: Arc<dyn Authenticator>,
         authorizer: Arc<dyn Authorizer>,
-        flow_control: FlowControl,
+        flow_control: Arc<FlowControl>,
         metrics: Metrics,
         handler: Arc<dyn Handler>,
         request_timeout: Duration,
     ) -> Self {
-        let flow_control = Arc::new(flow_control);
         let stages: Vec<Box<dyn Stage>> = vec![
             Box::new(authentication::Authentication(authenticator)),
             Box::new(impersonation::Impersonation::new(Arc::clone(&authorizer))),
-            Box::new(flow_control::Classification(Arc::clone(&flow_control))),
+            Box::new(flow_control::PriorityAndFairness(flow_control)),
             Box::new(authorization::Authorization(authorizer)),
         ];
         Self {
             stages,
-            flow_control,
             metrics,
             handler,
             request_timeout,
@@ -142,13 +150,24 @@ impl Pipeline {
         for stage in &self.stages {
             let passed = stage.enter(context).await;
             marks.flow.clone_from(&context.flow);
-            marks.refused = matches!(&passed, Err(status) if status.code == 403);
-            passed?;
+            match passed {
+                Ok(()) => {}
+                Err(Refusal::Status(status)) => {
+                    marks.refused = status.code == 403;
+                    return Err(status);
+                }
+                Err(Refusal::Answer(answer)) => return Ok(*answer),
+            }
         }
+        let leave = std::mem::take(&mut context.leave);
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);
-        let _seat = self.flow_control.enter(&context).await?;
-        self.handler.handle(&context, request).await
+        let answer = self.handler.handle(&context, request).await?;
+        // A list takes its seats until it has been sent; a watch stands by now.
+        Ok(match context.info.is_long_running() {
+            true => answer,
+            false => answer.map(|body| body.holding(leave)),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cacher::Cacher,
     context::Context,
+    flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
     request_info::RequestInfo,
     user::{MASTERS, UserInfo},
@@ -38,6 +39,17 @@ impl Registry {
         let mut counts: Vec<_> = counted.collect();
         counts.sort();
         counts
+    }
+
+    /// How many objects a resource has, and how large they are, by a look at the first and the last; none for resources that are not stored.
+    pub fn object_stats(&self, resource: &GroupResource) -> Option<ObjectStats> {
+        let snapshot = self.cacher_of(resource)?.snapshot();
+        let (first, last) = (snapshot.objects.get_min(), snapshot.objects.get_max());
+        let sizes = [first, last].map(|entry| entry.map_or(0, |(_, cached)| cached.json().len()));
+        Some(ObjectStats {
+            count: snapshot.objects.len() as u64,
+            average_bytes: (sizes[0] + sizes[1]) as u64 / 2,
+        })
     }
 }
 
@@ -142,7 +154,8 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        self.update_part(resource, namespace, object, Part::Spec)
+        let options = server_options();
+        self.update_part(resource, namespace, object, Part::Spec, &options)
             .await
     }
 
@@ -152,7 +165,8 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        self.update_part(resource, namespace, object, Part::Status)
+        let options = server_options();
+        self.update_part(resource, namespace, object, Part::Status, &options)
             .await
     }
 
@@ -175,12 +189,29 @@ impl ObjectWriter for ServerWriter {
 }
 
 impl ServerWriter {
+    /// Replaces the status, booked under another manager than the server's own.
+    pub async fn update_status_as(
+        &self,
+        manager: &str,
+        resource: &GroupResource,
+        namespace: &str,
+        object: Object,
+    ) -> Result<Arc<Object>, Status> {
+        let options = WriteOptions {
+            field_manager: manager.to_owned(),
+            ..WriteOptions::default()
+        };
+        self.update_part(resource, namespace, object, Part::Status, &options)
+            .await
+    }
+
     async fn update_part(
         &self,
         resource: &GroupResource,
         namespace: &str,
         mut object: Object,
         part: Part,
+        options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
         let name = meta::name(&object).to_owned();
         let subresource = if part == Part::Status { "status" } else { "" };
@@ -194,7 +225,7 @@ impl ServerWriter {
         endpoint.default(&mut object);
         let mut want = Given::new(object);
         let updated = call
-            .update_object(&mut want, part, &server_options(), &Object::new())
+            .update_object(&mut want, part, options, &Object::new())
             .await?;
         Ok(Arc::new(updated.stored.object))
     }

@@ -14,6 +14,8 @@ use clap::{ArgAction, Args};
 use etcd::Kv;
 use tokio_util::sync::CancellationToken;
 
+mod serving;
+
 use super::process;
 use crate::cli::DataDir;
 
@@ -94,6 +96,8 @@ pub(crate) struct Flags {
     /// Which address of a node its kubelet is spoken to at, the preferred first
     #[arg(long, value_delimiter = ',')]
     kubelet_preferred_address_types: Option<Vec<String>>,
+    #[command(flatten)]
+    serving: serving::ServingFlags,
     /// An external etcd; the embedded store if none is given
     #[arg(long, value_delimiter = ',')]
     etcd_servers: Vec<String>,
@@ -194,7 +198,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         [] => vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
         given => given.to_vec(),
     };
-    Ok(apiserver::Config {
+    let mut config = apiserver::Config {
         bind_address: flags.bind_address,
         secure_port: flags.secure_port,
         advertise_address: flags.advertise_address,
@@ -214,7 +218,9 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         allow_privileged: flags.allow_privileged,
         kubelet: kubelet_client(flags),
         ..apiserver::Config::new(Arc::new(certificate))
-    })
+    };
+    flags.serving.apply(&mut config);
+    Ok(config)
 }
 
 fn kubelet_client(flags: &Flags) -> KubeletClientConfig {
