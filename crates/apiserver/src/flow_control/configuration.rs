@@ -25,7 +25,6 @@ const CATCH_ALL: &str = "catch-all";
 pub(super) struct Configured {
     pub(super) level: Arc<Level>,
     discipline: Discipline,
-    shares: Shares,
 }
 
 /// What holds until the objects change.
@@ -151,7 +150,7 @@ fn configure_levels(
     let shares: Vec<Shares> = levels.iter().map(|level| shares_of(level)).collect();
     let bounds = borrowing::bounds(total_seats, &shares);
     let mut configured = BTreeMap::new();
-    for ((object, shares), bounds) in levels.iter().zip(shares).zip(bounds) {
+    for (object, bounds) in levels.iter().zip(bounds) {
         let name = meta::name(object);
         let discipline = discipline_of(object);
         let kept = old.and_then(|old| old.levels.get(name));
@@ -162,21 +161,9 @@ fn configure_levels(
         // A new level begins with its nominal seats, and one whose shares have changed begins anew.
         let fresh = kept.is_none_or(|kept| kept.level.state().bounds != bounds);
         level.configure(discipline, bounds, fresh.then_some(bounds.nominal));
-        let entry = Configured {
-            level,
-            discipline,
-            shares,
-        };
-        configured.insert(name.into(), entry);
+        configured.insert(name.into(), Configured { level, discipline });
     }
     configured
-}
-
-impl Configured {
-    /// What it says of its shares.
-    pub(super) fn shares(&self) -> Shares {
-        self.shares
-    }
 }
 
 fn shares_of(object: &Object) -> Shares {

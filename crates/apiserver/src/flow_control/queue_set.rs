@@ -379,14 +379,6 @@ impl<T> QueueSet<T> {
         self.seats_in_use + self.seats_waiting
     }
 
-    pub(super) fn seats_in_use(&self) -> u32 {
-        self.seats_in_use
-    }
-
-    pub(super) fn seats_waiting(&self) -> u32 {
-        self.seats_waiting
-    }
-
     pub(super) fn executing(&self) -> usize {
         self.executing
     }
@@ -405,10 +397,6 @@ impl<T> QueueSet<T> {
 
     pub(super) fn queues(&self) -> &[Queue] {
         &self.queues
-    }
-
-    pub(super) fn request(&self, ticket: Ticket) -> Option<&Request<T>> {
-        self.requests.get(&ticket)
     }
 
     /// All requests, in order of arrival.

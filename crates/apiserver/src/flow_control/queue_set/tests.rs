@@ -147,7 +147,7 @@ fn greedy_flows_share_equally() {
                         Arrival::Refused(reason) => panic!("seed {seed}: {reason:?}"),
                     }
                     for ticket in others {
-                        let flow = set.request(ticket).unwrap().tag;
+                        let flow = set.requests[&ticket].tag;
                         executing.push((now + MS + random.below(9 * MS), ticket, flow, now));
                     }
                 }
@@ -158,7 +158,7 @@ fn greedy_flows_share_equally() {
             served[flow] += (end - start) as f64 * f64::from(seats_of[flow]);
             outstanding[flow] -= 1;
             for ticket in set.finish(ticket, now) {
-                let flow = set.request(ticket).unwrap().tag;
+                let flow = set.requests[&ticket].tag;
                 executing.push((now + MS + random.below(9 * MS), ticket, flow, now));
             }
         }
@@ -221,7 +221,7 @@ fn random_traffic_keeps_the_invariants() {
             );
             if !lowered {
                 assert!(
-                    set.seats_in_use() <= set.limit() || set.executing() == 1,
+                    set.seats_in_use <= set.limit() || set.executing() == 1,
                     "seed {seed}"
                 );
             }
