@@ -232,6 +232,27 @@ impl fmt::Display for FieldError {
 fn display_value(value: &Value) -> String {
     match value {
         Value::String(s) => crate::quote(s),
+        Value::Number(number) if !number.is_i64() && !number.is_u64() => {
+            go_float(number.as_f64().unwrap_or_default())
+        }
         other => other.to_string(),
     }
+}
+
+/// A float as Go's `%v` prints it: the shortest digits, with an exponent from a million on and below a ten-thousandth.
+pub fn go_float(float: f64) -> String {
+    let scientific = format!("{float:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return match float {
+            f if f.is_nan() => "NaN".to_owned(),
+            f if f > 0.0 => "+Inf".to_owned(),
+            _ => "-Inf".to_owned(),
+        };
+    };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    float.to_string()
 }

@@ -1,0 +1,107 @@
+//! Complaints and how they gather.
+
+use apimachinery::field::{ErrorType, FieldError, Path};
+use serde_json::Value;
+
+/// What sort a complaint is, with the value that it shows.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum What {
+    /// A wrong type or format; shows the actual type, or the text.
+    Type(Value),
+    /// `required`.
+    Required,
+    /// `enum`: the value, and what it might be.
+    NotSupported(Value, Vec<String>),
+    /// `maxLength`.
+    TooLong(i64),
+    /// `maxItems`, `maxProperties`: how many there are, and may be.
+    TooMany(i64, i64),
+    /// Anything else about a value.
+    Invalid(Value),
+    /// About no field: upstream's alternatives and ranges know the path in their text alone.
+    Schema,
+}
+
+/// One.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Complaint {
+    /// The field, from the value that was validated on.
+    pub(super) name: String,
+    /// What sort.
+    pub(super) what: What,
+    /// In words; tells complaints apart.
+    pub(super) message: String,
+}
+
+impl Complaint {
+    /// One that names no field.
+    pub(super) fn of_schema(message: String) -> Self {
+        Self {
+            name: String::new(),
+            what: What::Schema,
+            message,
+        }
+    }
+
+    /// As it is told to clients.
+    pub(super) fn into_field_error(self, root: &Path) -> FieldError {
+        let name = self.name.strip_prefix('.').unwrap_or(&self.name);
+        let field = if name.is_empty() || self.what == What::Schema {
+            root.clone()
+        } else {
+            root.child(name)
+        };
+        match self.what {
+            What::Type(value) => FieldError::type_invalid(&field, value, self.message),
+            What::Required => FieldError::required(&field, ""),
+            What::NotSupported(value, supported) => {
+                let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
+                FieldError::not_supported(&field, value, &supported)
+            }
+            What::TooLong(max) => {
+                FieldError::too_long(&field, usize::try_from(max).unwrap_or_default())
+            }
+            What::TooMany(actual, max) => {
+                let unit = if max == 1 { "item" } else { "items" };
+                FieldError {
+                    kind: ErrorType::TooMany,
+                    field,
+                    bad_value: Some(actual.into()),
+                    detail: format!("must have at most {max} {unit}"),
+                }
+            }
+            What::Invalid(value) => FieldError::invalid(&field, value, self.message),
+            What::Schema => FieldError::invalid(&field, "", self.message),
+        }
+    }
+}
+
+/// What came of judging a value.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Each message once, in the order found.
+    pub(super) complaints: Vec<Complaint>,
+    /// How many checks were made and passed, as upstream counts them: the alternative with most of them speaks for all.
+    pub(super) matched: usize,
+}
+
+impl Outcome {
+    pub(super) fn is_valid(&self) -> bool {
+        self.complaints.is_empty()
+    }
+
+    pub(super) fn add(&mut self, complaint: Complaint) {
+        if !self
+            .complaints
+            .iter()
+            .any(|c| c.message == complaint.message)
+        {
+            self.complaints.push(complaint);
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.matched += other.matched;
+        other.complaints.into_iter().for_each(|c| self.add(c));
+    }
+}
