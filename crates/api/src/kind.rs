@@ -216,6 +216,15 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn selectable_fields(&self, _object: &Object) -> Vec<(&str, String)> {
         Vec::new()
     }
+    /// Where in an object [`Strategy::selectable_fields`] looks, so that nothing else need be read for them. Unless a kind says better, in the
+    /// members of the top level that its labels begin with, and at the name.
+    fn selectable_paths(&self) -> Vec<&str> {
+        let fields = self.selectable_fields(&Object::new());
+        let tops = fields
+            .iter()
+            .filter_map(|(field, _)| field.split('.').next());
+        tops.chain(["metadata.name"]).collect()
+    }
     /// Whether a field selector on `field` is known, with upstream's error otherwise.
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "metadata.namespace")

@@ -245,6 +245,17 @@ impl Selector {
         &self.requirements
     }
 
+    /// The labels that must have exactly one value, and that value.
+    pub fn exact(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.requirements.iter().filter_map(|r| match r.operator {
+            Operator::In | Operator::Equals | Operator::DoubleEquals => match &r.values[..] {
+                [value] => Some((&*r.key, &**value)),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
     /// Whether these labels match.
     pub fn matches(&self, labels: Option<&StringMap>) -> bool {
         self.matches_with(|key| labels?.get(key)?.as_str())

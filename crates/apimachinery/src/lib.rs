@@ -10,6 +10,7 @@ pub mod labels;
 pub mod managed_fields;
 pub mod meta;
 pub mod patch;
+pub mod projection;
 pub mod protobuf;
 pub mod quantity;
 pub mod quote;
@@ -17,6 +18,7 @@ pub mod schema;
 pub mod status;
 pub mod time;
 
+pub use projection::Projection;
 pub use quantity::Quantity;
 pub use quote::quote;
 pub use schema::{Schema, TypeRef};

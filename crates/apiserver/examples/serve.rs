@@ -1,4 +1,4 @@
-//! A server on the embedded store, for trying things out: `serve PORT DATA_DIR CERT KEY [TOKENS_CSV [SA_KEY]]`.
+//! A server on the embedded store, for trying things out: `serve PORT DATA_DIR CERT KEY [TOKENS_CSV [SA_KEY [CLIENT_CA]]]`.
 
 use std::sync::Arc;
 
@@ -7,6 +7,10 @@ use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use tokio_util::sync::CancellationToken;
 
+/// As the binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -14,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .init();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [port, data_dir, certificate, key, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: serve PORT DATA_DIR CERT KEY [TOKENS_CSV [SA_KEY]]".into());
+        return Err("usage: serve PORT DATA_DIR CERT KEY [TOKENS_CSV [SA_KEY [CLIENT_CA]]]".into());
     };
     let serving = ServingCertificate::read(certificate.as_ref(), key.as_ref())?;
     let mut config = Config::new(Arc::new(serving));
@@ -23,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.token_auth_file = rest.first().map(Into::into);
     config.service_account_signing_key_file = rest.get(1).map(Into::into);
     config.service_account_key_files = rest.get(1).map(Into::into).into_iter().collect();
+    config.client_ca_file = rest.get(2).map(Into::into);
     config.service_account_issuers =
         vec!["https://kubernetes.default.svc.cluster.local".to_owned()];
     config.authorization_modes = vec![Mode::Node, Mode::Rbac];

@@ -56,6 +56,8 @@ pub struct Config {
     pub api_audiences: Vec<String>,
     /// `--allow-privileged`
     pub allow_privileged: bool,
+    /// `--etcd-compaction-interval`; zero leaves compaction to others.
+    pub etcd_compaction_interval: Duration,
     /// `--event-ttl`
     pub event_ttl: Duration,
     /// `--request-timeout`
@@ -95,6 +97,7 @@ impl Config {
             service_account_extend_token_expiration: true,
             api_audiences: Vec::new(),
             allow_privileged: false,
+            etcd_compaction_interval: Duration::from_secs(300),
             event_ttl: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
             kubelet: KubeletClientConfig::default(),

@@ -10,6 +10,7 @@ pub mod authz;
 pub mod body;
 pub mod bootstrap;
 pub mod cacher;
+mod compactor;
 mod config;
 pub mod context;
 pub mod derived;

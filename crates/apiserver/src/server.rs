@@ -26,6 +26,7 @@ use crate::{
     body::Body,
     bootstrap::{self, Bootstrap, KubernetesService},
     cacher::Hub,
+    compactor::Compactor,
     config::Config,
     discovery::{Discovery, Version},
     flow_control::{self, FlowControl},
@@ -200,6 +201,14 @@ impl Server {
         let (feeding, kv) = (Arc::clone(&hub), Arc::clone(&deps.kv));
         let token = tasks.token().clone();
         tasks.spawn("watch-cache", async move { feeding.run(kv, token).await });
+        if !config.etcd_compaction_interval.is_zero() {
+            let compactor = Compactor {
+                kv: Arc::clone(&deps.kv),
+                clock: deps.clock.clone(),
+                interval: config.etcd_compaction_interval,
+            };
+            tasks.spawn_cancellable("compactor", compactor.run());
+        }
         Self::start_services(&config, &deps, &registry, address, &tasks)?;
         let bootstrap = Bootstrap {
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,

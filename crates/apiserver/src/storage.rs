@@ -17,6 +17,8 @@ use tokio::sync::Mutex;
 
 /// How often a change is tried again when others change the object in between.
 const MAX_ATTEMPTS: usize = 64;
+/// Room for most objects as they are encoded.
+const ENCODED_BYTES: usize = 8 << 10;
 /// Objects that expire share a lease for so long, so that a burst of events does not make a burst of leases.
 const LEASE_SHARED_FOR: Duration = Duration::from_secs(60);
 
@@ -111,7 +113,7 @@ impl ObjectStore {
         ttl_seconds: Option<i64>,
     ) -> Result<Option<Stored>, Status> {
         meta::remove(&mut object, "resourceVersion");
-        let value = Bytes::from(encode(&object)?);
+        let value = encode(&object)?;
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
@@ -166,7 +168,7 @@ impl ObjectStore {
                 Next::Delete => (Op::Delete(KeyRange::key(key.clone())), None),
                 Next::Put(mut object) => {
                     meta::remove(&mut object, "resourceVersion");
-                    let value = Bytes::from(encode(&object)?);
+                    let value = encode(&object)?;
                     let lease = self.lease(ttl_seconds).await?;
                     (
                         Op::Put {
@@ -235,25 +237,31 @@ impl ObjectStore {
 }
 
 /// An object's JSON in the order in which it is stored and served: kind, apiVersion, metadata, then the rest. The watch cache relies on
-/// it: what follows the apiVersion is the item of a list, as it stands.
-pub fn encode(object: &Object) -> Result<Vec<u8>, Status> {
+/// it: what follows the apiVersion is the item of a list, as it stands. The answer is as long as its buffer, which lives as long as this version.
+pub fn encode(object: &Object) -> Result<Bytes, Status> {
+    let mut out = Vec::with_capacity(ENCODED_BYTES);
+    write_json(object, &mut out)?;
+    Ok(out.into_boxed_slice().into())
+}
+
+/// Writes an object's JSON as [`encode`] does.
+pub fn write_json(object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
     const HEAD: [&str; 3] = ["kind", "apiVersion", "metadata"];
-    let mut out = Vec::with_capacity(512);
     out.push(b'{');
     let head = HEAD.iter().filter_map(|key| object.get_key_value(*key));
     let rest = object
         .iter()
         .filter(|(key, _)| !HEAD.contains(&key.as_str()));
-    for (key, value) in head.chain(rest) {
-        if out.len() > 1 {
+    for (index, (key, value)) in head.chain(rest).enumerate() {
+        if index > 0 {
             out.push(b',');
         }
-        serde_json::to_writer(&mut out, key).map_err(Status::internal)?;
+        serde_json::to_writer(&mut *out, key).map_err(Status::internal)?;
         out.push(b':');
-        serde_json::to_writer(&mut out, value).map_err(Status::internal)?;
+        serde_json::to_writer(&mut *out, value).map_err(Status::internal)?;
     }
     out.push(b'}');
-    Ok(out)
+    Ok(())
 }
 
 /// The object in a stored value, its resourceVersion filled in.

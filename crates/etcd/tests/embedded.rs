@@ -432,3 +432,66 @@ async fn a_watcher_that_outsleeps_the_history_is_told() {
     );
     tasks.shutdown().await;
 }
+
+#[tokio::test]
+async fn history_is_bounded_even_when_nobody_compacts() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = TaskGroup::default();
+    let config = Config {
+        history_bytes: 100_000,
+        ..Config::new(dir.path())
+    };
+    let store = Embedded::open(config.clone(), Clock::system(), &tasks).unwrap();
+    let value = "x".repeat(1000);
+    for _ in 0..1000 {
+        put(&*store, "a", &value, NO_LEASE).await.unwrap();
+    }
+    // What is forgotten is freed by another thread; the next writes are behind it.
+    let freed = async {
+        while store.status().size > 120_000 {
+            put(&*store, "b", "", NO_LEASE).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), freed)
+        .await
+        .expect("the history is cut");
+    let status = store.status();
+    assert!(status.compacted > Revision(0));
+    let watch = WatchRequest {
+        range: KeyRange::prefix(""),
+        start: Some(Revision(2)),
+        buffer: 1,
+    };
+    assert!(matches!(
+        store.watch(watch).await,
+        Err(KvError::Compacted { .. })
+    ));
+    assert!(keys(&*store).await.contains(&"a".to_owned()));
+    tasks.shutdown().await;
+
+    let tasks = TaskGroup::default();
+    let again = Embedded::open(config, Clock::system(), &tasks).unwrap();
+    assert_eq!(again.status().revision, status.revision);
+    assert!(again.status().compacted >= status.compacted);
+    tasks.shutdown().await;
+}
+
+#[tokio::test]
+async fn so_is_the_number_of_its_revisions() {
+    let dir = tempfile::tempdir().unwrap();
+    let tasks = TaskGroup::default();
+    let config = Config {
+        history_revisions: 100,
+        ..Config::new(dir.path())
+    };
+    let store = Embedded::open(config, Clock::system(), &tasks).unwrap();
+    for number in 0..1000 {
+        put(&*store, &number.to_string(), "", NO_LEASE)
+            .await
+            .unwrap();
+    }
+    assert!(store.status().compacted > Revision(400));
+    assert_eq!(keys(&*store).await.len(), 1000);
+    tasks.shutdown().await;
+}

@@ -12,6 +12,10 @@ use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::Parser as _;
 
+/// Gives freed memory back to the system within milliseconds, and is quicker than the C library's, which hoards it by thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.get(1).is_some_and(|first| first == "shim") {

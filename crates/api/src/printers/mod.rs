@@ -12,8 +12,10 @@ mod pods;
 mod policy;
 mod workloads;
 
+use std::sync::LazyLock;
+
 use apimachinery::{
-    Object,
+    Object, Projection,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use jiff::Timestamp;
@@ -21,8 +23,8 @@ use serde_json::Value;
 
 pub use self::age::human_duration;
 
-/// The cells of an object's row at the time `now`.
-type Printer = fn(&Object, Timestamp) -> Vec<Value>;
+/// The cells of an object's row at the time `now`, one for each column of the resource.
+pub type Printer = fn(&Object, Timestamp) -> Vec<Value>;
 
 /// Kinds and their printers; a kind that is not here shows its name and when it was made.
 const PRINTERS: &[(&str, Printer)] = &[
@@ -97,15 +99,32 @@ const PRINTERS: &[(&str, Printer)] = &[
     ("ResourceSlice", policy::resource_slice),
 ];
 
-/// The cells of a row, one for each column of the resource.
-pub fn cells(gvk: &GroupVersionKind, object: &Object, now: Timestamp) -> Vec<Value> {
+/// What prints the rows of a kind.
+pub fn printer(gvk: &GroupVersionKind) -> Printer {
     // Custom resources may bear the name of a built-in kind.
     let built_in = crate::kinds::by_kind(gvk).is_some();
-    let printer = PRINTERS
+    PRINTERS
         .iter()
         .find(|(kind, _)| built_in && *kind == gvk.kind)
-        .map_or(policy::created_at as Printer, |(_, printer)| *printer);
-    printer(object, now)
+        .map_or(policy::created_at as Printer, |(_, printer)| *printer)
+}
+
+/// The cells of a row, one for each column of the resource.
+pub fn cells(gvk: &GroupVersionKind, object: &Object, now: Timestamp) -> Vec<Value> {
+    printer(gvk)(object, now)
+}
+
+/// What of an object its printer, and [`row_conditions`], look at: what need not be read for a row is left out.
+pub fn projection(gvk: &GroupVersionKind) -> &'static Projection {
+    static POD: LazyLock<Projection> =
+        LazyLock::new(|| Projection::of_paths(pods::PATHS.iter().copied()));
+    static OTHERS: LazyLock<Projection> =
+        LazyLock::new(|| Projection::all_but(["metadata.managedFields"]));
+    if gvk.group.is_empty() && gvk.kind == "Pod" {
+        &POD
+    } else {
+        &OTHERS
+    }
 }
 
 /// The conditions of a row (`TableRow.conditions`).

@@ -10,6 +10,28 @@ use super::{
 };
 use crate::fields::Fields;
 
+/// What a row is made of.
+pub(super) const PATHS: &[&str] = &[
+    "metadata.creationTimestamp",
+    "metadata.deletionTimestamp",
+    "metadata.name",
+    "spec.containers.name",
+    "spec.initContainers.name",
+    "spec.initContainers.restartPolicy",
+    "spec.nodeName",
+    "spec.readinessGates",
+    "status.conditions.reason",
+    "status.conditions.status",
+    "status.conditions.type",
+    "status.containerStatuses",
+    "status.initContainerStatuses",
+    "status.nominatedNodeName",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+    "status.reason",
+];
+
 /// Restarts, and when the last one was.
 #[derive(Default)]
 struct Restarts {

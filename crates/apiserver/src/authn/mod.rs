@@ -10,6 +10,8 @@ mod token_file;
 mod union;
 mod x509;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 pub use anonymous::Anonymous;
@@ -26,7 +28,7 @@ use crate::user::UserInfo;
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
     /// The client certificates in DER, leaf first; the TLS layer has checked possession, not trust.
-    pub certificates: Vec<Vec<u8>>,
+    pub certificates: Arc<[Vec<u8>]>,
     /// The peer's address; none for calls within the process.
     pub address: Option<std::net::SocketAddr>,
 }

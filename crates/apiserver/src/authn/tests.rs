@@ -367,7 +367,7 @@ async fn client_certificates_name_user_and_groups() {
     let ask = async |ca: &str, leaf: &[u8], clock: Clock| {
         let authenticator = ClientCertificates::new(ca.as_bytes(), clock).unwrap();
         let peer = Peer {
-            certificates: vec![leaf.to_vec()],
+            certificates: [leaf.to_vec()].into(),
             address: None,
         };
         authenticator

@@ -3,8 +3,15 @@
 //! The chain, the validity and the client-auth usage are checked by webpki. A certificate of another authority, or an expired one, is a
 //! bad credential (401), as upstream has it. The uid comes from the subject attribute 1.3.6.1.4.1.57683.2, and the credential
 //! id goes into `extra`.
+//!
+//! A chain that was found good stays good until one of its certificates ends or the authorities change: it is verified once, not at
+//! each request of its connections.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -26,49 +33,115 @@ use crate::user::UserInfo;
 /// Holds the uid in a certificate's subject (KEP-4317's arc of kubernetes.io).
 const UID_OID: &str = "1.3.6.1.4.1.57683.2";
 
+/// Chains that are remembered; when there are more, all are forgotten.
+const MAX_VERIFIED: usize = 4096;
+
 /// Verifies client certificates against a bundle of authorities, which can be exchanged while serving.
 pub struct ClientCertificates {
-    verifier: ArcSwap<Arc<dyn ClientCertVerifier>>,
+    trust: ArcSwap<Trust>,
     clock: Clock,
+}
+
+/// A bundle of authorities, and the chains that have been verified against it.
+struct Trust {
+    verifier: Arc<dyn ClientCertVerifier>,
+    verified: Mutex<HashMap<Arc<[Vec<u8>]>, Verified>>,
+}
+
+/// Whom a good chain names, and when it is good: from one second of the epoch to before another.
+#[derive(Clone)]
+struct Verified {
+    user: Option<UserInfo>,
+    valid: Range<i64>,
 }
 
 impl ClientCertificates {
     /// Trusts the certificates of `bundle` (PEM).
     pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, TlsError> {
-        let verifier = Arc::new(client_verifier(bundle)?);
         Ok(Self {
-            verifier: ArcSwap::new(verifier),
+            trust: ArcSwap::from_pointee(Trust::new(bundle)?),
             clock,
         })
     }
 
     /// Trusts another bundle from now on.
     pub fn replace(&self, bundle: &[u8]) -> Result<(), TlsError> {
-        self.verifier.store(Arc::new(client_verifier(bundle)?));
+        self.trust.store(Arc::new(Trust::new(bundle)?));
         Ok(())
     }
 
-    fn verify(&self, chain: &[Vec<u8>]) -> Result<Option<Authenticated>, AuthenticationError> {
-        let Some((leaf, intermediates)) = chain.split_first() else {
+    fn verify(&self, chain: &Arc<[Vec<u8>]>) -> Result<Option<Authenticated>, AuthenticationError> {
+        if chain.is_empty() {
             return Ok(None);
-        };
-        let verifier = self.verifier.load();
-        let leaf_der = CertificateDer::from(leaf.as_slice());
-        let intermediates: Vec<_> = intermediates
+        }
+        let user = self
+            .trust
+            .load()
+            .user(chain, self.clock.now().as_second())?;
+        Ok(user.map(|user| Authenticated {
+            user,
+            audiences: Vec::new(),
+        }))
+    }
+}
+
+impl Trust {
+    fn new(bundle: &[u8]) -> Result<Self, TlsError> {
+        Ok(Self {
+            verifier: client_verifier(bundle)?,
+            verified: Mutex::default(),
+        })
+    }
+
+    fn user(
+        &self,
+        chain: &Arc<[Vec<u8>]>,
+        now: i64,
+    ) -> Result<Option<UserInfo>, AuthenticationError> {
+        let known = self.lock().get(chain).cloned();
+        if let Some(known) = known.filter(|known| known.valid.contains(&now)) {
+            return Ok(known.user);
+        }
+        let verified = self.verify(chain, now)?;
+        let user = verified.user.clone();
+        let mut all = self.lock();
+        if all.len() >= MAX_VERIFIED {
+            all.clear();
+        }
+        all.insert(Arc::clone(chain), verified);
+        Ok(user)
+    }
+
+    fn verify(&self, chain: &[Vec<u8>], now: i64) -> Result<Verified, AuthenticationError> {
+        let refused = |error: String| AuthenticationError(format!("x509: {error}"));
+        let chain: Vec<CertificateDer<'_>> = chain
             .iter()
             .map(|der| CertificateDer::from(der.as_slice()))
             .collect();
-        let seconds = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        verifier
-            .verify_client_cert(&leaf_der, &intermediates, now)
-            .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
-        subject_to_user(leaf).map(|user| {
-            user.map(|user| Authenticated {
-                user,
-                audiences: Vec::new(),
-            })
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return Err(refused("there is no certificate".to_owned()));
+        };
+        let seconds = u64::try_from(now).unwrap_or_default();
+        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        self.verifier
+            .verify_client_cert(leaf, intermediates, time)
+            .map_err(|error| refused(error.to_string()))?;
+        let mut valid = i64::MIN..i64::MAX;
+        for certificate in &chain {
+            let (_, certificate) = X509Certificate::from_der(certificate)
+                .map_err(|error| refused(error.to_string()))?;
+            let validity = certificate.validity();
+            valid.start = valid.start.max(validity.not_before.timestamp());
+            valid.end = valid.end.min(validity.not_after.timestamp());
+        }
+        Ok(Verified {
+            user: subject_to_user(leaf)?,
+            valid,
         })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<[Vec<u8>]>, Verified>> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

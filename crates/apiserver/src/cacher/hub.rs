@@ -81,10 +81,13 @@ impl Hub {
     /// from the beginning. Two resources with one prefix share a cache.
     pub fn add(&self, prefix: &str, strategy: Option<&StrategyRef>) -> Arc<Cacher> {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
-        let cacher = caches
-            .entry(prefix.into())
-            .or_insert_with(|| Arc::new(Cacher::new(prefix, strategy, self.revision.subscribe())));
-        Arc::clone(cacher)
+        if let Some(cacher) = caches.get(prefix) {
+            strategy.inspect(|strategy| cacher.add_strategy(strategy));
+            return Arc::clone(cacher);
+        }
+        let cacher = Arc::new(Cacher::new(prefix, strategy, self.revision.subscribe()));
+        caches.insert(prefix.into(), Arc::clone(&cacher));
+        cacher
     }
 
     /// Adds a cache while the hub runs and fills it before it returns; for resources that come later.

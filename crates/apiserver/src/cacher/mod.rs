@@ -12,6 +12,8 @@ mod hub;
 mod object;
 mod predicate;
 mod ring;
+mod signature;
+mod wakers;
 mod watcher;
 
 use std::{
@@ -20,21 +22,39 @@ use std::{
 };
 
 use api::StrategyRef;
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
 use imbl::OrdMap;
 use tokio::sync::watch;
 
 pub use hub::{Hub, HubError};
-pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject, Selectable};
+pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject};
 pub use predicate::Predicate;
 pub use ring::Event;
 pub use watcher::{Step, Watcher, WatcherOptions};
 
+use object::Index;
 use ring::Ring;
+use signature::Signature;
+use wakers::Wakers;
 
 /// The objects of a resource in key order.
-pub type Objects = OrdMap<Bytes, Arc<CachedObject>>;
+type Objects = OrdMap<Bytes, Entry>;
+
+/// An object, and what most selectors need to know of it.
+#[derive(Clone, Debug)]
+struct Entry {
+    signature: Signature,
+    object: Arc<CachedObject>,
+}
+
+impl From<Arc<CachedObject>> for Entry {
+    fn from(object: Arc<CachedObject>) -> Self {
+        let signature = object.signature();
+        Self { signature, object }
+    }
+}
 
 /// The root of all keys of objects.
 pub const ROOT: &str = "/registry/";
@@ -43,10 +63,9 @@ pub const ROOT: &str = "/registry/";
 #[derive(Debug)]
 pub struct Cacher {
     prefix: Bytes,
-    selectable: Option<Selectable>,
+    index: ArcSwap<Index>,
     state: RwLock<State>,
-    /// The sequence number of the next event: moves with each batch that touches this resource.
-    sequence: watch::Sender<u64>,
+    wakers: Wakers,
     hub_revision: watch::Receiver<Revision>,
 }
 
@@ -62,8 +81,7 @@ struct State {
 /// A resource as of one revision.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// All its objects.
-    pub objects: Objects,
+    objects: Objects,
     /// Everything up to this revision is in, and nothing after it.
     pub revision: Revision,
 }
@@ -75,18 +93,24 @@ impl Cacher {
         hub_revision: watch::Receiver<Revision>,
     ) -> Self {
         let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
-        let selectable = strategy.and_then(Selectable::of);
         Self {
             prefix,
-            selectable,
+            index: ArcSwap::from_pointee(Index::new(strategy)),
             state: RwLock::new(State {
                 objects: OrdMap::new(),
                 ring: Ring::new(Revision(0)),
                 revision: Revision(0),
                 loaded: false,
             }),
-            sequence: watch::Sender::new(0),
+            wakers: Wakers::default(),
             hub_revision,
+        }
+    }
+
+    /// Another version of the resource is kept here, too. Objects that come in from now on can be selected by its fields.
+    fn add_strategy(&self, strategy: &StrategyRef) {
+        if let Some(index) = self.index.load().with(strategy) {
+            self.index.store(Arc::new(index));
         }
     }
 
@@ -115,7 +139,9 @@ impl Cacher {
     /// The current version of an object.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<CachedObject>> {
         let key = suffix(namespace, name);
-        self.read().objects.get(key.as_bytes()).cloned()
+        let state = self.read();
+        let entry = state.objects.get(key.as_bytes())?;
+        Some(Arc::clone(&entry.object))
     }
 
     /// The resource now.
@@ -137,7 +163,7 @@ impl Cacher {
         let mut objects = state.objects.clone();
         for event in state.ring.backwards_to(revision) {
             match &event.old {
-                Some(old) => objects.insert(old.key.clone(), Arc::clone(old)),
+                Some(old) => objects.insert(old.key.clone(), Arc::clone(old).into()),
                 None => objects.remove(event.new.key.as_ref()),
             };
         }
@@ -146,7 +172,7 @@ impl Cacher {
 
     /// A number that moves with each change of the resource.
     pub fn sequence(&self) -> u64 {
-        *self.sequence.borrow()
+        self.wakers.sequence()
     }
 
     /// The oldest revision that a watch can start after.
@@ -157,21 +183,29 @@ impl Cacher {
     /// Takes in a version that was read from the store in another way than by the hub, such as at a past revision.
     pub fn ingest(&self, value: &KeyValue) -> Result<CachedObject, MalformedObject> {
         let key = value.key.slice(self.prefix.len().min(value.key.len())..);
-        CachedObject::ingest(key, value, EventType::Added, self.selectable.as_ref())
+        CachedObject::ingest(key, value, &self.index.load())
+    }
+
+    /// Past objects of the resource as a snapshot of their own; what is no object is left out.
+    pub fn snapshot_of(&self, values: &[KeyValue], revision: Revision) -> Snapshot {
+        let objects = self.objects_of(values);
+        Snapshot { objects, revision }
+    }
+
+    fn objects_of(&self, values: &[KeyValue]) -> Objects {
+        let ingested = values.iter().filter_map(|value| {
+            self.ingest(value)
+                .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
+                .ok()
+        });
+        ingested
+            .map(|object| (object.key.clone(), Entry::from(Arc::new(object))))
+            .collect()
     }
 
     /// Fills the cache anew with the state at `revision`. Watchers that follow the old history end with 410.
     fn load(&self, values: &[KeyValue], revision: Revision) {
-        let objects: Objects = values
-            .iter()
-            .filter_map(|value| match self.ingest(value) {
-                Ok(object) => Some((object.key.clone(), Arc::new(object))),
-                Err(error) => {
-                    tracing::error!(%error, "left out of the watch cache");
-                    None
-                }
-            })
-            .collect();
+        let objects = self.objects_of(values);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.objects = objects;
         state.revision = revision;
@@ -179,7 +213,7 @@ impl Cacher {
         state.loaded = true;
         let sequence = state.ring.next_sequence();
         drop(state);
-        self.sequence.send_replace(sequence);
+        self.wakers.wake_all(sequence);
     }
 
     /// Applies changes, which ascend in revision.
@@ -189,54 +223,24 @@ impl Cacher {
             .iter()
             .map(|change| (*change, self.ingest_change(change)))
             .collect();
+        let mut events = Vec::with_capacity(ingested.len());
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for (change, new) in ingested {
             // A cache that was filled late has these already.
             if change.revision <= state.ring.complete_after() && state.loaded {
                 continue;
             }
-            state.revision = change.revision;
             let key = change.key.slice(self.prefix.len()..);
-            match new {
-                Some(new) => {
-                    let new = Arc::new(new);
-                    let old = state.objects.insert(key, Arc::clone(&new));
-                    state.ring.push(Event {
-                        revision: change.revision,
-                        old,
-                        new,
-                        deleted: false,
-                    });
-                }
-                None => {
-                    if let Some(old) = state.objects.remove(key.as_ref()) {
-                        let new = Arc::new(old.tombstone(change.revision));
-                        let revision = change.revision;
-                        state.ring.push(Event {
-                            revision,
-                            old: Some(old),
-                            new,
-                            deleted: true,
-                        });
-                    }
-                }
-            }
+            events.extend(state.change(key, change.revision, new));
         }
-        let sequence = state.ring.next_sequence();
+        let (sequence, length) = (state.ring.next_sequence(), state.ring.len());
         drop(state);
-        self.sequence.send_replace(sequence);
+        self.wakers.wake(&events, sequence, length);
     }
 
     /// `None` for deletions, and for values that are no objects: to clients these do not exist.
     fn ingest_change(&self, change: &Change) -> Option<CachedObject> {
-        let value = change.new.as_ref()?;
-        let born = if value.version > 1 {
-            EventType::Modified
-        } else {
-            EventType::Added
-        };
-        let key = change.key.slice(self.prefix.len()..);
-        CachedObject::ingest(key, value, born, self.selectable.as_ref())
+        self.ingest(change.new.as_ref()?)
             .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
             .ok()
     }
@@ -246,13 +250,61 @@ impl Cacher {
     }
 }
 
+impl State {
+    /// Takes in one change; `None` if there was nothing and is nothing.
+    fn change(
+        &mut self,
+        key: Bytes,
+        revision: Revision,
+        new: Option<CachedObject>,
+    ) -> Option<Arc<Event>> {
+        self.revision = revision;
+        let event = match new {
+            Some(new) => {
+                let new = Arc::new(new);
+                let old = self.objects.insert(key, Arc::clone(&new).into());
+                Event::new(revision, old.map(|old| old.object), new, false)
+            }
+            None => {
+                let old = self.objects.remove(key.as_ref())?.object;
+                let tombstone = Arc::new(old.tombstone(revision));
+                Event::new(revision, Some(old), tombstone, true)
+            }
+        };
+        let event = Arc::new(event);
+        self.ring.push(Arc::clone(&event));
+        Some(event)
+    }
+}
+
 impl Snapshot {
+    /// What a predicate selects, in key order, after the key `after` (exclusive) if given.
+    pub fn select<'a>(
+        &'a self,
+        predicate: &'a Predicate,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = &'a Arc<CachedObject>> {
+        let demanded = predicate.signature();
+        self.entries(&predicate.namespace, after)
+            .filter(move |entry| entry.signature.covers(demanded))
+            .map(|entry| &entry.object)
+            .filter(|object| predicate.matches(object))
+    }
+
     /// The objects of a namespace (empty: all) in key order, after the key `after` (exclusive) if given.
     pub fn iter<'a>(
         &'a self,
         namespace: &str,
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = &'a Arc<CachedObject>> + use<'a> {
+        self.entries(namespace, after).map(|entry| &entry.object)
+    }
+
+    fn entries<'a>(
+        &'a self,
+        namespace: &str,
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = &'a Entry> + use<'a> {
         let (first, end) = namespace_bounds(namespace);
         let start: Bound<Vec<u8>> = match after {
             Some(after) if after >= first.as_slice() => Bound::Excluded(after.to_vec()),
@@ -263,9 +315,13 @@ impl Snapshot {
             start.as_ref().map(Vec::as_slice),
             end.as_ref().map(Vec::as_slice),
         );
-        self.objects
-            .range::<_, [u8]>(range)
-            .map(|(_, object)| object)
+        self.objects.range::<_, [u8]>(range).map(|(_, entry)| entry)
+    }
+
+    /// The first object and the last.
+    pub fn ends(&self) -> [Option<&Arc<CachedObject>>; 2] {
+        [self.objects.get_min(), self.objects.get_max()]
+            .map(|end| end.map(|(_, entry)| &entry.object))
     }
 
     /// How many objects there are in a namespace (empty: all) after a key.

@@ -1,22 +1,23 @@
-//! One version of one object as the watch cache holds it: the bytes that get, list and watch serve, and a small index.
+//! One version of one object as the watch cache holds it: the store's own bytes, and a small index.
 //!
-//! The store holds an object's JSON without its resourceVersion (it is the revision of the write, known only afterwards). It is
-//! spliced in once, when the version enters the cache, and in the same copy the JSON is wrapped as the watch event that it
-//! came as: `{"type":"MODIFIED","object":<json>}\n`. The object's own bytes are a slice of that buffer, so an event costs no second
-//! copy, and all watchers, lists and gets share one allocation. Kind and apiVersion stand first (see [`crate::storage::encode`]): what follows them is
-//! the item of a list.
+//! The store holds an object's JSON without its resourceVersion (it is the revision of the write, known only afterwards). The cache shares
+//! that buffer, and holds no other: whoever serves the object copies it once, into the answer, and writes the resourceVersion in passing, as the
+//! first member of `metadata`. Kind and apiVersion stand first (see [`crate::storage::encode`]): what follows them is the item of a list,
+//! and the metadata comes next, so that it can be served alone without parsing.
 
 use std::{
-    borrow::Cow,
+    io::Write as _,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use api::StrategyRef;
-use apimachinery::Object;
+use apimachinery::{Object, Projection, meta};
 use bytes::Bytes;
 use etcd::{KeyValue, Revision};
-use serde::Deserialize;
+use serde_json::Value;
 use smallvec::SmallVec;
+
+use super::signature::Signature;
 
 /// What happened to an object, in the words of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +54,81 @@ impl EventType {
 pub const JSON_SUFFIX: &str = "}\n";
 
 /// Labels, sorted by key.
-pub(super) type Labels = SmallVec<[(Box<str>, Box<str>); 4]>;
+type Labels = Box<[(Box<str>, Box<str>)]>;
+/// Selectable fields that are not empty.
+type Fields = Box<[(Arc<str>, Box<str>)]>;
+
+/// Where a resource's objects say what can be selected by: the labels, and the selectable fields of its strategies.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    kinds: Vec<Selectable>,
+    projection: Projection,
+}
+
+/// The selectable fields of one version's objects. Their names are shared by all objects.
+#[derive(Clone, Debug)]
+struct Selectable {
+    strategy: StrategyRef,
+    names: Box<[Arc<str>]>,
+}
+
+impl Index {
+    /// Of a resource whose versions have these strategies.
+    pub(super) fn new<'a>(strategies: impl IntoIterator<Item = &'a StrategyRef>) -> Self {
+        let mut index = Self::default();
+        strategies
+            .into_iter()
+            .for_each(|strategy| index.add(strategy));
+        index.project();
+        index
+    }
+
+    /// With another version's fields; `None` if they are all known already.
+    pub(super) fn with(&self, strategy: &StrategyRef) -> Option<Self> {
+        let mut index = self.clone();
+        index.add(strategy);
+        index.project();
+        (index.kinds.len() > self.kinds.len()).then_some(index)
+    }
+
+    fn add(&mut self, strategy: &StrategyRef) {
+        let empty = Object::new();
+        let fields = strategy.selectable_fields(&empty);
+        let names: Box<[Arc<str>]> = fields.iter().map(|(name, _)| (*name).into()).collect();
+        let strategy = strategy.clone();
+        if !names.is_empty() && self.kinds.iter().all(|kind| kind.names != names) {
+            self.kinds.push(Selectable { strategy, names });
+        }
+    }
+
+    fn project(&mut self) {
+        let fields = self
+            .kinds
+            .iter()
+            .flat_map(|kind| kind.strategy.selectable_paths());
+        self.projection = Projection::of_paths(fields.chain(["metadata.labels"]));
+    }
+
+    fn labels(object: &Object) -> Labels {
+        let labels = meta::metadata(object).and_then(|metadata| metadata.get("labels"));
+        let labels = labels.and_then(Value::as_object).into_iter().flatten();
+        let mut labels: Vec<(Box<str>, Box<str>)> = labels
+            .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
+            .collect();
+        labels.sort();
+        labels.into()
+    }
+
+    /// Fields that are empty are left out: a selector cannot tell them from absent ones.
+    fn fields(&self, object: &Object) -> Fields {
+        let fields = self.kinds.iter().flat_map(|kind| {
+            let values = kind.strategy.selectable_fields(object);
+            let values = values.into_iter().map(|(_, value)| value.into_boxed_str());
+            kind.names.iter().cloned().zip(values)
+        });
+        fields.filter(|(_, value)| !value.is_empty()).collect()
+    }
+}
 
 /// One version of one object.
 #[derive(Debug)]
@@ -62,49 +137,16 @@ pub struct CachedObject {
     pub key: Bytes,
     /// The revision of this version, which is its resourceVersion.
     pub revision: Revision,
-    /// For label selectors.
-    pub labels: Labels,
-    /// For field selectors, beyond name and namespace.
-    pub fields: Vec<(Arc<str>, Box<str>)>,
-    /// The event as which this version came.
-    born: EventType,
-    /// `{"type":…,"object":` json `}\n`
-    frame: Bytes,
-    /// Where `"metadata"` stands in the JSON.
+    labels: Labels,
+    /// Beyond name and namespace, without empty ones.
+    fields: Fields,
+    signature: Signature,
+    /// As it is stored: `{"kind":…,"apiVersion":…,"metadata":{…},…}`, without resourceVersion.
+    stored: Bytes,
+    /// Where `"metadata"` stands in it.
     metadata_at: usize,
-    /// Where the digits of the resourceVersion stand in the JSON.
-    version_at: std::ops::Range<usize>,
     /// Other encodings, made on demand, once; by a number that the encoder gives.
     encodings: Mutex<SmallVec<[(u64, Bytes); 1]>>,
-}
-
-/// Reads the selectable fields of a kind's objects. The labels are shared by all objects.
-#[derive(Debug)]
-pub struct Selectable {
-    strategy: StrategyRef,
-    labels: Box<[Arc<str>]>,
-}
-
-impl Selectable {
-    /// Of a strategy; `None` if it has no such fields.
-    pub fn of(strategy: &StrategyRef) -> Option<Self> {
-        let empty = Object::new();
-        let fields = strategy.selectable_fields(&empty);
-        let labels: Box<[Arc<str>]> = fields.iter().map(|(label, _)| (*label).into()).collect();
-        (!labels.is_empty()).then(|| Self {
-            strategy: strategy.clone(),
-            labels,
-        })
-    }
-
-    fn fields(&self, object: &Object) -> Vec<(Arc<str>, Box<str>)> {
-        let values = self.strategy.selectable_fields(object);
-        let labels = self.labels.iter().cloned();
-        labels
-            .zip(values)
-            .map(|(label, (_, value))| (label, value.into_boxed_str()))
-            .collect()
-    }
 }
 
 /// A stored value that is not an object. The store holds nothing else unless something else wrote to it.
@@ -116,121 +158,111 @@ pub struct MalformedObject {
 }
 
 impl CachedObject {
-    /// Takes a version in from the store. `selectable` is for kinds with selectable fields. `key` is the part of the store's key after the resource's prefix.
-    pub fn ingest(
+    /// Takes a version in from the store. `key` is the part of the store's key after the resource's prefix.
+    pub(super) fn ingest(
         key: Bytes,
         value: &KeyValue,
-        born: EventType,
-        selectable: Option<&Selectable>,
+        index: &Index,
     ) -> Result<Self, MalformedObject> {
         let malformed = |message: String| MalformedObject {
             key: String::from_utf8_lossy(&value.key).into_owned(),
             message,
         };
-        let head: Head<'_> =
-            serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
-        let mut labels: Labels = head
-            .metadata
-            .labels
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(k, v)| {
-                (
-                    k.into_owned().into_boxed_str(),
-                    v.into_owned().into_boxed_str(),
-                )
-            })
-            .collect();
-        labels.sort();
-        let fields = match selectable {
-            None => Vec::new(),
-            Some(selectable) => {
-                let object: Object =
-                    serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
-                selectable.fields(&object)
-            }
-        };
-        let canonical = if is_canonical(&value.value) {
-            Cow::Borrowed(value.value.as_ref())
+        let indexed = index
+            .projection
+            .read(&value.value)
+            .map_err(|e| malformed(e.to_string()))?;
+        let stored = if is_canonical(&value.value) {
+            value.value.clone()
         } else {
             let object: Object =
                 serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
-            Cow::Owned(crate::storage::encode(&object).map_err(|e| malformed(e.to_string()))?)
+            crate::storage::encode(&object).map_err(|e| malformed(e.to_string()))?
         };
-        let metadata_at = metadata_offset(&canonical)
-            .ok_or_else(|| malformed("it has no metadata".to_owned()))?;
-        let (frame, version_at) = splice(
-            born,
-            &canonical,
-            metadata_at + METADATA.len(),
-            value.mod_revision,
+        let metadata_at =
+            metadata_offset(&stored).ok_or_else(|| malformed("it has no metadata".to_owned()))?;
+        let (labels, fields) = (Index::labels(&indexed), index.fields(&indexed));
+        let signature = Signature::of(
+            labels.iter().map(|(key, value)| (&**key, &**value)),
+            fields.iter().map(|(field, value)| (&**field, &**value)),
         );
         Ok(Self {
             key,
             revision: value.mod_revision,
             labels,
             fields,
-            born,
-            frame,
+            signature,
+            stored,
             metadata_at,
-            version_at,
             encodings: Mutex::default(),
         })
     }
 
     /// The last version of an object that was deleted at `revision`: as it was, with the revision of its end.
     pub fn tombstone(&self, revision: Revision) -> Self {
-        let json = self.json();
-        let number = revision.to_string();
-        let prefix = EventType::Deleted.json_prefix();
-        let mut frame = Vec::with_capacity(prefix.len() + json.len() + number.len() + 2);
-        frame.extend_from_slice(prefix.as_bytes());
-        frame.extend_from_slice(&json[..self.version_at.start]);
-        frame.extend_from_slice(number.as_bytes());
-        frame.extend_from_slice(&json[self.version_at.end..]);
-        frame.extend_from_slice(JSON_SUFFIX.as_bytes());
         Self {
             key: self.key.clone(),
             revision,
             labels: self.labels.clone(),
             fields: self.fields.clone(),
-            born: EventType::Deleted,
-            frame: frame.into(),
+            signature: self.signature,
+            stored: self.stored.clone(),
             metadata_at: self.metadata_at,
-            version_at: self.version_at.start..self.version_at.start + number.len(),
             encodings: Mutex::default(),
         }
     }
 
-    /// The object's JSON with its resourceVersion, shared.
+    /// The object's JSON with its resourceVersion.
     pub fn json(&self) -> Bytes {
-        self.frame
-            .slice(self.born.json_prefix().len()..self.frame.len() - JSON_SUFFIX.len())
+        let mut out = Vec::with_capacity(self.stored.len() + VERSION_BYTES);
+        out.extend_from_slice(self.json_head());
+        self.write_json_tail(&mut out);
+        out.into()
     }
 
-    /// What follows kind and apiVersion in the JSON, from `"metadata"` to the closing brace: with an opening brace before it the item of a list.
-    pub fn json_tail(&self) -> Bytes {
-        let prefix = self.born.json_prefix().len();
-        self.frame
-            .slice(prefix + self.metadata_at..self.frame.len() - JSON_SUFFIX.len())
+    /// What the JSON begins with: brace, kind and apiVersion, up to where the tail begins.
+    pub fn json_head(&self) -> &[u8] {
+        &self.stored[..self.metadata_at]
     }
 
-    /// The JSON watch event of this version as an event of type `kind`: shared when it came as one, else made anew.
-    pub fn json_frame(&self, kind: EventType) -> Bytes {
-        if kind == self.born {
-            return self.frame.clone();
+    /// Writes what follows kind and apiVersion in the JSON, from `"metadata"` to the closing brace: with an opening brace before it the
+    /// item of a list.
+    pub fn write_json_tail(&self, out: &mut Vec<u8>) {
+        self.write_from_metadata(self.stored.len(), out);
+    }
+
+    /// Writes `"metadata":{…}`.
+    pub fn write_json_metadata(&self, out: &mut Vec<u8>) {
+        let open = self.metadata_at + METADATA.len() - 1;
+        let end = object_end(&self.stored, open).unwrap_or(self.stored.len());
+        self.write_from_metadata(end, out);
+    }
+
+    fn write_from_metadata(&self, end: usize, out: &mut Vec<u8>) {
+        let rest = &self.stored[self.metadata_at + METADATA.len()..end];
+        out.reserve(METADATA.len() + VERSION_BYTES + rest.len());
+        out.extend_from_slice(METADATA);
+        // Writing to a vector does not fail.
+        let _ = write!(out, "\"resourceVersion\":\"{}\"", self.revision);
+        if rest.first() != Some(&b'}') {
+            out.push(b',');
         }
-        let prefix = kind.json_prefix();
-        let object = &self.frame[self.born.json_prefix().len()..];
-        let mut frame = Vec::with_capacity(prefix.len() + object.len());
-        frame.extend_from_slice(prefix.as_bytes());
-        frame.extend_from_slice(object);
-        frame.into()
+        out.extend_from_slice(rest);
     }
 
     /// The object as a tree, parsed anew at each call: for those who look at single objects.
     pub fn parse(&self) -> Object {
-        serde_json::from_slice(&self.json()).unwrap_or_else(|error| {
+        let mut object: Object = serde_json::from_slice(&self.stored).unwrap_or_else(|error| {
+            tracing::error!(key = ?self.key, %error, "cached object does not parse");
+            Object::new()
+        });
+        meta::set_resource_version(&mut object, &self.revision.to_string());
+        object
+    }
+
+    /// Some fields of the object as a tree.
+    pub fn project(&self, projection: &Projection) -> Object {
+        projection.read(&self.stored).unwrap_or_else(|error| {
             tracing::error!(key = ?self.key, %error, "cached object does not parse");
             Object::new()
         })
@@ -281,63 +313,26 @@ impl CachedObject {
             .map(|i| self.labels[i].1.as_ref())
     }
 
+    /// Value of a selectable field beyond name and namespace; none if it is empty.
+    pub fn field(&self, field: &str) -> Option<&str> {
+        let found = self.fields.iter().find(|(name, _)| **name == *field);
+        found.map(|(_, value)| value.as_ref())
+    }
+
+    /// What selectors can be held against before the object is looked at.
+    pub(super) fn signature(&self) -> Signature {
+        self.signature
+    }
+
     /// Bytes that this version holds, roughly.
     pub fn size(&self) -> usize {
-        self.frame.len() + size_of::<Self>()
+        self.stored.len() + size_of::<Self>()
     }
-}
-
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, default)]
-    metadata: HeadMetadata<'a>,
-}
-
-#[derive(Deserialize, Default)]
-struct HeadMetadata<'a> {
-    #[serde(borrow, default)]
-    labels: Option<std::collections::BTreeMap<Text<'a>, Text<'a>>>,
-}
-
-/// A string borrowed where it has no escapes.
-#[derive(Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl Text<'_> {
-    fn into_owned(self) -> String {
-        self.0.into_owned()
-    }
-}
-
-/// Writes prefix, JSON with the resourceVersion as the first member of `metadata`, and suffix. `at` is just after the brace that
-/// opens `metadata`. Returns the frame and where the digits stand in the JSON.
-fn splice(
-    born: EventType,
-    json: &[u8],
-    at: usize,
-    revision: Revision,
-) -> (Bytes, std::ops::Range<usize>) {
-    const KEY: &[u8] = b"\"resourceVersion\":\"";
-    let number = revision.to_string();
-    let prefix = born.json_prefix();
-    let mut frame = Vec::with_capacity(
-        prefix.len() + json.len() + KEY.len() + number.len() + 2 + JSON_SUFFIX.len(),
-    );
-    frame.extend_from_slice(prefix.as_bytes());
-    frame.extend_from_slice(&json[..at]);
-    frame.extend_from_slice(KEY);
-    frame.extend_from_slice(number.as_bytes());
-    frame.push(b'"');
-    if json.get(at) != Some(&b'}') {
-        frame.push(b',');
-    }
-    frame.extend_from_slice(&json[at..]);
-    frame.extend_from_slice(JSON_SUFFIX.as_bytes());
-    let start = at + KEY.len();
-    (frame.into(), start..start + number.len())
 }
 
 const METADATA: &[u8] = b"\"metadata\":{";
+/// Room for a resourceVersion.
+const VERSION_BYTES: usize = "\"resourceVersion\":\"9223372036854775807\",".len();
 
 /// Whether kind, apiVersion and metadata are the first members.
 fn is_canonical(json: &[u8]) -> bool {
@@ -373,15 +368,38 @@ fn metadata_offset(json: &[u8]) -> Option<usize> {
     None
 }
 
+/// One past the brace that closes the object that opens at `at`.
+fn object_end(json: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut at = at;
+    loop {
+        match json.get(at)? {
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            b'"' => {
+                at = string_end(json, at)?;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 /// One past the closing quote of the string that opens at `at`.
 fn string_end(json: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
-        match json.get(at)? {
-            b'\\' => at += 2,
-            b'"' => return Some(at + 1),
-            _ => at += 1,
+        at += memchr::memchr2(b'"', b'\\', json.get(at..)?)?;
+        if json[at] == b'"' {
+            return Some(at + 1);
         }
+        at += 2;
     }
 }
 
@@ -400,14 +418,18 @@ mod tests {
         }
     }
 
+    fn ingest_kv(value: &KeyValue) -> CachedObject {
+        CachedObject::ingest(Bytes::from_static(b"d/a"), value, &Index::new([])).unwrap()
+    }
+
     fn ingest(json: &str) -> CachedObject {
-        CachedObject::ingest(
-            Bytes::from_static(b"d/a"),
-            &kv(json, 7),
-            EventType::Added,
-            None,
-        )
-        .unwrap()
+        ingest_kv(&kv(json, 7))
+    }
+
+    fn tail(object: &CachedObject) -> String {
+        let mut out = Vec::new();
+        object.write_json_tail(&mut out);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -420,30 +442,31 @@ mod tests {
         assert_eq!(parsed["data"]["metadata"], "{\"metadata\":{");
         assert_eq!(object.label("a"), Some("1"));
         assert_eq!(object.label("c"), None);
-        assert!(
-            object
-                .json()
-                .starts_with(b"{\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"7\"")
+        assert_eq!(
+            serde_json::from_slice::<Object>(&object.json()).unwrap(),
+            parsed
         );
-        assert!(
-            object
-                .json_tail()
-                .starts_with(b"\"metadata\":{\"resourceVersion\":\"7\"")
-        );
+        assert!(tail(&object).starts_with("\"metadata\":{\"resourceVersion\":\"7\",\"labels\""));
         assert_eq!(object.namespace_and_name(), ("d", "a"));
     }
 
     #[test]
-    fn what_was_stored_in_our_order_is_not_encoded_anew() {
-        assert!(is_canonical(
-            br#"{"kind":"A","apiVersion":"v1","metadata":{"name":"a"}}"#
-        ));
-        assert!(!is_canonical(
-            br#"{"apiVersion":"v1","kind":"A","metadata":{"name":"a"}}"#
-        ));
-        assert!(!is_canonical(
-            br#"{"kind":"A","apiVersion":"v1","data":{},"metadata":{}}"#
-        ));
+    fn what_was_stored_in_our_order_is_shared_with_the_store() {
+        let canonical = kv(
+            r#"{"kind":"A","apiVersion":"v1","metadata":{"name":"a"}}"#,
+            7,
+        );
+        assert_eq!(
+            ingest_kv(&canonical).stored.as_ptr(),
+            canonical.value.as_ptr()
+        );
+        for other in [
+            r#"{"apiVersion":"v1","kind":"A","metadata":{"name":"a"}}"#,
+            r#"{"kind":"A","apiVersion":"v1","data":{},"metadata":{"name":"a"}}"#,
+        ] {
+            let object = ingest(other);
+            assert_eq!(object.json_head(), br#"{"kind":"A","apiVersion":"v1","#);
+        }
     }
 
     #[test]
@@ -455,20 +478,53 @@ mod tests {
     }
 
     #[test]
-    fn frames_share_the_buffer_of_their_own_type_and_are_whole_events_of_others() {
-        let object = ingest(r#"{"metadata":{"name":"a"}}"#);
-        assert_eq!(
-            object.json_frame(EventType::Added).as_ptr(),
-            object.frame.as_ptr()
+    fn metadata_ends_at_its_own_brace() {
+        let object = ingest(
+            r#"{"kind":"A","apiVersion":"v1","metadata":{"annotations":{"a}":"}\"}\\"},"name":"a"},"spec":{}}"#,
         );
+        let mut out = Vec::new();
+        object.write_json_metadata(&mut out);
         assert_eq!(
-            &object.json_frame(EventType::Modified)[..],
-            b"{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"7\",\"name\":\"a\"}}}\n"
+            String::from_utf8(out).unwrap(),
+            r#""metadata":{"resourceVersion":"7","annotations":{"a}":"}\"}\\"},"name":"a"}"#
         );
-        let gone = object.tombstone(Revision(1234));
+    }
+
+    #[test]
+    fn a_tombstone_is_the_same_object_at_another_revision() {
+        let object = ingest(r#"{"kind":"A","apiVersion":"v1","metadata":{"name":"a"}}"#);
+        let gone = object.tombstone(Revision(12345));
+        assert_eq!(gone.stored.as_ptr(), object.stored.as_ptr());
         assert_eq!(
-            &gone.json_frame(EventType::Deleted)[..],
-            b"{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"resourceVersion\":\"1234\",\"name\":\"a\"}}}\n"
+            tail(&gone),
+            r#""metadata":{"resourceVersion":"12345","name":"a"}}"#
         );
+    }
+
+    #[test]
+    fn other_encodings_are_made_once() {
+        let object = ingest(r#"{"metadata":{}}"#);
+        let first = object
+            .encoding(9, || Ok::<_, ()>(Bytes::from_static(b"x")))
+            .unwrap();
+        let again = object.encoding(9, || Err(())).unwrap();
+        assert_eq!(first, again);
+        assert!(object.encoding(10, || Err(())).is_err());
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in [
+            "",
+            "[]",
+            "k8s\0protobuf",
+            "{",
+            r#"{"kind":"A"}"#,
+            r#"{"metadata":1}"#,
+        ] {
+            let value = kv(text, 7);
+            let refused = CachedObject::ingest(Bytes::from_static(b"d/a"), &value, &Index::new([]));
+            assert!(refused.is_err(), "{text:?}");
+        }
     }
 }

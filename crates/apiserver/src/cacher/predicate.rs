@@ -2,7 +2,7 @@
 
 use apimachinery::{fields::Selector as FieldSelector, labels::Selector as LabelSelector};
 
-use super::object::CachedObject;
+use super::{object::CachedObject, signature::Signature};
 
 /// A selection. The default selects everything.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,11 @@ impl Predicate {
         self.name.is_empty() && self.labels.is_everything() && self.fields.is_empty()
     }
 
+    /// The bits that every object it selects has.
+    pub(super) fn signature(&self) -> Signature {
+        Signature::demanded_by(&self.labels, &self.fields)
+    }
+
     /// Whether an object is selected.
     pub fn matches(&self, object: &CachedObject) -> bool {
         let (namespace, name) = object.namespace_and_name();
@@ -32,11 +37,7 @@ impl Predicate {
             && self.fields.matches(|field| match field {
                 "metadata.name" => Some(name),
                 "metadata.namespace" => Some(namespace),
-                _ => object
-                    .fields
-                    .iter()
-                    .find(|(f, _)| **f == *field)
-                    .map(|(_, v)| v.as_ref()),
+                _ => object.field(field),
             })
     }
 }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use etcd::Revision;
 
-use super::object::CachedObject;
+use super::{object::CachedObject, signature::Signature};
 
 /// At most so many events are kept for a resource…
 pub(super) const MAX_EVENTS: usize = 8192;
@@ -27,9 +27,32 @@ pub struct Event {
     pub new: Arc<CachedObject>,
     /// Whether it was deleted.
     pub deleted: bool,
+    /// Bits of both versions: an object that was selected or is has all bits that its selector demands.
+    signature: Signature,
 }
 
 impl Event {
+    pub(super) fn new(
+        revision: Revision,
+        old: Option<Arc<CachedObject>>,
+        new: Arc<CachedObject>,
+        deleted: bool,
+    ) -> Self {
+        let before = old.as_ref().map(|old| old.signature());
+        Self {
+            revision,
+            signature: new.signature().union(before.unwrap_or_default()),
+            old,
+            new,
+            deleted,
+        }
+    }
+
+    /// Whether a selector with these demands may select either version.
+    pub(super) fn may_concern(&self, demanded: Signature) -> bool {
+        self.signature.covers(demanded)
+    }
+
     fn size(&self) -> usize {
         self.old.as_ref().map_or(0, |old| old.size())
             + if self.deleted {
@@ -71,9 +94,9 @@ impl Ring {
     }
 
     /// Adds an event and lets old ones go.
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: Arc<Event>) {
         self.bytes += event.size();
-        self.events.push_back(Arc::new(event));
+        self.events.push_back(event);
         while self.events.len() > MAX_EVENTS
             || (self.bytes > MAX_BYTES && self.events.len() > MIN_EVENTS)
         {
@@ -84,6 +107,11 @@ impl Ring {
             self.first_sequence += 1;
             self.complete_after = gone.revision;
         }
+    }
+
+    /// How many events it holds.
+    pub(super) fn len(&self) -> usize {
+        self.events.len()
     }
 
     /// The sequence number that the next event will have.

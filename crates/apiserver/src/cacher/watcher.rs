@@ -9,7 +9,7 @@ use apimachinery::status::Status;
 use etcd::Revision;
 use tokio::{sync::watch, time::Instant};
 
-use super::{CachedObject, Cacher, Event, EventType, Objects, Predicate};
+use super::{CachedObject, Cacher, Event, EventType, Predicate, Snapshot, signature::Signature};
 
 /// How many events are looked at under the lock at a time.
 const CHUNK: usize = 256;
@@ -48,6 +48,7 @@ pub enum Step {
 pub struct Watcher {
     cacher: Arc<Cacher>,
     predicate: Predicate,
+    demanded: Signature,
     options: WatcherOptions,
     initial: Option<Initial>,
     ready: VecDeque<Step>,
@@ -59,9 +60,8 @@ pub struct Watcher {
 
 #[derive(Debug)]
 struct Initial {
-    objects: Objects,
+    snapshot: Snapshot,
     after: Option<bytes::Bytes>,
-    revision: Revision,
 }
 
 impl Watcher {
@@ -72,7 +72,7 @@ impl Watcher {
         predicate: Predicate,
         options: WatcherOptions,
     ) -> Result<Self, Box<Status>> {
-        let sequence = cacher.sequence.subscribe();
+        let sequence = cacher.wakers.subscribe(&predicate);
         let hub = *cacher.hub_revision.borrow();
         let (cursor, initial) = {
             let state = cacher.read();
@@ -87,12 +87,13 @@ impl Watcher {
                     (cursor, None)
                 }
                 None => {
-                    let objects = state.objects.clone();
-                    let revision = hub.max(state.revision);
+                    let snapshot = Snapshot {
+                        objects: state.objects.clone(),
+                        revision: hub.max(state.revision),
+                    };
                     let initial = Initial {
-                        objects,
+                        snapshot,
                         after: None,
-                        revision,
                     };
                     (state.ring.next_sequence(), Some(initial))
                 }
@@ -100,6 +101,7 @@ impl Watcher {
         };
         Ok(Self {
             cacher,
+            demanded: predicate.signature(),
             predicate,
             options,
             initial,
@@ -130,8 +132,9 @@ impl Watcher {
                 changed = self.sequence.changed() => if changed.is_err() { return None },
                 () = tokio::time::sleep_until(self.next_bookmark) => {
                     self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
-                    if let Some(bookmark) = self.bookmark() {
-                        return Some(bookmark);
+                    // What did not concern it has not woken it, and lies between its cursor and the present.
+                    if let Some(step) = self.try_next().or_else(|| self.bookmark()) {
+                        return Some(step);
                     }
                 }
             }
@@ -160,46 +163,44 @@ impl Watcher {
         let Some(initial) = &mut self.initial else {
             return;
         };
-        let snapshot = super::Snapshot {
-            objects: initial.objects.clone(),
-            revision: initial.revision,
-        };
-        let stretch: Vec<_> = snapshot
-            .iter(&self.predicate.namespace, initial.after.as_deref())
+        let stretch: Vec<_> = initial
+            .snapshot
+            .select(&self.predicate, initial.after.as_deref())
             .take(CHUNK)
             .cloned()
             .collect();
-        match stretch.last() {
-            Some(last) => initial.after = Some(last.key.clone()),
-            None => {
-                let revision = initial.revision;
-                self.initial = None;
-                if self.options.initial_events_end && self.options.bookmarks {
-                    self.ready.push_back(Step::Bookmark {
-                        revision,
-                        initial_events_end: true,
-                    });
-                }
-            }
+        if let Some(last) = stretch.last() {
+            initial.after = Some(last.key.clone());
+            let added = |object| Step::Event(EventType::Added, object);
+            self.ready.extend(stretch.into_iter().map(added));
+            return;
         }
-        for object in stretch {
-            if self.predicate.matches(&object) {
-                self.ready.push_back(Step::Event(EventType::Added, object));
-            }
+        let revision = initial.snapshot.revision;
+        self.initial = None;
+        if self.options.initial_events_end && self.options.bookmarks {
+            self.ready.push_back(Step::Bookmark {
+                revision,
+                initial_events_end: true,
+            });
         }
     }
 
     /// The next stretch of events; false if there are none.
     fn take_events(&mut self) -> bool {
         self.sequence.mark_unchanged();
-        let events: Option<Vec<Arc<Event>>> = {
+        let found = {
             let state = self.cacher.read();
-            state
-                .ring
-                .from(self.cursor, CHUNK)
-                .map(|events| events.cloned().collect())
+            state.ring.from(self.cursor, CHUNK).map(|events| {
+                let mut passed = 0;
+                let concerns: Vec<Arc<Event>> = events
+                    .inspect(|_| passed += 1)
+                    .filter(|event| event.may_concern(self.demanded))
+                    .cloned()
+                    .collect();
+                (passed, concerns)
+            })
         };
-        let Some(events) = events else {
+        let Some((passed, events)) = found else {
             self.failed = true;
             let oldest = number(self.cacher.oldest());
             let status = Status::expired(format!(
@@ -208,13 +209,13 @@ impl Watcher {
             self.ready.push_back(Step::Failed(Box::new(status)));
             return true;
         };
-        self.cursor += events.len() as u64;
+        self.cursor += passed;
         for event in &events {
             if let Some(step) = self.select(event) {
                 self.ready.push_back(step);
             }
         }
-        !events.is_empty()
+        passed > 0
     }
 
     /// What an event is to this client: objects come into its selection and leave it.

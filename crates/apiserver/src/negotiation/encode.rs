@@ -21,7 +21,8 @@ pub fn encode_object(
             Ok(out.into())
         }
         Encoding::Json => {
-            let mut out = storage::encode(object)?;
+            let mut out = Vec::with_capacity(8 << 10);
+            storage::write_json(object, &mut out)?;
             out.push(b'\n');
             Ok(out.into())
         }

@@ -114,47 +114,55 @@ impl Endpoint {
         object
     }
 
-    /// The JSON of an object: shared where storage and answer are the same.
+    /// The JSON of an object.
     pub fn json(&self, cached: &CachedObject) -> Result<Bytes, Status> {
         if self.hub().is_some() {
             return self.converted(cached);
         }
-        let json = cached.json();
-        if json.starts_with(&self.head) {
-            return Ok(json);
+        if cached.json_head() == self.head {
+            return Ok(cached.json());
         }
-        let tail = cached.json_tail();
-        let mut out = Vec::with_capacity(self.head.len() + tail.len());
-        out.extend_from_slice(&self.head);
-        out.extend_from_slice(&tail);
+        let mut out = Vec::new();
+        self.write_json(cached, &mut out)?;
         Ok(out.into())
     }
 
-    /// The object as an item of a list: without kind and apiVersion, as upstream's typed lists have it; lacks the opening brace.
-    pub fn json_item_tail(&self, cached: &CachedObject) -> Result<Bytes, Status> {
-        if self.hub().is_some() {
-            return Ok(self.converted(cached)?.slice(self.head.len()..));
-        }
-        Ok(cached.json_tail())
+    /// Writes the JSON of an object.
+    pub fn write_json(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<(), Status> {
+        out.extend_from_slice(&self.head);
+        self.write_json_item_tail(cached, out)
     }
 
-    /// The object as a watch event in JSON lines.
-    pub fn json_frame(&self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
-        if self.hub().is_none() && cached.json().starts_with(&self.head) {
-            return Ok(cached.json_frame(kind));
+    /// Writes the object as an item of a list: without kind and apiVersion, as upstream's typed lists have it; lacks the opening brace.
+    pub fn write_json_item_tail(
+        &self,
+        cached: &CachedObject,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        if self.hub().is_some() {
+            out.extend_from_slice(&self.converted(cached)?[self.head.len()..]);
+        } else {
+            cached.write_json_tail(out);
         }
-        let json = self.json(cached)?;
-        let prefix = kind.json_prefix();
-        let mut frame = Vec::with_capacity(prefix.len() + json.len() + JSON_SUFFIX.len());
-        frame.extend_from_slice(prefix.as_bytes());
-        frame.extend_from_slice(&json);
-        frame.extend_from_slice(JSON_SUFFIX.as_bytes());
-        Ok(frame.into())
+        Ok(())
+    }
+
+    /// Writes the object as a watch event in JSON lines.
+    pub fn write_json_event(
+        &self,
+        kind: EventType,
+        cached: &CachedObject,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        out.extend_from_slice(kind.json_prefix().as_bytes());
+        self.write_json(cached, out)?;
+        out.extend_from_slice(JSON_SUFFIX.as_bytes());
+        Ok(())
     }
 
     fn converted(&self, cached: &CachedObject) -> Result<Bytes, Status> {
         cached.encoding(self.tag(Encoding::Json), || {
-            storage::encode(&self.tree(cached)).map(Bytes::from)
+            storage::encode(&self.tree(cached))
         })
     }
 

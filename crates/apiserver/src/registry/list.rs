@@ -94,10 +94,7 @@ impl Call<'_> {
         };
         let mut items = Vec::new();
         let mut more = false;
-        for object in snapshot.iter(&predicate.namespace, after.as_deref()) {
-            if !predicate.matches(object) {
-                continue;
-            }
+        for object in snapshot.select(&predicate, after.as_deref()) {
             if items.len() == limit {
                 more = true;
                 break;
@@ -183,13 +180,7 @@ impl Call<'_> {
             Err(KvError::Compacted { .. }) => return Ok(None),
             Err(error) => return Err(storage::status(error)),
         };
-        let objects = response
-            .kvs
-            .iter()
-            .filter_map(|value| cacher.ingest(value).ok())
-            .map(|object| (object.key.clone(), Arc::new(object)))
-            .collect();
-        Ok(Some(Snapshot { objects, revision }))
+        Ok(Some(cacher.snapshot_of(&response.kvs, revision)))
     }
 
     /// Answers with a page.
@@ -198,18 +189,14 @@ impl Call<'_> {
         page: Page,
         accept: Accept,
     ) -> Result<Response<Body>, Status> {
-        let stream = accept.encoding == Encoding::Json
-            && accept.transform == Transform::None
-            && !accept.pretty;
-        if !stream {
+        let Some((head, shape)) = self.streamed(&page, accept)? else {
             let (object, gvk) = match accept.transform {
                 Transform::None => self.list_tree(&page)?,
                 Transform::Table => super::table::of_page(self, &page)?,
                 _ => super::table::partial_object_metadata_list(&page),
             };
             return respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk);
-        }
-        let head = self.list_head(&page.metadata)?;
+        };
         let size = head.len() + page.items.iter().map(|item| item.size()).sum::<usize>();
         let response = Response::builder().status(StatusCode::OK).header(
             header::CONTENT_TYPE,
@@ -218,6 +205,7 @@ impl Call<'_> {
         let chunks = JsonList {
             head: Some(head),
             endpoint: Arc::clone(self.endpoint),
+            shape,
             items: page.items.into_iter(),
             first: true,
             ended: false,
@@ -225,14 +213,39 @@ impl Call<'_> {
         maybe_gzip(&self.context.headers, response, size, chunks).map_err(Status::internal)
     }
 
+    /// How a page is written piece by piece, if it can be: what precedes the items, and the shape of these.
+    fn streamed(
+        &self,
+        page: &Page,
+        accept: Accept,
+    ) -> Result<Option<(Vec<u8>, ItemShape)>, Status> {
+        if accept.encoding != Encoding::Json || accept.pretty {
+            return Ok(None);
+        }
+        // What upstream shows where there are no items differs by kind; converted objects have metadata of their own.
+        let by_pieces = !page.items.is_empty() && !self.endpoint.is_converted();
+        Ok(match accept.transform {
+            Transform::None => Some((self.list_head(&page.metadata)?, ItemShape::Item)),
+            _ if !by_pieces => None,
+            Transform::Table => {
+                let head = super::table::json_head(self, &page.metadata)?;
+                Some((head, ItemShape::Row(super::table::Rows::of(self))))
+            }
+            _ => {
+                let head = super::table::partial_object_metadata_list_head(&page.metadata)?;
+                Some((head, ItemShape::Metadata))
+            }
+        })
+    }
+
     /// `{"kind":"PodList",…,"items":[`
-    fn list_head(&self, metadata: &ListMeta) -> Result<Bytes, Status> {
-        let gvk = &self.endpoint.row.gvk;
+    fn list_head(&self, metadata: &ListMeta) -> Result<Vec<u8>, Status> {
+        let row = &self.endpoint.row;
         let metadata = serde_json::to_string(metadata).map_err(Status::internal)?;
         let head = format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-            gvk.kind,
-            gvk.group_version()
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
+            row.list_kind,
+            row.gvk.group_version()
         );
         Ok(head.into())
     }
@@ -271,10 +284,42 @@ impl Call<'_> {
     }
 }
 
+/// What an item of a list looks like.
+enum ItemShape {
+    /// The object.
+    Item,
+    /// Its metadata.
+    Metadata,
+    /// Its row in a table.
+    Row(super::table::Rows),
+}
+
+impl ItemShape {
+    fn write(
+        &self,
+        endpoint: &Endpoint,
+        item: &CachedObject,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        match self {
+            Self::Item => {
+                out.push(b'{');
+                endpoint.write_json_item_tail(item, out)
+            }
+            Self::Metadata => {
+                super::table::write_partial_object_metadata(item, out);
+                Ok(())
+            }
+            Self::Row(rows) => rows.write(endpoint, item, out),
+        }
+    }
+}
+
 /// The bytes of a JSON list, chunk by chunk, from the stored bytes of its items.
 struct JsonList {
-    head: Option<Bytes>,
+    head: Option<Vec<u8>>,
     endpoint: Arc<Endpoint>,
+    shape: ItemShape,
     items: std::vec::IntoIter<Arc<CachedObject>>,
     first: bool,
     ended: bool,
@@ -287,7 +332,7 @@ impl Iterator for JsonList {
         if self.ended {
             return None;
         }
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES + 4096);
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
         if let Some(head) = self.head.take() {
             chunk.extend_from_slice(&head);
         }
@@ -297,16 +342,17 @@ impl Iterator for JsonList {
                 self.ended = true;
                 break;
             };
-            let tail = match self.endpoint.json_item_tail(&item) {
-                Ok(tail) => tail,
+            let start = chunk.len();
+            if !self.first {
+                chunk.push(b',');
+            }
+            match self.shape.write(&self.endpoint, &item, &mut chunk) {
+                Ok(()) => self.first = false,
                 Err(error) => {
                     tracing::error!(%error, "left out of a list");
-                    continue;
+                    chunk.truncate(start);
                 }
-            };
-            chunk.extend_from_slice(if self.first { b"{" } else { b",{" });
-            self.first = false;
-            chunk.extend_from_slice(&tail);
+            }
         }
         Some(chunk.into())
     }

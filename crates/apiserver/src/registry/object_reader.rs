@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use apimachinery::{
+    Object,
+    fields::{Requirement, Selector},
+    gvk::GroupResource,
+    meta,
+    status::Status,
+};
 use async_trait::async_trait;
 
 use super::{
@@ -10,7 +16,7 @@ use super::{
     write::Part,
 };
 use crate::{
-    cacher::Cacher,
+    cacher::{Cacher, Predicate},
     context::Context,
     flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
@@ -44,10 +50,9 @@ impl Registry {
     /// How many objects a resource has, and how large they are, by a look at the first and the last; none for resources that are not stored.
     pub fn object_stats(&self, resource: &GroupResource) -> Option<ObjectStats> {
         let snapshot = self.cacher_of(resource)?.snapshot();
-        let (first, last) = (snapshot.objects.get_min(), snapshot.objects.get_max());
-        let sizes = [first, last].map(|entry| entry.map_or(0, |(_, cached)| cached.json().len()));
+        let sizes = snapshot.ends().map(|end| end.map_or(0, |it| it.size()));
         Some(ObjectStats {
-            count: snapshot.objects.len() as u64,
+            count: snapshot.count("", None) as u64,
             average_bytes: (sizes[0] + sizes[1]) as u64 / 2,
         })
     }
@@ -101,13 +106,19 @@ impl ObjectReader for Registry {
             return Vec::new();
         };
         let snapshot = cacher.snapshot();
-        let selected = snapshot.iter(namespace, None).filter(|cached| {
-            cached
-                .fields
-                .iter()
-                .any(|(name, found)| **name == *field && **found == *value)
-        });
-        selected
+        let predicate = Predicate {
+            namespace: namespace.to_owned(),
+            fields: Selector {
+                requirements: vec![Requirement {
+                    field: field.to_owned(),
+                    value: value.to_owned(),
+                    equal: true,
+                }],
+            },
+            ..Predicate::default()
+        };
+        snapshot
+            .select(&predicate, None)
             .map(|cached| Arc::new(endpoint.tree(cached)))
             .collect()
     }

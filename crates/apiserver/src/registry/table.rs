@@ -1,6 +1,11 @@
 //! Objects in other shapes: tables for people (`as=Table`), metadata for those who need no more (`as=PartialObjectMetadata`).
 
-use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
+use apimachinery::{
+    Object,
+    gvk::GroupVersionKind,
+    meta,
+    status::{ListMeta, Status},
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -112,8 +117,8 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
         endpoint.to_storage(stored.to_mut());
     }
     let stored = stored.as_ref();
-    let mut row = json!({ "cells": api::printers::cells(&endpoint.row.gvk, stored, now) });
-    let conditions = api::printers::row_conditions(&endpoint.row.gvr, stored);
+    let (cells, conditions) = cells(endpoint, stored, now);
+    let mut row = json!({ "cells": cells });
     if !conditions.is_empty() {
         row["conditions"] = Value::Array(conditions);
     }
@@ -123,6 +128,64 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
         IncludeObject::Metadata => row["object"] = Value::Object(partial_object_metadata(object).0),
     }
     row
+}
+
+/// The cells and conditions of a row.
+fn cells(endpoint: &Endpoint, stored: &Object, now: Timestamp) -> (Vec<Value>, Vec<Value>) {
+    (
+        api::printers::cells(&endpoint.row.gvk, stored, now),
+        api::printers::row_conditions(&endpoint.row.gvr, stored),
+    )
+}
+
+/// What a table of a list begins with, up to its rows.
+pub(super) fn json_head(call: &Call<'_>, metadata: &ListMeta) -> Result<Vec<u8>, Status> {
+    let metadata = serde_json::to_string(metadata).map_err(Status::internal)?;
+    let columns = columns(call.endpoint);
+    let head = format!(
+        r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"columnDefinitions":{columns},"rows":["#
+    );
+    Ok(head.into())
+}
+
+/// The rows of a table, written one by one: of an object no more is read than its cells need.
+pub(super) struct Rows {
+    options: TableOptions,
+    now: Timestamp,
+}
+
+impl Rows {
+    pub(super) fn of(call: &Call<'_>) -> Self {
+        Self {
+            options: TableOptions::of(&call.context.query),
+            now: call.registry.clock.now(),
+        }
+    }
+
+    /// Writes the row of an object that is stored as it is served.
+    pub(super) fn write(
+        &self,
+        endpoint: &Endpoint,
+        item: &CachedObject,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        let object = item.project(api::printers::projection(&endpoint.row.gvk));
+        let (cells, conditions) = cells(endpoint, &object, self.now);
+        out.extend_from_slice(b"{\"cells\":");
+        serde_json::to_writer(&mut *out, &cells).map_err(Status::internal)?;
+        if !conditions.is_empty() {
+            out.extend_from_slice(b",\"conditions\":");
+            serde_json::to_writer(&mut *out, &conditions).map_err(Status::internal)?;
+        }
+        out.extend_from_slice(b",\"object\":");
+        match self.options.include {
+            IncludeObject::None => out.extend_from_slice(b"null"),
+            IncludeObject::Object => endpoint.write_json(item, out)?,
+            IncludeObject::Metadata => write_partial_object_metadata(item, out),
+        }
+        out.push(b'}');
+        Ok(())
+    }
 }
 
 /// The columns of a resource; those that print nothing of their own show when the object was made.
@@ -155,6 +218,22 @@ pub(super) fn partial_object_metadata(object: &Object) -> (Object, GroupVersionK
     let metadata = object.get("metadata").cloned().unwrap_or_else(|| json!({}));
     partial.insert("metadata".to_owned(), metadata);
     (partial, PARTIAL)
+}
+
+/// Writes the metadata of an object that is stored as it is served.
+pub(super) fn write_partial_object_metadata(item: &CachedObject, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","#);
+    item.write_json_metadata(out);
+    out.push(b'}');
+}
+
+/// What a list of metadata begins with, up to its items.
+pub(super) fn partial_object_metadata_list_head(metadata: &ListMeta) -> Result<Vec<u8>, Status> {
+    let metadata = serde_json::to_string(metadata).map_err(Status::internal)?;
+    let head = format!(
+        r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{metadata},"items":["#
+    );
+    Ok(head.into())
 }
 
 /// The metadata of the objects of a page.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use apimachinery::{Object, status::Status};
 use base::Clock;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use etcd::Revision;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -169,45 +169,43 @@ struct Encoder {
 impl Encoder {
     /// The frame of a step, together with those that are ready behind it. True if it is the last.
     fn batch(&mut self, step: Step, watcher: &mut Watcher) -> Result<(Bytes, bool), Status> {
-        let mut last = matches!(step, Step::Failed(_));
-        let first = self.frame(&step)?;
-        if last || first.len() >= BATCH_BYTES {
-            return Ok((first, last));
-        }
-        let Some(second) = watcher.try_next() else {
-            return Ok((first, false));
-        };
-        let mut batch = BytesMut::with_capacity(BATCH_BYTES);
-        batch.extend_from_slice(&first);
-        let mut next = Some(second);
+        let mut batch = Vec::new();
+        let mut last = false;
+        let mut next = Some(step);
         while let Some(step) = next {
             last = matches!(step, Step::Failed(_));
-            batch.extend_from_slice(&self.frame(&step)?);
+            self.write(&step, &mut batch)?;
             next = if last || batch.len() >= BATCH_BYTES {
                 None
             } else {
                 watcher.try_next()
             };
         }
-        Ok((batch.freeze(), last))
+        Ok((batch.into(), last))
     }
 
-    fn frame(&mut self, step: &Step) -> Result<Bytes, Status> {
-        match step {
-            Step::Event(kind, object) => self.event(*kind, object),
+    fn write(&mut self, step: &Step, out: &mut Vec<u8>) -> Result<(), Status> {
+        let plain =
+            self.accept.transform == Transform::None && self.accept.encoding != Encoding::Protobuf;
+        let frame = match step {
+            Step::Event(kind, object) if plain => {
+                return self.endpoint.write_json_event(*kind, object, out);
+            }
+            Step::Event(kind, object) => self.event(*kind, object)?,
             Step::Bookmark {
                 revision,
                 initial_events_end,
-            } => self.bookmark(*revision, *initial_events_end),
-            Step::Failed(status) => self.error(status),
-        }
+            } => self.bookmark(*revision, *initial_events_end)?,
+            Step::Failed(status) => self.error(status)?,
+        };
+        out.extend_from_slice(&frame);
+        Ok(())
     }
 
     fn event(&mut self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
-        match (self.accept.transform, self.accept.encoding) {
-            (Transform::None, Encoding::Protobuf) => self.wrap_protobuf_object(kind, cached),
-            (Transform::None, _) => self.endpoint.json_frame(kind, cached),
-            (Transform::Table, _) => {
+        match self.accept.transform {
+            Transform::None => self.wrap_protobuf_object(kind, cached),
+            Transform::Table => {
                 let with_columns = std::mem::take(&mut self.first);
                 let object = super::table::of_event(
                     &self.endpoint,

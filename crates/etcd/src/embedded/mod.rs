@@ -69,6 +69,10 @@ pub struct Config {
     pub segment_bytes: u64,
     /// A checkpoint is made when the log is this long (and as long as the checkpoint before).
     pub checkpoint_bytes: u64,
+    /// When past versions take more memory than this, the older half of the history is forgotten, whether anybody compacts or not…
+    pub history_bytes: u64,
+    /// …and likewise when it spans more revisions than this.
+    pub history_revisions: usize,
     /// Where the files are.
     pub disk: Arc<dyn Disk>,
 }
@@ -81,6 +85,8 @@ impl Config {
             max_request_bytes: MAX_REQUEST_BYTES,
             segment_bytes: 16 << 20,
             checkpoint_bytes: 64 << 20,
+            history_bytes: 64 << 20,
+            history_revisions: 1 << 18,
             disk: Arc::new(FileSystem),
         }
     }

@@ -12,7 +12,8 @@ use base::{Clock, TaskGroup};
 use bytes::Bytes;
 
 use super::{
-    Config, Status, disk::Disk, lease::Deadlines, maintain::Gate, store::Store, watch::Hub,
+    Config, Status, disk::Disk, lease::Deadlines, maintain::Gate, record::Record, store::Store,
+    watch::Hub,
 };
 use crate::{KvError, LeaseId, Revision};
 
@@ -22,6 +23,8 @@ pub(super) struct Limits {
     pub(super) request_bytes: usize,
     pub(super) segment_bytes: u64,
     checkpoint_bytes: u64,
+    history_bytes: u64,
+    history_revisions: usize,
 }
 
 /// See the module's head. The lock on `store` is held for one transaction, one read or one page at a time, never across I/O.
@@ -81,6 +84,8 @@ impl Shared {
                 request_bytes: config.max_request_bytes,
                 segment_bytes: config.segment_bytes,
                 checkpoint_bytes: config.checkpoint_bytes,
+                history_bytes: config.history_bytes,
+                history_revisions: config.history_revisions,
             },
             identity,
             dir: config.dir,
@@ -137,6 +142,19 @@ impl Shared {
                 return id;
             }
         }
+    }
+
+    /// Forgets the older half of a history that has outgrown its bounds; what the log must say of it.
+    pub(super) fn bound_history(&self) -> Option<Record> {
+        let Limits {
+            history_bytes,
+            history_revisions,
+            ..
+        } = self.limits;
+        let durable = self.durable();
+        let half = self.read().overfull(history_bytes, history_revisions)?;
+        // Nobody else compacts between the two locks: only the writer does, and this is called by it.
+        self.write().compact(half.min(durable), durable).ok()
     }
 
     /// Whether the log is so long, or so much of the files has been forgotten, that a checkpoint is worth its while.

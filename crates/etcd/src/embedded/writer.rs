@@ -139,7 +139,12 @@ impl Writer {
 
     /// Makes the group durable, publishes it, answers it.
     fn commit(&mut self, group: &mut Group) {
+        let mut compacted = false;
         if !group.frame.is_empty() {
+            if let Some(record) = self.shared.bound_history() {
+                group.note([&record]);
+                compacted = true;
+            }
             let written = self
                 .wal
                 .append(&group.frame)
@@ -158,7 +163,6 @@ impl Writer {
             // Here alone: in a failed store the head stays ahead of the disk for ever.
             self.shared.publish();
         }
-        let mut compacted = false;
         for pending in group.pending.drain(..) {
             match pending {
                 Pending::Txn(response, answer) => give(answer, Ok(response)),

@@ -21,7 +21,7 @@ impl InProcess {
         Self {
             pipeline,
             peer: Peer {
-                certificates: vec![certificate],
+                certificates: [certificate].into(),
                 address: None,
             },
         }

@@ -66,6 +66,15 @@ impl Strategy for EventStrategy {
             ("type", text(object.text("type"))),
         ]
     }
+    fn selectable_paths(&self) -> Vec<&str> {
+        vec![
+            "involvedObject",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ]
+    }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(
             field,

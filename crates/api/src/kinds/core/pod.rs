@@ -178,6 +178,19 @@ impl Strategy for PodStrategy {
             ),
         ]
     }
+    fn selectable_paths(&self) -> Vec<&str> {
+        vec![
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ]
+    }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(
             field,

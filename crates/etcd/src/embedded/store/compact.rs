@@ -32,6 +32,15 @@ impl Store {
         })
     }
 
+    /// Where to compact so that the history gets smaller, if it is larger than this: by about half.
+    pub(in crate::embedded) fn overfull(&self, bytes: u64, revisions: usize) -> Option<Revision> {
+        let full = self.history_size > bytes || self.history.len() > revisions;
+        // What has been forgotten is still to be freed.
+        let pending = self.history_start < self.compacted;
+        let half = self.history_start + (self.history.len() / 2) as i64;
+        (full && !pending && half > self.compacted).then_some(Revision(half))
+    }
+
     /// Frees what compaction has forgotten, `steps` revisions at most. Answers whether there is more to do.
     pub(in crate::embedded) fn scrub(&mut self, steps: usize) -> bool {
         for _ in 0..steps {
@@ -68,8 +77,12 @@ impl Store {
             return;
         };
         let gone_too = versions[last].is_deletion() && versions[last].mod_revision < self.compacted;
-        for version in versions.drain(..last + usize::from(gone_too)) {
+        let newest = versions.len() - 1;
+        for (place, version) in versions.drain(..last + usize::from(gone_too)).enumerate() {
             self.size -= size(key, &version);
+            if place < newest {
+                self.history_size -= size(key, &version);
+            }
         }
         if versions.is_empty() {
             self.keys.remove(key);

@@ -55,6 +55,8 @@ pub struct Store {
     leases: HashMap<LeaseId, Lease>,
     /// Bytes of all keys and values, of all versions.
     size: u64,
+    /// Those of versions that others have superseded, and of deletions.
+    history_size: u64,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,7 @@ impl Store {
             compacted: 0,
             leases: HashMap::new(),
             size: 0,
+            history_size: 0,
         }
     }
 
@@ -260,6 +263,7 @@ impl Store {
         let old_lease = versions.last().map_or(LeaseId::default(), |old| old.lease);
         let new_lease = version.lease;
         self.size += size(&key, &version);
+        self.history_size += versions.last().map_or(0, |old| size(&key, old));
         versions.push(version);
         if old_lease != new_lease {
             if let Some(lease) = self.leases.get_mut(&old_lease) {
