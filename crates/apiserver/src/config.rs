@@ -9,7 +9,7 @@ use std::{
 
 use base::tls::ServingCertificate;
 
-use crate::{authz::Mode, proxy::KubeletClientConfig};
+use crate::{authn::RequestHeaderConfig, authz::Mode, proxy::KubeletClientConfig};
 
 /// A server's settings; each names upstream's flag.
 #[derive(Clone, Debug)]
@@ -22,8 +22,14 @@ pub struct Config {
     pub advertise_address: Option<IpAddr>,
     /// `--tls-cert-file` and `--tls-private-key-file`, read.
     pub serving_certificate: Arc<ServingCertificate>,
-    /// `--client-ca-file`
+    /// The files it was read from, if it is to be read again when they change.
+    pub serving_certificate_files: Option<(PathBuf, PathBuf)>,
+    /// `--client-ca-file`; read again when it changes.
     pub client_ca_file: Option<PathBuf>,
+    /// `--requestheader-client-ca-file`, likewise: who may say for whom it asks.
+    pub request_header_client_ca_file: Option<PathBuf>,
+    /// `--requestheader-allowed-names`, `--requestheader-username-headers` and so on.
+    pub request_header: RequestHeaderConfig,
     /// `--token-auth-file`
     pub token_auth_file: Option<PathBuf>,
     /// `--anonymous-auth`
@@ -80,7 +86,10 @@ impl Config {
             secure_port: 6443,
             advertise_address: None,
             serving_certificate,
+            serving_certificate_files: None,
             client_ca_file: None,
+            request_header_client_ca_file: None,
+            request_header: RequestHeaderConfig::default(),
             token_auth_file: None,
             anonymous_auth: true,
             enable_bootstrap_token_auth: false,

@@ -1,12 +1,15 @@
 //! What the configuration makes of authentication, authorization and admission, and the resources that ask them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
+
+use base::Reloader;
 
 use crate::{
     admission::{self, Chain},
     authn::{
-        self, Anonymous, Authenticator, BearerTokens, BootstrapTokens, ClientCertificates,
-        SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile, TokenReview,
+        self, Anonymous, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier,
+        ClientCertificates, RequestHeaders, SelfSubjectReview, ServiceAccountTokens,
+        TokenAuthenticator, TokenFile, TokenReview,
     },
     authz::{
         self, Authorizer,
@@ -31,6 +34,8 @@ pub(crate) struct Security {
     issuer: Option<Arc<Issuer>>,
     audiences: Vec<String>,
     pub(crate) openid: Option<OpenIdDiscovery>,
+    /// What of it is read again when its files change.
+    pub(crate) reloader: Reloader,
 }
 
 impl Security {
@@ -99,11 +104,18 @@ impl Security {
             }));
         }
         let bearer_tokens = Arc::new(BearerTokens::new(bearers));
+        let mut reloader = Reloader::new();
         let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
+        if let Some(path) = &config.request_header_client_ca_file {
+            let verifier = chain_verifier(path, deps, &mut reloader)?;
+            authenticators.push(Arc::new(RequestHeaders::new(
+                config.request_header.clone(),
+                verifier,
+            )));
+        }
         if let Some(path) = &config.client_ca_file {
-            let certificates = ClientCertificates::new(&read(path)?, deps.clock.clone())
-                .map_err(Error::ClientCa)?;
-            authenticators.push(Arc::new(certificates));
+            let verifier = chain_verifier(path, deps, &mut reloader)?;
+            authenticators.push(Arc::new(ClientCertificates::new(verifier)));
         }
         authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
         let anonymous = config
@@ -126,6 +138,7 @@ impl Security {
             issuer,
             audiences,
             openid,
+            reloader,
         })
     }
 
@@ -181,4 +194,22 @@ impl Security {
         }
         Ok(())
     }
+}
+
+/// Trusts the authorities in a file, as it is at any time.
+fn chain_verifier(
+    path: &Path,
+    deps: &Dependencies,
+    reloader: &mut Reloader,
+) -> Result<Arc<ChainVerifier>, Error> {
+    let verifier = ChainVerifier::new(&read(path)?, deps.clock.clone()).map_err(Error::ClientCa)?;
+    let verifier = Arc::new(verifier);
+    let (path, exchanged) = (path.to_owned(), Arc::clone(&verifier));
+    reloader.watch([path.clone().as_path()], move || {
+        let bundle = std::fs::read(&path).map_err(|error| error.to_string())?;
+        exchanged
+            .replace(&bundle)
+            .map_err(|error| error.to_string())
+    });
+    Ok(verifier)
 }

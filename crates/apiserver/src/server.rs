@@ -11,7 +11,7 @@ use std::{
 };
 
 use apimachinery::gvk::GroupResource;
-use base::{Clock, TaskGroup, tls::TlsError};
+use base::{Clock, Reloader, TaskGroup, tls::TlsError};
 use etcd::Kv;
 use http::{Request, Response};
 use tokio::net::TcpListener;
@@ -149,7 +149,7 @@ impl Server {
         );
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
-        let security = Security::new(&config, &deps, &registry)?;
+        let mut security = Security::new(&config, &deps, &registry)?;
         security.plug_in(&config, &deps, &registry)?;
 
         let tasks = TaskGroup::new(cancel);
@@ -176,6 +176,8 @@ impl Server {
         health.add("shutdown", health::Scope::Ready, Arc::new(shutdown));
 
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
+        reload_serving_certificate(&config, &mut security.reloader);
+        std::mem::take(&mut security.reloader).start(deps.clock.clone(), &tasks);
         let router = Router {
             discovery: Discovery::new(&api::served::built_in(), &server_address(&config, address)),
             openapi: OpenApi::new(
@@ -377,15 +379,30 @@ async fn wait_synced(hub: &Hub, cancel: &CancellationToken) {
     let _ = cancel.run_until_cancelled(filled).await;
 }
 
+fn reload_serving_certificate(config: &Config, reloader: &mut Reloader) {
+    let Some((certificate, key)) = config.serving_certificate_files.clone() else {
+        return;
+    };
+    let serving = Arc::clone(&config.serving_certificate);
+    let paths = [certificate.clone(), key.clone()];
+    reloader.watch(paths.iter().map(PathBuf::as_path), move || {
+        let read = |path: &Path| std::fs::read(path).map_err(|error| error.to_string());
+        serving
+            .replace(&read(&certificate)?, &read(&key)?)
+            .map_err(|error| error.to_string())
+    });
+}
+
 fn bootstrap_config(config: &Config) -> Result<bootstrap::Config, Error> {
-    let client_ca_pem = match &config.client_ca_file {
-        Some(path) => String::from_utf8_lossy(&read(path)?).into_owned(),
-        None => String::new(),
+    let pem = |path: &Option<PathBuf>| match path {
+        Some(path) => Ok(String::from_utf8_lossy(&read(path)?).into_owned()),
+        None => Ok::<_, Error>(String::new()),
     };
     Ok(bootstrap::Config {
         service_ranges: config.service_cluster_ip_ranges.clone(),
-        client_ca_pem,
-        request_header_ca_pem: String::new(),
+        client_ca_pem: pem(&config.client_ca_file)?,
+        request_header_ca_pem: pem(&config.request_header_client_ca_file)?,
+        request_header: config.request_header.clone(),
     })
 }
 

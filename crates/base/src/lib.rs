@@ -3,9 +3,11 @@
 mod clock;
 pub mod logging;
 pub mod metrics;
+pub mod reload;
 pub mod shutdown;
 mod task_group;
 pub mod tls;
 
 pub use clock::Clock;
+pub use reload::Reloader;
 pub use task_group::TaskGroup;

@@ -19,6 +19,7 @@ pub fn strip(headers: &mut HeaderMap) {
         .map(str::to_owned)
         .collect();
     if headers.remove(header::SEC_WEBSOCKET_PROTOCOL).is_some()
+        && !kept.is_empty()
         && let Ok(value) = HeaderValue::from_str(&kept.join(", "))
     {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);

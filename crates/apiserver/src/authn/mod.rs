@@ -3,7 +3,9 @@
 mod anonymous;
 pub mod bearer;
 mod bootstrap_token;
+pub(crate) mod cache;
 pub mod impersonation;
+pub mod request_header;
 pub mod reviews;
 pub mod service_account;
 mod token_file;
@@ -16,11 +18,12 @@ use async_trait::async_trait;
 
 pub use anonymous::Anonymous;
 pub use bootstrap_token::BootstrapTokens;
+pub use request_header::{RequestHeaderConfig, RequestHeaders};
 pub use reviews::{SelfSubjectReview, TokenReview};
 pub use service_account::ServiceAccountTokens;
 pub use token_file::{TokenFile, TokenFileError};
 pub use union::{BearerTokens, Union};
-pub use x509::ClientCertificates;
+pub use x509::{ChainVerifier, ClientCertificates};
 
 use crate::user::UserInfo;
 
@@ -51,6 +54,9 @@ pub trait Authenticator: Send + Sync {
         headers: &http::HeaderMap,
         peer: &Peer,
     ) -> Result<Option<Authenticated>, AuthenticationError>;
+
+    /// Takes its sort of credentials out of a request, so that nothing behind authentication sees them.
+    fn strip(&self, _headers: &mut http::HeaderMap) {}
 }
 
 /// Turns a bearer token into a user: requests carry one in a header, TokenReviews in their spec.

@@ -365,7 +365,8 @@ fn certificates(
 async fn client_certificates_name_user_and_groups() {
     use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     let ask = async |ca: &str, leaf: &[u8], clock: Clock| {
-        let authenticator = ClientCertificates::new(ca.as_bytes(), clock).unwrap();
+        let verifier = ChainVerifier::new(ca.as_bytes(), clock).unwrap();
+        let authenticator = ClientCertificates::new(Arc::new(verifier));
         let peer = Peer {
             certificates: [leaf.to_vec()].into(),
             address: None,
@@ -390,7 +391,82 @@ async fn client_certificates_name_user_and_groups() {
     assert!(ask(&ca, &leaf, long_gone).await.is_err());
     let (ca, server) = certificates("alice", &[], ServerAuth);
     assert!(ask(&ca, &server, Clock::system()).await.is_err());
-    assert!(ClientCertificates::new(b"", Clock::system()).is_err());
+    assert!(ChainVerifier::new(b"", Clock::system()).is_err());
+}
+
+#[tokio::test]
+async fn an_exchanged_authority_ends_what_the_old_one_vouched_for() {
+    use rcgen::ExtendedKeyUsagePurpose::ClientAuth;
+    let (ca, leaf) = certificates("alice", &[], ClientAuth);
+    let (other_ca, other) = certificates("bob", &[], ClientAuth);
+    let verifier = ChainVerifier::new(ca.as_bytes(), Clock::system()).unwrap();
+    assert!(verifier.verify(std::slice::from_ref(&leaf)).is_ok());
+    verifier.replace(other_ca.as_bytes()).unwrap();
+    assert!(verifier.verify(std::slice::from_ref(&leaf)).is_err());
+    let holder = verifier.verify(&[other]).unwrap().unwrap();
+    assert_eq!(holder.common_name.as_deref(), Some("bob"));
+    assert!(verifier.replace(b"nonsense").is_err());
+}
+
+#[tokio::test]
+async fn a_front_proxy_says_for_whom_it_asks_and_nobody_else_does() {
+    use rcgen::ExtendedKeyUsagePurpose::ClientAuth;
+    let (ca, proxy) = certificates("front-proxy-client", &[], ClientAuth);
+    let (_, stranger) = certificates("front-proxy-client", &[], ClientAuth);
+    let config = |allowed: &str| RequestHeaderConfig {
+        allowed_names: vec![allowed.to_owned()],
+        username_headers: vec!["X-Remote-User".to_owned()],
+        uid_headers: vec!["X-Remote-Uid".to_owned()],
+        group_headers: vec!["X-Remote-Group".to_owned()],
+        extra_header_prefixes: vec!["X-Remote-Extra-".to_owned()],
+    };
+    let mut headers = http::HeaderMap::new();
+    for (name, value) in [
+        ("x-remote-user", "alice"),
+        ("x-remote-uid", "7"),
+        ("x-remote-group", "a"),
+        ("x-remote-group", "b"),
+        ("x-remote-extra-example.com%2fscope", "s"),
+    ] {
+        headers.append(name, value.parse().unwrap());
+    }
+    let ask = async |allowed: &str, leaf: Option<&Vec<u8>>, headers: &http::HeaderMap| {
+        let verifier = ChainVerifier::new(ca.as_bytes(), Clock::system()).unwrap();
+        let peer = Peer {
+            certificates: leaf.into_iter().cloned().collect(),
+            address: None,
+        };
+        RequestHeaders::new(config(allowed), Arc::new(verifier))
+            .authenticate(headers, &peer)
+            .await
+    };
+    let found = ask("front-proxy-client", Some(&proxy), &headers).await;
+    let user = found.unwrap().unwrap().user;
+    assert_eq!((user.name.as_str(), user.uid.as_str()), ("alice", "7"));
+    assert_eq!(user.groups, ["a", "b"]);
+    assert_eq!(user.extra["example.com/scope"], ["s"]);
+
+    assert!(ask("other", Some(&proxy), &headers).await.is_err());
+    assert!(
+        ask("front-proxy-client", Some(&stranger), &headers)
+            .await
+            .is_err()
+    );
+    assert!(
+        ask("front-proxy-client", None, &headers)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let nothing = http::HeaderMap::new();
+    assert!(
+        ask("front-proxy-client", Some(&proxy), &nothing)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    super::request_header::strip(&mut headers, &config(""));
+    assert!(headers.is_empty());
 }
 
 /// Keys made by common tools, in every form they come in.

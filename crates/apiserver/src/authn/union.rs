@@ -8,7 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 
-use super::{Authenticated, AuthenticationError, Authenticator, Peer, TokenAuthenticator, bearer};
+use super::{
+    Authenticated, AuthenticationError, Authenticator, Peer, RequestHeaderConfig,
+    TokenAuthenticator, bearer, request_header,
+};
 use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 
 /// The authenticators of a server.
@@ -53,6 +56,14 @@ impl Authenticator for Union {
         match &self.anonymous {
             Some(anonymous) => anonymous.authenticate(headers, peer).await,
             None => Ok(None),
+        }
+    }
+
+    fn strip(&self, headers: &mut HeaderMap) {
+        headers.remove(http::header::AUTHORIZATION);
+        request_header::strip(headers, &RequestHeaderConfig::default());
+        for authenticator in &self.authenticators {
+            authenticator.strip(headers);
         }
     }
 }
@@ -119,6 +130,10 @@ impl Authenticator for BearerTokens {
             // A token nobody knows is a bad credential, not an absent one.
             None => Err(AuthenticationError("invalid bearer token".to_owned())),
         }
+    }
+
+    fn strip(&self, headers: &mut HeaderMap) {
+        bearer::strip(headers);
     }
 }
 

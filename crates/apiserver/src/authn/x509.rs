@@ -3,15 +3,8 @@
 //! The chain, the validity and the client-auth usage are checked by webpki. A certificate of another authority, or an expired one, is a
 //! bad credential (401), as upstream has it. The uid comes from the subject attribute 1.3.6.1.4.1.57683.2, and the credential
 //! id goes into `extra`.
-//!
-//! A chain that was found good stays good until one of its certificates ends or the authorities change: it is verified once, not at
-//! each request of its connections.
 
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -27,121 +20,102 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::{Authenticated, AuthenticationError, Authenticator, Peer};
+use super::{
+    Authenticated, AuthenticationError, Authenticator, Peer,
+    cache::{self, Cache},
+};
 use crate::user::UserInfo;
 
 /// Holds the uid in a certificate's subject (KEP-4317's arc of kubernetes.io).
 const UID_OID: &str = "1.3.6.1.4.1.57683.2";
 
-/// Chains that are remembered; when there are more, all are forgotten.
-const MAX_VERIFIED: usize = 4096;
+/// How long a certificate that was found good is not verified again. Its authorities are asked anew when they change.
+const VERIFIED_FOR: Duration = Duration::from_secs(60);
 
-/// Verifies client certificates against a bundle of authorities, which can be exchanged while serving.
-pub struct ClientCertificates {
-    trust: ArcSwap<Trust>,
+/// What a certificate that an authority has signed says of its holder.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The last common name.
+    pub common_name: Option<String>,
+    /// Whom it identifies, or why it cannot.
+    user: Result<Option<UserInfo>, String>,
+}
+
+/// Verifies chains of client certificates against a bundle of authorities, which can be exchanged while serving.
+pub struct ChainVerifier {
+    verifier: ArcSwap<Arc<dyn ClientCertVerifier>>,
+    verified: Cache<Arc<Holder>>,
     clock: Clock,
 }
 
-/// A bundle of authorities, and the chains that have been verified against it.
-struct Trust {
-    verifier: Arc<dyn ClientCertVerifier>,
-    verified: Mutex<HashMap<Arc<[Vec<u8>]>, Verified>>,
-}
-
-/// Whom a good chain names, and when it is good: from one second of the epoch to before another.
-#[derive(Clone)]
-struct Verified {
-    user: Option<UserInfo>,
-    valid: Range<i64>,
-}
-
-impl ClientCertificates {
+impl ChainVerifier {
     /// Trusts the certificates of `bundle` (PEM).
     pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, TlsError> {
+        let verifier = Arc::new(client_verifier(bundle)?);
         Ok(Self {
-            trust: ArcSwap::from_pointee(Trust::new(bundle)?),
+            verifier: ArcSwap::new(verifier),
+            verified: Cache::default(),
             clock,
         })
     }
 
     /// Trusts another bundle from now on.
     pub fn replace(&self, bundle: &[u8]) -> Result<(), TlsError> {
-        self.trust.store(Arc::new(Trust::new(bundle)?));
+        self.verifier.store(Arc::new(client_verifier(bundle)?));
+        self.verified.clear();
         Ok(())
     }
 
-    fn verify(&self, chain: &Arc<[Vec<u8>]>) -> Result<Option<Authenticated>, AuthenticationError> {
-        if chain.is_empty() {
+    /// Who holds the leaf; `None` without certificates.
+    pub fn verify(&self, chain: &[Vec<u8>]) -> Result<Option<Arc<Holder>>, AuthenticationError> {
+        let Some((leaf, intermediates)) = chain.split_first() else {
             return Ok(None);
+        };
+        let now = self.clock.now();
+        let key = cache::key(chain.iter().map(Vec::as_slice));
+        if let Some(holder) = self.verified.get(&key, now) {
+            return Ok(Some(holder));
         }
-        let user = self
-            .trust
-            .load()
-            .user(chain, self.clock.now().as_second())?;
-        Ok(user.map(|user| Authenticated {
-            user,
-            audiences: Vec::new(),
-        }))
-    }
-}
-
-impl Trust {
-    fn new(bundle: &[u8]) -> Result<Self, TlsError> {
-        Ok(Self {
-            verifier: client_verifier(bundle)?,
-            verified: Mutex::default(),
-        })
-    }
-
-    fn user(
-        &self,
-        chain: &Arc<[Vec<u8>]>,
-        now: i64,
-    ) -> Result<Option<UserInfo>, AuthenticationError> {
-        let known = self.lock().get(chain).cloned();
-        if let Some(known) = known.filter(|known| known.valid.contains(&now)) {
-            return Ok(known.user);
-        }
-        let verified = self.verify(chain, now)?;
-        let user = verified.user.clone();
-        let mut all = self.lock();
-        if all.len() >= MAX_VERIFIED {
-            all.clear();
-        }
-        all.insert(Arc::clone(chain), verified);
-        Ok(user)
-    }
-
-    fn verify(&self, chain: &[Vec<u8>], now: i64) -> Result<Verified, AuthenticationError> {
-        let refused = |error: String| AuthenticationError(format!("x509: {error}"));
-        let chain: Vec<CertificateDer<'_>> = chain
+        let verifier = self.verifier.load_full();
+        let leaf_der = CertificateDer::from(leaf.as_slice());
+        let intermediates: Vec<_> = intermediates
             .iter()
             .map(|der| CertificateDer::from(der.as_slice()))
             .collect();
-        let Some((leaf, intermediates)) = chain.split_first() else {
-            return Err(refused("there is no certificate".to_owned()));
-        };
-        let seconds = u64::try_from(now).unwrap_or_default();
-        let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        self.verifier
-            .verify_client_cert(leaf, intermediates, time)
-            .map_err(|error| refused(error.to_string()))?;
-        let mut valid = i64::MIN..i64::MAX;
-        for certificate in &chain {
-            let (_, certificate) = X509Certificate::from_der(certificate)
-                .map_err(|error| refused(error.to_string()))?;
-            let validity = certificate.validity();
-            valid.start = valid.start.max(validity.not_before.timestamp());
-            valid.end = valid.end.min(validity.not_after.timestamp());
+        let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+        verifier
+            .verify_client_cert(
+                &leaf_der,
+                &intermediates,
+                UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+            )
+            .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
+        let (_, certificate) = X509Certificate::from_der(leaf)
+            .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
+        let holder = Arc::new(Holder {
+            common_name: common_name(&certificate).map(str::to_owned),
+            user: subject_to_user(leaf, &certificate),
+        });
+        let left = certificate.validity().not_after.timestamp() - now.as_second();
+        let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
+        // Authorities that were exchanged meanwhile have not vouched for it.
+        if Arc::ptr_eq(&verifier, &self.verifier.load_full()) {
+            self.verified
+                .put(key, Arc::clone(&holder), now, left.min(VERIFIED_FOR));
         }
-        Ok(Verified {
-            user: subject_to_user(leaf)?,
-            valid,
-        })
+        Ok(Some(holder))
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<[Vec<u8>]>, Verified>> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+/// Authenticates by client certificate.
+pub struct ClientCertificates {
+    verifier: Arc<ChainVerifier>,
+}
+
+impl ClientCertificates {
+    /// Those that `verifier` trusts.
+    pub fn new(verifier: Arc<ChainVerifier>) -> Self {
+        Self { verifier }
     }
 }
 
@@ -152,26 +126,35 @@ impl Authenticator for ClientCertificates {
         _headers: &HeaderMap,
         peer: &Peer,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
-        self.verify(&peer.certificates)
+        let Some(holder) = self.verifier.verify(&peer.certificates)? else {
+            return Ok(None);
+        };
+        let user = holder.user.clone().map_err(AuthenticationError)?;
+        Ok(user.map(|user| Authenticated {
+            user,
+            audiences: Vec::new(),
+        }))
     }
 }
 
-/// A certificate without a common name identifies nobody.
-fn subject_to_user(leaf: &[u8]) -> Result<Option<UserInfo>, AuthenticationError> {
-    let (_, certificate) = X509Certificate::from_der(leaf)
-        .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
-    let subject = certificate.subject();
-    // The last common name wins, as in Go's pkix.Name.
-    let Some(name) = subject
+/// The last common name wins, as in Go's pkix.Name.
+fn common_name<'a>(certificate: &'a X509Certificate<'_>) -> Option<&'a str> {
+    certificate
+        .subject()
         .iter_common_name()
         .filter_map(|value| value.as_str().ok())
         .last()
-    else {
+}
+
+/// A certificate without a common name identifies nobody.
+fn subject_to_user(
+    leaf: &[u8],
+    certificate: &X509Certificate<'_>,
+) -> Result<Option<UserInfo>, String> {
+    let subject = certificate.subject();
+    let Some(name) = common_name(certificate).filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
-    if name.is_empty() {
-        return Ok(None);
-    }
     let uids: Vec<&str> = subject
         .iter_attributes()
         .filter(|attribute| attribute.attr_type().to_id_string() == UID_OID)
@@ -181,9 +164,7 @@ fn subject_to_user(leaf: &[u8]) -> Result<Option<UserInfo>, AuthenticationError>
         [] => String::new(),
         [uid] if !uid.is_empty() => (*uid).to_owned(),
         _ => {
-            return Err(AuthenticationError(
-                "x509: expected one non-empty uid in the subject".to_owned(),
-            ));
+            return Err("x509: expected one non-empty uid in the subject".to_owned());
         }
     };
     let groups = subject

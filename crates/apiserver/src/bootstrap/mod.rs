@@ -17,7 +17,10 @@ use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use base::Clock;
 use futures_util::{StreamExt as _, stream};
 
-use crate::reader::{ObjectReader, ObjectWriter};
+use crate::{
+    authn::RequestHeaderConfig,
+    reader::{ObjectReader, ObjectWriter},
+};
 
 pub(crate) use flow_control::mandatory_flow_control;
 pub use kubernetes_service::KubernetesService;
@@ -37,6 +40,8 @@ pub struct Config {
     pub client_ca_pem: String,
     /// `--requestheader-client-ca-file`, likewise.
     pub request_header_ca_pem: String,
+    /// `--requestheader-*`: what its clients may say, and how.
+    pub request_header: RequestHeaderConfig,
 }
 
 /// Makes and mends the server's own objects.

@@ -59,11 +59,19 @@ pub(super) fn config_maps(config: &Config, today: &str) -> Vec<Wanted> {
     }
     if !config.request_header_ca_pem.is_empty() {
         data["requestheader-client-ca-file"] = config.request_header_ca_pem.as_str().into();
-        data["requestheader-username-headers"] = r#"["X-Remote-User"]"#.into();
-        data["requestheader-uid-headers"] = r#"["X-Remote-Uid"]"#.into();
-        data["requestheader-group-headers"] = r#"["X-Remote-Group"]"#.into();
-        data["requestheader-extra-headers-prefix"] = r#"["X-Remote-Extra-"]"#.into();
-        data["requestheader-allowed-names"] = r#"["front-proxy-client"]"#.into();
+        let header = &config.request_header;
+        for (key, list) in [
+            ("requestheader-username-headers", &header.username_headers),
+            ("requestheader-uid-headers", &header.uid_headers),
+            ("requestheader-group-headers", &header.group_headers),
+            (
+                "requestheader-extra-headers-prefix",
+                &header.extra_header_prefixes,
+            ),
+            ("requestheader-allowed-names", &header.allowed_names),
+        ] {
+            data[key] = json!(list).to_string().into();
+        }
     }
     vec![
         config_map("extension-apiserver-authentication", data, add_data),

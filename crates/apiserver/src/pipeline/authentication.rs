@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use apimachinery::status::Status;
 use async_trait::async_trait;
-use http::header;
 
 use super::{Refusal, Stage};
 use crate::{authn::Authenticator, context::Context};
@@ -18,7 +17,7 @@ impl Stage for Authentication {
             Ok(Some(authenticated)) => {
                 context.user = authenticated.user;
                 // Nobody behind this stage has a use for the credentials, and a proxy must not pass them on.
-                context.headers.remove(header::AUTHORIZATION);
+                self.0.strip(&mut context.headers);
                 Ok(())
             }
             Ok(None) => Err(Status::unauthorized("Unauthorized").into()),

@@ -14,6 +14,7 @@ use clap::{ArgAction, Args};
 use etcd::Kv;
 use tokio_util::sync::CancellationToken;
 
+mod authentication;
 mod serving;
 
 use super::process;
@@ -45,6 +46,8 @@ pub(crate) struct Flags {
     /// Authorities of client certificates, PEM
     #[arg(long)]
     client_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    authentication: authentication::AuthenticationFlags,
     /// Static tokens: token,user,uid,"group1,group2"
     #[arg(long)]
     token_auth_file: Option<PathBuf>,
@@ -182,10 +185,15 @@ async fn open_store(
 
 fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
     let pki = own_pki(flags, clock)?;
-    let certificate = match (&flags.tls_cert_file, &flags.tls_private_key_file) {
-        (Some(certificate), Some(key)) => ServingCertificate::read(certificate, key)?,
-        _ => ServingCertificate::read(&pki.apiserver.certificate_path, &pki.apiserver.key_path)?,
-    };
+    let (certificate_file, key_file) = flags
+        .tls_cert_file
+        .clone()
+        .zip(flags.tls_private_key_file.clone())
+        .unwrap_or_else(|| {
+            let own = &pki.apiserver;
+            (own.certificate_path.clone(), own.key_path.clone())
+        });
+    let certificate = ServingCertificate::read(&certificate_file, &key_file)?;
     let signing_key = flags
         .service_account_signing_key_file
         .clone()
@@ -199,6 +207,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         given => given.to_vec(),
     };
     let mut config = apiserver::Config {
+        serving_certificate_files: Some((certificate_file, key_file)),
         bind_address: flags.bind_address,
         secure_port: flags.secure_port,
         advertise_address: flags.advertise_address,
@@ -220,6 +229,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         ..apiserver::Config::new(Arc::new(certificate))
     };
     flags.serving.apply(&mut config);
+    flags.authentication.apply(&mut config);
     Ok(config)
 }
 

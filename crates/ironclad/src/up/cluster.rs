@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use apiserver::{Server, authz::Mode, proxy::KubeletClientConfig};
+use apiserver::{Server, authn::RequestHeaderConfig, authz::Mode, proxy::KubeletClientConfig};
 use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
@@ -343,7 +343,19 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
         bind_address: settings.bind_address,
         secure_port: settings.secure_port,
         advertise_address: Some(settings.node_ip),
+        serving_certificate_files: Some((
+            identity.certificate_path.clone(),
+            identity.key_path.clone(),
+        )),
         client_ca_file: Some(pki.path("ca.crt")),
+        request_header_client_ca_file: Some(pki.path("front-proxy-ca.crt")),
+        request_header: RequestHeaderConfig {
+            allowed_names: vec!["front-proxy-client".to_owned()],
+            username_headers: vec!["X-Remote-User".to_owned()],
+            uid_headers: vec!["X-Remote-Uid".to_owned()],
+            group_headers: vec!["X-Remote-Group".to_owned()],
+            extra_header_prefixes: vec!["X-Remote-Extra-".to_owned()],
+        },
         enable_bootstrap_token_auth: true,
         authorization_modes: vec![Mode::Node, Mode::Rbac],
         enable_admission_plugins: vec!["NodeRestriction".to_owned()],
