@@ -135,11 +135,13 @@ async fn fixed_ports(
                     number: data,
                     reads: true,
                     writes: true,
+                    last: false,
                 },
                 Channel {
                     number: error,
                     reads: false,
                     writes: true,
+                    last: false,
                 },
             ]
         })

@@ -19,6 +19,8 @@ use crate::{
 
 /// A client that has been let in opens its streams within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The channel that tells how it ended.
+const STATUS: u8 = 3;
 /// Sizes that may wait; the newest counts, so older ones can be dropped.
 const SIZE_QUEUE: usize = 16;
 /// Longest description of a size, in bytes.
@@ -106,17 +108,19 @@ impl RemoteCommand {
             number,
             reads: false,
             writes: true,
+            last: number == STATUS,
         };
         let input = |number| Channel {
             number,
             reads: true,
             writes: false,
+            last: false,
         };
-        let channels = [input(0), output(1), output(2), output(3), input(4)];
+        let channels = [input(0), output(1), output(2), output(STATUS), input(4)];
         let mut streams = websocket::serve_channels(io, &channels, format, tasks).await;
         let mut take = |number, wanted: bool| streams.remove(&number).filter(|_| wanted);
         let sizes = take(4, options.tty);
-        let error = take(3, true).expect("channel 3 is in the list above");
+        let error = take(STATUS, true).expect("the channel is in the list above");
         Self {
             stdin: take(0, options.stdin),
             stdout: take(1, options.stdout),

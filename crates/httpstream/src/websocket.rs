@@ -1,6 +1,6 @@
 //! WebSocket connections whose messages begin with the number of a channel; and WebSocket connections that carry plain bytes.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, convert::Infallible, io};
 
 use base::TaskGroup;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -45,6 +45,8 @@ pub(crate) struct Channel {
     pub(crate) reads: bool,
     /// We send on it.
     pub(crate) writes: bool,
+    /// What we send on it goes out when all others that we send on have ended: clients take the last word for the end of everything.
+    pub(crate) last: bool,
 }
 
 /// How messages look.
@@ -87,10 +89,14 @@ pub(crate) async fn serve_channels(
     let (mut sink, source) = open(io).await.split();
     let (messages, mut queue) = mpsc::channel::<Message>(WRITE_QUEUE);
     let (mut users, mut inputs) = (BTreeMap::new(), BTreeMap::new());
+    // Nothing is ever sent on it: that all of its senders are gone is the message.
+    let (sending, mut all_sent) = mpsc::channel::<Infallible>(1);
+    let mut last_word = None;
     for &Channel {
         number,
         reads,
         writes,
+        last,
     } in channels
     {
         let (user, ours) = tokio::io::duplex(STREAM_BUFFER);
@@ -99,13 +105,24 @@ pub(crate) async fn serve_channels(
         if reads {
             inputs.insert(number, to_user);
         }
-        if writes {
-            let messages = messages.clone();
+        if writes && last {
+            last_word = Some((number, from_user));
+        } else if writes {
+            let (messages, sending) = (messages.clone(), sending.clone());
             tasks.spawn_cancellable("websocket-channel", async move {
                 // An error says that the connection has ended.
                 let _ = pump(number, from_user, messages, format).await;
+                drop(sending);
             });
         }
+    }
+    drop(sending);
+    if let Some((number, from_user)) = last_word {
+        let messages = messages.clone();
+        tasks.spawn_cancellable("websocket-channel", async move {
+            let _ = all_sent.recv().await;
+            let _ = pump(number, from_user, messages, format).await;
+        });
     }
     let pongs = messages.downgrade();
     drop(messages);
@@ -255,11 +272,13 @@ mod tests {
                 number: 0,
                 reads: true,
                 writes: false,
+                last: false,
             },
             Channel {
                 number: 1,
                 reads: false,
                 writes: true,
+                last: false,
             },
         ];
         let format = Format {
@@ -295,6 +314,43 @@ mod tests {
             client.next().await.unwrap().unwrap().is_close(),
             "closed when nobody can write any more"
         );
+        tasks.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn the_last_word_comes_after_everything_else() {
+        let (near, far) = tokio::io::duplex(4096);
+        let tasks = TaskGroup::default();
+        let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
+        let output = |number, last| Channel {
+            number,
+            reads: false,
+            writes: true,
+            last,
+        };
+        let format = Format {
+            base64: false,
+            can_close: true,
+        };
+        let channels = [output(3, true), output(1, false), output(2, false)];
+        let mut users = serve_channels(far, &channels, format, &tasks).await;
+        let output = vec![b'x'; STREAM_BUFFER];
+        for (number, data) in [(3, b"ended".as_slice()), (1, &output), (2, &output)] {
+            let user = users.get_mut(&number).unwrap();
+            user.write_all(data).await.unwrap();
+            user.shutdown().await.unwrap();
+        }
+        let mut received = 0;
+        loop {
+            let Message::Binary(message) = client.next().await.unwrap().unwrap() else {
+                panic!("the status must come before the end");
+            };
+            if message[0] == 3 {
+                break;
+            }
+            received += message.len() - 1;
+        }
+        assert_eq!(received, 2 * STREAM_BUFFER);
         tasks.shutdown().await;
     }
 }

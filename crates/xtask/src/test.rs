@@ -27,13 +27,25 @@ const TOOLS: &[Tool] = &[
         source: "Debian's iproute2",
     },
     Tool {
+        name: "node",
+        source: "Debian's nodejs",
+    },
+    Tool {
         name: "curl",
         source: "Debian's curl",
     },
 ];
 
 /// Clients that the end-to-end tests speak with; looked for in `.clients/`, then on PATH.
-const CLIENTS: &[&str] = &["kubectl", "kubectl-1.37", "helm", "etcd", "etcdctl"];
+const CLIENTS: &[&str] = &[
+    "kubectl",
+    "kubectl-1.37",
+    "helm",
+    "etcd",
+    "etcdctl",
+    "python/bin/python",
+    "node_modules/@kubernetes/client-node/package.json",
+];
 
 /// Runs `tidy`, then everything under nextest.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
