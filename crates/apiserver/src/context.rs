@@ -1,6 +1,6 @@
 //! What the stages learn about a request, for the stages after them.
 
-use std::{net::SocketAddr, sync::Mutex, sync::PoisonError};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex, sync::PoisonError};
 
 use http::{HeaderMap, HeaderValue};
 use uuid::Uuid;
@@ -33,6 +33,7 @@ pub struct Context {
     /// The seats it has taken.
     pub(crate) leave: Leave,
     warnings: Mutex<Vec<String>>,
+    annotations: Mutex<BTreeMap<String, String>>,
 }
 
 /// What the `X-Kubernetes-PF-*` headers say.
@@ -74,6 +75,26 @@ impl Context {
     /// The warnings, which are gone then.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells the audit log; the first to use a key keeps it, as upstream.
+    pub fn annotate(&self, key: impl Into<String>, value: impl Into<String>) {
+        let mut annotations = self
+            .annotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        annotations
+            .entry(key.into())
+            .or_insert_with(|| value.into());
+    }
+
+    /// What the audit log is told so far. Keys under `patch.webhook.admission.k8s.io/` are for level Request and above alone: their
+    /// values hold parts of the object.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        self.annotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// The client's address; none for calls within the process.

@@ -21,6 +21,7 @@ use crate::{
     registry::Registry,
     server::{Dependencies, Error, read},
     tokens::{self, Issuer, OpenIdDiscovery, TokenRequest},
+    webhook_client::WebhookClients,
 };
 
 /// The gates of a server.
@@ -148,8 +149,11 @@ impl Security {
         config: &Config,
         deps: &Dependencies,
         registry: &Arc<Registry>,
+        webhooks: &WebhookClients,
     ) -> Result<(), Error> {
         let dependencies = admission::Dependencies {
+            resources: Arc::clone(registry) as Arc<dyn admission::Resources>,
+            webhooks: webhooks.clone(),
             reader: Arc::clone(&self.reader),
             authorizer: Arc::clone(&self.authorizer),
             rules: Arc::clone(&self.resolver),

@@ -42,6 +42,7 @@ use crate::{
     router::Router,
     security::Security,
     tokens::KeyError,
+    webhook_client::WebhookClients,
 };
 
 const SERVICES: GroupResource = GroupResource::new("", "services");
@@ -150,9 +151,10 @@ impl Server {
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let mut security = Security::new(&config, &deps, &registry)?;
-        security.plug_in(&config, &deps, &registry)?;
-
         let tasks = TaskGroup::new(cancel);
+        let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
+        let webhooks = WebhookClients::new(reader, tasks.clone());
+        security.plug_in(&config, &deps, &registry, &webhooks)?;
         let connector = deps.connector.clone().unwrap_or_else(|| {
             let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
             Arc::new(ProxyConnector::new(

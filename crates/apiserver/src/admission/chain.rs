@@ -20,8 +20,17 @@ impl Chain {
         }
     }
 
-    /// The mutating phase: each may change the object, and sees what those before it made of it.
+    /// The mutating phase: each may change the object, and sees what those before it made of it. When something from outside changed it,
+    /// all are asked once more, as upstream: those within for what was added, those from outside if they wish.
     pub async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        self.admit_once(admission).await?;
+        if admission.reinvocation.begin() {
+            self.admit_once(admission).await?;
+        }
+        Ok(())
+    }
+
+    async fn admit_once(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
         let operation = admission.operation;
         for plugin in self
             .plugins

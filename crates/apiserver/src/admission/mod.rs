@@ -4,31 +4,42 @@
 mod certificate_identity;
 mod certificates;
 mod chain;
+mod compiled;
 mod default_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
+mod notes;
 mod persistent_volume_claim_resize;
 mod pod_security;
 mod priority;
 mod rbac_escalation;
+mod reinvocation;
+mod resources;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod table;
 mod taint_nodes_by_condition;
+#[cfg(test)]
+mod test_cluster;
+mod webhook;
 
 use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use async_trait::async_trait;
 
 pub use chain::Chain;
+pub use notes::Notes;
+pub use reinvocation::Reinvocation;
+pub use resources::{Equivalent, Resources};
 pub use table::{Dependencies, UnknownPlugin, plugins};
 
 use crate::{request_info::RequestInfo, user::UserInfo};
 
 /// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// A new object.
     Create,
@@ -38,6 +49,18 @@ pub enum Operation {
     Delete,
     /// exec, attach, portforward, proxy.
     Connect,
+}
+
+impl Operation {
+    /// `CREATE`, as rules and reviews have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Connect => "CONNECT",
+        }
+    }
 }
 
 /// A request at the gates. Plugins read all of it; mutating ones change `object`.
@@ -59,8 +82,10 @@ pub struct Admission<'a> {
     pub dry_run: bool,
     /// Options of the operation (CreateOptions, DeleteOptions, …), as JSON.
     pub options: &'a Object,
-    /// Warnings for the client, to be added to.
-    pub warnings: Vec<String>,
+    /// What the client is to be warned of and the audit log to be told.
+    pub notes: Notes,
+    /// Whether plugins are asked a second time, and what those that are external did the first time.
+    pub reinvocation: Reinvocation,
 }
 
 impl Admission<'_> {
@@ -94,6 +119,22 @@ impl Admission<'_> {
                 .filter(|name| !name.is_empty())
         })
         .unwrap_or("Unknown")
+    }
+
+    /// The name as webhooks and policies see it: of a new object its own, which is empty as long as it has to be generated.
+    pub fn object_name(&self) -> &str {
+        if !self.request.name.is_empty() {
+            return &self.request.name;
+        }
+        self.new_object().map(meta::name).unwrap_or_default()
+    }
+
+    /// The namespace; a Namespace stands in its own.
+    pub fn namespace(&self) -> &str {
+        if self.request.namespace.is_empty() && self.is("", "namespaces") {
+            return self.object_name();
+        }
+        &self.request.namespace
     }
 
     /// The refusal of a plugin.

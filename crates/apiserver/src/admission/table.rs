@@ -17,14 +17,17 @@ use super::{
     pod_security::PodSecurity,
     priority::Priority,
     rbac_escalation::RbacEscalation,
+    resources::Resources,
     runtime_class::RuntimeClass,
     service_account::ServiceAccount,
     storage_object_in_use_protection::StorageObjectInUseProtection,
     taint_nodes_by_condition::TaintNodesByCondition,
+    webhook::{MutatingAdmissionWebhook, ValidatingAdmissionWebhook},
 };
 use crate::{
     authz::{Authorizer, rbac::RuleResolver},
     reader::ObjectReader,
+    webhook_client::WebhookClients,
 };
 
 /// What plugins stand on.
@@ -38,6 +41,10 @@ pub struct Dependencies {
     pub rules: Arc<RuleResolver>,
     /// For the time.
     pub clock: Clock,
+    /// The served resources, in all their versions.
+    pub resources: Arc<dyn Resources>,
+    /// Calls webhooks.
+    pub webhooks: WebhookClients,
 }
 
 /// A row: name, whether it is on by default, how it is made.
@@ -70,6 +77,9 @@ const TABLE: &[Row] = &[
     row("CertificateSigning", true, |deps| Arc::new(CertificateSigning::new(deps.authorizer.clone()))),
     row("CertificateSubjectRestriction", true, |_| Arc::new(CertificateSubjectRestriction)),
     row("DefaultIngressClass", true, |deps| Arc::new(DefaultIngressClass::new(deps.reader.clone()))),
+    // What is added above comes before these: they see what all others made of the object.
+    row("MutatingAdmissionWebhook", true, |deps| Arc::new(MutatingAdmissionWebhook::new(deps))),
+    row("ValidatingAdmissionWebhook", true, |deps| Arc::new(ValidatingAdmissionWebhook::new(deps))),
 ];
 
 /// `--enable-admission-plugins` or `--disable-admission-plugins` names one that does not exist.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use apimachinery::gvk::GroupVersionKind;
-use base::Clock;
+use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use base::{Clock, TaskGroup};
 use http::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
@@ -14,7 +15,42 @@ use crate::{
     reader::ObjectReader,
     request_info::RequestInfo,
     user::UserInfo,
+    webhook_client::WebhookClients,
 };
+
+/// A server that serves nothing: for plugins that ask nobody outside.
+struct NoResources;
+
+#[async_trait]
+impl Resources for NoResources {
+    fn equivalents(&self, _: &GroupVersionResource, _: &str) -> Vec<Equivalent> {
+        Vec::new()
+    }
+
+    async fn convert(&self, object: &Object, _: &GroupVersionKind) -> Result<Object, Status> {
+        Ok(object.clone())
+    }
+
+    fn complete(&self, object: Object, _: &GroupVersionKind) -> Result<Object, String> {
+        Ok(object)
+    }
+
+    fn resource_of(&self, _: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
+        None
+    }
+}
+
+fn dependencies(reader: Arc<dyn ObjectReader>) -> Dependencies {
+    let tasks = TaskGroup::new(&CancellationToken::new());
+    Dependencies {
+        rules: Arc::new(RuleResolver::new(&reader)),
+        webhooks: WebhookClients::new(Arc::clone(&reader), tasks),
+        reader,
+        authorizer: Arc::new(AlwaysDeny),
+        clock: Clock::system(),
+        resources: Arc::new(NoResources),
+    }
+}
 
 /// A request at the gates of a server with these plugins enabled beyond the default ones.
 struct Gate {
@@ -24,13 +60,7 @@ struct Gate {
 
 impl Gate {
     fn of(reader: &Arc<MemoryReader>) -> Self {
-        let reader: Arc<dyn ObjectReader> = Arc::clone(reader) as _;
-        let dependencies = Dependencies {
-            rules: Arc::new(RuleResolver::new(&reader)),
-            reader,
-            authorizer: Arc::new(AlwaysDeny),
-            clock: Clock::system(),
-        };
+        let dependencies = dependencies(Arc::clone(reader) as _);
         let enable = ["NodeRestriction".to_owned()];
         let plugins = plugins(&enable, &[], &dependencies).unwrap();
         Self {
@@ -76,11 +106,12 @@ impl Gate {
             old_object: old.as_ref(),
             dry_run: false,
             options: &options,
-            warnings: Vec::new(),
+            notes: Notes::default(),
+            reinvocation: Reinvocation::default(),
         };
         self.chain.admit(&mut admission).await?;
         self.chain.validate(&admission).await?;
-        let warnings = std::mem::take(&mut admission.warnings);
+        let warnings = admission.notes.take().0;
         Ok((new.map(Value::Object).unwrap_or_default(), warnings))
     }
 
@@ -534,13 +565,7 @@ async fn pods_stay_within_their_namespaces_level() {
 
 #[test]
 fn unknown_plugins_are_refused() {
-    let reader: Arc<dyn ObjectReader> = world();
-    let dependencies = Dependencies {
-        rules: Arc::new(RuleResolver::new(&reader)),
-        reader,
-        authorizer: Arc::new(AlwaysDeny),
-        clock: Clock::system(),
-    };
+    let dependencies = dependencies(world());
     let off = ["PodSecurity".to_owned()];
     let names: Vec<_> = plugins(&[], &off, &dependencies)
         .unwrap()

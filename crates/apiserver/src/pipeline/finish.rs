@@ -23,8 +23,10 @@ const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
 
-/// All warnings of an answer together may be so long; the rest is left out, as upstream.
-const WARNINGS_LIMIT: usize = 16 << 10;
+/// When all warnings of an answer together have more characters than this, each is cut to [`WARNING_CHARACTERS`], and those that are then
+/// beyond are left out, as upstream.
+const ALL_WARNINGS_CHARACTERS: usize = 4 << 10;
+const WARNING_CHARACTERS: usize = 256;
 
 impl Marks {
     pub(super) fn new(context: &Context) -> Self {
@@ -67,18 +69,33 @@ impl Marks {
             .context
             .map(|context| context.take_warnings())
             .unwrap_or_default();
-        let mut length = 0;
-        for warning in warnings {
-            length += warning.len();
-            if length > WARNINGS_LIMIT {
-                break;
-            }
+        for warning in shortened(warnings) {
             if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quote(&warning))) {
                 headers.append(header::WARNING, value);
             }
         }
         response
     }
+}
+
+/// Webhooks may warn at any length; headers may not be of any length.
+fn shortened(mut warnings: Vec<String>) -> Vec<String> {
+    let characters = |warning: &String| warning.chars().count();
+    if warnings.iter().map(characters).sum::<usize>() <= ALL_WARNINGS_CHARACTERS {
+        return warnings;
+    }
+    let mut written = 0;
+    warnings.retain_mut(|warning| {
+        if written >= ALL_WARNINGS_CHARACTERS {
+            return false;
+        }
+        if let Some((end, _)) = warning.char_indices().nth(WARNING_CHARACTERS) {
+            warning.truncate(end);
+        }
+        written += warning.chars().count();
+        true
+    });
+    warnings
 }
 
 /// As a quoted string of RFC 9110, control characters left out.

@@ -3,7 +3,7 @@
 use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
 
 use super::Call;
-use crate::admission::{Admission, Operation};
+use crate::admission::{Admission, Notes, Operation, Reinvocation};
 
 /// What is constant over both phases of one write.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ impl Call<'_> {
     ) -> Result<(), Status> {
         let mut admission = self.admission_of(gate, object, old);
         let result = self.registry.admission().admit(&mut admission).await;
-        self.pass_warnings(admission.warnings);
+        self.pass_notes(&admission.notes);
         result
     }
 
@@ -37,7 +37,7 @@ impl Call<'_> {
     ) -> Result<(), Status> {
         let admission = self.admission_of(gate, object, old);
         let result = self.registry.admission().validate(&admission).await;
-        self.pass_warnings(admission.warnings);
+        self.pass_notes(&admission.notes);
         result
     }
 
@@ -56,13 +56,18 @@ impl Call<'_> {
             old_object,
             dry_run: gate.dry_run,
             options: gate.options,
-            warnings: Vec::new(),
+            notes: Notes::default(),
+            reinvocation: Reinvocation::default(),
         }
     }
 
-    fn pass_warnings(&self, warnings: Vec<String>) {
+    fn pass_notes(&self, notes: &Notes) {
+        let (warnings, annotations) = notes.take();
         for warning in warnings {
             self.context.warn(warning);
+        }
+        for (key, value) in annotations {
+            self.context.annotate(key, value);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Resources that only answer: a POST with a question, answered by a [`crate::virtual_resource::VirtualResource`].
 
-use apimachinery::{Object, status::Status};
+use apimachinery::status::Status;
 use http::{Request, Response, StatusCode};
 
 use super::{Call, admit::Gate, body, options::WriteOptions, table, write::Part};
@@ -45,12 +45,12 @@ impl Call<'_> {
             self.set_namespace(&mut object)?;
         }
         self.track_as(gvk, &options, Part::Other, None, &mut object);
-        let empty = Object::new();
+        let create_options = self.options_object("CreateOptions");
         let gate = Gate {
             operation: Operation::Create,
             kind: gvk,
             dry_run: options.dry_run,
-            options: &empty,
+            options: &create_options,
         };
         self.admit(gate, Some(&mut object), None).await?;
         self.validate_admission(gate, Some(&mut object), None)

@@ -45,12 +45,12 @@ impl Call<'_> {
             }
             meta::set_name(&mut binding, &context.info.name);
         }
-        let empty = Object::new();
+        let create_options = self.options_object("CreateOptions");
         let gate = Gate {
             operation: Operation::Create,
             kind: &BINDING,
             dry_run: options.dry_run,
-            options: &empty,
+            options: &create_options,
         };
         self.admit(gate, Some(&mut binding), None).await?;
         validate(&binding)?;

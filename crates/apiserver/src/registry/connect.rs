@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use http::{Request, Response};
 
 use super::{Call, admit::Gate};
-use crate::{admission::Operation, body::Body, context::Context};
+use crate::{admission::Operation, body::Body, context::Context, query::Query};
 
 /// Serves subresources that are connections. The request is whole: its body may be a stream, and its extensions hold the
 /// connection's upgrade where there is one.
@@ -42,13 +42,12 @@ impl Call<'_> {
             .iter()
             .find(|subresource| subresource.name == self.context.info.subresource)
             .map_or(&self.endpoint.row.gvk, |subresource| &subresource.gvk);
-        let mut options: Object = self
-            .context
-            .query
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect();
+        let mut options = connect_options(&self.context.query);
         options.insert("kind".to_owned(), kind.kind.as_ref().into());
+        options.insert(
+            "apiVersion".to_owned(),
+            kind.group_version().to_string().into(),
+        );
         let empty = Object::new();
         let gate = Gate {
             operation: Operation::Connect,
@@ -60,4 +59,32 @@ impl Call<'_> {
         self.validate_admission(gate, Some(&mut options), None)
             .await
     }
+}
+
+/// `PodExecOptions`, `PodAttachOptions`, `PodPortForwardOptions`, `PodProxyOptions`, …: the query, typed as upstream's decoding of it does.
+fn connect_options(query: &Query) -> Object {
+    let mut options = Object::new();
+    for name in ["stdin", "stdout", "stderr", "tty"] {
+        if query.flag(name) {
+            options.insert(name.to_owned(), true.into());
+        }
+    }
+    for name in ["container", "path"] {
+        if let Some(value) = query.get(name).filter(|value| !value.is_empty()) {
+            options.insert(name.to_owned(), value.into());
+        }
+    }
+    let command: Vec<&str> = query.all("command").collect();
+    if !command.is_empty() {
+        options.insert("command".to_owned(), command.into());
+    }
+    let ports: Vec<i64> = query
+        .all("ports")
+        .flat_map(|ports| ports.split(','))
+        .filter_map(|port| port.parse().ok())
+        .collect();
+    if !ports.is_empty() {
+        options.insert("ports".to_owned(), ports.into());
+    }
+    options
 }

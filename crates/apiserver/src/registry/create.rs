@@ -48,6 +48,9 @@ impl Call<'_> {
         options: &WriteOptions,
         options_object: &Object,
     ) -> Result<Stored, Status> {
+        let mut write = Write::new(self, options, options_object, Part::Spec);
+        // Mutating plugins see the object once, without the name that is made up later.
+        let object = write.admit_create(object).await?;
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         let attempts = if generated { NAME_ATTEMPTS } else { 1 };
         let mut refused = None;
@@ -57,7 +60,7 @@ impl Call<'_> {
                 let name = generate_name(meta::generate_name(&object));
                 meta::set_name(&mut object, &name);
             }
-            match self.try_create(object, options, options_object).await {
+            match self.try_create(&mut write, object).await {
                 Err(status) if status.is_already_exists() => refused = Some(status),
                 other => return other,
             }
@@ -77,14 +80,11 @@ impl Call<'_> {
         Err(status)
     }
 
-    async fn try_create(
-        &self,
-        object: Object,
-        options: &WriteOptions,
-        options_object: &Object,
-    ) -> Result<Stored, Status> {
-        let mut write = Write::new(self, options, options_object, Part::Spec);
-        let object = write.prepare_create(object).await?;
+    async fn try_create(&self, write: &mut Write<'_>, object: Object) -> Result<Stored, Status> {
+        let options = write.options;
+        // What an attempt before this one took is given back.
+        write.reservation = Box::new(super::hooks::NoReservation);
+        let object = write.prepare_admitted(object).await?;
         let resource = self.endpoint.group_resource();
         let cacher = self.endpoint.cacher()?;
         let name = meta::name(&object).to_owned();

@@ -251,11 +251,17 @@ impl Update for Removal<'_> {
 
 impl Removal<'_> {
     async fn admit(&self, object: &Object) -> Result<(), Status> {
+        if self.options.is_admitted {
+            return Ok(());
+        }
+        let mut options = self.options.object.clone();
+        options.insert("kind".to_owned(), "DeleteOptions".into());
+        options.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
         let gate = Gate {
             operation: Operation::Delete,
             kind: &self.call.endpoint.row.gvk,
             dry_run: self.options.dry_run,
-            options: &self.options.object,
+            options: &options,
         };
         let mut old = object.clone();
         self.call.endpoint.from_storage(&mut old);

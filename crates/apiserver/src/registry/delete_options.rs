@@ -35,6 +35,8 @@ pub(super) struct DeleteOptions {
     pub(super) dry_run: bool,
     /// As admission sees them.
     pub(super) object: Object,
+    /// Admission has had its say about the request as a whole: an eviction is no delete there.
+    pub(super) is_admitted: bool,
 }
 
 impl DeleteOptions {
@@ -93,6 +95,7 @@ impl DeleteOptions {
             orphan_dependents,
             dry_run,
             object,
+            is_admitted: false,
         })
     }
 

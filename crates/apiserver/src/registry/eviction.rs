@@ -13,18 +13,21 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    Call, body,
+    Call,
+    admit::Gate,
+    body,
     delete_options::DeleteOptions,
     options::{Freshness, WriteOptions},
 };
 use crate::{
+    admission::Operation,
     body::Body,
     lookup,
     negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
     storage::{Next, Stored, Update},
 };
 
-const EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
+static EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
 const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
 /// So many evicted pods may be waited for in a budget's status, as upstream.
 const MAX_DISRUPTED_PODS: usize = 2000;
@@ -43,12 +46,24 @@ impl Call<'_> {
         let bytes = body::read(request.into_body()).await?;
         let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
         self.set_name(&mut eviction)?;
+        self.set_namespace(&mut eviction)?;
         let delete = eviction
             .get("deleteOptions")
             .and_then(Value::as_object)
             .cloned();
         let mut delete = DeleteOptions::of_object(delete.unwrap_or_default())?;
         delete.dry_run |= options.dry_run;
+        let create_options = self.options_object("CreateOptions");
+        let gate = Gate {
+            operation: Operation::Create,
+            kind: &EVICTION,
+            dry_run: delete.dry_run,
+            options: &create_options,
+        };
+        self.admit(gate, Some(&mut eviction), None).await?;
+        self.validate_admission(gate, Some(&mut eviction), None)
+            .await?;
+        delete.is_admitted = true;
 
         self.wait_for(Freshness::Consistent).await?;
         let cached = self

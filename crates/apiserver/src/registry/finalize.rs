@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, body, options::WriteOptions};
+use super::{Call, admit::Gate, body, options::WriteOptions};
 use crate::{
+    admission::Operation,
     body::Body,
     negotiation::{Accept, Endpoint as Sort},
     storage::{Next, Outcome, Stored, Update},
@@ -34,9 +35,11 @@ impl Call<'_> {
             object: cached.parse(),
             revision: cached.revision,
         });
+        let update_options = self.options_object("UpdateOptions");
         let mut change = Finalizers {
             call: self,
             wanted: &wanted,
+            options: &update_options,
             dry_run: options.dry_run,
             result: None,
         };
@@ -62,6 +65,8 @@ impl Call<'_> {
 struct Finalizers<'a> {
     call: &'a Call<'a>,
     wanted: &'a Object,
+    /// As admission sees them.
+    options: &'a Object,
     dry_run: bool,
     result: Option<Object>,
 }
@@ -77,9 +82,19 @@ impl Update for Finalizers<'_> {
             let resource = self.call.endpoint.group_resource();
             return Err(Status::modified(&resource, &self.call.context.info.name));
         }
+        let call = self.call;
+        let gate = Gate {
+            operation: Operation::Update,
+            kind: &call.endpoint.row.gvk,
+            dry_run: self.dry_run,
+            options: self.options,
+        };
+        let mut old = current.object.clone();
+        call.endpoint.from_storage(&mut old);
+        let mut wanted = self.wanted.clone();
+        call.admit(gate, Some(&mut wanted), Some(&old)).await?;
         let mut object = current.object.clone();
-        let finalizers = self
-            .wanted
+        let finalizers = wanted
             .get("spec")
             .and_then(|spec| spec.get("finalizers"))
             .cloned();
@@ -94,6 +109,10 @@ impl Update for Finalizers<'_> {
                 _ => spec.remove("finalizers"),
             };
         }
+        let mut view = object.clone();
+        call.endpoint.from_storage(&mut view);
+        call.validate_admission(gate, Some(&mut view), Some(&old))
+            .await?;
         let ends =
             meta::is_deleting(&object) && !left && meta::finalizers(&object).next().is_none();
         if self.dry_run || ends {

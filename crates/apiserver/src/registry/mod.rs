@@ -25,6 +25,7 @@ mod object_reader;
 mod options;
 mod ownership;
 mod patch;
+mod resources;
 mod route;
 mod scale;
 mod table;

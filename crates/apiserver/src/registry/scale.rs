@@ -5,18 +5,21 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
 use super::{
-    Call, body,
+    Call,
+    admit::Gate,
+    body,
     options::{Freshness, WriteOptions},
     patch::Patch,
     update::Want,
     write::Part,
 };
 use crate::{
+    admission::Operation,
     body::Body,
     negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
 };
 
-const SCALE: GroupVersionKind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+pub(super) static SCALE: GroupVersionKind = GroupVersionKind::new("autoscaling", "v1", "Scale");
 
 impl Call<'_> {
     /// `…/NAME/scale`
@@ -65,12 +68,13 @@ impl Call<'_> {
             self.set_namespace(&mut scale)?;
             Change::Given(scale)
         };
+        let options_object = self.options_object("UpdateOptions");
         let mut want = Scaled {
             call: self,
             options: &options,
+            options_object: &options_object,
             change,
         };
-        let options_object = self.options_object(kind);
         let updated = self
             .update_object(&mut want, Part::Other, &options, &options_object)
             .await?;
@@ -89,6 +93,8 @@ enum Change {
 struct Scaled<'a> {
     call: &'a Call<'a>,
     options: &'a WriteOptions,
+    /// As admission sees them.
+    options_object: &'a Object,
     change: Change,
 }
 
@@ -96,13 +102,21 @@ struct Scaled<'a> {
 impl Want for Scaled<'_> {
     async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
         let current = current.ok_or_else(|| self.call.not_found())?;
-        let scale = match &self.change {
+        let before = api::scale::scale_from(current);
+        let mut scale = match &self.change {
             Change::Given(scale) => scale.clone(),
-            Change::Patch(patch) => {
-                let before = api::scale::scale_from(current);
-                patch.apply_as(self.call, &before, &SCALE, self.options)?
-            }
+            Change::Patch(patch) => patch.apply_as(self.call, &before, &SCALE, self.options)?,
         };
+        // Admission is about the Scale; the workload behind it is not the client's to change.
+        let gate = Gate {
+            operation: Operation::Update,
+            kind: &SCALE,
+            dry_run: self.options.dry_run,
+            options: self.options_object,
+        };
+        self.call
+            .admit(gate, Some(&mut scale), Some(&before))
+            .await?;
         let mut errors = api::scale::validate_scale(&scale);
         let mut object = current.clone();
         let version = meta::resource_version(&scale);

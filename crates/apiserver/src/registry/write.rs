@@ -4,6 +4,7 @@ use api::Strategy;
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
+    gvk::GroupVersionKind,
     meta,
     status::Status,
 };
@@ -38,8 +39,11 @@ pub(super) enum Part {
 pub(super) struct Write<'a> {
     pub(super) call: &'a Call<'a>,
     pub(super) options: &'a WriteOptions,
-    /// The options as admission sees them.
-    pub(super) options_object: &'a Object,
+    /// The kind that admission sees: the object's, or the subresource's.
+    pub(super) kind: &'a GroupVersionKind,
+    /// The options as admission sees them: of a create or of an update, whatever the verb was.
+    create_options: Object,
+    update_options: Object,
     pub(super) part: Part,
     /// Whether it is booked in `metadata.managedFields` here; an apply has done so by itself.
     pub(super) books: bool,
@@ -56,10 +60,17 @@ impl<'a> Write<'a> {
         options_object: &'a Object,
         part: Part,
     ) -> Self {
+        let is_scale = call.context.info.subresource == "scale";
         Self {
             call,
             options,
-            options_object,
+            kind: if is_scale {
+                &super::scale::SCALE
+            } else {
+                &call.endpoint.row.gvk
+            },
+            create_options: options_of("CreateOptions", options_object),
+            update_options: options_of("UpdateOptions", options_object),
             part,
             books: true,
             demands_uid: false,
@@ -74,16 +85,24 @@ impl<'a> Write<'a> {
     fn gate(&self, operation: Operation) -> Gate<'_> {
         Gate {
             operation,
-            kind: &self.call.endpoint.row.gvk,
+            kind: self.kind,
             dry_run: self.options.dry_run,
-            options: self.options_object,
+            options: match operation {
+                Operation::Create => &self.create_options,
+                _ => &self.update_options,
+            },
         }
     }
 
     /// From a decoded, defaulted new object to the one to store.
-    pub(super) async fn prepare_create(&mut self, mut object: Object) -> Result<Object, Status> {
+    pub(super) async fn prepare_create(&mut self, object: Object) -> Result<Object, Status> {
+        let object = self.admit_create(object).await?;
+        self.prepare_admitted(object).await
+    }
+
+    /// A decoded, defaulted new object, booked and through the mutating phase.
+    pub(super) async fn admit_create(&mut self, mut object: Object) -> Result<Object, Status> {
         let call = self.call;
-        let strategy = self.strategy();
         call.set_namespace(&mut object)?;
         if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(Status::unclassified(
@@ -93,8 +112,16 @@ impl<'a> Write<'a> {
         if self.books {
             call.track(self.options, self.part, None, &mut object);
         }
+        wipe_system_fields(&mut object);
         call.admit(self.gate(Operation::Create), Some(&mut object), None)
             .await?;
+        Ok(object)
+    }
+
+    /// From there to the one to store.
+    pub(super) async fn prepare_admitted(&mut self, mut object: Object) -> Result<Object, Status> {
+        let call = self.call;
+        let strategy = self.strategy();
         fill_system_fields(&mut object, &call.registry.now());
         call.endpoint.to_storage(&mut object);
         strategy.prepare_for_create(&mut object);
@@ -123,12 +150,11 @@ impl<'a> Write<'a> {
         if self.books {
             call.track(self.options, self.part, Some(&old_view), &mut new);
         }
-        call.admit(
-            self.gate(Operation::Update),
-            Some(&mut new),
-            Some(&old_view),
-        )
-        .await?;
+        // What goes through `scale` was admitted as a Scale.
+        if !self.is_scale() {
+            let gate = self.gate(Operation::Update);
+            call.admit(gate, Some(&mut new), Some(&old_view)).await?;
+        }
         carry_metadata(&mut new, old);
         let subresource = call.context.info.subresource.as_str();
         call.endpoint.to_storage(&mut new);
@@ -200,9 +226,22 @@ impl<'a> Write<'a> {
     ) -> Result<(), Status> {
         let mut view = object.clone();
         self.call.endpoint.from_storage(&mut view);
+        let gate = self.gate(operation);
+        if self.is_scale() {
+            let mut scale = api::scale::scale_from(&view);
+            let old = old.map(api::scale::scale_from);
+            let call = self.call;
+            return call
+                .validate_admission(gate, Some(&mut scale), old.as_ref())
+                .await;
+        }
         self.call
-            .validate_admission(self.gate(operation), Some(&mut view), old)
+            .validate_admission(gate, Some(&mut view), old)
             .await
+    }
+
+    fn is_scale(&self) -> bool {
+        *self.kind == super::scale::SCALE
     }
 
     async fn reserve_create(&mut self, object: &mut Object) -> Result<(), Status> {
@@ -321,11 +360,26 @@ impl Call<'_> {
     }
 }
 
-/// Uid and creation time of a new object; what only the server may say is cleared.
+fn options_of(kind: &str, options: &Object) -> Object {
+    let mut options = options.clone();
+    options.insert("kind".to_owned(), kind.into());
+    options.insert("apiVersion".to_owned(), "meta.k8s.io/v1".into());
+    options
+}
+
+/// Uid and creation time of a new object.
 fn fill_system_fields(object: &mut Object, now: &str) {
+    // Whoever mutated it may have set them again.
+    wipe_system_fields(object);
     meta::set_creation_timestamp(object, now);
     meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
+}
+
+/// What only the server may say of a new object is cleared.
+fn wipe_system_fields(object: &mut Object) {
     for field in [
+        "creationTimestamp",
+        "uid",
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",

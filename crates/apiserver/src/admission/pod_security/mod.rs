@@ -141,7 +141,9 @@ impl Plugin for PodSecurity {
         } else {
             Vec::new()
         };
-        admission.warnings.extend(warnings);
+        for warning in warnings {
+            admission.notes.warn(warning);
+        }
         Ok(())
     }
 

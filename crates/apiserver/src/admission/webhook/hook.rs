@@ -1,0 +1,94 @@
+//! One webhook of a configuration, compiled: when it is to be called, where, and what its failure means.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use apimachinery::{Object, meta};
+
+use super::{super::matching::Matcher, review::ReviewVersion};
+use crate::{
+    lookup,
+    webhook_client::{ClientConfig, ConfigError, WebhookClient, WebhookClients},
+};
+
+/// How long a webhook has when its configuration does not say.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 10;
+
+/// A webhook.
+pub(super) struct Hook {
+    /// `configuration/webhook/index`: tells webhooks of one name apart.
+    pub(super) uid: String,
+    pub(super) name: String,
+    pub(super) configuration: String,
+    pub(super) matcher: Matcher,
+    /// The first version of reviews that it takes and we know.
+    pub(super) review: Option<ReviewVersion>,
+    pub(super) timeout: Duration,
+    /// Whether a request goes on when the webhook cannot be asked.
+    pub(super) ignores_failure: bool,
+    /// Whether it may be asked about what will not happen.
+    pub(super) takes_dry_run: bool,
+    /// Whether it wants to see what became of an object after it.
+    pub(super) reinvocable: bool,
+    target: Result<ClientConfig, ConfigError>,
+    clients: WebhookClients,
+    /// Made at the first call.
+    client: OnceLock<Arc<WebhookClient>>,
+}
+
+/// All webhooks of a configuration, in order.
+pub(super) fn of_configuration(configuration: &Object, clients: &WebhookClients) -> Vec<Hook> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    lookup::objects(configuration, &["webhooks"])
+        .map(|webhook| {
+            let index = seen.entry(lookup::text(webhook, &["name"])).or_default();
+            let hook = Hook::of(meta::name(configuration), webhook, *index, clients);
+            *index += 1;
+            hook
+        })
+        .collect()
+}
+
+impl Hook {
+    fn of(configuration: &str, webhook: &Object, index: usize, clients: &WebhookClients) -> Self {
+        let text = |name: &str| lookup::text(webhook, &[name]);
+        let name = text("name");
+        let seconds = lookup::number(webhook, &["timeoutSeconds"])
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+        let empty = Object::new();
+        let client_config = lookup::map(webhook, &["clientConfig"]).unwrap_or(&empty);
+        Self {
+            uid: format!("{configuration}/{name}/{index}"),
+            name: name.to_owned(),
+            configuration: configuration.to_owned(),
+            matcher: Matcher::of_webhook(webhook),
+            review: lookup::list(webhook, &["admissionReviewVersions"])
+                .iter()
+                .find_map(|version| ReviewVersion::parse(version.as_str()?)),
+            timeout: Duration::from_secs(seconds),
+            ignores_failure: text("failurePolicy") == "Ignore",
+            takes_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
+            reinvocable: text("reinvocationPolicy") == "IfNeeded",
+            target: ClientConfig::from_object(client_config),
+            clients: clients.clone(),
+            client: OnceLock::new(),
+        }
+    }
+
+    /// Who calls it; held as long as this webhook is configured so.
+    pub(super) fn client(&self) -> Result<&Arc<WebhookClient>, String> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let target = self.target.as_ref().map_err(ToString::to_string)?;
+        let client = self
+            .clients
+            .client(target)
+            .map_err(|error| error.to_string())?;
+        Ok(self.client.get_or_init(|| client))
+    }
+}

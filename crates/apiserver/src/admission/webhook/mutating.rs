@@ -1,0 +1,271 @@
+//! MutatingAdmissionWebhook: webhooks that change objects, one after the other, in order of their configurations' names.
+
+use std::sync::Arc;
+
+use apimachinery::{
+    Object,
+    gvk::GroupResource,
+    patch::{self, PatchError},
+    status::Status,
+};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Admission, Dependencies, Operation, Plugin, Resources,
+        compiled::Compiled,
+        matching::{Invocation, is_exempt},
+    },
+    call::{Refusal, ask, versioned},
+    hook::{Hook, of_configuration},
+    review::Answer,
+};
+use crate::reader::ObjectReader;
+
+const NAME: &str = "MutatingAdmissionWebhook";
+const CONFIGURATIONS: GroupResource = GroupResource::new(
+    "admissionregistration.k8s.io",
+    "mutatingwebhookconfigurations",
+);
+
+pub(in super::super) struct MutatingAdmissionWebhook {
+    hooks: Compiled<Vec<Hook>>,
+    reader: Arc<dyn ObjectReader>,
+    resources: Arc<dyn Resources>,
+}
+
+impl MutatingAdmissionWebhook {
+    pub(in super::super) fn new(dependencies: &Dependencies) -> Self {
+        let clients = dependencies.webhooks.clone();
+        let reader = Arc::clone(&dependencies.reader);
+        Self {
+            hooks: Compiled::new(Arc::clone(&reader), CONFIGURATIONS, move |configuration| {
+                of_configuration(configuration, &clients)
+            }),
+            reader,
+            resources: Arc::clone(&dependencies.resources),
+        }
+    }
+
+    /// Asks one and applies what it answers; whether that changed the object.
+    async fn call(
+        &self,
+        hook: &Hook,
+        admission: &mut Admission<'_>,
+        invocation: &Invocation,
+    ) -> Result<Option<Value>, Refusal> {
+        let resources = &*self.resources;
+        let object = versioned(resources, admission.new_object(), admission, invocation).await;
+        let object = object.map_err(Refusal::Status)?;
+        let old = versioned(resources, admission.old_object, admission, invocation).await;
+        let old = old.map_err(Refusal::Status)?;
+        let answer = ask(
+            hook,
+            true,
+            admission,
+            invocation,
+            object.as_ref(),
+            old.as_ref(),
+        )
+        .await?;
+        let Some(patch) = operations(hook, &answer)? else {
+            return Ok(None);
+        };
+        let Some(before) = object else {
+            return Err(Refusal::Status(Status::internal(format!(
+                "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+                hook.name
+            ))));
+        };
+        let patched = patch::json(&before, &answer.patch)
+            .map_err(|error| Refusal::Status(Status::internal(reason(error, &before, &patch))))?;
+        let after = resources
+            .complete(patched, &invocation.kind)
+            .map_err(|error| Refusal::Status(Status::internal(error)))?;
+        let changed = after != before;
+        let after = if invocation.kind == *admission.kind {
+            after
+        } else {
+            let own = resources.convert(&after, admission.kind).await;
+            own.map_err(|error| Refusal::Status(Status::internal(error)))?
+        };
+        if let Some(object) = admission.object.as_deref_mut() {
+            *object = after;
+        }
+        Ok(changed.then_some(patch))
+    }
+
+    async fn dispatch(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        let configurations = self.hooks.get();
+        let hooks = configurations.iter().flat_map(|hooks| hooks.iter());
+        for (index, hook) in hooks.enumerate() {
+            let matched = hook
+                .matcher
+                .matches(admission, &self.reader, &*self.resources)
+                .await?;
+            let Some(invocation) = matched else { continue };
+            if !admission.reinvocation.may_ask(NAME, &hook.uid) {
+                continue;
+            }
+            let round = u8::from(admission.reinvocation.is_again());
+            let place = format!("round_{round}_index_{index}");
+            let result = self.call(hook, admission, &invocation).await;
+            annotate(admission, hook, &place, &result);
+            if matches!(result, Ok(Some(_))) {
+                admission.reinvocation.changed(NAME);
+            }
+            if hook.reinvocable {
+                admission.reinvocation.asked(NAME, &hook.uid);
+            }
+            match result {
+                Ok(_) => {}
+                Err(Refusal::Status(status)) => return Err(status),
+                Err(Refusal::Failed(reason)) => {
+                    let failure = Refusal::failure(hook, &reason);
+                    if !hook.ignores_failure {
+                        return Err(Status::internal(failure));
+                    }
+                    tracing::warn!(%failure, "failing open");
+                    let key = format!("failed-open.mutation.webhook.admission.k8s.io/{place}");
+                    admission.notes.annotate(key, hook.name.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Plugin for MutatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn handles(&self, _operation: Operation) -> bool {
+        true
+    }
+
+    async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        if is_exempt(admission.kind) {
+            return Ok(());
+        }
+        if !self.hooks.is_ready() {
+            return Err(admission.forbidden("not yet ready to handle request"));
+        }
+        if self.hooks.get().iter().all(|hooks| hooks.is_empty()) {
+            return Ok(());
+        }
+        let object = admission.object.as_deref();
+        admission.reinvocation.enter(NAME, object);
+        let result = self.dispatch(admission).await;
+        let object = admission.object.as_deref();
+        admission.reinvocation.leave(NAME, object);
+        result
+    }
+}
+
+/// The operations of an answer's patch, if there are any.
+fn operations(hook: &Hook, answer: &Answer) -> Result<Option<Value>, Refusal> {
+    if answer.patch.is_empty() {
+        return Ok(None);
+    }
+    let operations: Value = serde_json::from_slice(&answer.patch).map_err(|error| {
+        Refusal::Failed(format!(
+            "received undecodable patch in webhook response: {error}"
+        ))
+    })?;
+    match &operations {
+        Value::Null => return Ok(None),
+        Value::Array(list) if list.is_empty() => return Ok(None),
+        Value::Array(list) if list.iter().all(Value::is_object) => {}
+        _ => {
+            return Err(Refusal::Failed(
+                "received undecodable patch in webhook response: json: cannot unmarshal into Go value of type jsonpatch.Patch"
+                    .to_owned(),
+            ));
+        }
+    }
+    if answer.patch_type != "JSONPatch" {
+        let _ = hook;
+        return Err(Refusal::Failed(format!(
+            "unsupported patch type {:?}",
+            answer.patch_type
+        )));
+    }
+    Ok(Some(operations))
+}
+
+/// Why a patch does not fit, as upstream's library says it of the first operation that does not.
+fn reason(error: PatchError, object: &Object, operations: &Value) -> String {
+    if error != PatchError::Rejected {
+        return Status::from(error).message;
+    }
+    let mut object = object.clone();
+    for operation in operations.as_array().into_iter().flatten() {
+        let single = Value::Array(vec![operation.clone()]).to_string();
+        match patch::json(&object, single.as_bytes()) {
+            Ok(patched) => object = patched,
+            Err(_) => return operation_reason(operation, &object),
+        }
+    }
+    Status::from(error).message
+}
+
+fn operation_reason(operation: &Value, object: &Object) -> String {
+    let text = |name: &str| operation[name].as_str().unwrap_or_default();
+    let path = text("path");
+    let (parent, key) = path.rsplit_once('/').unwrap_or_default();
+    let object = Value::Object(object.clone());
+    let has_parent = object.pointer(parent).is_some();
+    match text("op") {
+        "add" => format!("add operation does not apply: doc is missing path: {path:?}: missing value"),
+        "remove" if has_parent => format!(
+            "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+        ),
+        "remove" => {
+            format!("remove operation does not apply: doc is missing path: {path:?}: missing value")
+        }
+        "replace" if has_parent => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        "replace" => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        "test" => format!("testing value {path} failed: test failed"),
+        operation @ ("move" | "copy") => {
+            format!("error in {operation} for path: '{path}': missing value")
+        }
+        other => format!("Unexpected kind: {other}"),
+    }
+}
+
+/// Tells the audit log who changed what.
+fn annotate(
+    admission: &Admission<'_>,
+    hook: &Hook,
+    place: &str,
+    result: &Result<Option<Value>, Refusal>,
+) {
+    let mut note = Object::new();
+    note.insert(
+        "configuration".to_owned(),
+        hook.configuration.clone().into(),
+    );
+    note.insert("webhook".to_owned(), hook.name.clone().into());
+    let mut mutation = note.clone();
+    let changed = matches!(result, Ok(Some(_)));
+    mutation.insert("mutated".to_owned(), changed.into());
+    admission.notes.annotate(
+        format!("mutation.webhook.admission.k8s.io/{place}"),
+        Value::Object(mutation).to_string(),
+    );
+    if let Ok(Some(patch)) = result {
+        note.insert("patch".to_owned(), patch.clone());
+        note.insert("patchType".to_owned(), json!("JSONPatch"));
+        admission.notes.annotate(
+            format!("patch.webhook.admission.k8s.io/{place}"),
+            Value::Object(note).to_string(),
+        );
+    }
+}
