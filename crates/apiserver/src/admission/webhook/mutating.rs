@@ -219,7 +219,9 @@ fn operation_reason(operation: &Value, object: &Object) -> String {
     let object = Value::Object(object.clone());
     let has_parent = object.pointer(parent).is_some();
     match text("op") {
-        "add" => format!("add operation does not apply: doc is missing path: {path:?}: missing value"),
+        "add" => {
+            format!("add operation does not apply: doc is missing path: {path:?}: missing value")
+        }
         "remove" if has_parent => format!(
             "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
         ),
