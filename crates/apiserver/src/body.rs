@@ -16,7 +16,8 @@ use http_body::{Frame, SizeHint};
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+/// A body's parts, made on demand.
+pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
 /// A body. `Send + Sync`, so that it fits every client's boxed body.
 #[derive(Default)]
@@ -49,34 +50,12 @@ impl Body {
         Self::Stream(Mutex::new(Box::pin(chunks)))
     }
 
-    /// Keeps `guard` until a body that is made on demand has been taken, or given up. What is all there lets it go at once.
-    pub fn holding(self, guard: impl Send + 'static) -> Self {
+    /// The chunks of a body that is made on demand; any other is given back.
+    pub(crate) fn into_chunks(self) -> Result<Chunks, Self> {
         match self {
-            Self::Stream(chunks) => {
-                let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Self::stream(Holding {
-                    chunks,
-                    _guard: guard,
-                })
-            }
-            other => other,
+            Self::Stream(chunks) => Ok(chunks.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            other => Err(other),
         }
-    }
-}
-
-/// A stream, and what is dropped with it.
-struct Holding<G> {
-    chunks: Chunks,
-    _guard: G,
-}
-
-impl<G> Unpin for Holding<G> {}
-
-impl<G> Stream for Holding<G> {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.chunks.as_mut().poll_next(cx)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use base::tls::ServingCertificate;
 
-use crate::{authn::RequestHeaderConfig, authz::Mode, proxy::KubeletClientConfig};
+use crate::{authn::RequestHeaderConfig, authz::Mode, lifecycle, proxy::KubeletClientConfig};
 
 /// A server's settings; each names upstream's flag.
 #[derive(Clone, Debug)]
@@ -68,6 +68,12 @@ pub struct Config {
     pub event_ttl: Duration,
     /// `--request-timeout`
     pub request_timeout: Duration,
+    /// `--min-request-timeout`: watches that do not say how long they want to live live so long, up to twice that.
+    pub min_request_timeout: Duration,
+    /// `--shutdown-delay-duration` and its kin.
+    pub shutdown: lifecycle::Settings,
+    /// `--goaway-chance`: how likely an HTTP/2 connection is asked to come again elsewhere, with each request.
+    pub goaway_chance: f64,
     /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
     pub kubelet: KubeletClientConfig,
     /// `--enable-priority-and-fairness`
@@ -109,6 +115,9 @@ impl Config {
             etcd_compaction_interval: Duration::from_secs(300),
             event_ttl: Duration::from_secs(3600),
             request_timeout: Duration::from_secs(60),
+            min_request_timeout: Duration::from_secs(1800),
+            shutdown: lifecycle::Settings::default(),
+            goaway_chance: 0.0,
             kubelet: KubeletClientConfig::default(),
             enable_priority_and_fairness: true,
             max_requests_in_flight: 400,

@@ -123,13 +123,6 @@ impl Health {
         self.rows.push(Row { name, scope, check });
     }
 
-    /// Adds a stage of the start, `poststarthook/<name>` by upstream's convention, and gives the handle that ends it.
-    pub fn add_stage(&mut self, name: &'static str) -> Done {
-        let done = Done::default();
-        self.add(name, Scope::All, Arc::new(done.clone()));
-        done
-    }
-
     /// All paths that answer.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         ENDPOINTS.into_iter().flat_map(|endpoint| {
@@ -262,7 +255,9 @@ mod tests {
     async fn answers_are_worded_as_upstream_words_them() {
         let mut health = Health::new();
         health.add("ping", Scope::All, Arc::new(Ping));
-        let stage = health.add_stage("poststarthook/rbac/bootstrap-roles");
+        let stage = Done::default();
+        let name = "poststarthook/rbac/bootstrap-roles";
+        health.add(name, Scope::All, Arc::new(stage.clone()));
         health.add("shutdown", Scope::Ready, Arc::new(Ping));
         let failed = "[+]ping ok\n[-]poststarthook/rbac/bootstrap-roles failed: reason withheld\nlivez check failed\n";
         assert_eq!(ask(&health, "/livez", "").await, (500, failed.to_owned()));

@@ -17,6 +17,7 @@ pub mod derived;
 pub mod discovery;
 pub mod flow_control;
 pub mod health;
+pub mod lifecycle;
 mod listener;
 pub mod lookup;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub mod request_info;
 mod router;
 mod security;
 mod server;
+mod startup;
 pub mod storage;
 pub mod tokens;
 pub mod user;

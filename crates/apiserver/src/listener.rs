@@ -1,12 +1,15 @@
 //! Connections: accepted, bounded, wrapped in TLS, and read as HTTP/2 or HTTP/1.1 into the pipeline.
 //!
-//! Bounds: connections at once, time for the handshake and for the request's head, size of the head, streams of a connection. At
-//! shutdown the listener closes first, connections finish what they are doing, and what is left after [`GRACE`] is cut.
+//! Bounds: connections at once, time for the handshake and for the request's head, size of the head, streams of a connection, and how long a client may
+//! refuse to take what it is sent ([`StallGuard`]). At shutdown the listener closes first, connections finish what they are doing, and what is left
+//! after all requests have been answered and [`GRACE`] is cut.
+
+mod stall_guard;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use base::TaskGroup;
-use http::Request;
+use http::{Request, Response, Version};
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -15,12 +18,13 @@ use hyper_util::{
 use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Notify, Semaphore},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::{authn::Peer, body::Body, pipeline::Pipeline};
+use crate::{authn::Peer, body::Body, lifecycle::Lifecycle, pipeline::Pipeline};
+use stall_guard::StallGuard;
 
 /// Connections at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 16_384;
@@ -30,71 +34,145 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(32);
 /// Size of a request's head.
 const MAX_HEAD: usize = 1 << 20;
+/// Headers of a request over HTTP/1.1.
+const MAX_HEADERS: usize = 4096;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
-/// How long connections may take to finish at shutdown.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of what it is sent.
+const STALL_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long connections may take to finish at shutdown once all requests have been answered.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// Accepts until cancelled; returns when all connections have ended.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
-    pipeline: Arc<Pipeline>,
-    cancel: CancellationToken,
-) {
-    let acceptor = TlsAcceptor::from(tls);
-    let connections = TaskGroup::new(&CancellationToken::new());
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let accepting = async {
-        loop {
-            // The semaphore is never closed.
-            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-                return;
-            };
-            let (stream, address) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, mostly: wait for connections to end.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let (acceptor, pipeline) = (acceptor.clone(), Arc::clone(&pipeline));
-            let finish = connections.token().clone();
-            connections.spawn("connection", async move {
-                let _slot = slot;
-                connection(stream, address, acceptor, pipeline, finish).await;
-            });
-        }
-    };
-    let _ = cancel.run_until_cancelled(accepting).await;
-    drop(listener);
-    connections.shutdown().await;
+/// What connections are served with.
+pub(crate) struct Serving {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) lifecycle: Lifecycle,
+    /// How long requests that are under way may take at shutdown.
+    pub(crate) drain: Duration,
+    /// `--goaway-chance`
+    pub(crate) goaway_chance: f64,
 }
 
-async fn connection(
-    stream: TcpStream,
-    address: SocketAddr,
+/// What a connection needs.
+#[derive(Clone)]
+struct Shared {
     acceptor: TlsAcceptor,
     pipeline: Arc<Pipeline>,
+    goaway_chance: f64,
+    /// Finish what you are doing.
     finish: CancellationToken,
-) {
+    /// Stop where you are.
+    cut: CancellationToken,
+}
+
+impl Serving {
+    /// Accepts until nothing is to be accepted any more; returns when all connections have ended.
+    pub(crate) async fn run(self, listener: TcpListener, tls: Arc<ServerConfig>) {
+        let connections = TaskGroup::new(&CancellationToken::new());
+        let cut = CancellationToken::new();
+        let shared = Shared {
+            acceptor: TlsAcceptor::from(tls),
+            pipeline: Arc::clone(&self.pipeline),
+            goaway_chance: self.goaway_chance,
+            finish: connections.token().clone(),
+            cut: cut.clone(),
+        };
+        let accepting = accept_all(&listener, &connections, &shared);
+        let closing = self.lifecycle.not_accepting();
+        if self.lifecycle.listens_while_draining() {
+            let draining = async {
+                closing.cancelled().await;
+                self.drain().await;
+            };
+            tokio::select! {
+                () = accepting => {}
+                () = draining => {}
+            }
+            drop(listener);
+            connections.token().cancel();
+        } else {
+            let _ = closing.run_until_cancelled(accepting).await;
+            drop(listener);
+            connections.token().cancel();
+            self.drain().await;
+        }
+        if tokio::time::timeout(GRACE, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::info!("connections that are still open are cut");
+        }
+        cut.cancel();
+        connections.wait().await;
+    }
+
+    /// Waits until everything that was asked has been answered, or the time for it is over.
+    async fn drain(&self) {
+        let watches = self.lifecycle.watch_grace();
+        let drained = async {
+            self.pipeline.drained().await;
+            tokio::time::sleep(watches).await;
+        };
+        if tokio::time::timeout(self.drain + watches, drained)
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests are still under way at the end of their time");
+        }
+    }
+}
+
+async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Shared) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, mostly: wait for connections to end.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let shared = shared.clone();
+        connections.spawn("connection", async move {
+            let _slot = slot;
+            let cut = shared.cut.clone();
+            let _ = cut
+                .run_until_cancelled(connection(stream, address, shared))
+                .await;
+        });
+    }
+}
+
+async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);
+    let stream = StallGuard::new(stream, STALL_TIMEOUT);
     let stream = tokio::select! {
-        () = finish.cancelled() => return,
-        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => match accepted {
+        () = shared.finish.cancelled() => return,
+        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)) => match accepted {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
             Err(_) => return tracing::debug!(%address, "TLS handshake timed out"),
         },
     };
     let peer = peer(&stream, address);
+    let go_away = Arc::new(Notify::new());
+    let (pipeline, chance, going) = (shared.pipeline, shared.goaway_chance, Arc::clone(&go_away));
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (pipeline, peer) = (Arc::clone(&pipeline), peer.clone());
+        let (pipeline, peer, going) = (Arc::clone(&pipeline), peer.clone(), Arc::clone(&going));
         async move {
-            Ok::<_, std::convert::Infallible>(pipeline.serve(request.map(Body::from), peer).await)
+            let version = request.version();
+            let response = pipeline.serve(request.map(Body::from), peer).await;
+            if version == Version::HTTP_2 && (asks_to_close(&response) || happens(chance)) {
+                going.notify_one();
+            }
+            Ok::<_, std::convert::Infallible>(response)
         }
     });
     let builder = http_builder();
@@ -102,16 +180,37 @@ async fn connection(
     tokio::pin!(serving);
     let result = tokio::select! {
         result = serving.as_mut() => result,
-        () = finish.cancelled() => {
+        () = either(&shared.finish, &go_away) => {
             serving.as_mut().graceful_shutdown();
-            match tokio::time::timeout(GRACE, serving).await {
-                Ok(result) => result,
-                Err(_) => return,
-            }
+            serving.await
         }
     };
     if let Err(error) = result {
         tracing::debug!(%address, %error, "connection ended");
+    }
+}
+
+async fn either(finish: &CancellationToken, go_away: &Notify) {
+    tokio::select! {
+        () = finish.cancelled() => {}
+        () = go_away.notified() => {}
+    }
+}
+
+/// HTTP/2 has no such header: there the connection is told by GOAWAY.
+fn asks_to_close(response: &Response<Body>) -> bool {
+    response
+        .headers()
+        .get(http::header::CONNECTION)
+        .is_some_and(|value| value == "close")
+}
+
+/// Whether something that happens with this probability happens now.
+fn happens(chance: f64) -> bool {
+    // A random uuid is the randomness at hand; its last 48 bits are free.
+    chance > 0.0 && {
+        let drawn = uuid::Uuid::new_v4().as_u128() & ((1 << 48) - 1);
+        (drawn as f64) < chance * (1u64 << 48) as f64
     }
 }
 
@@ -122,6 +221,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -133,7 +233,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn peer(stream: &TlsStream<TcpStream>, address: SocketAddr) -> Peer {
+fn peer(stream: &TlsStream<StallGuard<TcpStream>>, address: SocketAddr) -> Peer {
     let (_, session) = stream.get_ref();
     let certificates = session
         .peer_certificates()

@@ -30,17 +30,19 @@ use crate::{
     config::Config,
     discovery::{Discovery, Version},
     flow_control::{self, FlowControl},
-    health::{self, Health},
+    health,
+    lifecycle::Lifecycle,
     listener,
     metered_kv::MeteredKv,
     metrics::Metrics,
     openapi::OpenApi,
-    pipeline::Pipeline,
+    pipeline::{self, Pipeline},
     proxy::ProxyConnector,
     reader::{ObjectReader, ObjectWriter},
-    registry::{Connector, Registry, ServerWriter, hooks::Hook},
+    registry::{Connector, Registry, ServerWriter, WatchLife, hooks::Hook},
     router::Router,
     security::Security,
+    startup::{self, Stages},
     tokens::KeyError,
     webhook_client::WebhookClients,
 };
@@ -106,7 +108,7 @@ pub struct Server {
     pipeline: Arc<Pipeline>,
     registry: Arc<Registry>,
     address: SocketAddr,
-    ready: health::Done,
+    ready: Stages,
     tasks: TaskGroup,
 }
 
@@ -136,6 +138,7 @@ impl Server {
         let address = listener.local_addr().map_err(bind_error)?;
         let tls = config.serving_certificate.server_config()?;
 
+        let lifecycle = Lifecycle::new(config.shutdown, cancel.clone());
         let metrics = Metrics::new(&Version::CURRENT.git_version());
         let kv: Arc<dyn Kv> = Arc::new(MeteredKv::new(Arc::clone(&deps.kv), metrics.registry()));
         let deps = Dependencies { kv, ..deps };
@@ -146,12 +149,13 @@ impl Server {
             Arc::clone(&hub),
             deps.clock.clone(),
             event_ttl,
-            cancel.clone(),
+            watch_life(&config, &lifecycle),
         );
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let mut security = Security::new(&config, &deps, &registry)?;
-        let tasks = TaskGroup::new(cancel);
+        // What the server consists of outlives the order to stop, by the time that requests need to be answered.
+        let tasks = TaskGroup::new(&CancellationToken::new());
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
         security.plug_in(&config, &deps, &registry, &webhooks)?;
@@ -164,18 +168,9 @@ impl Server {
             ))
         });
         registry.set_connector(connector);
-        let mut health = Health::new();
-        health.add("ping", health::Scope::All, Arc::new(health::Ping));
-        health.add("log", health::Scope::All, Arc::new(health::Ping));
-        health.add(
-            "etcd",
-            health::Scope::All,
-            Arc::new(health::Store(Arc::clone(&deps.kv))),
-        );
-        let synced = health.add_stage("poststarthook/storage-object-count-tracker-hook");
-        let ready = health.add_stage("poststarthook/rbac/bootstrap-roles");
-        let shutdown = health::Shutdown(cancel.clone());
-        health.add("shutdown", health::Scope::Ready, Arc::new(shutdown));
+        let store = health::Store(Arc::clone(&deps.kv));
+        let shutdown = health::Shutdown(lifecycle.initiated().clone());
+        let (health, stages) = startup::checks(Arc::new(store), Arc::new(shutdown));
 
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
         reload_serving_certificate(&config, &mut security.reloader);
@@ -193,14 +188,16 @@ impl Server {
             flow_control: Arc::clone(&flow_control),
             openid: security.openid,
         };
-        let pipeline = Arc::new(Pipeline::new(
-            security.authenticator,
-            security.authorizer,
-            Arc::clone(&flow_control),
+        let pipeline = Arc::new(Pipeline::new(pipeline::Parts {
+            authenticator: security.authenticator,
+            authorizer: security.authorizer,
+            flow_control: Arc::clone(&flow_control),
             metrics,
-            Arc::new(router),
-            config.request_timeout,
-        ));
+            handler: Arc::new(router),
+            request_timeout: config.request_timeout,
+            lifecycle: lifecycle.clone(),
+            tasks: tasks.clone(),
+        }));
 
         let (feeding, kv) = (Arc::clone(&hub), Arc::clone(&deps.kv));
         let token = tasks.token().clone();
@@ -227,11 +224,12 @@ impl Server {
             writer: ServerWriter(Arc::clone(&registry)),
             bootstrap: Arc::clone(&bootstrap),
             clock: deps.clock.clone(),
+            following: stages.flow_control.clone(),
             revision: hub.subscribe(),
         };
         let token = tasks.token().clone();
         tasks.spawn("flow-control", controller.run(token));
-        let done = ready.clone();
+        let (synced, done) = (stages.synced.clone(), stages.bootstrap.clone());
         tasks.spawn_cancellable("bootstrap", async move {
             while hub.wait_for(etcd::Revision(1)).await.is_err() {}
             synced.set();
@@ -242,13 +240,23 @@ impl Server {
             }
             done.set();
         });
-        let (serving, token) = (Arc::clone(&pipeline), tasks.token().clone());
-        tasks.spawn("listener", listener::serve(listener, tls, serving, token));
+        let serving = listener::Serving {
+            pipeline: Arc::clone(&pipeline),
+            lifecycle: lifecycle.clone(),
+            drain: config.request_timeout,
+            goaway_chance: config.goaway_chance,
+        };
+        let stopping = tasks.token().clone();
+        tasks.spawn("lifecycle", async move {
+            // Both end with the shutdown: the one begins it, the other has drained.
+            tokio::join!(lifecycle.run(), serving.run(listener, tls));
+            stopping.cancel();
+        });
         Ok(Self {
             pipeline,
             registry,
             address,
-            ready,
+            ready: stages,
             tasks,
         })
     }
@@ -324,12 +332,13 @@ impl Server {
     /// Whether `/readyz` says so.
     pub async fn ready(&self) -> bool {
         use health::Check as _;
-        self.ready.check().await.is_ok()
+        self.ready.bootstrap.check().await.is_ok() && self.ready.flow_control.check().await.is_ok()
     }
 
     /// Waits until `/readyz` says so.
     pub async fn wait_ready(&self) {
-        self.ready.wait().await;
+        self.ready.bootstrap.wait().await;
+        self.ready.flow_control.wait().await;
     }
 
     /// Its resources.
@@ -350,6 +359,13 @@ impl Server {
     /// Waits until it has been cancelled and all of it has stopped.
     pub async fn wait(&self) {
         self.tasks.wait().await;
+    }
+}
+
+fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {
+    WatchLife {
+        min: config.min_request_timeout,
+        lifecycle: lifecycle.clone(),
     }
 }
 

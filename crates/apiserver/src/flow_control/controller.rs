@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{FLOW_SCHEMAS, FlowControl, PRIORITY_LEVELS, flow_schema::level_name};
-use crate::{bootstrap::Bootstrap, lookup, reader::ObjectReader, registry::ServerWriter};
+use crate::{
+    bootstrap::Bootstrap, health::Done, lookup, reader::ObjectReader, registry::ServerWriter,
+};
 
 /// How often seats move between levels.
 const ADJUST_PERIOD: Duration = Duration::from_secs(10);
@@ -32,6 +34,8 @@ pub struct Controller {
     pub bootstrap: Arc<Bootstrap>,
     /// The time.
     pub clock: Clock,
+    /// Set once the objects have been taken over.
+    pub following: Done,
     /// Moves with every change of the store.
     pub revision: watch::Receiver<Revision>,
 }
@@ -55,6 +59,7 @@ impl Controller {
             if synced && seen != Some(generations) {
                 seen = Some(generations);
                 self.flow_control.reload();
+                self.following.set();
                 self.write_conditions().await;
             }
             tokio::select! {

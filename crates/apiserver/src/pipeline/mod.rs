@@ -5,24 +5,34 @@
 
 mod authentication;
 mod authorization;
+mod deadline;
 mod finish;
 mod flow_control;
 mod impersonation;
+mod retry_after;
+mod sending;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use apimachinery::status::Status;
 use async_trait::async_trait;
+use base::TaskGroup;
 use futures_util::FutureExt as _;
 use http::{Request, Response};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     authn::{Authenticator, Peer},
     authz::Authorizer,
     body::Body,
     context::Context,
-    flow_control::FlowControl,
-    metrics::Metrics,
+    flow_control::{FlowControl, Leave},
+    lifecycle::Lifecycle,
+    metrics::{InFlight, Metrics},
     negotiation::status_response,
     request_info::RequestInfo,
 };
@@ -56,12 +66,36 @@ pub trait Handler: Send + Sync {
     ) -> Result<Response<Body>, Status>;
 }
 
+/// What a pipeline is made of.
+pub struct Parts {
+    /// Who asks.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Whether they may.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Whether they may now.
+    pub flow_control: Arc<FlowControl>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What answers.
+    pub handler: Arc<dyn Handler>,
+    /// `--request-timeout`
+    pub request_timeout: Duration,
+    /// Whether the server stops.
+    pub lifecycle: Lifecycle,
+    /// Where deadlines of answers run.
+    pub tasks: TaskGroup,
+}
+
 /// The stages, and the handler behind them.
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
+    lifecycle: Lifecycle,
+    tasks: TaskGroup,
+    /// Requests under way, except those that may last as long as they like.
+    under_way: TaskTracker,
 }
 
 impl std::fmt::Debug for Pipeline {
@@ -72,67 +106,94 @@ impl std::fmt::Debug for Pipeline {
 
 impl Pipeline {
     /// The stages in their order.
-    pub fn new(
-        authenticator: Arc<dyn Authenticator>,
-        authorizer: Arc<dyn Authorizer>,
-        flow_control: Arc<FlowControl>,
-        metrics: Metrics,
-        handler: Arc<dyn Handler>,
-        request_timeout: Duration,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let authorizer = parts.authorizer;
         let stages: Vec<Box<dyn Stage>> = vec![
-            Box::new(authentication::Authentication(authenticator)),
+            Box::new(authentication::Authentication(parts.authenticator)),
             Box::new(impersonation::Impersonation::new(Arc::clone(&authorizer))),
-            Box::new(flow_control::PriorityAndFairness(flow_control)),
+            Box::new(flow_control::PriorityAndFairness(parts.flow_control)),
             Box::new(authorization::Authorization(authorizer)),
         ];
         Self {
             stages,
-            metrics,
-            handler,
-            request_timeout,
+            metrics: parts.metrics,
+            handler: parts.handler,
+            request_timeout: parts.request_timeout,
+            lifecycle: parts.lifecycle,
+            tasks: parts.tasks,
+            under_way: TaskTracker::new(),
         }
     }
 
     /// Answers a request. Never fails and never panics: whatever goes wrong is an answer.
     pub async fn serve(&self, request: Request<Body>, peer: Peer) -> Response<Body> {
+        let start = Instant::now();
         let (parts, body) = request.into_parts();
         let mut context = Context::new(&parts, peer);
         context.info = RequestInfo::parse(&parts.method, &parts.uri);
+        if self.lifecycle.sends_retry_after() && retry_after::applies(&context) {
+            return retry_after::shutting_down();
+        }
         let asked_for = (context.headers.clone(), context.query.clone());
         let mut marks = finish::Marks::new(&context);
-        let in_flight = self.metrics.begin(&context);
-
-        let answer =
-            AssertUnwindSafe(self.pass(&mut marks, context, Request::from_parts(parts, body)));
-        let answer = match answer.catch_unwind().await {
-            Ok(answer) => answer,
-            Err(_) => {
-                tracing::error!(audit_id = marks.audit_id(), "a request's handler panicked");
-                Err(Status::internal(
-                    "This request caused apiserver to panic. Look in the logs for details.",
-                ))
+        let mut held = Held {
+            in_flight: Some(self.metrics.begin(&context)),
+            under_way: (!context.info.is_long_running()).then(|| self.under_way.token()),
+            leave: Leave::Free,
+            code: 0,
+        };
+        let time = deadline::of(&context, self.request_timeout);
+        let request = Request::from_parts(parts, body);
+        let answer = match &time {
+            Err(status) => Err(status.clone()),
+            Ok(time) => {
+                let passing = self.pass_in(*time, &mut marks, &mut held, context, request);
+                AssertUnwindSafe(passing)
+                    .catch_unwind()
+                    .await
+                    .unwrap_or_else(|_| {
+                        tracing::error!(
+                            audit_id = marks.audit_id(),
+                            "a request's handler panicked"
+                        );
+                        Err(panicked())
+                    })
             }
         };
         let response =
             answer.unwrap_or_else(|status| status_response(&status, &asked_for.0, &asked_for.1));
-        in_flight.finish(response.status().as_u16());
-        marks.apply(response)
+        held.code = response.status().as_u16();
+        let time_left = time
+            .unwrap_or(None)
+            .map(|t| t.saturating_sub(start.elapsed()));
+        if time_left.is_none() {
+            // A watch stands by now: it gives its seats back.
+            held.leave = Leave::Free;
+        }
+        marks
+            .apply(response)
+            .map(|body| sending::hold(body, held, time_left, &self.tasks))
     }
 
-    async fn pass(
+    /// Waits until no request is under way, of those that end by themselves.
+    pub(crate) async fn drained(&self) {
+        self.under_way.close();
+        self.under_way.wait().await;
+    }
+
+    async fn pass_in(
         &self,
+        time: Option<Duration>,
         marks: &mut finish::Marks,
+        held: &mut Held,
         mut context: Context,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
-        if context.info.is_long_running() {
-            return self.pass_stages(marks, &mut context, request).await;
-        }
-        let timeout = requested_timeout(&context)
-            .map_or(self.request_timeout, |t| t.min(self.request_timeout));
-        let passing = self.pass_stages(marks, &mut context, request);
-        match tokio::time::timeout(timeout, passing).await {
+        let passing = self.pass(marks, held, &mut context, request);
+        let Some(time) = time else {
+            return passing.await;
+        };
+        match tokio::time::timeout(time, passing).await {
             Ok(answer) => answer,
             Err(_) => Err(Status::timeout(
                 "request did not complete within the allotted timeout",
@@ -141,9 +202,10 @@ impl Pipeline {
         }
     }
 
-    async fn pass_stages(
+    async fn pass(
         &self,
         marks: &mut finish::Marks,
+        held: &mut Held,
         context: &mut Context,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
@@ -159,28 +221,30 @@ impl Pipeline {
                 Err(Refusal::Answer(answer)) => return Ok(*answer),
             }
         }
-        let leave = std::mem::take(&mut context.leave);
+        held.leave = std::mem::take(&mut context.leave);
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);
-        let answer = self.handler.handle(&context, request).await?;
-        // A list takes its seats until it has been sent; a watch stands by now.
-        Ok(match context.info.is_long_running() {
-            true => answer,
-            false => answer.map(|body| body.holding(leave)),
-        })
+        self.handler.handle(&context, request).await
     }
 }
 
-/// `timeout=` as Go writes durations of whole seconds and minutes.
-fn requested_timeout(context: &Context) -> Option<Duration> {
-    let value = context.query.get("timeout")?;
-    let seconds = match value.strip_suffix('s') {
-        Some(seconds) => seconds.parse().ok()?,
-        None => value
-            .strip_suffix('m')?
-            .parse::<u64>()
-            .ok()?
-            .checked_mul(60)?,
-    };
-    (seconds > 0).then(|| Duration::from_secs(seconds))
+/// What a request holds until its answer has been sent.
+struct Held {
+    in_flight: Option<InFlight>,
+    #[expect(dead_code, reason = "held for its drop")]
+    under_way: Option<TaskTrackerToken>,
+    leave: Leave,
+    code: u16,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(in_flight) = self.in_flight.take() {
+            in_flight.finish(self.code);
+        }
+    }
+}
+
+fn panicked() -> Status {
+    Status::internal("This request caused apiserver to panic. Look in the logs for details.")
 }

@@ -47,7 +47,6 @@ use async_trait::async_trait;
 use base::Clock;
 use etcd::Kv;
 use http::{Request, Response};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Chain, body::Body, cacher::Hub, context::Context, pipeline::Handler,
@@ -58,6 +57,7 @@ pub use connect::Connector;
 pub use endpoint::Endpoint;
 pub use object_reader::ServerWriter;
 pub(crate) use route::page_not_found;
+pub use watch::WatchLife;
 
 use hooks::Hook;
 use route::Route;
@@ -70,8 +70,7 @@ pub struct Registry {
     clock: Clock,
     /// How long events are kept.
     event_ttl_seconds: i64,
-    /// Cancelled when the server stops.
-    closing: CancellationToken,
+    watch_life: WatchLife,
     endpoints: RwLock<Endpoints>,
     plugs: RwLock<Plugs>,
 }
@@ -99,13 +98,13 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// With the built-in resources. Watches end when `closing` is cancelled.
+    /// With the built-in resources.
     pub fn new(
         kv: Arc<dyn Kv>,
         hub: Arc<Hub>,
         clock: Clock,
         event_ttl_seconds: i64,
-        closing: CancellationToken,
+        watch_life: WatchLife,
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
         for row in api::served::built_in() {
@@ -117,7 +116,7 @@ impl Registry {
             kv,
             clock,
             event_ttl_seconds,
-            closing,
+            watch_life,
             endpoints: RwLock::new(endpoints),
             plugs: RwLock::default(),
         })

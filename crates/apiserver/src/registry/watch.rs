@@ -9,7 +9,6 @@ use etcd::Revision;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Call, Endpoint,
@@ -19,11 +18,19 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     cacher::{CachedObject, EventType, Step, Watcher, WatcherOptions},
+    lifecycle::Lifecycle,
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform},
 };
 
-/// Watches that do not say how long they want to live end after 30 to 60 minutes, so that clients spread over servers, as upstream.
-const MIN_LIFE: Duration = Duration::from_secs(1800);
+/// How long watches live.
+#[derive(Clone, Debug)]
+pub struct WatchLife {
+    /// Watches that do not say how long they want to live end after so long, up to twice that, so that clients spread over servers, as upstream.
+    pub min: Duration,
+    /// When the server stops, they end.
+    pub lifecycle: Lifecycle,
+}
+
 /// Events that are there at the same time go out together, up to this size.
 const BATCH_BYTES: usize = 32 << 10;
 
@@ -40,9 +47,11 @@ impl Call<'_> {
         }
         let cacher = Arc::clone(self.endpoint.cacher()?);
         let watcher_options = self.prepare_watch(&options).await?;
+        let WatchLife { min, lifecycle } = self.registry.watch_life.clone();
+        let fraction = fraction_of(&context.audit_id);
         let life = options
             .timeout
-            .unwrap_or_else(|| MIN_LIFE + spread(&context.audit_id));
+            .unwrap_or_else(|| min + min.mul_f64(fraction));
         let encoder = Encoder {
             endpoint: Arc::clone(self.endpoint),
             accept,
@@ -55,7 +64,10 @@ impl Call<'_> {
                 watcher: Box::new(watcher),
                 encoder,
                 deadline: Instant::now() + life,
-                closing: self.registry.closing.clone(),
+                closing: Closing {
+                    lifecycle,
+                    fraction,
+                },
             },
             // Too old: the answer is a stream all the same, of one error.
             Err(status) => Events::Refused(encoder, status),
@@ -97,12 +109,19 @@ impl Call<'_> {
     }
 }
 
-/// Up to half an hour, by the letters of an id.
-fn spread(id: &str) -> Duration {
-    let sum = id.bytes().fold(7u64, |sum, byte| {
-        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+/// Between 0 and 1, by the letters of an id.
+fn fraction_of(id: &str) -> f64 {
+    let sum = id.bytes().fold(7u32, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     });
-    Duration::from_secs(sum % MIN_LIFE.as_secs())
+    f64::from(sum) / f64::from(u32::MAX)
+}
+
+/// The server stops: watches end, so that connections can.
+struct Closing {
+    lifecycle: Lifecycle,
+    /// Which of the watches this one is, when they end one after the other.
+    fraction: f64,
 }
 
 /// The stream's state: pulled by the connection, so a slow client is waited for by nobody.
@@ -111,8 +130,7 @@ enum Events {
         watcher: Box<Watcher>,
         encoder: Encoder,
         deadline: Instant,
-        /// The server stops: watches end, so that connections can.
-        closing: CancellationToken,
+        closing: Closing,
     },
     Refused(Encoder, Box<Status>),
     Ended,
@@ -136,7 +154,7 @@ impl Events {
             } => {
                 let step = tokio::select! {
                     step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
-                    () = closing.cancelled() => return None,
+                    () = closing.lifecycle.watch_ends(closing.fraction) => return None,
                 };
                 match encoder.batch(step, &mut watcher) {
                     Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),

@@ -19,6 +19,21 @@ pub(super) struct ServingFlags {
     /// How long a request may take, unless it is a watch or a stream
     #[arg(long, default_value = "1m0s", value_parser = duration)]
     request_timeout: Duration,
+    /// How long watches live that do not say how long they want to, in seconds; up to twice that
+    #[arg(long, default_value_t = 1800)]
+    min_request_timeout: u64,
+    /// How long the server goes on as before once it has been told to stop, but for /readyz
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    shutdown_delay_duration: Duration,
+    /// Keep listening while requests are drained, and answer new ones with 429 and Retry-After
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    shutdown_send_retry_after: bool,
+    /// Over how long watches are spread that end because the server stops
+    #[arg(long, default_value = "0s", value_parser = duration)]
+    shutdown_watch_termination_grace_period: Duration,
+    /// How likely, at each request, an HTTP/2 client is sent to connect anew; 0.02 at most
+    #[arg(long, default_value_t = 0.0, value_parser = goaway_chance)]
+    goaway_chance: f64,
 }
 
 impl ServingFlags {
@@ -28,6 +43,13 @@ impl ServingFlags {
         config.max_requests_in_flight = self.max_requests_inflight;
         config.max_mutating_requests_in_flight = self.max_mutating_requests_inflight;
         config.request_timeout = self.request_timeout;
+        config.min_request_timeout = Duration::from_secs(self.min_request_timeout);
+        config.shutdown = apiserver::lifecycle::Settings {
+            delay: self.shutdown_delay_duration,
+            send_retry_after: self.shutdown_send_retry_after,
+            watch_grace: self.shutdown_watch_termination_grace_period,
+        };
+        config.goaway_chance = self.goaway_chance;
     }
 }
 
@@ -37,4 +59,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     u64::try_from(nanos)
         .map(Duration::from_nanos)
         .map_err(|_| format!("{text:?} is negative"))
+}
+
+fn goaway_chance(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(chance) if (0.0..=0.02).contains(&chance) => Ok(chance),
+        _ => Err("--goaway-chance can not be less than 0 or greater than 0.02".to_owned()),
+    }
 }
