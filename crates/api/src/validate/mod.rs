@@ -5,6 +5,7 @@
 pub mod conditions;
 pub mod ports;
 pub mod selectors;
+pub mod webhooks;
 
 use apimachinery::field::{ErrorList, ErrorType, FieldError, Path};
 use serde_json::Value;

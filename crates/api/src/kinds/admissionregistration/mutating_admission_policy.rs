@@ -9,7 +9,7 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::{rules, validating_admission_policy::default_match},
+    kinds::admissionregistration::{policy, rules, validating_admission_policy::default_match},
     lifecycle,
     validate::one_of,
 };
@@ -58,47 +58,80 @@ impl Strategy for MutatingAdmissionPolicyStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        let empty = Object::new();
-        let spec = object.object("spec").unwrap_or(&empty);
-        let path = Path::new("spec");
-        rules::param_kind(&mut errors, &path.child("paramKind"), spec);
-        if !spec.has("matchConstraints") {
-            errors.push(FieldError::required(&path.child("matchConstraints"), ""));
-        }
-        if spec.list("mutations").is_empty() {
-            errors.push(FieldError::required(
-                &path.child("mutations"),
-                "mutations must contain at least one item",
-            ));
-        }
-        for (index, mutation) in spec.objects("mutations") {
-            one_of(
-                &mut errors,
-                &path.child("mutations").index(index).child("patchType"),
-                mutation.text("patchType"),
-                &["ApplyConfiguration", "JSONPatch"],
-            );
-        }
-        one_of(
-            &mut errors,
-            &path.child("failurePolicy"),
-            spec.text("failurePolicy"),
-            &["Fail", "Ignore"],
-        );
-        match spec.text("reinvocationPolicy") {
-            "" => errors.push(FieldError::required(&path.child("reinvocationPolicy"), "")),
-            policy => one_of(
-                &mut errors,
-                &path.child("reinvocationPolicy"),
-                policy,
-                &["IfNeeded", "Never"],
-            ),
-        }
-        errors
+        validate(object, None)
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate(new, Some(old))
+    }
+}
+
+fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    policy::head(&mut errors, &path, spec);
+    let constraints = path.child("matchConstraints");
+    rules::mutating_operations(&mut errors, &constraints, spec.object("matchConstraints"));
+    if policy::match_conditions_changed(spec, old) {
+        policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
+    }
+    policy::variables(&mut errors, &path, spec);
+    if spec.list("mutations").is_empty() {
+        errors.push(FieldError::required(
+            &path.child("mutations"),
+            "mutations must contain at least one item",
+        ));
+    }
+    for (index, entry) in spec.objects("mutations") {
+        mutation(&mut errors, &path.child("mutations").index(index), entry);
+    }
+    match spec.text("reinvocationPolicy") {
+        "" => errors.push(FieldError::required(&path.child("reinvocationPolicy"), "")),
+        policy => one_of(
+            &mut errors,
+            &path.child("reinvocationPolicy"),
+            policy,
+            &["IfNeeded", "Never"],
+        ),
+    }
+    errors
+}
+
+/// The member that the patch's type names, and no other.
+fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object) {
+    let (own, other) = match mutation.text("patchType") {
+        "" => {
+            errors.push(FieldError::required(&path.child("patchType"), ""));
+            return;
+        }
+        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
+        "JSONPatch" => ("jsonPatch", "applyConfiguration"),
+        unknown => {
+            let supported = ["ApplyConfiguration", "JSONPatch"];
+            one_of(errors, &path.child("patchType"), unknown, &supported);
+            return;
+        }
+    };
+    let patch_type = mutation.text("patchType");
+    if mutation.has(other) {
+        errors.push(FieldError::invalid(
+            &path.child(other),
+            format!("{{{other}}}"),
+            format!("must not be specified when patchType is {patch_type}"),
+        ));
+    }
+    let at = path.child(own);
+    match mutation.object(own) {
+        None => errors.push(FieldError::required(
+            &at,
+            format!("must be specified when patchType is {patch_type}"),
+        )),
+        Some(patch) if patch.text("expression").trim().is_empty() => {
+            let detail = "expression is not specified";
+            errors.push(FieldError::required(&at.child("expression"), detail));
+        }
+        Some(_) => {}
     }
 }

@@ -2,14 +2,14 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path},
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::validating_admission_policy::default_match,
+    kinds::admissionregistration::{policy, rules, validating_admission_policy::default_match},
     lifecycle,
 };
 
@@ -60,10 +60,13 @@ impl Strategy for MutatingAdmissionPolicyBindingStrategy {
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
-        if spec.text("policyName").is_empty() {
-            errors.push(FieldError::required(&path.child("policyName"), ""));
+        policy::binding_head(&mut errors, &path, spec);
+        let resources = spec.object("matchResources");
+        let at = path.child("matchResources");
+        if let Some(resources) = resources {
+            rules::match_resources(&mut errors, &at, resources);
         }
-
+        rules::mutating_operations(&mut errors, &at, resources);
         errors
     }
 

@@ -2,14 +2,17 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::{rules, validating_webhook_configuration::default_webhook},
+    kinds::admissionregistration::{
+        validating_webhook_configuration::default_webhook,
+        webhook::{self, Sort},
+    },
     lifecycle,
 };
 
@@ -56,14 +59,10 @@ impl Strategy for MutatingWebhookConfigurationStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        for (index, webhook) in object.objects("webhooks") {
-            rules::webhook(&mut errors, &Path::new("webhooks").index(index), webhook);
-        }
-        errors
+        webhook::configuration(Sort::Mutating, object, None)
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        webhook::configuration(Sort::Mutating, new, Some(old))
     }
 }

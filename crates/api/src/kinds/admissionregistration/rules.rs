@@ -1,6 +1,6 @@
-//! Rules that webhooks, policies and their bindings share.
-//!
-//! Whether an expression compiles is for whoever evaluates it: admission has the compiler.
+//! Which requests a webhook or a policy is for: rules, and the selectors around them.
+
+use std::collections::BTreeSet;
 
 use apimachinery::{
     Object,
@@ -13,168 +13,159 @@ use crate::{
     validate::{one_of, selectors, text},
 };
 
-/// One webhook of a configuration.
-pub(super) fn webhook(errors: &mut ErrorList, path: &Path, webhook: &Object) {
-    let name = webhook.text("name");
-    text(
-        errors,
-        &path.child("name"),
-        name,
-        names::fully_qualified_domain_name(name),
-    );
-    for (index, rule) in webhook.objects("rules") {
-        rule_with_operations(errors, &path.child("rules").index(index), rule);
-    }
-    one_of(
-        errors,
-        &path.child("failurePolicy"),
-        webhook.text("failurePolicy"),
-        &["Fail", "Ignore"],
-    );
-    one_of(
-        errors,
-        &path.child("matchPolicy"),
-        webhook.text("matchPolicy"),
-        &["Equivalent", "Exact"],
-    );
-    match webhook.text("sideEffects") {
-        "" => errors.push(FieldError::required(
-            &path.child("sideEffects"),
-            "must specify one of None, NoneOnDryRun",
-        )),
-        effects => one_of(
-            errors,
-            &path.child("sideEffects"),
-            effects,
-            &["None", "NoneOnDryRun"],
-        ),
-    }
-    if let Some(seconds) = webhook
-        .int("timeoutSeconds")
-        .filter(|s| !(1..=30).contains(s))
-    {
-        errors.push(FieldError::invalid(
-            &path.child("timeoutSeconds"),
-            seconds,
-            "the timeout value must be between 1 and 30 seconds",
-        ));
-    }
-    for name in ["namespaceSelector", "objectSelector"] {
-        if let Some(selector) = webhook.object(name) {
-            selectors::label_selector(errors, &path.child(name), selector);
-        }
-    }
-    let empty = Object::new();
-    let client = webhook.object("clientConfig").unwrap_or(&empty);
-    if client.has("url") == client.has("service") {
-        errors.push(FieldError::required(
-            &path.child("clientConfig"),
-            "exactly one of url or service is required",
-        ));
-    }
-    let versions = path.child("admissionReviewVersions");
-    if webhook.list("admissionReviewVersions").is_empty() {
-        errors.push(FieldError::required(
-            &versions,
-            "must specify one of v1, v1beta1",
-        ));
-    } else if !webhook
-        .texts("admissionReviewVersions")
-        .any(|v| matches!(v, "v1" | "v1beta1"))
-    {
-        errors.push(FieldError::invalid(
-            &versions,
-            webhook.list("admissionReviewVersions").to_vec(),
-            "must include at least one of v1, v1beta1",
-        ));
-    }
-}
+/// Operations that any rule may name.
+const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+/// Operations that a mutating policy may name: there is nothing to change about a delete.
+const MUTATING_OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "UPDATE"];
 
 /// What requests a rule matches: each list is there, and `*` stands alone.
-fn rule_with_operations(errors: &mut ErrorList, path: &Path, rule: &Object) {
-    let operations = path.child("operations");
-    let star = |field: &str, star: &str| {
-        rule.list(field).len() > 1 && rule.texts(field).any(|v| v == star)
-    };
-    if rule.list("operations").is_empty() {
-        errors.push(FieldError::required(&operations, ""));
-    }
-    if star("operations", "*") {
-        errors.push(FieldError::invalid(
-            &operations,
-            rule.list("operations").to_vec(),
-            "if '*' is present, must not specify other operations",
-        ));
-    }
+pub(super) fn rule_with_operations(errors: &mut ErrorList, path: &Path, rule: &Object) {
+    let at = path.child("operations");
+    not_empty(errors, &at, rule, "operations");
+    star_alone(errors, &at, rule, "operations", "other operations");
     for (index, operation) in rule.texts("operations").enumerate() {
-        one_of(
-            errors,
-            &operations.index(index),
-            operation,
-            &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"],
-        );
+        one_of(errors, &at.index(index), operation, OPERATIONS);
     }
-    for (field, all, noun) in [
-        ("apiGroups", "*", "API groups"),
-        ("apiVersions", "*", "API versions"),
-        ("resources", "*/*", "resources"),
-    ] {
-        let at = path.child(field);
-        if rule.list(field).is_empty() {
-            errors.push(FieldError::required(&at, ""));
-        }
-        if star(field, all) {
-            errors.push(FieldError::invalid(
-                &at,
-                rule.list(field).to_vec(),
-                format!("if '{all}' is present, must not specify other {noun}"),
-            ));
+    let at = path.child("apiGroups");
+    not_empty(errors, &at, rule, "apiGroups");
+    star_alone(errors, &at, rule, "apiGroups", "other API groups");
+    let at = path.child("apiVersions");
+    not_empty(errors, &at, rule, "apiVersions");
+    star_alone(errors, &at, rule, "apiVersions", "other API versions");
+    for (index, version) in rule.texts("apiVersions").enumerate() {
+        if version.is_empty() {
+            errors.push(FieldError::required(&at.index(index), ""));
         }
     }
+    resources(errors, &path.child("resources"), rule);
     if rule.has("scope") {
-        one_of(
-            errors,
-            &path.child("scope"),
-            rule.text("scope"),
-            &["*", "Cluster", "Namespaced"],
-        );
+        let supported = ["*", "Cluster", "Namespaced"];
+        one_of(errors, &path.child("scope"), rule.text("scope"), &supported);
     }
 }
 
-/// The kind of a policy's parameters.
-pub(super) fn param_kind(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    let Some(kind) = spec.object("paramKind") else {
+fn not_empty(errors: &mut ErrorList, at: &Path, rule: &Object, field: &str) {
+    if rule.list(field).is_empty() {
+        errors.push(FieldError::required(at, ""));
+    }
+}
+
+fn star_alone(errors: &mut ErrorList, at: &Path, rule: &Object, field: &str, others: &str) {
+    if rule.list(field).len() > 1 && rule.texts(field).any(|value| value == "*") {
+        let detail = format!("if '*' is present, must not specify {others}");
+        errors.push(FieldError::invalid(at, rule.list(field).to_vec(), detail));
+    }
+}
+
+/// `pods`, `pods/status`, `pods/*`, `*/scale`, `*`, `*/*`: none that another one covers.
+fn resources(errors: &mut ErrorList, path: &Path, rule: &Object) {
+    not_empty(errors, path, rule, "resources");
+    let mut with_all_subresources = BTreeSet::new();
+    let mut of_all_resources = BTreeSet::new();
+    let (mut everything, mut all_resources, mut plain) = (false, false, false);
+    for (index, name) in rule.texts("resources").enumerate() {
+        let at = path.index(index);
+        if name.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+            continue;
+        }
+        everything |= name == "*/*";
+        all_resources |= name == "*";
+        let Some((resource, subresource)) = name.split_once('/') else {
+            // As upstream: the last one counts.
+            plain = name != "*";
+            continue;
+        };
+        for (covered, by) in [
+            (
+                with_all_subresources.contains(resource),
+                format!("{resource}/*"),
+            ),
+            (
+                of_all_resources.contains(subresource),
+                format!("*/{subresource}"),
+            ),
+        ] {
+            if covered {
+                let detail = format!("if '{by}' is present, must not specify {name}");
+                errors.push(FieldError::invalid(&at, name, detail));
+            }
+        }
+        if subresource == "*" {
+            with_all_subresources.insert(resource);
+        }
+        if resource == "*" {
+            of_all_resources.insert(subresource);
+        }
+    }
+    let list = rule.list("resources");
+    if list.len() > 1 && everything {
+        let detail = "if '*/*' is present, must not specify other resources";
+        errors.push(FieldError::invalid(path, list.to_vec(), detail));
+    }
+    if all_resources && plain {
+        let detail = "if '*' is present, must not specify other resources without subresources";
+        errors.push(FieldError::invalid(path, list.to_vec(), detail));
+    }
+}
+
+/// `matchConstraints` of a policy, `matchResources` of a binding.
+pub(super) fn match_resources(errors: &mut ErrorList, path: &Path, resources: &Object) {
+    match resources.text("matchPolicy") {
+        "" => errors.push(FieldError::required(&path.child("matchPolicy"), "")),
+        policy => {
+            let supported = ["Equivalent", "Exact"];
+            one_of(errors, &path.child("matchPolicy"), policy, &supported);
+        }
+    }
+    for name in ["namespaceSelector", "objectSelector"] {
+        let at = path.child(name);
+        match resources.object(name) {
+            Some(selector) => selectors::label_selector(errors, &at, selector),
+            None => errors.push(FieldError::required(&at, "")),
+        }
+    }
+    for list in ["resourceRules", "excludeResourceRules"] {
+        for (index, rule) in resources.objects(list) {
+            named_rule(errors, &path.child(list).index(index), rule);
+        }
+    }
+}
+
+/// `matchConstraints`, which name at least one resource: that is where types come from.
+pub(super) fn match_constraints(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let path = path.child("matchConstraints");
+    let Some(constraints) = spec.object("matchConstraints") else {
+        errors.push(FieldError::required(&path, ""));
         return;
     };
-    for field in ["apiVersion", "kind"] {
-        if kind.text(field).is_empty() {
-            errors.push(FieldError::required(&path.child(field), ""));
+    match_resources(errors, &path, constraints);
+    if constraints.list("resourceRules").is_empty() {
+        errors.push(FieldError::required(&path.child("resourceRules"), ""));
+    }
+}
+
+/// Of a mutating policy or its binding: operations which there is something to change about.
+pub(super) fn mutating_operations(errors: &mut ErrorList, path: &Path, resources: Option<&Object>) {
+    let at = path.child("resourceRules").child("operations");
+    let rules = resources
+        .into_iter()
+        .flat_map(|r| r.objects("resourceRules"));
+    for (_, rule) in rules {
+        for operation in rule.texts("operations") {
+            one_of(errors, &at, operation, MUTATING_OPERATIONS);
         }
     }
 }
 
-/// What a binding does with a failed validation.
-pub(super) fn validation_actions(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    let actions: Vec<&str> = spec.texts("validationActions").collect();
-    if actions.is_empty() {
-        errors.push(FieldError::required(
-            path,
-            "at least one validation action is required",
-        ));
+fn named_rule(errors: &mut ErrorList, path: &Path, rule: &Object) {
+    let mut seen = BTreeSet::new();
+    for (index, name) in rule.texts("resourceNames").enumerate() {
+        let at = path.child("resourceNames").index(index);
+        text(errors, &at, name, names::path_segment_name(name));
+        if !seen.insert(name) {
+            errors.push(FieldError::duplicate(&at, name));
+        }
     }
-    for (index, action) in actions.iter().enumerate() {
-        one_of(
-            errors,
-            &path.index(index),
-            action,
-            &["Audit", "Deny", "Warn"],
-        );
-    }
-    if actions.contains(&"Deny") && actions.contains(&"Warn") {
-        errors.push(FieldError::invalid(
-            path,
-            spec.list("validationActions").to_vec(),
-            "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
-        ));
-    }
+    rule_with_operations(errors, path, rule);
 }

@@ -1,5 +1,7 @@
 //! `admissionregistration.k8s.io/v1` ValidatingAdmissionPolicy: expressions that refuse. The defaults of what policies match stand here.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -9,9 +11,9 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::admissionregistration::{rules, validating_webhook_configuration::default_rule},
-    lifecycle,
-    validate::one_of,
+    kinds::admissionregistration::{policy, validating_webhook_configuration::default_rule},
+    lifecycle, names,
+    validate::{conditions, one_of, text},
 };
 
 /// Its row.
@@ -66,38 +68,149 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        let empty = Object::new();
-        let spec = object.object("spec").unwrap_or(&empty);
-        let path = Path::new("spec");
-        rules::param_kind(&mut errors, &path.child("paramKind"), spec);
-        if !spec.has("matchConstraints") {
-            errors.push(FieldError::required(&path.child("matchConstraints"), ""));
-        }
-        if spec.list("validations").is_empty() && spec.list("auditAnnotations").is_empty() {
-            for field in ["validations", "auditAnnotations"] {
-                errors.push(FieldError::required(
-                    &path.child(field),
-                    "validations or auditAnnotations must contain at least one item",
-                ));
-            }
-        }
-        one_of(
-            &mut errors,
-            &path.child("failurePolicy"),
-            spec.text("failurePolicy"),
-            &["Fail", "Ignore"],
-        );
-        errors
+        validate(object, None)
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate(new, Some(old))
     }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        validate_status(new)
+    }
+
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::keep_metadata(new, old, &["labels"]);
     }
+}
+
+/// How many audit annotations there may be, and how long the expression of one.
+const MAX_AUDIT_ANNOTATIONS: usize = 20;
+const MAX_VALUE_EXPRESSION_BYTES: usize = 5 << 10;
+
+fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    policy::head(&mut errors, &path, spec);
+    if policy::match_conditions_changed(spec, old) {
+        policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
+    }
+    policy::variables(&mut errors, &path, spec);
+    if spec.list("validations").is_empty() && spec.list("auditAnnotations").is_empty() {
+        for field in ["validations", "auditAnnotations"] {
+            errors.push(FieldError::required(
+                &path.child(field),
+                "validations or auditAnnotations must contain at least one item",
+            ));
+        }
+        return errors;
+    }
+    for (index, rule) in spec.objects("validations") {
+        validation(&mut errors, &path.child("validations").index(index), rule);
+    }
+    audit_annotations(&mut errors, &path.child("auditAnnotations"), object, spec);
+    errors
+}
+
+fn validation(errors: &mut ErrorList, path: &Path, validation: &Object) {
+    if validation.text("expression").trim().is_empty() {
+        errors.push(FieldError::required(
+            &path.child("expression"),
+            "expression is not specified",
+        ));
+    }
+    let of_message = validation.text("messageExpression");
+    if !of_message.is_empty() && of_message.trim().is_empty() {
+        errors.push(FieldError::invalid(
+            &path.child("messageExpression"),
+            of_message,
+            "must be non-empty if specified",
+        ));
+    }
+    let message = validation.text("message");
+    if !message.is_empty() && message.trim().is_empty() {
+        errors.push(FieldError::invalid(
+            &path.child("message"),
+            message,
+            "message must be non-empty if specified",
+        ));
+    } else if message.trim().contains(['\n', '\r']) {
+        errors.push(FieldError::invalid(
+            &path.child("message"),
+            message,
+            "message must not contain line breaks",
+        ));
+    }
+    if let Some(reason) = validation.text_opt("reason") {
+        let supported = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
+        one_of(errors, &path.child("reason"), reason, &supported);
+    }
+}
+
+fn audit_annotations(errors: &mut ErrorList, path: &Path, object: &Object, spec: &Object) {
+    let list = spec.list("auditAnnotations");
+    if list.len() > MAX_AUDIT_ANNOTATIONS {
+        errors.push(FieldError::invalid(
+            path,
+            list.to_vec(),
+            format!("must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations"),
+        ));
+    }
+    let name = object
+        .object("metadata")
+        .map_or("", |metadata| metadata.text("name"));
+    let mut seen = BTreeSet::new();
+    for (index, annotation) in spec.objects("auditAnnotations") {
+        let at = path.index(index);
+        let key = annotation.text("key");
+        if name.is_empty() {
+            let detail = "requires metadata.name be non-empty";
+            errors.push(FieldError::invalid(&at.child("key"), key, detail));
+        } else {
+            let whole = format!("{name}/{key}");
+            text(
+                errors,
+                &at.child("key"),
+                &whole,
+                names::qualified_name(&whole),
+            );
+        }
+        let expression = annotation.text("valueExpression").trim();
+        let of_value = at.child("valueExpression");
+        if expression.is_empty() {
+            let detail = "valueExpression is not specified";
+            errors.push(FieldError::required(&of_value, detail));
+        } else if expression.len() > MAX_VALUE_EXPRESSION_BYTES {
+            let detail = format!("must not exceed {MAX_VALUE_EXPRESSION_BYTES} bytes in length");
+            errors.push(FieldError::required(&of_value, detail));
+        }
+        if !seen.insert(key) {
+            errors.push(FieldError::duplicate(&at.child("key"), key));
+        }
+    }
+}
+
+fn validate_status(object: &Object) -> ErrorList {
+    let mut errors = Vec::new();
+    let Some(status) = object.object("status") else {
+        return errors;
+    };
+    let path = Path::new("status");
+    let warnings = path.child("typeChecking").child("expressionWarnings");
+    let checked = status.object("typeChecking").into_iter();
+    for (index, warning) in checked.flat_map(|checked| checked.objects("expressionWarnings")) {
+        let at = warnings.index(index);
+        for field in ["warning", "fieldRef"] {
+            if warning.text(field).trim().is_empty() {
+                errors.push(FieldError::required(&at.child(field), ""));
+            }
+        }
+    }
+    conditions::validate(&mut errors, &path.child("conditions"), status);
+    errors
 }
 
 /// What a policy or a binding of one matches.

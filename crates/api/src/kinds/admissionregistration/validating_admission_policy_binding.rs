@@ -2,14 +2,14 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path},
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::{rules, validating_admission_policy::default_match},
+    kinds::admissionregistration::{policy, rules, validating_admission_policy::default_match},
     lifecycle,
 };
 
@@ -60,11 +60,12 @@ impl Strategy for ValidatingAdmissionPolicyBindingStrategy {
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
-        if spec.text("policyName").is_empty() {
-            errors.push(FieldError::required(&path.child("policyName"), ""));
+        policy::binding_head(&mut errors, &path, spec);
+        if let Some(resources) = spec.object("matchResources") {
+            // Upstream spells it so.
+            rules::match_resources(&mut errors, &path.child("matchResouces"), resources);
         }
-        rules::validation_actions(&mut errors, &path.child("validationActions"), spec);
-
+        policy::validation_actions(&mut errors, &path.child("validationActions"), spec);
         errors
     }
 

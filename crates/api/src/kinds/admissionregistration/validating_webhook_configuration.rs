@@ -2,14 +2,14 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::rules,
+    kinds::admissionregistration::webhook::{self, Sort},
     lifecycle,
 };
 
@@ -53,15 +53,11 @@ impl Strategy for ValidatingWebhookConfigurationStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        for (index, webhook) in object.objects("webhooks") {
-            rules::webhook(&mut errors, &Path::new("webhooks").index(index), webhook);
-        }
-        errors
+        webhook::configuration(Sort::Validating, object, None)
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        webhook::configuration(Sort::Validating, new, Some(old))
     }
 }
 
