@@ -130,6 +130,17 @@ pub fn validate(object: &Object, schema: &Structural) -> ErrorList {
     errors
 }
 
+/// Those about a default of an embedded resource, or of what holds such: first what cannot be coerced, then what is invalid.
+pub(crate) fn validate_default(default: &Value, schema: &Structural, path: &Path) -> ErrorList {
+    let mut coerced = default.clone();
+    if let Err(error) = coerce_value(&mut coerced, path, schema, &mut Vec::new()) {
+        return vec![*error];
+    }
+    let mut errors = ErrorList::new();
+    validate_value(default, path, schema, &mut errors);
+    errors
+}
+
 fn validate_fields(
     object: &Object,
     path: &Path,

@@ -21,6 +21,7 @@ pub mod schema;
 pub mod selectable;
 pub mod table;
 pub mod validate;
+pub mod validation;
 
 pub use definition::{Conversion, Definition, Names, Version};
 pub use schema::{Interner, Structural};

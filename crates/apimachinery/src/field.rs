@@ -235,8 +235,28 @@ fn display_value(value: &Value) -> String {
         Value::Number(number) if !number.is_i64() && !number.is_u64() => {
             go_float(number.as_f64().unwrap_or_default())
         }
-        other => other.to_string(),
+        other => go_json(other),
     }
+}
+
+/// A value as Go marshals it: angle brackets and ampersands of texts escaped.
+pub fn go_json(value: &Value) -> String {
+    let plain = value.to_string();
+    if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return plain;
+    }
+    let mut out = String::with_capacity(plain.len() + 16);
+    for c in plain.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// A float as Go's `%v` prints it: the shortest digits, with an exponent from a million on and below a ten-thousandth.

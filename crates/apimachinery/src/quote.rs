@@ -33,7 +33,7 @@ pub fn quote(text: &str) -> String {
 }
 
 /// Near enough to Go's table: no controls, no spaces but the plain one, nothing that is invisible or private.
-fn is_printable(c: char) -> bool {
+pub fn is_printable(c: char) -> bool {
     let invisible = matches!(
         c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

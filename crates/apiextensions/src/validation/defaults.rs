@@ -1,0 +1,74 @@
+//! Defaults must be valid by their own schema, and hold nothing that would be pruned.
+
+use apimachinery::field::{ErrorList, FieldError, Path};
+use serde_json::Value;
+
+use crate::{
+    embedded, prune,
+    schema::{SchemaRef, Structural},
+    validate as values,
+};
+
+/// All complaints about the defaults in a schema.
+pub(super) fn validate(root: &SchemaRef, path: &Path) -> ErrorList {
+    let mut errors = ErrorList::new();
+    node(&mut errors, root, path, Meta::Root);
+    errors
+}
+
+/// Where a schema stands in respect of `metadata`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Meta {
+    /// The root, or an embedded resource.
+    Root,
+    /// `apiVersion`, `kind`, `metadata`, and what is in it.
+    Inside,
+    Outside,
+}
+
+fn node(errors: &mut ErrorList, schema: &Structural, path: &Path, meta: Meta) {
+    if !schema.contains.defaults {
+        return;
+    }
+    let meta = if schema.embedded { Meta::Root } else { meta };
+    if let Some(default) = &schema.default {
+        value(errors, schema, default, &path.child("default"), meta);
+    }
+    if let Some(items) = &schema.items {
+        let inner = if meta == Meta::Inside {
+            meta
+        } else {
+            Meta::Outside
+        };
+        node(errors, items, &path.child("items"), inner);
+    }
+    for (name, property) in &schema.properties {
+        let inner = match meta {
+            Meta::Root if matches!(&**name, "apiVersion" | "kind" | "metadata") => Meta::Inside,
+            Meta::Inside => Meta::Inside,
+            _ => Meta::Outside,
+        };
+        let at = path.child("properties").key(name);
+        node(errors, property, &at, inner);
+    }
+}
+
+fn value(errors: &mut ErrorList, schema: &Structural, default: &Value, path: &Path, meta: Meta) {
+    if meta != Meta::Inside {
+        let mut pruned = default.clone();
+        prune::prune_value(&mut pruned, schema);
+        if pruned != *default {
+            errors.push(FieldError::invalid(
+                path,
+                default.clone(),
+                "must not have unknown fields",
+            ));
+        }
+    }
+    let complaints = embedded::validate_default(default, schema, path);
+    if !complaints.is_empty() {
+        errors.extend(complaints);
+        return;
+    }
+    errors.extend(values::validate(path, default, None, schema));
+}
