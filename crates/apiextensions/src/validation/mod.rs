@@ -17,7 +17,11 @@ mod schema;
 mod spec;
 mod structural;
 
-use api::fields::Fields;
+use api::{
+    Strategy,
+    fields::Fields,
+    kinds::apiextensions::custom_resource_definition::{CustomResourceDefinitionStrategy, Rules},
+};
 use apimachinery::{
     Object,
     field::{ErrorList, ErrorType, FieldError, Path},
@@ -29,6 +33,28 @@ use internal::Internal;
 use spec::Options;
 
 pub use approval::{Approval, approval, is_protected};
+
+/// The strategy of CustomResourceDefinitions, which judges them.
+pub static STRATEGY: &dyn Strategy = &CustomResourceDefinitionStrategy::new(&Judge);
+
+/// These rules as the strategy asks for them.
+#[derive(Debug)]
+struct Judge;
+
+impl Rules for Judge {
+    fn validate(&self, definition: &Object) -> ErrorList {
+        validate(definition)
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate_update(new, old)
+    }
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        validate_status_update(new, old)
+    }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        warnings(new, old)
+    }
+}
 
 /// All complaints about a new definition, its metadata aside but for what `spec` demands of its name.
 pub fn validate(definition: &Object) -> ErrorList {

@@ -189,7 +189,7 @@ fn schemas() {
         (
             json!({"type": "object", "properties": {"a": {"type": "integer", "default": "x"}}}),
             vec![
-                r#"properties[a].default: Invalid value: "string": properties[a].default in body must be of type integer: "string""#,
+                r#"properties[a].default: Invalid value: "string":  in body must be of type integer: "string""#,
             ],
         ),
         (
@@ -234,18 +234,7 @@ fn schemas() {
             continue;
         }
         let expected: Vec<String> = expected.iter().map(|e| format!("{at}.{e}")).collect();
-        // A default's own message names it from the value on.
-        let found: Vec<String> = found
-            .iter()
-            .map(|f| f.replace(": spec.validation", ": \u{0}"))
-            .collect();
-        let _ = &found;
-        assert_eq!(found.len(), expected.len(), "{found:?}");
-        for (found, expected) in found.iter().zip(&expected) {
-            if !expected.contains("in body") {
-                assert_eq!(found, expected);
-            }
-        }
+        assert_eq!(found, expected);
     }
 }
 

@@ -38,7 +38,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use api::ServedResource;
+use api::{ServedResource, StrategyRef, kinds::apiextensions::custom_resource_definition};
 use apimachinery::{
     gvk::{GroupResource, GroupVersionResource},
     status::Status,
@@ -108,7 +108,7 @@ impl Registry {
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
         for row in api::served::built_in() {
-            endpoints.add(row, &hub);
+            endpoints.add(judged(&row), &hub);
         }
         Arc::new(Self {
             hub,
@@ -203,6 +203,17 @@ impl Endpoints {
             .or_insert_with(|| Arc::clone(&endpoint));
         self.by_version.insert(endpoint.row.gvr.clone(), endpoint);
     }
+}
+
+/// Definitions of custom resources are judged by the crate that compiles their schemas, which `api` does not know.
+fn judged(row: &Arc<ServedResource>) -> Arc<ServedResource> {
+    if row.gvr != custom_resource_definition::RESOURCE.gvr {
+        return Arc::clone(row);
+    }
+    Arc::new(ServedResource {
+        strategy: StrategyRef::Fixed(::apiextensions::validation::STRATEGY),
+        ..ServedResource::clone(row)
+    })
 }
 
 /// A time as `metadata` has it.

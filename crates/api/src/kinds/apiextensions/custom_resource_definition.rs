@@ -1,7 +1,8 @@
-//! `apiextensions.k8s.io/v1` CustomResourceDefinition: a kind of the user's own. Its schemas are judged where they are compiled.
+//! `apiextensions.k8s.io/v1` CustomResourceDefinition: a kind of the user's own. Its schemas are judged where they are compiled ([`Rules`]).
 
 use apimachinery::{
     Object,
+    field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::{Value, json};
@@ -29,11 +30,47 @@ pub static RESOURCE: Resource = Resource {
     storage: Some(Storage::plain(
         "apiextensions.k8s.io/customresourcedefinitions",
     )),
-    strategy: &CustomResourceDefinitionStrategy,
+    strategy: &CustomResourceDefinitionStrategy::new(&Unjudged),
 };
 
+/// What judges definitions. Their schemas are compiled by a crate that builds on this one, and which brings the rules.
+pub trait Rules: Send + Sync + std::fmt::Debug {
+    /// See [`Strategy::validate`].
+    fn validate(&self, _definition: &Object) -> ErrorList {
+        ErrorList::new()
+    }
+    /// See [`Strategy::validate_update`].
+    fn validate_update(&self, _new: &Object, _old: &Object) -> ErrorList {
+        ErrorList::new()
+    }
+    /// See [`Strategy::validate_status_update`].
+    fn validate_status_update(&self, _new: &Object, _old: &Object) -> ErrorList {
+        ErrorList::new()
+    }
+    /// See [`Strategy::warnings`].
+    fn warnings(&self, _new: &Object, _old: Option<&Object>) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Takes every definition: where none is written.
 #[derive(Debug)]
-struct CustomResourceDefinitionStrategy;
+struct Unjudged;
+
+impl Rules for Unjudged {}
+
+/// The strategy, with the rules that were brought.
+#[derive(Debug)]
+pub struct CustomResourceDefinitionStrategy {
+    rules: &'static dyn Rules,
+}
+
+impl CustomResourceDefinitionStrategy {
+    /// With these rules.
+    pub const fn new(rules: &'static dyn Rules) -> Self {
+        Self { rules }
+    }
+}
 
 impl Strategy for CustomResourceDefinitionStrategy {
     fn default(&self, object: &mut Object) {
@@ -84,6 +121,18 @@ impl Strategy for CustomResourceDefinitionStrategy {
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::keep_metadata(new, old, &["labels", "annotations"]);
+    }
+    fn validate(&self, object: &Object) -> ErrorList {
+        self.rules.validate(object)
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        self.rules.validate_update(new, old)
+    }
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        self.rules.validate_status_update(new, old)
+    }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        self.rules.warnings(new, old)
     }
     fn allow_unconditional_update(&self) -> bool {
         false
