@@ -153,6 +153,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn repeats_metadata_rules(&self) -> bool {
         true
     }
+    /// Whether a finalizer needs a prefix unless it is one of the server's own; so it is for the kinds of upstream's core.
+    fn demands_qualified_finalizers(&self) -> bool {
+        true
+    }
     /// Like the above for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         let status = new.remove("status");
@@ -192,7 +196,7 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
         Vec::new()
     }
     /// A warning on every request for the resource, because the resource itself is on its way out.
-    fn deprecation(&self) -> Option<&'static str> {
+    fn deprecation(&self) -> Option<&str> {
         None
     }
     /// Whether PUT to an absent name creates.
@@ -205,6 +209,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     }
     /// For graceful deletion: the grace period in seconds for this object when the client asked for `requested`; `None` deletes at once.
     fn graceful_deletion_seconds(&self, _object: &Object, _requested: Option<i64>) -> Option<i64> {
+        None
+    }
+    /// For kinds that stay until something of theirs is cleaned up: the object as its first deletion marks it. `None`: as every object.
+    fn begin_deletion(&self, _object: &Object, _now: &str) -> Option<Object> {
         None
     }
     /// Propagation when the client names none: whether dependents are orphaned (upstream's `DefaultGarbageCollectionPolicy`).

@@ -218,6 +218,15 @@ fn validate_finalizers(metadata: &Object, path: &Path) -> ErrorList {
     errors
 }
 
+/// Said of a finalizer that is the server's alone to use.
+const UNQUALIFIED_FINALIZER: &str =
+    "name is neither a standard finalizer name nor is it fully qualified";
+
+/// Forgives finalizers without a prefix, for kinds that upstream judges by the rules common to all API servers alone.
+pub fn forgive_unqualified_finalizers(errors: &mut ErrorList) {
+    errors.retain(|error| error.detail != UNQUALIFIED_FINALIZER);
+}
+
 /// A finalizer is a qualified name; without a prefix it is one of the three that the server itself knows.
 pub fn finalizer_name(name: &str, path: &Path) -> ErrorList {
     let mut errors: ErrorList = names::qualified_name(name)
@@ -228,11 +237,7 @@ pub fn finalizer_name(name: &str, path: &Path) -> ErrorList {
         && !name.contains('/')
         && !matches!(name, "orphan" | "foregroundDeletion" | "kubernetes")
     {
-        errors.push(FieldError::invalid(
-            path,
-            name,
-            "name is neither a standard finalizer name nor is it fully qualified",
-        ));
+        errors.push(FieldError::invalid(path, name, UNQUALIFIED_FINALIZER));
     }
     errors
 }

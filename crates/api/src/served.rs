@@ -3,7 +3,10 @@
 //! The facts of a built-in resource are static ([`Resource`]); those of a custom one come and go. [`ServedResource`] has the fields of
 //! both under the same names, and costs a built-in resource nothing: its names stay borrowed.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::{Arc, LazyLock},
+};
 
 use apimachinery::gvk::{GroupVersionKind, GroupVersionResource, Name};
 
@@ -37,6 +40,11 @@ pub struct ServedResource {
 }
 
 impl ServedResource {
+    /// Whether a user has defined it.
+    pub fn is_custom(&self) -> bool {
+        matches!(self.strategy, StrategyRef::Shared(_))
+    }
+
     /// The subresource of this name, if there is one.
     pub fn subresource(&self, name: &str) -> Option<&ServedSubresource> {
         self.subresources.iter().find(|sub| sub.name == name)
@@ -124,8 +132,11 @@ impl From<&'static Subresource> for ServedSubresource {
 }
 
 /// The built-in resources, in discovery's order.
-pub fn built_in() -> Vec<Arc<ServedResource>> {
-    let rows = crate::kinds::TABLE.iter().copied();
-    rows.map(|row| Arc::new(ServedResource::from(row)))
-        .collect()
+pub fn built_in() -> &'static [Arc<ServedResource>] {
+    static ROWS: LazyLock<Vec<Arc<ServedResource>>> = LazyLock::new(|| {
+        let rows = crate::kinds::TABLE.iter().copied();
+        rows.map(|row| Arc::new(ServedResource::from(row)))
+            .collect()
+    });
+    &ROWS
 }

@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod allocators;
+mod apiextensions;
 pub mod authn;
 pub mod authz;
 pub mod body;

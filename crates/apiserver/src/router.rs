@@ -95,9 +95,11 @@ impl Router {
         let health: Vec<String> = self.health.paths().collect();
         let fixed = ["/metrics", "/version"];
         let fixed = fixed.into_iter().chain(self.openapi.paths());
+        let discovery = self.discovery.paths();
         root_paths(
-            self.discovery
-                .paths()
+            discovery
+                .iter()
+                .map(String::as_str)
                 .chain(health.iter().map(String::as_str))
                 .chain(fixed),
         )

@@ -22,6 +22,7 @@ use crate::{
     allocators::{
         CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
+    apiextensions::CustomResources,
     authn::{Peer, TokenFileError},
     body::Body,
     bootstrap::{self, Bootstrap, KubernetesService},
@@ -175,8 +176,9 @@ impl Server {
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
         reload_serving_certificate(&config, &mut security.reloader);
         std::mem::take(&mut security.reloader).start(deps.clock.clone(), &tasks);
+        let served = Arc::clone(&registry);
         let router = Router {
-            discovery: Discovery::new(&api::served::built_in(), &server_address(&config, address)),
+            discovery: Discovery::new(move || served.served(), &server_address(&config, address)),
             openapi: OpenApi::new(
                 api::kinds::TABLE,
                 &Version::CURRENT.git_version(),
@@ -210,6 +212,13 @@ impl Server {
             };
             tasks.spawn_cancellable("compactor", compactor.run());
         }
+        let definitions = CustomResources::new(
+            Arc::clone(&registry),
+            Arc::clone(&deps.kv),
+            deps.clock.clone(),
+        );
+        let token = tasks.token().clone();
+        tasks.spawn("custom-resources", definitions.run(token));
         Self::start_services(&config, &deps, &registry, address, &tasks)?;
         let bootstrap = Bootstrap {
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,

@@ -12,13 +12,12 @@ use std::{
     time::Duration,
 };
 
-use api::StrategyRef;
 use bytes::Bytes;
 use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cacher, ROOT};
+use super::{Cacher, Ingest, ROOT};
 
 /// How many batches may wait in the store's watch for the hub.
 const BUFFER: usize = 1024;
@@ -79,32 +78,49 @@ impl Hub {
 
     /// Adds a cache for what is stored below `prefix` (`pods`, `services/specs`), which [`Hub::run`] fills when it starts; for resources that are there
     /// from the beginning. Two resources with one prefix share a cache.
-    pub fn add(&self, prefix: &str, strategy: Option<&StrategyRef>) -> Arc<Cacher> {
+    pub fn add(&self, prefix: &str, ingest: Ingest) -> Arc<Cacher> {
         let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(cacher) = caches.get(prefix) {
-            strategy.inspect(|strategy| cacher.add_strategy(strategy));
+            ingest.strategy.iter().for_each(|s| cacher.add_strategy(s));
             return Arc::clone(cacher);
         }
-        let cacher = Arc::new(Cacher::new(prefix, strategy, self.revision.subscribe()));
+        let cacher = Arc::new(Cacher::new(prefix, ingest, self.revision.subscribe()));
         caches.insert(prefix.into(), Arc::clone(&cacher));
         cacher
     }
 
-    /// Adds a cache while the hub runs and fills it before it returns; for resources that come later.
-    pub async fn add_late(
+    /// Adds a cache while the hub runs and fills it before it returns; for resources that come later. One that is there with this
+    /// prefix is replaced, and ends: its watchers have to start anew.
+    pub async fn replace_late(
         &self,
         kv: &dyn Kv,
         prefix: &str,
-        strategy: Option<&StrategyRef>,
+        ingest: Ingest,
     ) -> Result<Arc<Cacher>, KvError> {
         let _between_batches = self.applying.lock().await;
-        let cacher = self.add(prefix, strategy);
-        if !cacher.is_loaded() {
-            let revision = self.revision();
-            let values = range_all(kv, KeyRange::prefix(cacher.prefix().clone()), revision).await?;
-            cacher.load(&values, revision);
+        let cacher = Arc::new(Cacher::new(prefix, ingest, self.revision.subscribe()));
+        let revision = self.revision();
+        let values = range_all(kv, KeyRange::prefix(cacher.prefix().clone()), revision).await?;
+        cacher.load(&values, revision);
+        let replaced = {
+            let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
+            caches.insert(prefix.into(), Arc::clone(&cacher))
+        };
+        if let Some(replaced) = replaced {
+            replaced.end();
         }
         Ok(cacher)
+    }
+
+    /// Drops a cache; its watchers end when they have seen all of it.
+    pub fn remove(&self, prefix: &str) {
+        let removed = {
+            let mut caches = self.caches.write().unwrap_or_else(PoisonError::into_inner);
+            caches.remove(prefix)
+        };
+        if let Some(removed) = removed {
+            removed.end();
+        }
     }
 
     /// All caches have applied everything up to this revision.

@@ -27,9 +27,10 @@ use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
 use imbl::OrdMap;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use hub::{Hub, HubError};
-pub use object::{CachedObject, EventType, JSON_SUFFIX, MalformedObject};
+pub use object::{CachedObject, Coerce, EventType, Ingest, JSON_SUFFIX, MalformedObject};
 pub use predicate::Predicate;
 pub use ring::Event;
 pub use watcher::{Step, Watcher, WatcherOptions};
@@ -64,9 +65,12 @@ pub const ROOT: &str = "/registry/";
 pub struct Cacher {
     prefix: Bytes,
     index: ArcSwap<Index>,
+    coerce: Option<Arc<dyn Coerce>>,
     state: RwLock<State>,
     wakers: Wakers,
     hub_revision: watch::Receiver<Revision>,
+    /// Cancelled when nothing more will come.
+    ended: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -87,15 +91,12 @@ pub struct Snapshot {
 }
 
 impl Cacher {
-    fn new(
-        prefix: &str,
-        strategy: Option<&StrategyRef>,
-        hub_revision: watch::Receiver<Revision>,
-    ) -> Self {
+    fn new(prefix: &str, ingest: Ingest, hub_revision: watch::Receiver<Revision>) -> Self {
         let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
         Self {
             prefix,
-            index: ArcSwap::from_pointee(Index::new(strategy)),
+            index: ArcSwap::from_pointee(Index::new(&ingest.strategy)),
+            coerce: ingest.coerce,
             state: RwLock::new(State {
                 objects: OrdMap::new(),
                 ring: Ring::new(Revision(0)),
@@ -104,7 +105,13 @@ impl Cacher {
             }),
             wakers: Wakers::default(),
             hub_revision,
+            ended: CancellationToken::new(),
         }
+    }
+
+    /// Nothing more will come: the resource is gone, or another cache took over.
+    fn end(&self) {
+        self.ended.cancel();
     }
 
     /// Another version of the resource is kept here, too. Objects that come in from now on can be selected by its fields.
@@ -170,6 +177,11 @@ impl Cacher {
         Some(Snapshot { objects, revision })
     }
 
+    /// Tells of each change of the resource.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.wakers.subscribe(&Predicate::default())
+    }
+
     /// A number that moves with each change of the resource.
     pub fn sequence(&self) -> u64 {
         self.wakers.sequence()
@@ -183,7 +195,7 @@ impl Cacher {
     /// Takes in a version that was read from the store in another way than by the hub, such as at a past revision.
     pub fn ingest(&self, value: &KeyValue) -> Result<CachedObject, MalformedObject> {
         let key = value.key.slice(self.prefix.len().min(value.key.len())..);
-        CachedObject::ingest(key, value, &self.index.load())
+        CachedObject::ingest(key, value, &self.index.load(), self.coerce.as_deref())
     }
 
     /// Past objects of the resource as a snapshot of their own; what is no object is left out.

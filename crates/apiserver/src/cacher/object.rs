@@ -58,6 +58,31 @@ type Labels = Box<[(Box<str>, Box<str>)]>;
 /// Selectable fields that are not empty.
 type Fields = Box<[(Arc<str>, Box<str>)]>;
 
+/// How the stored objects of a resource are taken in.
+#[derive(Debug, Default)]
+pub struct Ingest {
+    /// Says what objects can be selected by.
+    pub strategy: Option<StrategyRef>,
+    /// For kinds whose stored objects may not be what clients are to see.
+    pub coerce: Option<Arc<dyn Coerce>>,
+}
+
+impl Ingest {
+    /// As a built-in kind's strategy says.
+    pub fn of(strategy: &StrategyRef) -> Self {
+        Self {
+            strategy: Some(strategy.clone()),
+            coerce: None,
+        }
+    }
+}
+
+/// Makes what was stored under an older schema what it is under the current one.
+pub trait Coerce: Send + Sync + std::fmt::Debug {
+    /// Whether anything changed.
+    fn coerce(&self, object: &mut Object) -> bool;
+}
+
 /// Where a resource's objects say what can be selected by: the labels, and the selectable fields of its strategies.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
@@ -163,22 +188,25 @@ impl CachedObject {
         key: Bytes,
         value: &KeyValue,
         index: &Index,
+        coerce: Option<&dyn Coerce>,
     ) -> Result<Self, MalformedObject> {
         let malformed = |message: String| MalformedObject {
             key: String::from_utf8_lossy(&value.key).into_owned(),
             message,
         };
+        let is_canonical = is_canonical(&value.value);
+        let mut stored = value.value.clone();
+        if !is_canonical || coerce.is_some() {
+            let mut object: Object =
+                serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
+            if coerce.is_some_and(|coerce| coerce.coerce(&mut object)) || !is_canonical {
+                stored = crate::storage::encode(&object).map_err(|e| malformed(e.to_string()))?;
+            }
+        }
         let indexed = index
             .projection
-            .read(&value.value)
+            .read(&stored)
             .map_err(|e| malformed(e.to_string()))?;
-        let stored = if is_canonical(&value.value) {
-            value.value.clone()
-        } else {
-            let object: Object =
-                serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
-            crate::storage::encode(&object).map_err(|e| malformed(e.to_string()))?
-        };
         let metadata_at =
             metadata_offset(&stored).ok_or_else(|| malformed("it has no metadata".to_owned()))?;
         let (labels, fields) = (Index::labels(&indexed), index.fields(&indexed));
@@ -288,7 +316,13 @@ impl CachedObject {
         Ok(bytes)
     }
 
-    fn find_encoding(&self, tag: u64) -> Option<Bytes> {
+    /// Whether [`CachedObject::encoding`] has been made.
+    pub fn has_encoding(&self, tag: u64) -> bool {
+        self.find_encoding(tag).is_some()
+    }
+
+    /// What [`CachedObject::encoding`] has made.
+    pub fn find_encoding(&self, tag: u64) -> Option<Bytes> {
         let encodings = self
             .encodings
             .lock()
@@ -419,7 +453,7 @@ mod tests {
     }
 
     fn ingest_kv(value: &KeyValue) -> CachedObject {
-        CachedObject::ingest(Bytes::from_static(b"d/a"), value, &Index::new([])).unwrap()
+        CachedObject::ingest(Bytes::from_static(b"d/a"), value, &Index::new([]), None).unwrap()
     }
 
     fn ingest(json: &str) -> CachedObject {
@@ -523,7 +557,8 @@ mod tests {
             r#"{"metadata":1}"#,
         ] {
             let value = kv(text, 7);
-            let refused = CachedObject::ingest(Bytes::from_static(b"d/a"), &value, &Index::new([]));
+            let refused =
+                CachedObject::ingest(Bytes::from_static(b"d/a"), &value, &Index::new([]), None);
             assert!(refused.is_err(), "{text:?}");
         }
     }

@@ -122,21 +122,18 @@ impl Watcher {
             if self.failed {
                 return None;
             }
-            if !self.options.bookmarks {
-                if self.sequence.changed().await.is_err() {
-                    return None;
-                }
-                continue;
-            }
+            let bookmarks = self.options.bookmarks;
             tokio::select! {
+                biased;
                 changed = self.sequence.changed() => if changed.is_err() { return None },
-                () = tokio::time::sleep_until(self.next_bookmark) => {
+                () = tokio::time::sleep_until(self.next_bookmark), if bookmarks => {
                     self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
                     // What did not concern it has not woken it, and lies between its cursor and the present.
                     if let Some(step) = self.try_next().or_else(|| self.bookmark()) {
                         return Some(step);
                     }
                 }
+                () = self.cacher.ended.cancelled() => return self.try_next(),
             }
         }
     }

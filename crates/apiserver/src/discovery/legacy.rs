@@ -1,6 +1,6 @@
 //! The older form: `/api`, `/apis`, and one document each for a group and for a version.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use api::{Scope, ServedResource};
 use apimachinery::{Object, gvk::GroupVersionKind};
@@ -8,62 +8,95 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::digest;
 use serde_json::{Value, json};
 
-type Documents = BTreeMap<String, (Object, GroupVersionKind)>;
+use crate::apiextensions::version_order;
 
-pub(super) fn documents(rows: &[Arc<ServedResource>], server_address: &str) -> Documents {
-    let mut documents = Documents::new();
-    let mut add = |path: String, kind: &'static str, document: Value| {
-        if let Value::Object(object) = document {
-            documents.insert(path, (object, GroupVersionKind::new("", "v1", kind)));
-        }
+/// The document at a path, without a trailing slash.
+pub(super) fn document(
+    rows: &[Arc<ServedResource>],
+    path: &str,
+    server_address: &str,
+) -> Option<(Object, GroupVersionKind)> {
+    let (kind, document) = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
+        ["api"] => ("APIVersions", core_versions(rows, server_address)),
+        ["api", version] => ("APIResourceList", resource_list("", version, rows)?),
+        ["apis"] => ("APIGroupList", group_list(rows)),
+        ["apis", group] => ("APIGroup", whole_group(rows, group)?),
+        ["apis", group, version] => ("APIResourceList", resource_list(group, version, rows)?),
+        _ => return None,
     };
-    let mut groups = Vec::new();
-    for (group, versions) in versions_by_group(rows) {
-        for version in &versions {
-            let rows: Vec<_> = rows
-                .iter()
-                .filter(|row| row.gvr.group == group && row.gvr.version == *version)
-                .collect();
-            let path = if group.is_empty() {
-                format!("/api/{version}")
-            } else {
-                format!("/apis/{group}/{version}")
-            };
-            add(
-                path,
-                "APIResourceList",
-                resource_list(group, version, &rows),
-            );
-        }
-        if group.is_empty() {
-            let address = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}]);
-            let document = json!({"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": address});
-            add("/api".to_owned(), "APIVersions", document);
-        } else {
-            let mut document = group_document(group, &versions);
-            groups.push(document.clone());
-            document["kind"] = "APIGroup".into();
-            document["apiVersion"] = "v1".into();
-            add(format!("/apis/{group}"), "APIGroup", document);
-        }
-    }
-    let list = json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups});
-    add("/apis".to_owned(), "APIGroupList", list);
-    documents
+    let object = document.as_object().cloned()?;
+    Some((object, GroupVersionKind::new("", "v1", kind)))
 }
 
-/// Groups and their versions, in order of their first rows.
+/// All paths with a document.
+pub(super) fn paths(rows: &[Arc<ServedResource>]) -> Vec<String> {
+    let mut paths = vec!["/api".to_owned(), "/apis".to_owned()];
+    for (group, versions) in versions_by_group(rows) {
+        if !group.is_empty() {
+            paths.push(format!("/apis/{group}"));
+        }
+        for version in versions {
+            paths.push(match group {
+                "" => format!("/api/{version}"),
+                group => format!("/apis/{group}/{version}"),
+            });
+        }
+    }
+    paths
+}
+
+/// Groups and their versions, in order of their first rows; versions of the users' own groups in order of priority.
 pub(super) fn versions_by_group(rows: &[Arc<ServedResource>]) -> Vec<(&str, Vec<&str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
     for row in rows {
         let (group, version) = (&*row.gvr.group, &*row.gvr.version);
-        match groups.iter_mut().find(|(known, _)| *known == group) {
-            Some((_, versions)) if versions.contains(&version) => {}
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((group, vec![version])),
+        let place = *places.entry(group).or_insert_with(|| {
+            groups.push((group, Vec::new()));
+            groups.len() - 1
+        });
+        let versions = &mut groups[place].1;
+        if !versions.contains(&version) {
+            versions.push(version);
+            if row.is_custom() {
+                versions.sort_by(|a, b| version_order::compare(a, b));
+            }
         }
     }
     groups
+}
+
+fn core_versions(rows: &[Arc<ServedResource>], server_address: &str) -> Value {
+    let groups = versions_by_group(rows);
+    let core = groups.iter().find(|(group, _)| group.is_empty());
+    let versions = core.map(|(_, versions)| versions.as_slice());
+    json!({
+        "kind": "APIVersions", "versions": versions.unwrap_or_default(),
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": server_address}],
+    })
+}
+
+fn group_list(rows: &[Arc<ServedResource>]) -> Value {
+    let groups: Vec<Value> = versions_by_group(rows)
+        .into_iter()
+        .filter(|(group, _)| !group.is_empty())
+        .map(|(group, versions)| group_document(group, &versions))
+        .collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+fn whole_group(rows: &[Arc<ServedResource>], group: &str) -> Option<Value> {
+    let own: Vec<_> = rows
+        .iter()
+        .filter(|row| row.gvr.group == group)
+        .cloned()
+        .collect();
+    let groups = versions_by_group(&own);
+    let (_, versions) = groups.first().filter(|_| !group.is_empty())?;
+    let mut document = group_document(group, versions);
+    document["kind"] = "APIGroup".into();
+    document["apiVersion"] = "v1".into();
+    Some(document)
 }
 
 fn group_document(group: &str, versions: &[&str]) -> Value {
@@ -73,8 +106,13 @@ fn group_document(group: &str, versions: &[&str]) -> Value {
     json!({"name": group, "versions": all, "preferredVersion": all.first()})
 }
 
-fn resource_list(group: &str, version: &str, rows: &[&Arc<ServedResource>]) -> Value {
-    let mut resources: Vec<(String, Value)> = rows.iter().flat_map(|row| entries(row)).collect();
+fn resource_list(group: &str, version: &str, rows: &[Arc<ServedResource>]) -> Option<Value> {
+    let mut own = rows
+        .iter()
+        .filter(|row| row.gvr.group == group && row.gvr.version == version)
+        .peekable();
+    own.peek()?;
+    let mut resources: Vec<(String, Value)> = own.flat_map(|row| entries(row)).collect();
     resources.sort_by(|(a, _), (b, _)| a.cmp(b));
     let resources: Vec<Value> = resources.into_iter().map(|(_, entry)| entry).collect();
     let group_version = if group.is_empty() {
@@ -88,7 +126,7 @@ fn resource_list(group: &str, version: &str, rows: &[&Arc<ServedResource>]) -> V
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }
-    list
+    Some(list)
 }
 
 /// A resource and its subresources.

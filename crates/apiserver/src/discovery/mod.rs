@@ -1,4 +1,4 @@
-//! Discovery: what this server serves, as clients ask for it. Made once of the resource rows, never by hand.
+//! Discovery: what this server serves, as clients ask for it. Made of the resource rows when somebody asks, and kept until they change.
 //!
 //! Two forms: the older one document a group and version, and the aggregated list of all of them in one answer
 //! (`g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList`), which has an ETag.
@@ -8,10 +8,14 @@ mod legacy;
 mod root_paths;
 mod version;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use api::ServedResource;
 use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
@@ -27,14 +31,26 @@ pub use version::Version;
 /// The media type of the aggregated form.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-/// All discovery documents of one set of resources.
-#[derive(Debug)]
+/// Where the rows are from: everything that is served now.
+type Rows = dyn Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync;
+
+/// All discovery documents.
 pub struct Discovery {
-    /// The older form, by path without a trailing slash.
-    documents: BTreeMap<String, (Object, GroupVersionKind)>,
-    /// `/api` and `/apis`.
-    aggregated: BTreeMap<&'static str, Aggregated>,
+    rows: Box<Rows>,
+    server_address: String,
+    current: ArcSwapOption<Documents>,
 }
+
+/// The documents of one set of resources, each made at its first use.
+struct Documents {
+    rows: Arc<Vec<Arc<ServedResource>>>,
+    /// The older form, by path. As many as there are paths.
+    legacy: Mutex<HashMap<String, Legacy>>,
+    /// `/api` and `/apis`.
+    aggregated: OnceLock<BTreeMap<&'static str, Aggregated>>,
+}
+
+type Legacy = Arc<(Object, GroupVersionKind)>;
 
 #[derive(Debug)]
 struct Aggregated {
@@ -44,17 +60,38 @@ struct Aggregated {
 }
 
 impl Discovery {
-    /// Of these rows; groups and versions in order of their first row. `server_address` is where clients outside reach the server.
-    pub fn new(rows: &[Arc<ServedResource>], server_address: &str) -> Self {
+    /// Of the rows that `rows` gives when it is asked, built-in groups and versions in order of their first row. `server_address` is where
+    /// clients outside reach the server.
+    pub fn new(
+        rows: impl Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync + 'static,
+        server_address: &str,
+    ) -> Self {
         Self {
-            documents: legacy::documents(rows, server_address),
-            aggregated: aggregated::lists(rows),
+            rows: Box::new(rows),
+            server_address: server_address.to_owned(),
+            current: ArcSwapOption::empty(),
         }
     }
 
+    /// The documents of what is served now.
+    fn documents(&self) -> Arc<Documents> {
+        let rows = (self.rows)();
+        let current = self.current.load_full();
+        if let Some(current) = current.filter(|current| Arc::ptr_eq(&current.rows, &rows)) {
+            return current;
+        }
+        let documents = Arc::new(Documents {
+            rows,
+            legacy: Mutex::default(),
+            aggregated: OnceLock::new(),
+        });
+        self.current.store(Some(Arc::clone(&documents)));
+        documents
+    }
+
     /// Paths with a document.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.documents.keys().map(String::as_str)
+    pub fn paths(&self) -> Vec<String> {
+        legacy::paths(&self.documents().rows)
     }
 
     /// Answers, if the path is one of discovery's.
@@ -66,29 +103,59 @@ impl Discovery {
         query: &Query,
     ) -> Option<Result<Response<Body>, Status>> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let Some((object, gvk)) = self.documents.get(path) else {
-            // A version that a known group does not have.
+        if !path.starts_with("/api") {
+            return None;
+        }
+        let documents = self.documents();
+        let Some(document) = documents.legacy(path, &self.server_address) else {
+            // A version that a known group does not have. The users' groups are nobody's who does not know all of them.
             let group = path.rsplit_once('/').map(|(group, _)| group)?;
-            let known = group != "/apis"
-                && self.documents.contains_key(group)
-                && path.matches('/').count() <= 3;
-            return known.then(|| Err(Status::unknown_path()));
+            let name = group
+                .strip_prefix("/apis/")
+                .or(group.strip_prefix("/api"))?;
+            let built_in = |row: &&api::Resource| row.gvr.group == name;
+            let known = api::kinds::TABLE.iter().any(|row| built_in(&row));
+            return (known && group != "/apis").then(|| Err(Status::unknown_path()));
         };
         if method != Method::GET && method != Method::HEAD {
             return Some(Err(Status::method_not_allowed()));
         }
-        if let Some(aggregated) = self
-            .aggregated
-            .get(path)
-            .filter(|_| wants_aggregated(headers))
-        {
-            return Some(Ok(aggregated.respond(headers)));
+        if matches!(path, "/api" | "/apis") && wants_aggregated(headers) {
+            return Some(documents.aggregated(path, headers));
         }
         let accept = match Accept::negotiate(headers, query, Endpoint::Object) {
             Ok(accept) => accept,
             Err(status) => return Some(Err(status)),
         };
+        let (object, gvk) = document.as_ref();
         Some(respond_object(headers, StatusCode::OK, accept, object, gvk))
+    }
+}
+
+impl std::fmt::Debug for Discovery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Discovery").finish_non_exhaustive()
+    }
+}
+
+impl Documents {
+    fn legacy(&self, path: &str, server_address: &str) -> Option<Legacy> {
+        let mut made = self.legacy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = made.get(path) {
+            return Some(Arc::clone(found));
+        }
+        // What is not there is not remembered: there is no end to such paths.
+        let document = Arc::new(legacy::document(&self.rows, path, server_address)?);
+        made.insert(path.to_owned(), Arc::clone(&document));
+        Some(document)
+    }
+
+    fn aggregated(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+        let lists = self
+            .aggregated
+            .get_or_init(|| aggregated::lists(&self.rows));
+        let list = lists.get(path).ok_or_else(Status::unknown_path)?;
+        Ok(list.respond(headers))
     }
 }
 

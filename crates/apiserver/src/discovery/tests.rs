@@ -3,7 +3,8 @@ use http::header::ACCEPT;
 use super::*;
 
 fn discovery() -> Discovery {
-    Discovery::new(&api::served::built_in(), "127.0.0.1:6443")
+    let rows = Arc::new(api::served::built_in().to_vec());
+    Discovery::new(move || Arc::clone(&rows), "127.0.0.1:6443")
 }
 
 fn accepting(accept: &str) -> HeaderMap {
@@ -46,7 +47,8 @@ fn a_known_etag_is_answered_without_a_body() {
 
 #[test]
 fn the_storage_version_hash_is_upstreams() {
-    let (document, _) = &discovery().documents["/api/v1"];
+    let document = discovery().documents().legacy("/api/v1", "").unwrap();
+    let (document, _) = document.as_ref();
     let config_maps = crate::lookup::objects(document, &["resources"])
         .find(|entry| crate::lookup::text(entry, &["name"]) == "configmaps")
         .unwrap();

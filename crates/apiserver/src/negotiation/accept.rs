@@ -98,10 +98,30 @@ impl Accept {
         query: &Query,
         endpoint: Endpoint,
     ) -> Result<Self, Status> {
-        let accept = accept_header(headers);
-        if !route_accepts(accept) {
+        if !route_accepts(accept_header(headers)) {
             return Err(route_status(406, "Not Acceptable", Some(&SERIALIZERS)));
         }
+        Self::decide(headers, query, endpoint, |_, _| true)
+    }
+
+    /// Decides for custom resources: they have no routes of their own, and their objects no protobuf, though their tables and metadata do.
+    pub fn negotiate_custom(
+        headers: &HeaderMap,
+        query: &Query,
+        endpoint: Endpoint,
+    ) -> Result<Self, Status> {
+        Self::decide(headers, query, endpoint, |encoding, transform| {
+            encoding != Encoding::Protobuf || transform != Transform::None
+        })
+    }
+
+    fn decide(
+        headers: &HeaderMap,
+        query: &Query,
+        endpoint: Endpoint,
+        allowed: fn(Encoding, Transform) -> bool,
+    ) -> Result<Self, Status> {
+        let accept = accept_header(headers);
         let pretty = wants_pretty(headers, query);
         let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
         if clauses.is_empty() {
@@ -116,7 +136,10 @@ impl Accept {
                 if !clause.names(encoding.media_type()) {
                     continue;
                 }
-                if let Some(transform) = clause.transform(endpoint) {
+                if let Some(transform) = clause
+                    .transform(endpoint)
+                    .filter(|transform| allowed(encoding, *transform))
+                {
                     return Ok(Self {
                         encoding,
                         transform,

@@ -40,7 +40,7 @@ impl Call<'_> {
         } else {
             StatusCode::OK
         };
-        self.respond_stored(updated.stored, accept, code)
+        self.respond_stored(updated.stored, accept, code).await
     }
 
     /// The configuration in the body: of the endpoint's kind and name, and nothing filled in.

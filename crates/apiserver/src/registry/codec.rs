@@ -1,5 +1,7 @@
 //! Bodies into objects and back: content type, version and kind, schema, defaults; strictness as the client wants it.
 
+use std::sync::Arc;
+
 use apimachinery::{
     Object,
     decode::{self, DecodeError},
@@ -15,7 +17,10 @@ use super::{
     Call,
     options::{FieldValidation, WriteOptions},
 };
-use crate::negotiation::{Accept, ContentEncoding, Encoding, encode_object};
+use crate::{
+    apiextensions::Custom,
+    negotiation::{Accept, ContentEncoding, Encoding, encode_object},
+};
 
 impl Call<'_> {
     /// The object in a body, in the endpoint's version: checked against the schema, pruned, defaulted.
@@ -31,15 +36,29 @@ impl Call<'_> {
         options: &WriteOptions,
     ) -> Result<Object, Status> {
         let encoding = ContentEncoding::of(&self.context.headers)?;
+        let custom = self.custom(gvk).is_some();
+        if custom && encoding == ContentEncoding::Protobuf {
+            return Err(Status::unsupported_media_type(&[
+                "application/json",
+                "application/yaml",
+            ]));
+        }
         let (json, mut findings) = to_json(encoding, body, gvk, options.field_validation)?;
-        check_version_and_kind(&json, body, gvk)?;
+        if custom {
+            check_version(&json, body, gvk)?;
+        } else {
+            check_version_and_kind(&json, body, gvk)?;
+        }
         let mut object = self.decode_json(&json, gvk, &mut findings)?;
         self.take_findings(findings, options)?;
         object.insert(
             "apiVersion".to_owned(),
             gvk.group_version().to_string().into(),
         );
-        object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        // A custom kind's strategy judges the kind.
+        if !custom {
+            object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        }
         if *gvk == self.endpoint.row.gvk {
             self.endpoint.default(&mut object);
         }
@@ -59,6 +78,11 @@ impl Call<'_> {
                 gvk.kind, gvk.version, gvk.kind
             ))
         };
+        if let Some(custom) = self.custom(gvk) {
+            let decoded = custom.decode(json).map_err(|e| handled(e.to_string()))?;
+            findings.extend(decoded.findings);
+            return Ok(decoded.object);
+        }
         match api::facts::type_of(gvk) {
             Some(ty) => {
                 let decoded = decode::json(json, ty).map_err(|error| handled(error.to_string()))?;
@@ -73,6 +97,12 @@ impl Call<'_> {
                 _ => Ok(Object::new()),
             },
         }
+    }
+
+    /// The custom resource, unless the kind is a subresource's.
+    fn custom(&self, gvk: &GroupVersionKind) -> Option<&Arc<Custom>> {
+        let custom = self.endpoint.custom.as_ref();
+        custom.filter(|_| *gvk == self.endpoint.row.gvk)
     }
 
     /// Refuses or warns of what decoding found, as the client wants it.
@@ -115,6 +145,24 @@ impl Call<'_> {
         }
         object
     }
+}
+
+/// The body of a custom object states its kind; its version is the wanted one.
+fn check_version(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> Result<(), Status> {
+    let (version, kind) =
+        decode::version_kind(json).map_err(|error| unrecognized(gvk, &error.to_string(), body))?;
+    if kind.is_empty() {
+        let shown = String::from_utf8_lossy(json);
+        let error = format!("Object 'Kind' is missing in '{shown}'");
+        return Err(unrecognized(gvk, &error, body));
+    }
+    let wanted = gvk.group_version().to_string();
+    if version.is_empty() || version == wanted {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!(
+        "the API version in the data ({version}) does not match the expected API version ({wanted})"
+    )))
 }
 
 /// Version and kind that the body states are the wanted ones; absent ones mean the wanted ones.

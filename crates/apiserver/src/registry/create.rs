@@ -8,11 +8,7 @@ use super::{
     options::WriteOptions,
     write::{Part, Write},
 };
-use crate::{
-    body::Body,
-    negotiation::{Accept, Endpoint as Sort},
-    storage::Stored,
-};
+use crate::{body::Body, negotiation::Endpoint as Sort, storage::Stored};
 
 /// How many names are tried for a `generateName`, as upstream.
 const NAME_ATTEMPTS: usize = 8;
@@ -25,7 +21,7 @@ impl Call<'_> {
     /// `POST …`
     pub(super) async fn create(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         let options = WriteOptions::parse(
             &context.query,
             context.field_manager(),
@@ -39,6 +35,7 @@ impl Call<'_> {
             .create_object(object, &options, &options_object)
             .await?;
         self.respond_stored(stored, accept, StatusCode::CREATED)
+            .await
     }
 
     /// Creates a decoded object.
@@ -99,6 +96,7 @@ impl Call<'_> {
                 }),
             };
         }
+        let object = self.endpoint.seal(object).await?;
         match self
             .registry
             .store

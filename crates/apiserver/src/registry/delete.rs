@@ -61,7 +61,7 @@ impl Call<'_> {
     /// `DELETE …/NAME`
     pub(super) async fn delete(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         let bytes = body::read(request.into_body()).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
         let deleted = self.delete_object(&context.info.name, &options).await?;
@@ -86,11 +86,13 @@ impl Call<'_> {
                     &gvk,
                 )
             }
-            Deleted::Gone(mut object) => {
+            Deleted::Gone(object) => {
+                let mut object = self.endpoint.open(object).await?;
                 self.endpoint.from_storage(&mut object);
                 self.respond_tree(object, accept, StatusCode::OK)
             }
-            Deleted::Marked(mut object) => {
+            Deleted::Marked(object) => {
+                let mut object = self.endpoint.open(object).await?;
                 self.endpoint.from_storage(&mut object);
                 let code = if options.orphan_dependents == Some(false) {
                     StatusCode::ACCEPTED
@@ -263,7 +265,7 @@ impl Removal<'_> {
             dry_run: self.options.dry_run,
             options: &options,
         };
-        let mut old = object.clone();
+        let mut old = self.call.endpoint.open(object.clone()).await?;
         self.call.endpoint.from_storage(&mut old);
         self.call.admit(gate, None, Some(&old)).await?;
         self.call.validate_admission(gate, None, Some(&old)).await
@@ -281,6 +283,9 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
             strategy.orphan_dependents_by_default(),
             now,
         );
+    }
+    if let Some(marked) = strategy.begin_deletion(object, &seconds(now)) {
+        return Plan::Mark(marked);
     }
     let mut marked = object.clone();
     let finalizers_changed = set_propagation(

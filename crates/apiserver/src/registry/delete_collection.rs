@@ -4,10 +4,7 @@ use apimachinery::status::Status;
 use http::{Request, Response};
 
 use super::{Call, body, delete_options::DeleteOptions, options::ListOptions};
-use crate::{
-    body::Body,
-    negotiation::{Accept, Endpoint as Sort},
-};
+use crate::{body::Body, negotiation::Endpoint as Sort};
 
 /// How many deletes run at once.
 const WORKERS: usize = 16;
@@ -19,7 +16,7 @@ impl Call<'_> {
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::List)?;
+        let accept = self.accept(Sort::List)?;
         let list_options = ListOptions::parse(&context.query, false)?;
         let bytes = body::read(request.into_body()).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;

@@ -9,10 +9,15 @@ use std::sync::{
 };
 
 use api::{Hub, Scope, ServedResource, Strategy};
-use apimachinery::{Object, gvk::GroupResource, status::Status};
+use apimachinery::{
+    Object, TypeRef,
+    gvk::{GroupResource, GroupVersionKind},
+    status::Status,
+};
 use bytes::Bytes;
 
 use crate::{
+    apiextensions::Custom,
     cacher::{CachedObject, Cacher, EventType, JSON_SUFFIX},
     negotiation::Encoding,
     storage,
@@ -25,6 +30,8 @@ pub struct Endpoint {
     pub row: Arc<ServedResource>,
     /// Where its objects are; none if nothing is stored.
     pub cacher: Option<Arc<Cacher>>,
+    /// What there is to know of a custom resource.
+    pub(crate) custom: Option<Arc<Custom>>,
     /// `{"kind":…,"apiVersion":…,` as its objects begin.
     head: Bytes,
     /// Distinguishes its encodings from those of others that share its storage.
@@ -45,8 +52,38 @@ impl Endpoint {
         Self {
             row,
             cacher,
+            custom: None,
             head: head.into(),
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Of a custom resource.
+    pub(crate) fn custom(
+        row: Arc<ServedResource>,
+        cacher: Arc<Cacher>,
+        custom: Arc<Custom>,
+    ) -> Self {
+        Self {
+            custom: Some(custom),
+            ..Self::new(row, Some(cacher))
+        }
+    }
+
+    /// What its objects are made of; `None` for those that nobody knows.
+    pub fn ty(&self) -> Option<TypeRef<'_>> {
+        match &self.custom {
+            Some(custom) => Some(custom.ty()),
+            None => api::facts::type_of(&self.row.gvk),
+        }
+    }
+
+    /// The same for a kind that may be a subresource's.
+    pub fn ty_of(&self, gvk: &GroupVersionKind) -> Option<TypeRef<'_>> {
+        if *gvk == self.row.gvk {
+            self.ty()
+        } else {
+            api::facts::type_of(gvk)
         }
     }
 
@@ -72,10 +109,15 @@ impl Endpoint {
 
     /// Fills what a client may leave out: the constants of the schema, then what the kind's strategy adds.
     pub fn default(&self, object: &mut Object) {
-        if let Some(ty) = api::facts::type_of(&self.row.gvk) {
-            apimachinery::default::apply(object, ty);
+        match &self.custom {
+            Some(custom) => custom.default(object),
+            None => {
+                if let Some(ty) = api::facts::type_of(&self.row.gvk) {
+                    apimachinery::default::apply(object, ty);
+                }
+                self.row.strategy.default(object);
+            }
         }
-        self.row.strategy.default(object);
     }
 
     fn hub(&self) -> Option<&'static Hub> {
@@ -99,6 +141,9 @@ impl Endpoint {
         if let Some(hub) = self.hub() {
             (hub.from_hub)(object);
         }
+        if let Some(custom) = &self.custom {
+            custom.read_as_own_version(object);
+        }
         let gvk = &self.row.gvk;
         object.insert(
             "apiVersion".to_owned(),
@@ -107,8 +152,60 @@ impl Endpoint {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
     }
 
+    /// What the strategy works on, of what is stored. The hub's version for built-in kinds, this one for custom kinds.
+    pub async fn open(&self, mut object: Object) -> Result<Object, Status> {
+        let Some(custom) = &self.custom else {
+            return Ok(object);
+        };
+        custom.coerce_stored(&mut object);
+        custom.open(object).await
+    }
+
+    /// What is to be stored, of what the strategy has worked on.
+    pub async fn seal(&self, object: Object) -> Result<Object, Status> {
+        match &self.custom {
+            Some(custom) => custom.seal(object).await,
+            None => Ok(object),
+        }
+    }
+
+    /// Whether objects are stored in another version than this one is stored in now, so that even an update that changes nothing is written.
+    pub fn is_outdated(&self, stored: &Object) -> bool {
+        self.custom
+            .as_ref()
+            .is_some_and(|custom| custom.is_outdated(stored))
+    }
+
+    /// Makes ready what of these objects takes time to convert, so that all else can be done at once.
+    pub async fn prepare(&self, objects: &[Arc<CachedObject>]) -> Result<(), Status> {
+        let Some(custom) = self.custom.as_ref().filter(|custom| custom.asks_webhook()) else {
+            return Ok(());
+        };
+        let tag = self.tag(Encoding::Json);
+        let foreign: Vec<&Arc<CachedObject>> = objects
+            .iter()
+            .filter(|cached| cached.json_head() != self.head && !cached.has_encoding(tag))
+            .collect();
+        let trees = foreign.iter().map(|cached| cached.parse()).collect();
+        for (cached, object) in foreign.iter().zip(custom.open_all(trees).await?) {
+            cached.encoding(tag, || storage::encode(&object))?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Endpoint::prepare`] has anything to do.
+    pub fn needs_preparation(&self) -> bool {
+        self.custom
+            .as_ref()
+            .is_some_and(|custom| custom.asks_webhook())
+    }
+
     /// A stored object as a tree of this version.
     pub fn tree(&self, cached: &CachedObject) -> Object {
+        let prepared = self.needs_preparation().then(|| self.tag(Encoding::Json));
+        if let Some(bytes) = prepared.and_then(|tag| cached.find_encoding(tag)) {
+            return serde_json::from_slice(&bytes).unwrap_or_default();
+        }
         let mut object = cached.parse();
         self.from_storage(&mut object);
         object
@@ -130,16 +227,26 @@ impl Endpoint {
     /// Writes the JSON of an object.
     pub fn write_json(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<(), Status> {
         out.extend_from_slice(&self.head);
-        self.write_json_item_tail(cached, out)
+        self.write_json_tail(cached, out)
     }
 
-    /// Writes the object as an item of a list: without kind and apiVersion, as upstream's typed lists have it; lacks the opening brace.
+    /// Writes the object as an item of a list: without kind and apiVersion, as upstream's typed lists have it, but with them for custom
+    /// kinds; lacks the opening brace.
     pub fn write_json_item_tail(
         &self,
         cached: &CachedObject,
         out: &mut Vec<u8>,
     ) -> Result<(), Status> {
-        if self.hub().is_some() {
+        if self.custom.is_some() {
+            out.extend_from_slice(&self.head[1..]);
+        }
+        self.write_json_tail(cached, out)
+    }
+
+    /// What follows kind and apiVersion.
+    fn write_json_tail(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<(), Status> {
+        let foreign = self.custom.is_some() && cached.json_head() != self.head;
+        if self.hub().is_some() || foreign {
             out.extend_from_slice(&self.converted(cached)?[self.head.len()..]);
         } else {
             cached.write_json_tail(out);

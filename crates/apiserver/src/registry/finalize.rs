@@ -58,7 +58,7 @@ impl Call<'_> {
             stored.object = object;
             meta::set_resource_version(&mut stored.object, &revision);
         }
-        self.respond_stored(stored, accept, StatusCode::OK)
+        self.respond_stored(stored, accept, StatusCode::OK).await
     }
 }
 

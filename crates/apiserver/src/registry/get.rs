@@ -18,7 +18,7 @@ impl Call<'_> {
     /// `GET …/NAME`, also of `status`, which is the whole object.
     pub(super) async fn get(&self) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         let version = context.query.get("resourceVersion").unwrap_or_default();
         let freshness = match parse_version(version).map_err(Status::unclassified)? {
             None => Freshness::Consistent,
@@ -31,7 +31,17 @@ impl Call<'_> {
             .cacher()?
             .get(self.namespace(), &context.info.name)
             .ok_or_else(|| self.not_found())?;
+        self.endpoint.prepare(std::slice::from_ref(&cached)).await?;
         self.respond_cached(&cached, accept, StatusCode::OK)
+    }
+
+    /// What the client accepts, decided.
+    pub(super) fn accept(&self, sort: Sort) -> Result<Accept, Status> {
+        let (headers, query) = (&self.context.headers, &self.context.query);
+        match self.endpoint.custom {
+            Some(_) => Accept::negotiate_custom(headers, query, sort),
+            None => Accept::negotiate(headers, query, sort),
+        }
     }
 
     /// Waits until the cache is as fresh as asked for.

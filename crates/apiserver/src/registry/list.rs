@@ -36,7 +36,7 @@ impl Call<'_> {
     /// `GET` of a collection.
     pub(super) async fn list(&self) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::List)?;
+        let accept = self.accept(Sort::List)?;
         let options = ListOptions::parse(&context.query, false)?;
         let page = self.page(&options).await?;
         self.respond_page(page, accept)
@@ -66,7 +66,9 @@ impl Call<'_> {
             if strategy.is_selectable(field) {
                 continue;
             }
-            let message = if strategy.selectable_fields(&Object::new()).is_empty() {
+            let message = if self.endpoint.custom.is_some() {
+                format!("field label not supported: {field}")
+            } else if strategy.selectable_fields(&Object::new()).is_empty() {
                 format!(
                     "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
                 )
@@ -116,6 +118,7 @@ impl Call<'_> {
                 metadata.remaining_item_count = i64::try_from(left).ok();
             }
         }
+        self.endpoint.prepare(&items).await?;
         Ok(Page { metadata, items })
     }
 
@@ -241,13 +244,22 @@ impl Call<'_> {
     /// `{"kind":"PodList",…,"items":[`
     fn list_head(&self, metadata: &ListMeta) -> Result<Vec<u8>, Status> {
         let row = &self.endpoint.row;
-        let metadata = serde_json::to_string(metadata).map_err(Status::internal)?;
+        let metadata = self.list_metadata(metadata)?;
         let head = format!(
             "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
             row.list_kind,
             row.gvk.group_version()
         );
         Ok(head.into())
+    }
+
+    /// Lists of custom resources say even that nothing follows.
+    fn list_metadata(&self, metadata: &ListMeta) -> Result<Value, Status> {
+        let mut value = serde_json::to_value(metadata).map_err(Status::internal)?;
+        if self.endpoint.custom.is_some() && metadata.continue_token.is_empty() {
+            value["continue"] = "".into();
+        }
+        Ok(value)
     }
 
     /// The list as a tree, for encodings that need one.
@@ -260,14 +272,16 @@ impl Call<'_> {
             .row
             .gvk
             .group_version()
-            .kind(format!("{}List", self.endpoint.row.gvk.kind));
+            .kind(self.endpoint.row.list_kind.clone());
         let items: Vec<Value> = page
             .items
             .iter()
             .map(|item| {
                 let mut object = self.endpoint.tree(item);
-                object.remove("kind");
-                object.remove("apiVersion");
+                if self.endpoint.custom.is_none() {
+                    object.remove("kind");
+                    object.remove("apiVersion");
+                }
                 Value::Object(object)
             })
             .collect();
@@ -277,7 +291,7 @@ impl Call<'_> {
             "apiVersion".to_owned(),
             gvk.group_version().to_string().into(),
         );
-        let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
+        let metadata = self.list_metadata(&page.metadata)?;
         list.insert("metadata".to_owned(), metadata);
         list.insert("items".to_owned(), Value::Array(items));
         Ok((list, gvk))

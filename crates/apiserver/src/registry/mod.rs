@@ -34,7 +34,7 @@ mod watch;
 mod write;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -43,14 +43,20 @@ use apimachinery::{
     gvk::{GroupResource, GroupVersionResource},
     status::Status,
 };
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base::Clock;
 use etcd::Kv;
 use http::{Request, Response};
 
 use crate::{
-    admission::Chain, body::Body, cacher::Hub, context::Context, pipeline::Handler,
-    storage::ObjectStore, virtual_resource::VirtualResource,
+    admission::Chain,
+    body::Body,
+    cacher::{Hub, Ingest},
+    context::Context,
+    pipeline::Handler,
+    storage::ObjectStore,
+    virtual_resource::VirtualResource,
 };
 
 pub use connect::Connector;
@@ -72,6 +78,8 @@ pub struct Registry {
     event_ttl_seconds: i64,
     watch_life: WatchLife,
     endpoints: RwLock<Endpoints>,
+    /// What is served, as discovery lists it: made anew whenever a custom resource comes or goes.
+    served: ArcSwap<Vec<Arc<ServedResource>>>,
     plugs: RwLock<Plugs>,
 }
 
@@ -79,7 +87,10 @@ pub struct Registry {
 struct Endpoints {
     by_version: HashMap<GroupVersionResource, Arc<Endpoint>>,
     by_resource: HashMap<GroupResource, Arc<Endpoint>>,
+    /// The groups of built-in resources: their paths are known, whatever stands below them.
     groups: BTreeSet<String>,
+    /// The versions of each custom resource, in order of priority.
+    custom: BTreeMap<GroupResource, Vec<Arc<Endpoint>>>,
 }
 
 /// What is plugged in after the registry exists, because it reads through it.
@@ -107,8 +118,9 @@ impl Registry {
         watch_life: WatchLife,
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
-        for row in api::served::built_in() {
-            endpoints.add(judged(&row), &hub);
+        let built_in = api::served::built_in();
+        for row in built_in {
+            endpoints.add(judged(row), &hub);
         }
         Arc::new(Self {
             hub,
@@ -118,6 +130,7 @@ impl Registry {
             event_ttl_seconds,
             watch_life,
             endpoints: RwLock::new(endpoints),
+            served: ArcSwap::from_pointee(built_in.to_vec()),
             plugs: RwLock::default(),
         })
     }
@@ -155,6 +168,33 @@ impl Registry {
     /// The resource in the version that comes first in the table.
     pub fn endpoint_of(&self, resource: &GroupResource) -> Option<Arc<Endpoint>> {
         self.endpoints().by_resource.get(resource).cloned()
+    }
+
+    /// Everything that is served: the built-in resources in discovery's order, then the custom ones by group and name. The same
+    /// pointer as long as nothing comes or goes.
+    pub fn served(&self) -> Arc<Vec<Arc<ServedResource>>> {
+        self.served.load_full()
+    }
+
+    /// Serves a custom resource in these versions, the preferred one first, in place of what was served of it.
+    pub(crate) fn install(&self, resource: &GroupResource, endpoints: Vec<Endpoint>) {
+        let versions = endpoints.into_iter().map(Arc::new).collect();
+        self.replace_custom(resource, versions);
+    }
+
+    /// Serves a custom resource no more.
+    pub(crate) fn uninstall(&self, resource: &GroupResource) {
+        self.replace_custom(resource, Vec::new());
+    }
+
+    fn replace_custom(&self, resource: &GroupResource, versions: Vec<Arc<Endpoint>>) {
+        let mut endpoints = self
+            .endpoints
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        endpoints.replace_custom(resource, versions);
+        // Under the lock, so that a later set is never overwritten by an earlier one.
+        self.served.store(Arc::new(endpoints.rows()));
     }
 
     /// The watch caches.
@@ -195,13 +235,40 @@ impl Endpoints {
         let cacher = row
             .storage
             .as_ref()
-            .map(|storage| hub.add(&storage.prefix, Some(&row.strategy)));
+            .map(|storage| hub.add(&storage.prefix, Ingest::of(&row.strategy)));
         let endpoint = Arc::new(Endpoint::new(row, cacher));
         self.groups.insert(endpoint.row.gvr.group.to_string());
         self.by_resource
             .entry(endpoint.group_resource())
             .or_insert_with(|| Arc::clone(&endpoint));
         self.by_version.insert(endpoint.row.gvr.clone(), endpoint);
+    }
+
+    fn replace_custom(&mut self, resource: &GroupResource, versions: Vec<Arc<Endpoint>>) {
+        for old in self.custom.remove(resource).unwrap_or_default() {
+            self.by_version.remove(&old.row.gvr);
+        }
+        match versions.first() {
+            Some(first) => self.by_resource.insert(resource.clone(), Arc::clone(first)),
+            None => self.by_resource.remove(resource),
+        };
+        for endpoint in &versions {
+            let gvr = endpoint.row.gvr.clone();
+            self.by_version.insert(gvr, Arc::clone(endpoint));
+        }
+        if !versions.is_empty() {
+            self.custom.insert(resource.clone(), versions);
+        }
+    }
+
+    fn rows(&self) -> Vec<Arc<ServedResource>> {
+        let custom = self.custom.values().flatten();
+        let custom = custom.map(|endpoint| Arc::clone(&endpoint.row));
+        api::served::built_in()
+            .iter()
+            .cloned()
+            .chain(custom)
+            .collect()
     }
 }
 
@@ -217,7 +284,7 @@ fn judged(row: &Arc<ServedResource>) -> Arc<ServedResource> {
 }
 
 /// A time as `metadata` has it.
-fn seconds(time: jiff::Timestamp) -> String {
+pub(crate) fn seconds(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -254,7 +321,7 @@ impl Handler for Arc<Registry> {
         };
         let route = route::find(&endpoint, &context.info, request.method())?;
         if let Some(deprecation) = endpoint.strategy().deprecation() {
-            context.warn(deprecation.to_owned());
+            context.warn(deprecation);
         }
         match route {
             Route::Get => call.get().await,
@@ -271,6 +338,7 @@ impl Handler for Arc<Registry> {
             Route::Evict => call.evict(request).await,
             Route::Finalize => call.finalize(request).await,
             Route::Connect => call.connect(request).await,
+            Route::NoPage => Ok(route::page_not_found()),
         }
     }
 }

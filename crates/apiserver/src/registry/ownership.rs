@@ -64,7 +64,7 @@ impl Call<'_> {
         live: Option<&Object>,
         new: &mut Object,
     ) {
-        let Some(ty) = api::facts::type_of(gvk) else {
+        let Some(ty) = self.endpoint.ty_of(gvk) else {
             return;
         };
         self.with_write(gvk, options, part, |write| {
@@ -80,7 +80,9 @@ impl Call<'_> {
         live: Option<&Object>,
         config: &Object,
     ) -> Result<Object, Status> {
-        let ty = api::facts::type_of(&self.endpoint.row.gvk)
+        let ty = self
+            .endpoint
+            .ty()
             .ok_or_else(|| Status::unclassified("this kind has no schema to apply by"))?;
         let force = options.force.unwrap_or(false);
         let applied: Result<_, ApplyError> =

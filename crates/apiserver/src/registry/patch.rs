@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    negotiation::{Accept, Endpoint as Sort, content_type, route_status},
+    negotiation::{Endpoint as Sort, content_type, route_status},
 };
 
 /// A patch, read.
@@ -38,13 +38,11 @@ impl Call<'_> {
     /// `PATCH …/NAME`
     pub(super) async fn patch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         if content_type(&context.headers) == "application/apply-patch+yaml" {
             return self.apply(request, accept).await;
         }
-        if !Patch::is_known(content_type(&context.headers)) {
-            return Err(route_status(415, "Unsupported Media Type", None));
-        }
+        Patch::check_type(self)?;
         let manager = context.field_manager();
         let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
         let bytes = body::read(request.into_body()).await?;
@@ -59,17 +57,24 @@ impl Call<'_> {
             .update_object(&mut want, self.part(), &options, &options_object)
             .await?;
         self.respond_stored(updated.stored, accept, StatusCode::OK)
+            .await
     }
 }
 
 impl Patch {
-    fn is_known(media_type: &str) -> bool {
-        matches!(
-            media_type,
-            "application/json-patch+json"
-                | "application/merge-patch+json"
-                | "application/strategic-merge-patch+json"
-        )
+    /// Custom kinds have no strategic merge.
+    fn check_type(call: &Call<'_>) -> Result<(), Status> {
+        let custom = call.endpoint.custom.is_some();
+        match content_type(&call.context.headers) {
+            "application/json-patch+json" | "application/merge-patch+json" => Ok(()),
+            "application/strategic-merge-patch+json" if !custom => Ok(()),
+            _ if custom => Err(Status::unsupported_media_type(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ])),
+            _ => Err(route_status(415, "Unsupported Media Type", None)),
+        }
     }
 
     /// Reads the body by its content type.
@@ -78,10 +83,8 @@ impl Patch {
         bytes: &Bytes,
         options: &WriteOptions,
     ) -> Result<Self, Status> {
+        Self::check_type(call)?;
         let media_type = content_type(&call.context.headers);
-        if !Self::is_known(media_type) {
-            return Err(route_status(415, "Unsupported Media Type", None));
-        }
         if media_type == "application/json-patch+json" {
             return Ok(Self::Json(bytes.clone()));
         }

@@ -38,6 +38,8 @@ pub(super) enum Route {
     Finalize,
     /// A stream, or a proxied request.
     Connect,
+    /// There is nothing at this path, though its resource is known.
+    NoPage,
 }
 
 /// Finds the route.
@@ -46,6 +48,9 @@ pub(super) fn find(
     info: &RequestInfo,
     method: &Method,
 ) -> Result<Route, Status> {
+    if endpoint.custom.is_some() {
+        return find_custom(endpoint, info);
+    }
     let named = !info.name.is_empty()
         && !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
     let in_namespace = !info.namespace.is_empty();
@@ -129,6 +134,54 @@ fn subresource(endpoint: &Endpoint, info: &RequestInfo, method: &Method) -> Resu
             _ => Route::Virtual(name.to_owned()),
         },
     })
+}
+
+/// Custom resources have no routes: what is to be done is read off the request, as upstream's `crdHandler` reads it.
+fn find_custom(endpoint: &Endpoint, info: &RequestInfo) -> Result<Route, Status> {
+    let verb = info.verb.as_str();
+    let in_namespace = !info.namespace.is_empty();
+    let across_namespaces = endpoint.is_namespaced() && !in_namespace;
+    if !endpoint.is_namespaced() && in_namespace
+        || across_namespaces && !matches!(verb, "list" | "watch")
+    {
+        return Ok(Route::NoPage);
+    }
+    let resource = endpoint.group_resource();
+    let unsupported = || Status::method_not_supported(&resource, verb);
+    if !info.subresource.is_empty() {
+        let Some(facts) = endpoint.row.subresource(&info.subresource) else {
+            return Err(Status::not_found(&resource, &info.name));
+        };
+        return match (facts.name, verb) {
+            ("scale", "get") => Ok(Route::Scale("get")),
+            ("scale", "update") => Ok(Route::Scale("update")),
+            ("scale", "patch") => Ok(Route::Scale("patch")),
+            ("status", "get") => Ok(Route::Get),
+            ("status", "update") => Ok(Route::Update),
+            ("status", "patch") => Ok(Route::Patch),
+            _ => Err(unsupported()),
+        };
+    }
+    if matches!(verb, "update" | "patch" | "delete") && info.name.is_empty() {
+        return Err(Status::bad_request("name must be provided"));
+    }
+    match verb {
+        "get" => Ok(Route::Get),
+        "list" => Ok(Route::List),
+        "watch" => Ok(Route::Watch),
+        "create" if !endpoint.row.verbs.contains(&"create") => {
+            let mut status = unsupported();
+            status.message =
+                format!("{verb} not allowed while custom resource definition is terminating");
+            Err(status)
+        }
+        "create" => Ok(Route::Create),
+        "update" => Ok(Route::Update),
+        "patch" => Ok(Route::Patch),
+        "delete" => Ok(Route::Delete),
+        "deletecollection" => Ok(Route::DeleteCollection),
+        _ => Err(unsupported()),
+    }
 }
 
 /// Refuses what cannot be a segment of a path.

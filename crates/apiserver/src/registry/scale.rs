@@ -29,25 +29,30 @@ impl Call<'_> {
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         let accept = Accept {
             transform: Transform::None,
             ..accept
         };
         let object = match verb {
-            "get" => {
-                self.wait_for(Freshness::Consistent).await?;
-                let cached = self
-                    .endpoint
-                    .cacher()?
-                    .get(self.namespace(), &context.info.name);
-                let cached = cached.ok_or_else(|| self.not_found())?;
-                self.endpoint.tree(&cached)
-            }
+            "get" => self.scaled().await?,
             _ => self.write_scale(verb, request).await?,
         };
-        let scale = api::scale::scale_from(&object);
+        let scale = match &self.endpoint.custom {
+            Some(custom) => custom.scale_of(&object)?,
+            None => api::scale::scale_from(&object),
+        };
         respond_object(&context.headers, StatusCode::OK, accept, &scale, &SCALE)
+    }
+
+    /// The object as it is.
+    async fn scaled(&self) -> Result<Object, Status> {
+        self.wait_for(Freshness::Consistent).await?;
+        let cacher = self.endpoint.cacher()?;
+        let cached = cacher.get(self.namespace(), &self.context.info.name);
+        let cached = cached.ok_or_else(|| self.not_found())?;
+        self.endpoint.prepare(std::slice::from_ref(&cached)).await?;
+        Ok(self.endpoint.tree(&cached))
     }
 
     async fn write_scale(&self, verb: &str, request: Request<Body>) -> Result<Object, Status> {
@@ -78,7 +83,7 @@ impl Call<'_> {
         let updated = self
             .update_object(&mut want, Part::Other, &options, &options_object)
             .await?;
-        let mut object = updated.stored.object;
+        let mut object = self.endpoint.open(updated.stored.object).await?;
         self.endpoint.from_storage(&mut object);
         Ok(object)
     }
@@ -102,7 +107,10 @@ struct Scaled<'a> {
 impl Want for Scaled<'_> {
     async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
         let current = current.ok_or_else(|| self.call.not_found())?;
-        let before = api::scale::scale_from(current);
+        let before = match &self.call.endpoint.custom {
+            Some(custom) => custom.scale_or_zero(current)?,
+            None => api::scale::scale_from(current),
+        };
         let mut scale = match &self.change {
             Change::Given(scale) => scale.clone(),
             Change::Patch(patch) => patch.apply_as(self.call, &before, &SCALE, self.options)?,
@@ -117,13 +125,17 @@ impl Want for Scaled<'_> {
         self.call
             .admit(gate, Some(&mut scale), Some(&before))
             .await?;
-        let mut errors = api::scale::validate_scale(&scale);
         let mut object = current.clone();
         let version = meta::resource_version(&scale);
         if !version.is_empty() && version != meta::resource_version(current) {
             let resource = self.call.endpoint.group_resource();
             return Err(Status::modified(&resource, &self.call.context.info.name));
         }
+        if let Some(custom) = &self.call.endpoint.custom {
+            custom.set_scale(&mut object, &scale)?;
+            return Ok(object);
+        }
+        let mut errors = api::scale::validate_scale(&scale);
         errors.extend(api::scale::apply_scale(&mut object, &scale));
         if !errors.is_empty() {
             return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));

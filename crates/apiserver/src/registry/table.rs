@@ -132,6 +132,9 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
 
 /// The cells and conditions of a row.
 fn cells(endpoint: &Endpoint, stored: &Object, now: Timestamp) -> (Vec<Value>, Vec<Value>) {
+    if let Some(custom) = &endpoint.custom {
+        return (custom.cells(stored, now), Vec::new());
+    }
     (
         api::printers::cells(&endpoint.row.gvk, stored, now),
         api::printers::row_conditions(&endpoint.row.gvr, stored),
@@ -169,7 +172,10 @@ impl Rows {
         item: &CachedObject,
         out: &mut Vec<u8>,
     ) -> Result<(), Status> {
-        let object = item.project(api::printers::projection(&endpoint.row.gvk));
+        let object = match &endpoint.custom {
+            Some(_) => endpoint.tree(item),
+            None => item.project(api::printers::projection(&endpoint.row.gvk)),
+        };
         let (cells, conditions) = cells(endpoint, &object, self.now);
         out.extend_from_slice(b"{\"cells\":");
         serde_json::to_writer(&mut *out, &cells).map_err(Status::internal)?;
@@ -190,6 +196,9 @@ impl Rows {
 
 /// The columns of a resource; those that print nothing of their own show when the object was made.
 fn columns(endpoint: &Endpoint) -> Value {
+    if let Some(custom) = &endpoint.custom {
+        return custom.column_definitions();
+    }
     let column = |name: &str, kind: &str, format: &str, description: &str, priority: i32| {
         json!({
             "name": name, "type": kind, "format": format, "description": description, "priority": priority,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    negotiation::{Accept, Endpoint as Sort},
+    negotiation::Endpoint as Sort,
     storage::{Next, Outcome, Stored, Update},
 };
 
@@ -53,7 +53,7 @@ impl Call<'_> {
     /// `PUT …/NAME`
     pub(super) async fn update(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Object)?;
+        let accept = self.accept(Sort::Object)?;
         let options = WriteOptions::parse(
             &context.query,
             context.field_manager(),
@@ -76,7 +76,7 @@ impl Call<'_> {
         } else {
             StatusCode::OK
         };
-        self.respond_stored(updated.stored, accept, code)
+        self.respond_stored(updated.stored, accept, code).await
     }
 
     /// Changes the object that the path names.
@@ -172,9 +172,20 @@ impl Update for Change<'_> {
                 ));
             }
             let object = self.write.prepare_create(wanted).await?;
-            return Ok(self.store(object));
+            return self.store(object).await;
         };
         self.created = false;
+        let outdated = call.endpoint.is_outdated(&current.object);
+        let opened;
+        let current = if call.endpoint.custom.is_some() {
+            opened = Stored {
+                object: call.endpoint.open(current.object.clone()).await?,
+                revision: current.revision,
+            };
+            &opened
+        } else {
+            current
+        };
         let mut view = current.object.clone();
         call.endpoint.from_storage(&mut view);
         let wanted = self.want.wanted(Some(&view)).await?;
@@ -187,21 +198,22 @@ impl Update for Change<'_> {
             }
             return Ok(Next::Delete);
         }
-        if same(&object, &current.object) {
+        if !outdated && same(&object, &current.object) {
             self.result = None;
             return Ok(Next::Keep);
         }
-        Ok(self.store(object))
+        self.store(object).await
     }
 }
 
 impl Change<'_> {
-    fn store(&mut self, object: Object) -> Next {
+    async fn store(&mut self, object: Object) -> Result<Next, Status> {
         if self.write.options.dry_run {
             self.result = Some(object);
-            return Next::Keep;
+            return Ok(Next::Keep);
         }
-        Next::Put(object)
+        let object = self.write.call.endpoint.seal(object).await?;
+        Ok(Next::Put(object))
     }
 }
 

@@ -38,7 +38,7 @@ impl Call<'_> {
     /// `GET …?watch=true`
     pub(super) async fn watch(&self) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = Accept::negotiate(&context.headers, &context.query, Sort::Watch)?;
+        let accept = self.accept(Sort::Watch)?;
         let options = ListOptions::parse(&context.query, true)?;
         let mut predicate = self.predicate()?;
         // `/watch/…/NAME`

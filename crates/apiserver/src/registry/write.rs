@@ -167,6 +167,9 @@ impl<'a> Write<'a> {
         }
         self.reserve_update(&mut new, old).await?;
         let mut errors = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
+        if !strategy.demands_qualified_finalizers() {
+            api::meta::forgive_unqualified_finalizers(&mut errors);
+        }
         if strategy.repeats_metadata_rules() {
             errors.extend(errors.clone());
         }
@@ -310,15 +313,15 @@ impl Call<'_> {
         if errors.is_empty() {
             return Ok(());
         }
-        let name = meta::name(object);
-        let name = if name.is_empty() {
-            meta::generate_name(object)
-        } else {
-            name
+        let gvk = &self.endpoint.row.gvk;
+        // A custom object may say that it is of another kind, which is what is wrong with it then.
+        let kind = match self.endpoint.custom {
+            Some(_) => meta::kind(object),
+            None => &gvk.kind,
         };
-        let _ = name;
-        Err(Status::invalid_kind(
-            &self.endpoint.row.gvk,
+        Err(Status::invalid(
+            &gvk.group,
+            kind,
             meta::name(object),
             errors,
         ))
@@ -331,13 +334,13 @@ impl Call<'_> {
     }
 
     /// Answers with a stored object.
-    pub(super) fn respond_stored(
+    pub(super) async fn respond_stored(
         &self,
         stored: Stored,
         accept: Accept,
         code: StatusCode,
     ) -> Result<Response<Body>, Status> {
-        let mut object = stored.object;
+        let mut object = self.endpoint.open(stored.object).await?;
         self.endpoint.from_storage(&mut object);
         self.respond_tree(object, accept, code)
     }
@@ -409,10 +412,14 @@ fn carry_metadata(new: &mut Object, old: &Object) {
 
 fn validate_new_metadata(call: &Call<'_>, object: &Object) -> ErrorList {
     let strategy = call.endpoint.strategy();
-    api::meta::validate_object_meta(
+    let mut errors = api::meta::validate_object_meta(
         object,
         call.endpoint.is_namespaced(),
         &|name, prefix| strategy.validate_name(name, prefix),
         &Path::new("metadata"),
-    )
+    );
+    if !strategy.demands_qualified_finalizers() {
+        api::meta::forgive_unqualified_finalizers(&mut errors);
+    }
+    errors
 }

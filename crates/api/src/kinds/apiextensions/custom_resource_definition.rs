@@ -4,6 +4,7 @@ use apimachinery::{
     Object,
     field::ErrorList,
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 use serde_json::{Value, json};
 
@@ -12,6 +13,9 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
 };
+
+/// What keeps a definition until its objects are gone.
+pub const CLEANUP_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -133,6 +137,27 @@ impl Strategy for CustomResourceDefinitionStrategy {
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         self.rules.warnings(new, old)
+    }
+    fn begin_deletion(&self, object: &Object, now: &str) -> Option<Object> {
+        if meta::is_deleting(object) {
+            return None;
+        }
+        let mut marked = object.clone();
+        meta::set_deletion_timestamp(&mut marked, now);
+        meta::add_finalizer(&mut marked, CLEANUP_FINALIZER);
+        let condition = json!({
+            "type": "Terminating", "status": "True", "lastTransitionTime": now, "reason": "InstanceDeletionPending",
+            "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        });
+        let status = marked.ensure_object("status");
+        let mut conditions = status.list("conditions").to_vec();
+        conditions.retain(|condition| condition["type"] != "Terminating");
+        conditions.push(condition);
+        status.set("conditions", conditions);
+        Some(marked)
+    }
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
     }
     fn allow_unconditional_update(&self) -> bool {
         false

@@ -102,6 +102,9 @@ impl Strategy for ApiServiceStrategy {
         served_from(&mut errors, &path, spec);
         errors
     }
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn allow_unconditional_update(&self) -> bool {
         false
     }

@@ -1,0 +1,106 @@
+//! What happens to a custom resource on its way into the store: generation and status, and validation by the schema of its version.
+//!
+//! Follows upstream's `customresource` strategies.
+
+use std::sync::Arc;
+
+use ::apiextensions::definition::Version;
+use api::{Strategy, names};
+use apimachinery::{Object, field::ErrorList, meta};
+
+/// Of one version.
+#[derive(Debug)]
+pub(super) struct CustomStrategy {
+    version: Arc<Version>,
+}
+
+impl CustomStrategy {
+    pub(super) fn new(version: &Arc<Version>) -> Self {
+        Self {
+            version: Arc::clone(version),
+        }
+    }
+}
+
+impl Strategy for CustomStrategy {
+    fn prepare_for_create(&self, object: &mut Object) {
+        if self.version.has_status {
+            object.remove("status");
+        }
+        meta::set_generation(object, 1);
+    }
+
+    fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        if self.version.has_status {
+            match old.get("status") {
+                Some(status) => new.insert("status".to_owned(), status.clone()),
+                None => new.remove("status"),
+            };
+        }
+        let raised = i64::from(!same_content(new, old));
+        meta::set_generation(new, meta::generation(old) + raised);
+    }
+
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        let status = new.remove("status");
+        let managed = meta::managed_fields(new).to_vec();
+        let version = meta::resource_version(new).to_owned();
+        *new = old.clone();
+        match status {
+            Some(status) => new.insert("status".to_owned(), status),
+            None => new.remove("status"),
+        };
+        meta::set_managed_fields(new, managed);
+        meta::set_resource_version(new, &version);
+    }
+
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix {
+            names::dns1123_subdomain(&names::mask_trailing_dash(name))
+        } else {
+            names::dns1123_subdomain(name)
+        }
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        self.version.validate(object)
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        self.version.validate_update(new, old)
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        self.version.validate_status_update(new, old)
+    }
+
+    fn deprecation(&self) -> Option<&str> {
+        self.version.deprecation_warning.as_deref()
+    }
+
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
+
+    fn allow_unconditional_update(&self) -> bool {
+        false
+    }
+
+    fn is_selectable(&self, field: &str) -> bool {
+        matches!(field, "metadata.name" | "metadata.namespace")
+            || self
+                .version
+                .selectable_fields
+                .iter()
+                .any(|known| known.label.as_ref() == field)
+    }
+}
+
+/// Whether everything but the metadata is the same.
+fn same_content(new: &Object, old: &Object) -> bool {
+    let content = |object: &'_ Object| object.iter().filter(|(key, _)| *key != "metadata").count();
+    content(new) == content(old)
+        && new
+            .iter()
+            .all(|(key, value)| key == "metadata" || old.get(key) == Some(value))
+}
