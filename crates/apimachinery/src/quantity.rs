@@ -284,7 +284,7 @@ impl FromStr for Quantity {
         if whole.is_empty() && fraction.is_empty() {
             return Err(QuantityError::Number);
         }
-        let nanos = nanos(whole, fraction, &suffix).min(MAX);
+        let nanos = nanos(whole, fraction, &suffix);
         Ok(Self {
             nanos: if negative { -nanos } else { nanos },
             format: suffix.format,
@@ -292,45 +292,63 @@ impl FromStr for Quantity {
     }
 }
 
-/// `whole.fraction` times the suffix, in billionths, rounded up, saturating.
+/// `whole.fraction` times the suffix, in billionths, rounded up; not more than [`MAX`].
 fn nanos(whole: &str, fraction: &str, suffix: &Suffix) -> i128 {
-    // Digits beyond these cannot matter but for rounding up.
-    const KEPT: usize = 24;
+    let whole = whole.trim_start_matches('0');
     let fraction = fraction.trim_end_matches('0');
-    let (kept, lost) = fraction.split_at(fraction.len().min(KEPT));
-    let mut digits = whole.trim_start_matches('0').len();
-    if digits > 20 {
-        return i128::MAX;
+    if suffix.two > 0 {
+        binary_nanos(whole, fraction, suffix.two)
+    } else {
+        decimal_nanos(whole, fraction, suffix.ten)
     }
-    let read = whole.bytes().chain(kept.bytes()).fold(0i128, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(i128::from(digit - b'0'))
-    });
-    let mantissa = read.saturating_add(i128::from(!lost.is_empty()));
-    if mantissa == 0 {
-        return 0;
-    }
-    digits += kept.len();
-    let mut ten = suffix.ten + 9 - i32::try_from(kept.len()).unwrap_or(i32::MAX);
-    // Powers of two may not fit beside many decimals: drop decimals that cannot reach a billionth.
-    let mut mantissa = match mantissa.checked_mul(1i128 << suffix.two) {
-        Some(product) => product,
-        None if digits > 20 => {
-            let spare = u32::try_from(digits - 20).unwrap_or_default().min(20);
-            ten += i32::try_from(spare).unwrap_or_default();
-            divide_away_from_zero(mantissa, 10i128.pow(spare)).saturating_mul(1i128 << suffix.two)
+}
+
+/// Times a power of ten: the point moves, and what stands behind the billionths rounds up.
+fn decimal_nanos(whole: &str, fraction: &str, ten: i32) -> i128 {
+    let mut digits = whole.bytes().chain(fraction.bytes());
+    let mut places = whole.len() as i64 + i64::from(ten) + 9;
+    let mut sum = 0i128;
+    while places > 0 {
+        match digits.next() {
+            Some(digit) => sum = sum * 10 + i128::from(digit - b'0'),
+            None if sum == 0 => return 0,
+            None => sum *= 10,
         }
-        None => return i128::MAX,
+        if sum >= MAX {
+            return MAX;
+        }
+        places -= 1;
+    }
+    sum + i128::from(places == 0 && digits.any(|digit| digit != b'0'))
+        + i128::from(places < 0 && !(whole.is_empty() && fraction.is_empty()))
+}
+
+/// Times a power of two, at most 2^60. Of the fraction twenty digits count, what is behind them rounds up.
+fn binary_nanos(whole: &str, fraction: &str, two: u32) -> i128 {
+    const TEN_DIGITS: i128 = 10_i128.pow(10);
+    let factor = NANO << two;
+    let Some(whole) = read_digits(whole).and_then(|whole| whole.checked_mul(factor)) else {
+        return MAX;
     };
-    while ten > 0 && mantissa < MAX {
-        mantissa = mantissa.saturating_mul(10);
-        ten -= 1;
-    }
-    if ten < 0 {
-        let by = 10i128.checked_pow(ten.unsigned_abs()).unwrap_or(i128::MAX);
-        mantissa = divide_away_from_zero(mantissa, by);
-    }
-    mantissa
+    let digits = |from: usize| {
+        let digits = fraction.get(from.min(fraction.len())..).unwrap_or("");
+        let digits = digits.get(..10).unwrap_or(digits);
+        format!("{digits:0<10}").parse().unwrap_or(0_i128)
+    };
+    let (first, second) = (digits(0) * factor, digits(10) * factor);
+    let behind = second + first % TEN_DIGITS * TEN_DIGITS;
+    let rounded = divide_away_from_zero(behind, TEN_DIGITS * TEN_DIGITS);
+    let lost = i128::from(fraction.len() > 20);
+    whole
+        .saturating_add(first / TEN_DIGITS + rounded + lost)
+        .min(MAX)
+}
+
+/// A number of digits; none if it is far too large.
+fn read_digits(digits: &str) -> Option<i128> {
+    digits.bytes().try_fold(0i128, |sum, digit| {
+        sum.checked_mul(10)?.checked_add(i128::from(digit - b'0'))
+    })
 }
 
 impl fmt::Display for Quantity {
@@ -394,6 +412,16 @@ mod tests {
             ("0.5", "500m"),
             ("1500m", "1500m"),
             ("0.0000000001", "1n"),
+            ("111111111111111111004004441n", "111111111111111111004004441n"),
+            ("123456789012345678901234567890n", "9223372036854775807"),
+            ("0.000000000000000000000000000001e30", "1"),
+            ("1e-30", "1e-9"),
+            ("0e2147483647", "0"),
+            ("1e2147483647", "9223372036854775807"),
+            ("0.00000000000000000001Ei", "11529216n"),
+            ("1.1Ei", "1268213655067531673600m"),
+            ("0.5Ki", "512"),
+            ("0.0001Ki", "102400u"),
             ("1024", "1024"),
             ("1Ki", "1Ki"),
             ("1024Ki", "1Mi"),

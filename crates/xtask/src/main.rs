@@ -1,6 +1,7 @@
 //! The project's own commands, as `cargo xtask COMMAND`. One file a command, one row in [`COMMANDS`].
 
 mod facts;
+mod fuzz;
 mod golden;
 mod test;
 mod tidy;
@@ -34,6 +35,11 @@ const COMMANDS: &[Command] = &[
         name: "golden",
         about: "replay recorded requests against `ironclad kube-apiserver`: golden REPLAYER [ARGUMENTS]",
         run: golden::run,
+    },
+    Command {
+        name: "fuzz",
+        about: "feed hostile bytes to what reads them: fuzz [--seconds N] [TARGET…]",
+        run: fuzz::run,
     },
 ];
 
