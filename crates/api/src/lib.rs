@@ -10,11 +10,11 @@ pub mod kind;
 pub mod kinds;
 pub mod lifecycle;
 pub mod meta;
-pub mod names;
 pub mod printers;
 pub mod scale;
 pub mod served;
 pub mod validate;
 
+pub use apimachinery::names;
 pub use kind::{Hub, Resource, Scope, Storage, Strategy, Subresource};
 pub use served::{ServedResource, StrategyRef};

@@ -9,6 +9,7 @@ pub mod intstr;
 pub mod labels;
 pub mod managed_fields;
 pub mod meta;
+pub mod names;
 pub mod patch;
 pub mod projection;
 pub mod protobuf;

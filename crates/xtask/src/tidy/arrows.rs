@@ -13,6 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apimachinery", &[]),
     ("api", &["apimachinery"]),
     ("apiextensions", &["api", "apimachinery", "cel"]),
+    ("cel", &["apimachinery"]),
     ("etcd", &["base"]),
     ("httpstream", &["base"]),
     (
@@ -21,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "api",
             "apiextensions",
             "apimachinery",
+            "cel",
             "etcd",
             "base",
             "httpstream",
