@@ -18,7 +18,7 @@ use crate::{
     },
     config::Config,
     reader::ObjectReader,
-    registry::Registry,
+    registry::{Registry, ServerWriter},
     server::{Dependencies, Error, read},
     tokens::{self, Issuer, OpenIdDiscovery, TokenRequest},
     webhook_client::WebhookClients,
@@ -154,6 +154,7 @@ impl Security {
         let dependencies = admission::Dependencies {
             resources: Arc::clone(registry) as Arc<dyn admission::Resources>,
             webhooks: webhooks.clone(),
+            writer: Arc::new(ServerWriter(Arc::clone(registry))),
             reader: Arc::clone(&self.reader),
             authorizer: Arc::clone(&self.authorizer),
             rules: Arc::clone(&self.resolver),

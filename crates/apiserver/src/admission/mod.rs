@@ -17,6 +17,7 @@ mod pod_security;
 mod priority;
 mod rbac_escalation;
 mod reinvocation;
+mod resource_quota;
 mod resources;
 mod runtime_class;
 mod service_account;

@@ -17,6 +17,7 @@ use super::{
     pod_security::PodSecurity,
     priority::Priority,
     rbac_escalation::RbacEscalation,
+    resource_quota::ResourceQuota,
     resources::Resources,
     runtime_class::RuntimeClass,
     service_account::ServiceAccount,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     authz::{Authorizer, rbac::RuleResolver},
-    reader::ObjectReader,
+    reader::{ObjectReader, ObjectWriter},
     webhook_client::WebhookClients,
 };
 
@@ -35,6 +36,8 @@ use crate::{
 pub struct Dependencies {
     /// Reads objects.
     pub reader: Arc<dyn ObjectReader>,
+    /// Writes objects, as the server itself.
+    pub writer: Arc<dyn ObjectWriter>,
     /// Decides what a user may do beyond the request itself.
     pub authorizer: Arc<dyn Authorizer>,
     /// Knows who holds which rules.
@@ -80,6 +83,7 @@ const TABLE: &[Row] = &[
     // What is added above comes before these: they see what all others made of the object.
     row("MutatingAdmissionWebhook", true, |deps| Arc::new(MutatingAdmissionWebhook::new(deps))),
     row("ValidatingAdmissionWebhook", true, |deps| Arc::new(ValidatingAdmissionWebhook::new(deps))),
+    row("ResourceQuota", true, |deps| Arc::new(ResourceQuota::new(deps))),
 ];
 
 /// `--enable-admission-plugins` or `--disable-admission-plugins` names one that does not exist.

@@ -40,12 +40,14 @@ impl Resources for NoResources {
     }
 }
 
-fn dependencies(reader: Arc<dyn ObjectReader>) -> Dependencies {
+fn dependencies(memory: &Arc<MemoryReader>) -> Dependencies {
+    let reader: Arc<dyn ObjectReader> = Arc::clone(memory) as _;
     let tasks = TaskGroup::new(&CancellationToken::new());
     Dependencies {
         rules: Arc::new(RuleResolver::new(&reader)),
         webhooks: WebhookClients::new(Arc::clone(&reader), tasks),
         reader,
+        writer: Arc::clone(memory) as _,
         authorizer: Arc::new(AlwaysDeny),
         clock: Clock::system(),
         resources: Arc::new(NoResources),
@@ -60,7 +62,7 @@ struct Gate {
 
 impl Gate {
     fn of(reader: &Arc<MemoryReader>) -> Self {
-        let dependencies = dependencies(Arc::clone(reader) as _);
+        let dependencies = dependencies(reader);
         let enable = ["NodeRestriction".to_owned()];
         let plugins = plugins(&enable, &[], &dependencies).unwrap();
         Self {
@@ -565,7 +567,7 @@ async fn pods_stay_within_their_namespaces_level() {
 
 #[test]
 fn unknown_plugins_are_refused() {
-    let dependencies = dependencies(world());
+    let dependencies = dependencies(&world());
     let off = ["PodSecurity".to_owned()];
     let names: Vec<_> = plugins(&[], &off, &dependencies)
         .unwrap()

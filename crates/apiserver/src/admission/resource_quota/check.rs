@@ -1,0 +1,143 @@
+//! Whether quotas grant what a request uses, and how their status is then. Decides without doing anything; follows upstream's
+//! `CheckRequest`, to the wording.
+
+use std::sync::Arc;
+
+use apimachinery::{Object, meta, quantity::Quantity, status::Status};
+use serde_json::Value;
+
+use super::{
+    Resources, add,
+    evaluator::{self, Evaluator},
+    resources, scope,
+};
+use crate::{
+    admission::{Admission, Operation},
+    lookup,
+};
+
+/// The quotas whose status changes, as they are to be written.
+pub(super) fn check(
+    quotas: &[Arc<Object>],
+    admission: &Admission<'_>,
+) -> Result<Vec<Object>, Status> {
+    let (Some(evaluator), Some(object)) = (evaluator::of(admission), admission.new_object()) else {
+        return Ok(Vec::new());
+    };
+    let mut concerned = Vec::new();
+    for quota in quotas {
+        let hard = resources(quota, &["status", "hard"]);
+        let limited: Vec<&str> = hard
+            .keys()
+            .map(String::as_str)
+            .filter(|name| evaluator.counts(name))
+            .collect();
+        if limited.is_empty() || !scope::matches(quota, &evaluator, object) {
+            continue;
+        }
+        if let Err(reason) = evaluator.constraints(&limited, object) {
+            let name = meta::name(quota);
+            return Err(admission.forbidden(format!("failed quota: {name}: {reason}")));
+        }
+        let used = resources(quota, &["status", "used"]);
+        if !limited.iter().all(|name| used.contains_key(*name)) {
+            return Err(admission.forbidden(format!(
+                "status unknown for quota: {}, resources: {}",
+                meta::name(quota),
+                limited.join(",")
+            )));
+        }
+        concerned.push((quota, hard, used));
+    }
+    if concerned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let usage = evaluator.usage(object);
+    let negative: Vec<&str> = names(&usage, |quantity| quantity.sign() < 0);
+    if !negative.is_empty() {
+        return Err(admission.forbidden(format!(
+            "quota usage is negative for resource(s): {}",
+            negative.join(",")
+        )));
+    }
+    let mut grants = Vec::new();
+    for (quota, hard, used) in concerned {
+        let delta = delta(quota, &evaluator, admission, &usage);
+        if let Some(used) = grant(quota, &hard, &used, &delta, admission)? {
+            let mut changed = (**quota).clone();
+            lookup::set(&mut changed, &["status", "used"], used);
+            grants.push(changed);
+        }
+    }
+    Ok(grants)
+}
+
+/// What the request uses more than before, of what the quota counted before.
+fn delta(
+    quota: &Object,
+    evaluator: &Evaluator,
+    admission: &Admission<'_>,
+    usage: &Resources,
+) -> Resources {
+    let mut delta = usage.clone();
+    if admission.operation == Operation::Update
+        && let Some(old) = admission.old_object
+        && scope::matches(quota, evaluator, old)
+    {
+        for (name, before) in evaluator.usage(old) {
+            let now = delta.remove(&name).unwrap_or_else(|| Quantity::from(0));
+            let more = now - before;
+            let none = more.sign() < 0;
+            delta.insert(name, if none { Quantity::from(0) } else { more });
+        }
+    }
+    delta.retain(|_, quantity| !quantity.is_zero());
+    delta
+}
+
+/// `status.used` with the request in it; none if it does not change.
+fn grant(
+    quota: &Object,
+    hard: &Resources,
+    used: &Resources,
+    delta: &Resources,
+    admission: &Admission<'_>,
+) -> Result<Option<Value>, Status> {
+    let mut requested = delta.clone();
+    requested.retain(|name, _| hard.contains_key(name));
+    if requested.is_empty() {
+        return Ok(None);
+    }
+    let mut sum = used.clone();
+    add(&mut sum, &requested);
+    let exceeded: Vec<&str> = names(&requested, |_| true)
+        .into_iter()
+        .filter(|name| sum.get(*name) > hard.get(*name))
+        .collect();
+    if !exceeded.is_empty() && admission.request.subresource != "status" {
+        let shown = |of: &Resources| {
+            let parts = exceeded.iter().filter_map(|name| {
+                let quantity = of.get(*name)?;
+                Some(format!("{name}={quantity}"))
+            });
+            parts.collect::<Vec<_>>().join(",")
+        };
+        return Err(admission.forbidden(format!(
+            "exceeded quota: {}, requested: {}, used: {}, limited: {}",
+            meta::name(quota),
+            shown(&requested),
+            shown(used),
+            shown(hard)
+        )));
+    }
+    let sum = sum
+        .into_iter()
+        .map(|(name, quantity)| (name, Value::from(quantity.to_string())))
+        .collect();
+    Ok(Some(Value::Object(sum)))
+}
+
+fn names(resources: &Resources, wanted: impl Fn(&Quantity) -> bool) -> Vec<&str> {
+    let wanted = resources.iter().filter(|(_, quantity)| wanted(quantity));
+    wanted.map(|(name, _)| name.as_str()).collect()
+}

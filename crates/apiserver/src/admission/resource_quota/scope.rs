@@ -1,0 +1,87 @@
+//! Which quotas an object falls under, by `scopes` and `scopeSelector`. An object falls under a quota if it is in all of its scopes.
+
+use apimachinery::Object;
+
+use super::evaluator::Evaluator;
+use crate::lookup;
+
+pub(super) fn matches(quota: &Object, evaluator: &Evaluator, object: &Object) -> bool {
+    let scopes = lookup::list(quota, &["spec", "scopes"]).iter();
+    let mut scopes = scopes.filter_map(serde_json::Value::as_str);
+    let mut selectors = lookup::objects(quota, &["spec", "scopeSelector", "matchExpressions"]);
+    scopes.all(|scope| matches_one(scope, "Exists", &[], evaluator, object))
+        && selectors.all(|selector| {
+            let values = lookup::strings(selector, &["values"]);
+            let operator = lookup::text(selector, &["operator"]);
+            let scope = lookup::text(selector, &["scopeName"]);
+            matches_one(scope, operator, &values, evaluator, object)
+        })
+}
+
+fn matches_one(
+    scope: &str,
+    operator: &str,
+    values: &[String],
+    evaluator: &Evaluator,
+    object: &Object,
+) -> bool {
+    let text = |path: &[&str]| lookup::text(object, path).to_owned();
+    match (evaluator, scope) {
+        (Evaluator::Pods, "Terminating") => is_terminating(object),
+        (Evaluator::Pods, "NotTerminating") => !is_terminating(object),
+        (Evaluator::Pods, "BestEffort") => is_best_effort(object),
+        (Evaluator::Pods, "NotBestEffort") => !is_best_effort(object),
+        (Evaluator::Pods, "PriorityClass") => {
+            selects(operator, values, &text(&["spec", "priorityClassName"]))
+        }
+        (Evaluator::Pods, "CrossNamespacePodAffinity") => crosses_namespaces(object),
+        (Evaluator::Claims, "VolumeAttributesClass") => [
+            ["spec", "volumeAttributesClassName"].as_slice(),
+            &["status", "currentVolumeAttributesClassName"],
+            &[
+                "status",
+                "modifyVolumeStatus",
+                "targetVolumeAttributesClassName",
+            ],
+        ]
+        .iter()
+        .any(|path| selects(operator, values, &text(path))),
+        // Objects that know no scopes fall under no quota that has any.
+        _ => false,
+    }
+}
+
+fn selects(operator: &str, values: &[String], value: &str) -> bool {
+    let listed = values.iter().any(|listed| listed == value);
+    match operator {
+        "Exists" => !value.is_empty(),
+        "DoesNotExist" => value.is_empty(),
+        "In" => !value.is_empty() && listed,
+        "NotIn" => value.is_empty() || !listed,
+        _ => false,
+    }
+}
+
+fn is_terminating(pod: &Object) -> bool {
+    lookup::number(pod, &["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0)
+}
+
+fn is_best_effort(pod: &Object) -> bool {
+    api::kinds::core::pod_spec::qos::class(pod) == "BestEffort"
+}
+
+fn crosses_namespaces(pod: &Object) -> bool {
+    ["podAffinity", "podAntiAffinity"].iter().any(|sort| {
+        let path = |list| ["spec", "affinity", sort, list];
+        let required = path("requiredDuringSchedulingIgnoredDuringExecution");
+        let preferred = path("preferredDuringSchedulingIgnoredDuringExecution");
+        let preferred = lookup::objects(pod, &preferred)
+            .filter_map(|term| lookup::map(term, &["podAffinityTerm"]));
+        lookup::objects(pod, &required)
+            .chain(preferred)
+            .any(|term| {
+                !lookup::list(term, &["namespaces"]).is_empty()
+                    || lookup::map(term, &["namespaceSelector"]).is_some()
+            })
+    })
+}
