@@ -9,7 +9,9 @@ use std::{
 
 use base::tls::ServingCertificate;
 
-use crate::{authn::RequestHeaderConfig, authz::Mode, lifecycle, proxy::KubeletClientConfig};
+use crate::{
+    audit, authn::RequestHeaderConfig, authz::Mode, lifecycle, proxy::KubeletClientConfig,
+};
 
 /// A server's settings; each names upstream's flag.
 #[derive(Clone, Debug)]
@@ -74,6 +76,8 @@ pub struct Config {
     pub shutdown: lifecycle::Settings,
     /// `--goaway-chance`: how likely an HTTP/2 connection is asked to come again elsewhere, with each request.
     pub goaway_chance: f64,
+    /// `--audit-policy-file`, `--audit-log-…`, `--audit-webhook-…`
+    pub audit: audit::Config,
     /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
     pub kubelet: KubeletClientConfig,
     /// `--enable-priority-and-fairness`
@@ -118,6 +122,7 @@ impl Config {
             min_request_timeout: Duration::from_secs(1800),
             shutdown: lifecycle::Settings::default(),
             goaway_chance: 0.0,
+            audit: audit::Config::default(),
             kubelet: KubeletClientConfig::default(),
             enable_priority_and_fairness: true,
             max_requests_in_flight: 400,

@@ -1,12 +1,21 @@
 //! What the stages learn about a request, for the stages after them.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Uri};
 use uuid::Uuid;
 
 use crate::{
-    authn::Peer, flow_control::Leave, query::Query, request_info::RequestInfo, user::UserInfo,
+    audit::{Annotations, Record},
+    authn::Peer,
+    flow_control::Leave,
+    query::Query,
+    request_info::RequestInfo,
+    user::UserInfo,
 };
 
 /// A request on its way: what it says, who sent it, and what the client is to be warned of.
@@ -33,7 +42,11 @@ pub struct Context {
     /// The seats it has taken.
     pub(crate) leave: Leave,
     warnings: Mutex<Vec<String>>,
-    annotations: Mutex<BTreeMap<String, String>>,
+    annotations: Annotations,
+    /// What the audit log writes of it; none if it is not interested.
+    pub(crate) audit: Option<Arc<Record>>,
+    /// The request's target as sent.
+    pub(crate) uri: Uri,
 }
 
 /// What the `X-Kubernetes-PF-*` headers say.
@@ -58,6 +71,7 @@ impl Context {
             audit_id,
             query: Query::parse(request.uri.query().unwrap_or_default()),
             headers: request.headers.clone(),
+            uri: request.uri.clone(),
             peer,
             ..Self::default()
         }
@@ -86,6 +100,11 @@ impl Context {
         annotations
             .entry(key.into())
             .or_insert_with(|| value.into());
+    }
+
+    /// The annotations, shared with who writes the audit log.
+    pub(crate) fn shared_annotations(&self) -> Annotations {
+        Arc::clone(&self.annotations)
     }
 
     /// What the audit log is told so far. Keys under `patch.webhook.admission.k8s.io/` are for level Request and above alone: their

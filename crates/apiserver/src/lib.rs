@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod allocators;
 mod apiextensions;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod body;

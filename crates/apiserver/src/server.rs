@@ -23,6 +23,7 @@ use crate::{
         CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
     apiextensions::CustomResources,
+    audit::{self, Audit},
     authn::{Peer, TokenFileError},
     body::Body,
     bootstrap::{self, Bootstrap, KubernetesService},
@@ -98,6 +99,9 @@ pub enum Error {
     /// `--enable-admission-plugins`
     #[error(transparent)]
     Admission(#[from] UnknownPlugin),
+    /// `--audit-…`
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
     /// `--service-cluster-ip-range`
     #[error(transparent)]
     ServiceRange(#[from] CidrError),
@@ -190,6 +194,13 @@ impl Server {
             flow_control: Arc::clone(&flow_control),
             openid: security.openid,
         };
+        let audit = Audit::start(
+            &config.audit,
+            &deps.clock,
+            metrics.registry(),
+            &webhooks,
+            &tasks,
+        )?;
         let pipeline = Arc::new(Pipeline::new(pipeline::Parts {
             authenticator: security.authenticator,
             authorizer: security.authorizer,
@@ -197,6 +208,7 @@ impl Server {
             metrics,
             handler: Arc::new(router),
             request_timeout: config.request_timeout,
+            audit,
             lifecycle: lifecycle.clone(),
             tasks: tasks.clone(),
         }));

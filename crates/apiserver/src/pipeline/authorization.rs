@@ -19,9 +19,16 @@ impl Stage for Authorization {
             user: &context.user,
             request: &context.info,
         };
-        match self.0.authorize(attributes).await {
-            (Decision::Allow, _) => Ok(()),
-            (_, reason) => Err(forbidden(attributes, &reason).into()),
+        let (decision, reason) = self.0.authorize(attributes).await;
+        let allowed = decision == Decision::Allow;
+        if context.audit.is_some() {
+            let decision = if allowed { "allow" } else { "forbid" };
+            context.annotate("authorization.k8s.io/decision", decision);
+            context.annotate("authorization.k8s.io/reason", reason.clone());
         }
+        if allowed {
+            return Ok(());
+        }
+        Err(forbidden(attributes, &reason).into())
     }
 }

@@ -3,6 +3,7 @@
 //! The stages stand in the order of [`Pipeline::stages`]; each may end the request with an answer. What comes out passes
 //! [`finish`] on its way back: the headers that every answer carries.
 
+mod audit;
 mod authentication;
 mod authorization;
 mod deadline;
@@ -26,6 +27,7 @@ use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
+    audit::{Audit, Record},
     authn::{Authenticator, Peer},
     authz::Authorizer,
     body::Body,
@@ -80,6 +82,8 @@ pub struct Parts {
     pub handler: Arc<dyn Handler>,
     /// `--request-timeout`
     pub request_timeout: Duration,
+    /// What is written of requests.
+    pub audit: Option<Arc<Audit>>,
     /// Whether the server stops.
     pub lifecycle: Lifecycle,
     /// Where deadlines of answers run.
@@ -89,6 +93,7 @@ pub struct Parts {
 /// The stages, and the handler behind them.
 pub struct Pipeline {
     stages: Vec<Box<dyn Stage>>,
+    audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
@@ -108,14 +113,21 @@ impl Pipeline {
     /// The stages in their order.
     pub fn new(parts: Parts) -> Self {
         let authorizer = parts.authorizer;
-        let stages: Vec<Box<dyn Stage>> = vec![
-            Box::new(authentication::Authentication(parts.authenticator)),
+        let audit = parts
+            .audit
+            .clone()
+            .map(|audit| Box::new(audit::Audit(audit)) as Box<dyn Stage>);
+        let authentication = authentication::Authentication(parts.authenticator);
+        let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(authentication)];
+        stages.extend(audit);
+        stages.extend::<[Box<dyn Stage>; 3]>([
             Box::new(impersonation::Impersonation::new(Arc::clone(&authorizer))),
             Box::new(flow_control::PriorityAndFairness(parts.flow_control)),
             Box::new(authorization::Authorization(authorizer)),
-        ];
+        ]);
         Self {
             stages,
+            audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
             request_timeout: parts.request_timeout,
@@ -140,29 +152,37 @@ impl Pipeline {
             in_flight: Some(self.metrics.begin(&context)),
             under_way: (!context.info.is_long_running()).then(|| self.under_way.token()),
             leave: Leave::Free,
+            audit: None,
             code: 0,
         };
         let time = deadline::of(&context, self.request_timeout);
         let request = Request::from_parts(parts, body);
         let answer = match &time {
-            Err(status) => Err(status.clone()),
+            Err(status) => {
+                self.audit_refusal(&context, status).await;
+                Err(status.clone())
+            }
             Ok(time) => {
                 let passing = self.pass_in(*time, &mut marks, &mut held, context, request);
-                AssertUnwindSafe(passing)
-                    .catch_unwind()
-                    .await
-                    .unwrap_or_else(|_| {
+                match AssertUnwindSafe(passing).catch_unwind().await {
+                    Ok(answer) => answer,
+                    Err(_) => {
                         tracing::error!(
                             audit_id = marks.audit_id(),
                             "a request's handler panicked"
                         );
+                        if let Some(record) = held.audit.take() {
+                            record.panicked().await;
+                        }
                         Err(panicked())
-                    })
+                    }
+                }
             }
         };
+        let status = answer.as_ref().err().cloned();
         let response =
             answer.unwrap_or_else(|status| status_response(&status, &asked_for.0, &asked_for.1));
-        held.code = response.status().as_u16();
+        let response = held.answered(marks.apply(response), status.as_ref()).await;
         let time_left = time
             .unwrap_or(None)
             .map(|t| t.saturating_sub(start.elapsed()));
@@ -170,9 +190,16 @@ impl Pipeline {
             // A watch stands by now: it gives its seats back.
             held.leave = Leave::Free;
         }
-        marks
-            .apply(response)
-            .map(|body| sending::hold(body, held, time_left, &self.tasks))
+        response.map(|body| sending::hold(body, held, time_left, &self.tasks))
+    }
+
+    /// Writes of a request that was refused before anybody knew whose it is.
+    async fn audit_refusal(&self, context: &Context, status: &Status) {
+        let record = self.audit.as_ref().and_then(|audit| audit.begin(context));
+        if let Some(record) = record {
+            record.note_unauthenticated(context, status);
+            record.refused().await;
+        }
     }
 
     /// Waits until no request is under way, of those that end by themselves.
@@ -212,10 +239,14 @@ impl Pipeline {
         for stage in &self.stages {
             let passed = stage.enter(context).await;
             marks.flow.clone_from(&context.flow);
+            held.follow(context);
             match passed {
                 Ok(()) => {}
                 Err(Refusal::Status(status)) => {
                     marks.refused = status.code == 403;
+                    if status.code == 401 && held.audit.is_none() {
+                        self.audit_refusal(context, &status).await;
+                    }
                     return Err(status);
                 }
                 Err(Refusal::Answer(answer)) => return Ok(*answer),
@@ -224,6 +255,10 @@ impl Pipeline {
         held.leave = std::mem::take(&mut context.leave);
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);
+        let request = match &context.audit {
+            Some(record) => record.listen_request(request, &context.info),
+            None => request,
+        };
         self.handler.handle(&context, request).await
     }
 }
@@ -234,11 +269,52 @@ struct Held {
     #[expect(dead_code, reason = "held for its drop")]
     under_way: Option<TaskTrackerToken>,
     leave: Leave,
+    audit: Option<Arc<Record>>,
     code: u16,
+}
+
+impl Held {
+    /// Takes over what a stage has found out.
+    fn follow(&mut self, context: &Context) {
+        if let Some(record) = &context.audit {
+            record.note(context);
+            self.audit = Some(Arc::clone(record));
+        }
+    }
+
+    /// The head of the answer is there; of an answer that is all there the audit log is told here, of others when they have been sent.
+    async fn answered(
+        &mut self,
+        response: Response<Body>,
+        status: Option<&Status>,
+    ) -> Response<Body> {
+        self.code = response.status().as_u16();
+        let Some(record) = self.audit.clone() else {
+            return response;
+        };
+        match (status, response.body()) {
+            // A deletion is answered by a status.
+            (None, Body::Full(body)) if body.starts_with(b"{\"kind\":\"Status\"") => {
+                let status = serde_json::from_slice(body).ok();
+                record.note_outcome(self.code, status.as_ref());
+            }
+            _ => record.note_outcome(self.code, status),
+        }
+        record.started().await;
+        let response = record.listen_response(response);
+        if !matches!(response.body(), Body::Stream(_)) {
+            self.audit = None;
+            record.completed().await;
+        }
+        response
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
+        if let Some(record) = self.audit.take() {
+            record.sent();
+        }
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.finish(self.code);
         }

@@ -14,6 +14,7 @@ use clap::{ArgAction, Args};
 use etcd::Kv;
 use tokio_util::sync::CancellationToken;
 
+mod audit;
 mod authentication;
 mod serving;
 
@@ -101,6 +102,8 @@ pub(crate) struct Flags {
     kubelet_preferred_address_types: Option<Vec<String>>,
     #[command(flatten)]
     serving: serving::ServingFlags,
+    #[command(flatten)]
+    audit: audit::AuditFlags,
     /// An external etcd; the embedded store if none is given
     #[arg(long, value_delimiter = ',')]
     etcd_servers: Vec<String>,
@@ -229,6 +232,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         ..apiserver::Config::new(Arc::new(certificate))
     };
     flags.serving.apply(&mut config);
+    config.audit = flags.audit.config();
     flags.authentication.apply(&mut config);
     Ok(config)
 }
