@@ -4,6 +4,8 @@
 //! (`apiserver/pkg/cel/common`), what does not correlate is not equal either, so that fields that the schema merely lets through are never
 //! ratcheted.
 
+use std::collections::HashMap;
+
 use apimachinery::Object;
 use serde_json::Value;
 
@@ -72,13 +74,16 @@ impl<'a> Correlated<'a> {
         })
     }
 
-    /// The same of an item.
-    pub fn index(self, index: usize) -> Option<Self> {
-        let new = self.new.as_array()?.get(index)?;
+    /// The same of the items of a list.
+    pub fn items(self) -> Option<CorrelatedItems<'a>> {
+        let new = self.new.as_array()?;
         let schema = self.schema.items.as_deref()?;
-        Some(Self {
-            old: old_item(self.schema, self.old.as_array()?, new)?.into(),
-            new: new.into(),
+        if self.schema.list_type != Some(ListType::Map) {
+            return None;
+        }
+        Some(CorrelatedItems {
+            old: OldItems::new(self.schema, self.old.as_array()?),
+            new,
             schema,
         })
     }
@@ -91,7 +96,9 @@ impl<'a> Correlated<'a> {
                     return old == new;
                 }
                 old.len() == new.len()
-                    && (0..new.len()).all(|i| self.index(i).is_some_and(Self::is_unchanged))
+                    && self.items().is_some_and(|items| {
+                        (0..new.len()).all(|i| items.get(i).is_some_and(Self::is_unchanged))
+                    })
             }
             (ValueRef::Object(old), ValueRef::Object(new)) => {
                 old.len() == new.len()
@@ -104,29 +111,67 @@ impl<'a> Correlated<'a> {
     }
 }
 
-/// The item of an old list that has the keys of a new one. Two of them: the last, as upstream's map of them has it.
-pub(crate) fn old_item<'a>(list: &Structural, old: &'a [Value], new: &Value) -> Option<&'a Value> {
-    if list.list_type != Some(ListType::Map) {
-        return None;
-    }
-    let new = new.as_object()?;
-    old.iter().rev().find(|item| {
-        item.as_object().is_some_and(|item| {
-            list.list_map_keys
-                .iter()
-                .all(|key| key_of(list, item, key) == key_of(list, new, key))
-        })
-    })
+/// The items of two lists, by their keys.
+#[derive(Debug)]
+pub struct CorrelatedItems<'a> {
+    old: OldItems<'a>,
+    new: &'a [Value],
+    schema: &'a Structural,
 }
 
-/// A key of an item; the default of the schema stands for what is absent.
-fn key_of<'v>(
-    list: &'v Structural,
-    item: &'v serde_json::Map<String, Value>,
-    key: &str,
-) -> Option<&'v Value> {
-    item.get(key).or_else(|| {
-        let field = list.items.as_ref()?.property(key)?;
-        field.default.as_deref()
-    })
+impl<'a> CorrelatedItems<'a> {
+    /// A new item and the old one in whose place it stands.
+    pub fn get(&self, index: usize) -> Option<Correlated<'a>> {
+        let new = self.new.get(index)?;
+        Some(Correlated {
+            old: self.old.of(new)?.into(),
+            new: new.into(),
+            schema: self.schema,
+        })
+    }
+}
+
+/// The items of an old list by their keys: found in constant time, for lists may be long.
+#[derive(Debug)]
+pub struct OldItems<'a> {
+    list: &'a Structural,
+    by_key: HashMap<String, &'a Value>,
+}
+
+impl<'a> OldItems<'a> {
+    /// Empty unless the list is of type `map`. Of two items with the same keys, the last counts, as in upstream's map.
+    pub fn new(list: &'a Structural, old: &'a [Value]) -> Self {
+        let mut by_key = HashMap::new();
+        if list.list_type == Some(ListType::Map) {
+            for item in old {
+                if let Some(key) = key_of(list, item) {
+                    by_key.insert(key, item);
+                }
+            }
+        }
+        Self { list, by_key }
+    }
+
+    /// The item that has the keys of a new one.
+    pub fn of(&self, new: &Value) -> Option<&'a Value> {
+        if self.by_key.is_empty() {
+            return None;
+        }
+        self.by_key.get(&key_of(self.list, new)?).copied()
+    }
+}
+
+/// The keys of an item; the default of the schema stands for what is absent.
+fn key_of(list: &Structural, item: &Value) -> Option<String> {
+    let item = item.as_object()?;
+    let mut out = String::new();
+    for key in &list.list_map_keys {
+        let default = || list.items.as_ref()?.property(key)?.default.as_deref();
+        match item.get(&**key).or_else(default) {
+            Some(value) => out.push_str(&value.to_string()),
+            None => out.push('-'),
+        }
+        out.push('\n');
+    }
+    Some(out)
 }

@@ -98,12 +98,19 @@ impl Format {
     /// As the schema has it.
     pub fn name(self) -> std::borrow::Cow<'static, str> {
         match self {
-            Self::Int32 => "int32".into(),
-            Self::Int64 => "int64".into(),
-            Self::Float => "float".into(),
-            Self::Double => "double".into(),
-            Self::Text { row, bare: false } => TEXT[usize::from(row)].0.into(),
-            Self::Text { row, bare: true } => TEXT[usize::from(row)].0.replace('-', "").into(),
+            Self::Text { bare: true, .. } => self.written().replace('-', "").into(),
+            _ => self.written().into(),
+        }
+    }
+
+    /// As it is registered: `date-time`, however the schema writes it.
+    pub fn written(self) -> &'static str {
+        match self {
+            Self::Int32 => "int32",
+            Self::Int64 => "int64",
+            Self::Float => "float",
+            Self::Double => "double",
+            Self::Text { row, .. } => TEXT[usize::from(row)].0,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
     definition::Version,
     embedded, list_type,
     prune::{self, Unknown},
-    validate,
+    rules, validate,
 };
 
 impl Version {
@@ -81,7 +81,7 @@ impl Version {
         }
         errors.extend(embedded::validate(object, &self.schema));
         errors.extend(list_type::validate(object, &self.schema));
-        errors
+        self.ask_rules(errors, object, None)
     }
 
     /// All complaints about an object that takes the place of `old`, its metadata aside. What did not change is excused.
@@ -104,7 +104,7 @@ impl Version {
         if list_type::validate(old, &self.schema).is_empty() {
             errors.extend(list_type::validate(object, &self.schema));
         }
-        errors
+        self.ask_rules(errors, object, Some(old))
     }
 
     /// All complaints about a write through `status`, the metadata aside.
@@ -125,6 +125,22 @@ impl Version {
         }
         if let Some(scale) = &self.scale {
             errors.extend(scale.validate_status(object));
+        }
+        let lists = list_type::validate(object, &self.schema);
+        if !lists.is_empty() && list_type::validate(old, &self.schema).is_empty() {
+            errors.extend(lists);
+        }
+        self.ask_rules(errors, object, Some(old))
+    }
+
+    /// Rules come last, and only where no value is of a shape that they would stumble over.
+    fn ask_rules(&self, mut errors: ErrorList, object: &Object, old: Option<&Object>) -> ErrorList {
+        if !self.schema.contains.rules {
+            return errors;
+        }
+        match blocks_rules(&errors) {
+            Some(blocked) => errors.push(blocked),
+            None => errors.extend(rules::validate(object, old, &self.schema).errors),
         }
         errors
     }
@@ -153,7 +169,7 @@ impl Version {
 }
 
 /// Whether rules would meet a value that is not what its schema says. Upstream says so in place of running them.
-pub fn blocks_rules(errors: &ErrorList) -> Option<FieldError> {
+fn blocks_rules(errors: &[FieldError]) -> Option<FieldError> {
     let blocking = |error: &FieldError| {
         matches!(
             error.kind,

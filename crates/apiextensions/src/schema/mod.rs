@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub use intern::Interner;
 
-use crate::{format::Format, pattern::Pattern, rules::Rule};
+use crate::{format::Format, pattern::Pattern, rules::Rules};
 
 /// A shared node. Equal nodes of one [`Interner`] are the same allocation, and are compared as such.
 #[derive(Clone, Debug)]
@@ -182,7 +182,7 @@ pub struct Structural {
     /// Everything that only validates.
     pub values: Option<Box<ValueValidation>>,
     /// `x-kubernetes-validations`.
-    pub rules: Box<[Rule]>,
+    pub rules: Option<Box<Rules>>,
 }
 
 impl Structural {

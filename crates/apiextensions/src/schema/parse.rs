@@ -10,7 +10,10 @@ use serde_json::{Map, Value};
 use super::{
     Additional, Interner, JsonType, ListType, MapType, SchemaRef, Structural, ValueValidation,
 };
-use crate::{format::Format, rules::Rule};
+use crate::{
+    format::Format,
+    rules::{Rule, Rules},
+};
 
 impl Structural {
     /// Compiles a schema. `None` is the schema that says nothing.
@@ -75,12 +78,13 @@ fn node(schema: Option<&Map<String, Value>>, interner: &Interner) -> SchemaRef {
                 .map(Rule::parse)
                 .collect()
         })
-        .unwrap_or_default();
+        .filter(|rules: &Box<[Rule]>| !rules.is_empty())
+        .map(|rules| Box::new(Rules::new(rules)));
     let values = value_validation(schema, node.json_type, node.int_or_string, interner);
     node.values = (values != ValueValidation::default()).then(|| Box::new(values));
     node.contains.defaults = node.default.is_some();
     node.contains.embedded = node.embedded;
-    node.contains.rules = !node.rules.is_empty();
+    node.contains.rules = node.rules.is_some();
     node.contains.keyed_lists = matches!(node.list_type, Some(ListType::Set | ListType::Map));
     let children = node
         .properties

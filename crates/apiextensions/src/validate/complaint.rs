@@ -1,5 +1,7 @@
 //! Complaints and how they gather.
 
+use std::collections::HashSet;
+
 use apimachinery::field::{ErrorType, FieldError, Path};
 use serde_json::Value;
 
@@ -76,10 +78,13 @@ impl Complaint {
     }
 }
 
+/// So many complaints are told of one object: more would only tire, and the body of an answer is bounded.
+const MAX_COMPLAINTS: usize = 10_000;
+
 /// What came of judging a value.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
-    /// Each message once, in the order found.
+    /// In the order found.
     pub(super) complaints: Vec<Complaint>,
     /// How many checks were made and passed, as upstream counts them: the alternative with most of them speaks for all.
     pub(super) matched: usize,
@@ -90,18 +95,35 @@ impl Outcome {
         self.complaints.is_empty()
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        self.complaints.len() >= MAX_COMPLAINTS
+    }
+
     pub(super) fn add(&mut self, complaint: Complaint) {
-        if !self
-            .complaints
-            .iter()
-            .any(|c| c.message == complaint.message)
-        {
+        if !self.is_full() {
             self.complaints.push(complaint);
         }
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         self.matched += other.matched;
-        other.complaints.into_iter().for_each(|c| self.add(c));
+        if self.complaints.is_empty() {
+            self.complaints = other.complaints;
+        } else {
+            other.complaints.into_iter().for_each(|c| self.add(c));
+        }
+    }
+
+    /// Each message once: alternatives repeat what was said without them.
+    pub(super) fn into_complaints(mut self) -> Vec<Complaint> {
+        let mut seen = HashSet::new();
+        let first: Vec<bool> = self
+            .complaints
+            .iter()
+            .map(|c| seen.insert(c.message.as_str()))
+            .collect();
+        let mut first = first.into_iter();
+        self.complaints.retain(|_| first.next().unwrap_or(false));
+        self.complaints
     }
 }

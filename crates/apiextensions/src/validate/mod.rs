@@ -42,7 +42,7 @@ pub fn validate<'v>(
     });
     let outcome = check(schema, value, correlated, &Frame::Root);
     outcome
-        .complaints
+        .into_complaints()
         .into_iter()
         .map(|complaint| complaint.into_field_error(path))
         .collect()
@@ -350,9 +350,13 @@ fn list(
     outcome: &mut Outcome,
 ) {
     if let Some(inner) = &schema.items {
+        let correlated = correlated.and_then(Correlated::items);
         for (index, item) in items.iter().enumerate() {
+            if outcome.is_full() {
+                break;
+            }
             let at = Frame::Index(path, index);
-            let old = correlated.and_then(|c| c.index(index));
+            let old = correlated.as_ref().and_then(|c| c.get(index));
             outcome.merge(check(inner, item.into(), old, &at));
         }
     }

@@ -7,8 +7,10 @@ use apimachinery::{
 };
 use serde_json::Value;
 
-use super::field_path::{self, Notation};
-use crate::schema::{JsonType, Structural};
+use crate::{
+    field_path::{self, Notation},
+    schema::{JsonType, Structural},
+};
 
 const TYPES: &str = "boolean,date,integer,number,string";
 const FORMATS: &str = "byte,date,date-time,double,float,int32,int64,password";

@@ -4,7 +4,7 @@ use apimachinery::field::{ErrorList, FieldError, Path};
 use serde_json::Value;
 
 use crate::{
-    embedded, prune,
+    embedded, prune, rules,
     schema::{SchemaRef, Structural},
     validate as values,
 };
@@ -70,5 +70,16 @@ fn value(errors: &mut ErrorList, schema: &Structural, default: &Value, path: &Pa
         errors.extend(complaints);
         return;
     }
-    errors.extend(values::validate(path, default, None, schema));
+    let complaints = values::validate(path, default, None, schema);
+    if !complaints.is_empty() {
+        errors.extend(complaints);
+        return;
+    }
+    // Valid as what stays, and as what comes to be.
+    let complaints = rules::validate_value(path, default, Some(default), schema);
+    let new = complaints.is_empty();
+    errors.extend(complaints);
+    if new {
+        errors.extend(rules::validate_value(path, default, None, schema));
+    }
 }

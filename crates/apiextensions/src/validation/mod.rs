@@ -9,7 +9,6 @@ mod approval;
 mod columns;
 mod conversion;
 mod defaults;
-mod field_path;
 mod internal;
 mod names;
 mod rules;

@@ -341,9 +341,6 @@ impl Walk {
                 continue;
             };
             let mut inner = inner.clone();
-            if schema.text("x-kubernetes-map-type") == "atomic" {
-                inner = inner.uncorrelatable(path);
-            }
             let embedded = schema.is_true("x-kubernetes-embedded-resource");
             if (place.is_root || embedded) && matches!(&**name, "metadata" | "kind" | "apiVersion")
             {

@@ -301,3 +301,92 @@ fn unknown_formats_are_warned_of() {
     );
     assert_eq!(warnings(&definition, Some(&definition)), [""; 0]);
 }
+
+#[test]
+fn rules_are_compiled() {
+    let spec = "spec.validation.openAPIV3Schema.properties[spec]";
+    let shown = |rule: &str| {
+        format!(
+            r#"{{"Rule":"{rule}","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}}"#
+        )
+    };
+    for (rule, expected) in [
+        (
+            json!({"rule": "self.x =="}),
+            vec![format!(
+                "{spec}.x-kubernetes-validations[0].rule: Invalid value: {}: compilation failed: ERROR: <input>:1:10: Syntax error: mismatched input '<EOF>' expecting {{'[', '{{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}}\n | self.x ==\n | .........^",
+                shown("self.x ==")
+            )],
+        ),
+        (
+            json!({"rule": "1"}),
+            vec![format!(
+                "{spec}.x-kubernetes-validations[0].rule: Invalid value: {}: cel expression must evaluate to a bool",
+                shown("1")
+            )],
+        ),
+        (
+            json!({"rule": "self.nope == 1"}),
+            vec![format!(
+                "{spec}.x-kubernetes-validations[0].rule: Invalid value: {}: compilation failed: ERROR: <input>:1:5: undefined field 'nope'\n | self.nope == 1\n | ....^",
+                shown("self.nope == 1")
+            )],
+        ),
+        (
+            json!({"rule": "true", "messageExpression": "1"}),
+            vec![format!(
+                r#"{spec}.x-kubernetes-validations[0].messageExpression: Invalid value: {{"Rule":"true","Message":"","MessageExpression":"1","Reason":null,"FieldPath":"","OptionalOldSelf":null}}: messageExpression must evaluate to a string"#
+            )],
+        ),
+        (
+            json!({"rule": "oldSelf.hasValue()", "optionalOldSelf": true}),
+            vec![],
+        ),
+        (
+            json!({"rule": "true", "optionalOldSelf": true}),
+            vec![format!(
+                "{spec}.x-kubernetes-validations[0].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"
+            )],
+        ),
+        (json!({"rule": "self.x > 1 || self == oldSelf"}), vec![]),
+    ] {
+        let schema = json!({"type": "object", "properties": {"spec": {
+            "type": "object", "properties": {"x": {"type": "integer"}}, "x-kubernetes-validations": [rule]}}});
+        assert_eq!(complaints(&with_schema(schema)), expected);
+    }
+}
+
+#[test]
+fn rules_may_not_cost_too_much() {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"l": {
+        "type": "array", "items": {"type": "array", "items": {"type": "string"}},
+        "x-kubernetes-validations": [{"rule": "self.all(a, a.all(b, self.all(c, c.all(d, b != d))))"}]}}}}});
+    let at = "spec.validation.openAPIV3Schema";
+    let hint = "exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)";
+    assert_eq!(
+        complaints(&with_schema(schema)),
+        [
+            format!(
+                "{at}.properties[spec].properties[l].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost {hint}"
+            ),
+            format!(
+                "{at}.properties[spec].properties[l].x-kubernetes-validations[0].rule: Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
+            ),
+            format!(
+                "{at}: Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema {hint}"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn old_values_must_be_found() {
+    let schema = json!({"type": "object", "properties": {"l": {"type": "array", "maxItems": 10, "items": {
+        "type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}}}});
+    assert_eq!(
+        complaints(&with_schema(schema)),
+        [
+            r#"spec.validation.openAPIV3Schema.properties[l].items.x-kubernetes-validations[0].rule: Invalid value: "self == oldSelf": oldSelf cannot be used on the uncorrelatable portion of the schema within spec.validation.openAPIV3Schema.properties[l]"#
+        ]
+    );
+}
