@@ -61,6 +61,12 @@ impl Runtime {
                 ),
             ));
         }
+        let userns = namespaces(&config).userns_options;
+        if userns.is_some_and(|userns| userns.mode() == NamespaceMode::Pod) {
+            return Err(CriError::invalid(
+                "this runtime does not support user namespaces (hostUsers: false)",
+            ));
+        }
         let id = new_id()?;
         let dir = self.sandbox_dir(&id);
         let record = SandboxRecord {

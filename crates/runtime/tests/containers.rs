@@ -88,6 +88,18 @@ fn what_cannot_start_says_why() {
             error.message().contains("unable to find user nobody"),
             "{error}"
         );
+        let mut config = node.pod_config();
+        let options = config
+            .linux
+            .as_mut()
+            .unwrap()
+            .security_context
+            .as_mut()
+            .unwrap();
+        let options = options.namespace_options.as_mut().unwrap();
+        options.userns_options = Some(UserNamespace::default());
+        let error = node.try_run_pod(config).await.unwrap_err();
+        assert!(error.message().contains("user namespaces"), "{error}");
         node
     });
 }

@@ -3,7 +3,7 @@
 use cri::v1::{
     Capability, Int64Value, LinuxContainerSecurityContext, LinuxSandboxSecurityContext,
     NamespaceMode, NamespaceOption, SeLinuxOption, SecurityProfile, SupplementalGroupsPolicy,
-    security_profile::ProfileType,
+    UserNamespace, security_profile::ProfileType,
 };
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, Container, Pod, PodSecurityContext, SELinuxOptions, SeccompProfile,
@@ -62,10 +62,13 @@ fn namespaces(pod: &Pod) -> NamespaceOption {
         (false, true) => NamespaceMode::Pod,
         (false, false) => NamespaceMode::Container,
     };
+    let own_users = spec.host_users == Some(false);
     NamespaceOption {
         network: node_or_pod(host_network(pod)) as i32,
         ipc: node_or_pod(spec.host_ipc == Some(true)) as i32,
         pid: pid as i32,
+        // Whether it can is the runtime's to say.
+        userns_options: own_users.then(UserNamespace::default),
         ..NamespaceOption::default()
     }
 }

@@ -198,6 +198,12 @@ async fn from_source(
             None => Err(no_key("Secret", namespace, &reference.name, &reference.key)),
         };
     }
+    if let Some(file) = &source.file_key_ref {
+        return Err(EnvError::Invalid(format!(
+            "environment variables from files (fileKeyRef {:?} of volume {:?}) are not supported by this kubelet",
+            file.key, file.volume_name
+        )));
+    }
     Ok(None)
 }
 

@@ -49,6 +49,10 @@ impl NodeReporter {
     /// Registers, then reports until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         let work = Box::pin(async {
+            // What the node's own configuration says holds until somebody hands out another.
+            if let Some(pod_cidr) = self.config.pod_cidr.clone() {
+                self.tell_runtime(pod_cidr).await;
+            }
             self.register().await;
             let name = self.config.node_name.clone();
             let seconds = self.config.node_lease_duration_seconds;
@@ -144,6 +148,18 @@ impl NodeReporter {
             .await
     }
 
+    async fn tell_runtime(&self, pod_cidr: String) {
+        let network_config = Some(v1::NetworkConfig { pod_cidr });
+        let runtime_config = Some(v1::RuntimeConfig { network_config });
+        if let Err(error) = self
+            .runtime
+            .update_runtime_config(v1::UpdateRuntimeConfigRequest { runtime_config })
+            .await
+        {
+            warn!(%error, "cannot tell the runtime its pod CIDR");
+        }
+    }
+
     /// Learns what others decided: the node's pod CIDR. Says whether that is news.
     async fn took_in(&self, node: &Node) -> bool {
         let cidr = |node: &Node| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
@@ -151,15 +167,7 @@ impl NodeReporter {
         let known = self.node.borrow().as_deref().and_then(cidr);
         let is_news = new != known;
         if is_news && let Some(pod_cidr) = new {
-            let network_config = Some(v1::NetworkConfig { pod_cidr });
-            let runtime_config = Some(v1::RuntimeConfig { network_config });
-            if let Err(error) = self
-                .runtime
-                .update_runtime_config(v1::UpdateRuntimeConfigRequest { runtime_config })
-                .await
-            {
-                warn!(%error, "cannot tell the runtime its pod CIDR");
-            }
+            self.tell_runtime(pod_cidr).await;
         }
         self.node.send_replace(Some(Arc::new(node.clone())));
         is_news

@@ -165,6 +165,10 @@ impl Node {
     }
 
     pub async fn run_pod(&self, config: PodSandboxConfig) -> String {
+        self.try_run_pod(config).await.unwrap()
+    }
+
+    pub async fn try_run_pod(&self, config: PodSandboxConfig) -> cri::Result<String> {
         let request = RunPodSandboxRequest {
             config: Some(config),
             runtime_handler: String::new(),
@@ -172,8 +176,7 @@ impl Node {
         self.runtime
             .run_pod_sandbox(request)
             .await
-            .unwrap()
-            .pod_sandbox_id
+            .map(|response| response.pod_sandbox_id)
     }
 
     pub async fn pod(&self) -> String {
