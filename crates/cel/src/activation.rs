@@ -59,7 +59,6 @@ impl<'a> Activation<'a> {
     }
 
     /// A composed variable: its program, and the place of its value.
-    #[expect(clippy::type_complexity, reason = "a program and a place")]
     pub(crate) fn composed(
         &self,
         name: &str,

@@ -101,7 +101,7 @@ pub(crate) enum Cost {
     Contains,
     /// Each item, each with all that is in it.
     Items,
-    /// The text once.
+    /// The text that is the first argument, once.
     Scan,
     /// The text once; the result is as long at most.
     ScanKeep,
@@ -113,11 +113,9 @@ pub(crate) enum Cost {
     Join,
     /// `find`, `findAll`: like `Matches`.
     Find,
-    /// The text once, though estimated as 1.
-    Parse,
-    /// The text twice, though estimated as 1.
-    ParseTwice,
-    /// A selector's text.
+    /// The text twice.
+    ScanTwice,
+    /// A selector's text, and the requirements that may be in it.
     Selector,
     /// A named format's pattern against a text.
     Validate,
@@ -160,9 +158,9 @@ impl Cost {
             | Self::Format
             | Self::Quote
             | Self::Scan
-            | Self::ScanKeep
-            | Self::Parse => scan(0),
+            | Self::ScanKeep => scan(0),
             Self::InList => size(1),
+            Self::Compare if matches!(args.first(), Some(Value::Opaque(_))) => 1,
             Self::Compare => times(size(0).min(size(1)), CHARACTER),
             Self::Concat => times(size(0).saturating_add(size(1)), CHARACTER),
             Self::Matches | Self::Find => {
@@ -170,9 +168,9 @@ impl Cost {
             }
             Self::Contains => scan(0).saturating_mul(scan(1)),
             Self::Items => args.first().map_or(0, traversal),
-            Self::Replace | Self::Split | Self::ParseTwice => times(size(0), 2.0 * CHARACTER),
+            Self::Replace | Self::Split | Self::ScanTwice => times(size(0), 2.0 * CHARACTER),
             Self::Join => times(result.size(), 2.0 * CHARACTER),
-            Self::Selector => scan(1),
+            Self::Selector => selector(size(1)),
             Self::Validate => {
                 let pattern = match args.first() {
                     Some(Value::Opaque(opaque)) => match &**opaque {
@@ -204,6 +202,17 @@ impl Cost {
     }
 }
 
+/// Of a selector of a length: its text once, and a requirement in every two characters.
+pub(crate) fn selector(length: u64) -> u64 {
+    const BASE: u64 = 10;
+    const REQUIREMENT: u64 = 50;
+    let requirements = length.div_ceil(2);
+    requirements
+        .saturating_mul(REQUIREMENT)
+        .saturating_add(times(length, CHARACTER))
+        .saturating_add(BASE)
+}
+
 fn self_compare(list: Option<&Value<'_>>) -> u64 {
     let Some(Value::List(list)) = list else {
         return 1 + LIST;
@@ -216,17 +225,26 @@ fn self_compare(list: Option<&Value<'_>>) -> u64 {
     ((size.saturating_mul(size)) as f64 * factor) as u64 + 1 + LIST
 }
 
-/// The cost of going over a value as a tree.
+/// The cost of going over a value as a tree. Stops counting beyond what any evaluation may cost: values that share their parts can be
+/// exponentially large.
 fn traversal(value: &Value<'_>) -> u64 {
-    match value {
-        Value::String(text) => (text.len() as f64 * CHARACTER) as u64,
-        Value::Bytes(bytes) => (bytes.len() as f64 * CHARACTER) as u64,
-        Value::List(list) => list.iter().map(|item| traversal(&item)).sum(),
-        Value::Map(map) => map
-            .entries()
-            .iter()
-            .map(|(key, value)| traversal(key) + traversal(value))
-            .sum(),
-        _ => 1,
+    fn walk(value: &Value<'_>, steps: &mut u64) -> u64 {
+        *steps += 1;
+        if *steps > 10 * PER_CALL_LIMIT {
+            return PER_CALL_LIMIT;
+        }
+        match value {
+            Value::String(text) => (text.len() as f64 * CHARACTER) as u64,
+            Value::Bytes(bytes) => (bytes.len() as f64 * CHARACTER) as u64,
+            Value::List(list) => list
+                .iter()
+                .fold(0, |sum: u64, item| sum.saturating_add(walk(&item, steps))),
+            Value::Map(map) => map.entries().iter().fold(0, |sum: u64, (key, value)| {
+                sum.saturating_add(walk(key, steps))
+                    .saturating_add(walk(value, steps))
+            }),
+            _ => 1,
+        }
     }
+    walk(value, &mut 0)
 }

@@ -21,7 +21,7 @@ pub(crate) type Evaluated<'a> = Result<Value<'a>, EvalError>;
 
 /// Evaluates a program's plan; its cost is taken from the budget.
 pub(crate) fn evaluate<'a>(
-    plan: &'a Plan,
+    plan: &Plan,
     activation: &Activation<'a>,
     budget: &mut Budget,
     nesting: u32,
@@ -64,7 +64,7 @@ impl<'a> Evaluator<'_, 'a> {
         Ok(())
     }
 
-    fn eval(&mut self, plan: &'a Plan) -> Evaluated<'a> {
+    fn eval(&mut self, plan: &Plan) -> Evaluated<'a> {
         match plan {
             Plan::Const(value) => Ok(value.clone()),
             Plan::Local(at) => {
@@ -163,7 +163,7 @@ impl<'a> Evaluator<'_, 'a> {
     /// Evaluates the arguments, then the call, then charges what it cost.
     fn with_args(
         &mut self,
-        args: &'a [Plan],
+        args: &[Plan],
         call: impl FnOnce(&[Value<'a>]) -> Result<(Value<'a>, u64), EvalError>,
     ) -> Evaluated<'a> {
         let (value, cost) = match args {
@@ -186,7 +186,7 @@ impl<'a> Evaluator<'_, 'a> {
     }
 
     /// `a && b` (decided by false) or `a || b` (decided by true): an error on one side counts only if the other does not decide.
-    fn logic(&mut self, a: &'a Plan, b: &'a Plan, decisive: bool) -> Evaluated<'a> {
+    fn logic(&mut self, a: &Plan, b: &Plan, decisive: bool) -> Evaluated<'a> {
         let a = match self.eval(a) {
             Ok(Value::Bool(value)) if value == decisive => return Ok(Value::Bool(decisive)),
             Err(error) if !error.is_absorbable() => return Err(error),
@@ -205,7 +205,7 @@ impl<'a> Evaluator<'_, 'a> {
         }
     }
 
-    fn list(&mut self, items: &'a [(Plan, bool)]) -> Evaluated<'a> {
+    fn list(&mut self, items: &[(Plan, bool)]) -> Evaluated<'a> {
         let mut values = Vec::with_capacity(items.len());
         for (plan, optional) in items {
             let value = self.eval(plan)?;
@@ -215,7 +215,7 @@ impl<'a> Evaluator<'_, 'a> {
         Ok(Value::list(values))
     }
 
-    fn map(&mut self, entries: &'a [(Plan, Plan, bool)]) -> Evaluated<'a> {
+    fn map(&mut self, entries: &[(Plan, Plan, bool)]) -> Evaluated<'a> {
         let mut made = std::collections::BTreeMap::new();
         for (key, value, optional) in entries {
             let key = self.eval(key)?;
@@ -234,7 +234,7 @@ impl<'a> Evaluator<'_, 'a> {
         Ok(Value::Map(Map::Shared(made.into())))
     }
 
-    fn select(&mut self, operand: &'a Plan, field: &'a str) -> Evaluated<'a> {
+    fn select(&mut self, operand: &Plan, field: &str) -> Evaluated<'a> {
         let operand = self.eval(operand)?;
         self.charge(SELECT)?;
         if is_composed(&operand) {
@@ -253,7 +253,7 @@ impl<'a> Evaluator<'_, 'a> {
         }
     }
 
-    fn optional_field(&mut self, operand: Value<'a>, field: &'a str) -> Evaluated<'a> {
+    fn optional_field(&mut self, operand: Value<'a>, field: &str) -> Evaluated<'a> {
         if is_composed(&operand) {
             return self.composed(field).map(Value::some);
         }

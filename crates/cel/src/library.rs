@@ -86,7 +86,7 @@ impl Opaque<'_> {
     pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Ip(ip) => ip.bytes(),
-            Self::Cidr(cidr) => cidr.address.bytes(),
+            Self::Cidr(cidr) => cidr.bytes(),
             _ => 1,
         }
     }

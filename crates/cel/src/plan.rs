@@ -1,6 +1,6 @@
 //! A checked tree as it is evaluated: variables found, overloads chosen, constants computed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     ast::{Comprehension, Expr, Id, Name},
@@ -9,7 +9,7 @@ use crate::{
     function::{Eval, Overload},
     library,
     types::Type,
-    value::{Map, Value},
+    value::{Key, Map, Value},
 };
 
 /// A node to evaluate.
@@ -135,12 +135,13 @@ impl Planner<'_> {
                     .collect();
                 constant_list(&items).unwrap_or(Plan::List(items))
             }
-            Expr::Map(entries) => Plan::Map(
-                entries
+            Expr::Map(entries) => {
+                let entries: Vec<_> = entries
                     .iter()
                     .map(|e| (self.plan(e.key), self.plan(e.value), e.optional))
-                    .collect(),
-            ),
+                    .collect();
+                constant_map(&entries).unwrap_or(Plan::Map(entries))
+            }
             Expr::Struct { fields, .. } => Plan::Object {
                 ty: self.checked.type_of(id).clone(),
                 fields: fields
@@ -254,9 +255,6 @@ impl Planner<'_> {
 
 /// A list of constants, which costs nothing to evaluate.
 fn constant_list(items: &[(Plan, bool)]) -> Option<Plan> {
-    if items.is_empty() {
-        return None;
-    }
     let values = items
         .iter()
         .map(|(item, optional)| match item {
@@ -265,6 +263,21 @@ fn constant_list(items: &[(Plan, bool)]) -> Option<Plan> {
         })
         .collect::<Option<Vec<_>>>()?;
     Some(Plan::Const(Value::list(values)))
+}
+
+/// A map of constants; one that repeats a key fails when it is evaluated.
+fn constant_map(entries: &[(Plan, Plan, bool)]) -> Option<Plan> {
+    let mut made = BTreeMap::new();
+    for (key, value, optional) in entries {
+        let (Plan::Const(key), Plan::Const(value), false) = (key, value, optional) else {
+            return None;
+        };
+        let pair = (key.clone(), value.clone());
+        if made.insert(Key::of(key)?, pair).is_some() {
+            return None;
+        }
+    }
+    Some(Plan::Const(Value::Map(Map::Shared(Arc::new(made)))))
 }
 
 /// A pattern that is known is compiled once.

@@ -53,7 +53,7 @@ impl Program {
     /// # Errors
     /// If the expression has no value for these variables, or costs more than it may.
     pub fn evaluate<'a>(
-        &'a self,
+        &self,
         activation: &Activation<'a>,
         budget: &mut Budget,
     ) -> Result<Value<'a>, EvalError> {

@@ -1,3 +1,4 @@
+mod costs;
 mod errors;
 mod expressions;
 mod hostile;

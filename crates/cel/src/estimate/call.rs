@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{EntrySizes, Estimator, Path, Range};
 use crate::{
     ast::{Expr, Id},
-    cost::{CHARACTER, Cost, LIST, PATTERN},
+    cost::{self, CHARACTER, Cost, LIST, PATTERN},
+    library::formats,
     types::Type,
     value::Value,
 };
@@ -145,7 +146,8 @@ impl Estimator<'_> {
         let second = all.get(1).copied();
         let size = self.size_or_unknown(first);
         match cost {
-            Cost::Unit | Cost::Parse | Cost::ParseTwice => unit,
+            Cost::Unit => unit,
+            Cost::ScanTwice => size.scale(2.0 * CHARACTER).into(),
             Cost::Fixed(cost) => Range::exactly(cost).into(),
             Cost::Scan | Cost::Format => size.scale(CHARACTER).into(),
             // Of the text sought, not the one searched: so upstream estimates.
@@ -183,15 +185,7 @@ impl Estimator<'_> {
                 None => unit,
             },
             Cost::Compare => match second {
-                Some(second) => {
-                    let max = size.max.min(self.size_or_unknown(second).max);
-                    Range {
-                        min: u64::from(max > 0),
-                        max,
-                    }
-                    .scale(CHARACTER)
-                    .into()
-                }
+                Some(second) => self.compare(first, second),
                 None => unit,
             },
             Cost::Concat | Cost::ConcatList => match second {
@@ -264,13 +258,14 @@ impl Estimator<'_> {
                 Some(text) => {
                     let text = self.size_or_unknown(text);
                     if cost == Cost::Selector {
-                        text.scale(CHARACTER).into()
+                        Range {
+                            min: cost::selector(text.min),
+                            max: cost::selector(text.max),
+                        }
+                        .into()
                     } else {
-                        // The longest pattern of the named formats.
-                        let pattern = crate::library::formats::LONGEST_PATTERN;
-                        text.add(Range::exactly(1))
-                            .scale(CHARACTER)
-                            .multiply(Range::exactly(pattern).scale(PATTERN))
+                        text.scale(CHARACTER)
+                            .scale(formats::LONGEST_PATTERN as f64 * PATTERN)
                             .into()
                     }
                 }
@@ -315,6 +310,29 @@ impl Estimator<'_> {
                 allocating(2.0, keys.multiply(keys))
             }
         }
+    }
+
+    /// Equality and order: as far as the shorter reaches. Kubernetes' own types know better.
+    fn compare(&mut self, first: Id, second: Id) -> CallCost {
+        let (a, b) = (self.size_or_unknown(first), self.size_or_unknown(second));
+        if let (Type::Opaque(name), true) = (
+            self.checked.type_of(first),
+            self.checked.type_of(first) == self.checked.type_of(second),
+        ) {
+            let max = match *name {
+                "kubernetes.NamedFormat" => formats::LONGEST_NAME,
+                "kubernetes.URL" if b.max < u64::MAX => a.max.min(b.max),
+                _ => 1,
+            };
+            return Range { min: 1, max }.scale(CHARACTER).into();
+        }
+        let max = a.max.min(b.max);
+        Range {
+            min: u64::from(max > 0),
+            max,
+        }
+        .scale(CHARACTER)
+        .into()
     }
 
     fn concat(&mut self, id: Id, first: Id, second: Id, cost: Cost) -> CallCost {

@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl<'a> Evaluator<'_, 'a> {
-    pub(super) fn fold(&mut self, fold: &'a Fold) -> Evaluated<'a> {
+    pub(super) fn fold(&mut self, fold: &Fold) -> Evaluated<'a> {
         let range = self.eval(&fold.range)?;
         let init = self.eval(&fold.init);
         if let Err(error) = &init
@@ -26,7 +26,7 @@ impl<'a> Evaluator<'_, 'a> {
         result
     }
 
-    fn turns(&mut self, fold: &'a Fold, base: usize, range: Value<'a>) -> Result<(), EvalError> {
+    fn turns(&mut self, fold: &Fold, base: usize, range: Value<'a>) -> Result<(), EvalError> {
         self.locals.push(Ok(Value::Null));
         if fold.two_variables {
             self.locals.push(Ok(Value::Null));
@@ -65,7 +65,7 @@ impl<'a> Evaluator<'_, 'a> {
     }
 
     /// One turn; false if the loop is over.
-    fn turn(&mut self, fold: &'a Fold, base: usize) -> Result<bool, EvalError> {
+    fn turn(&mut self, fold: &Fold, base: usize) -> Result<bool, EvalError> {
         if !matches!(self.eval(&fold.condition)?, Value::Bool(true)) {
             return Ok(false);
         }
@@ -81,7 +81,7 @@ impl<'a> Evaluator<'_, 'a> {
     }
 
     /// `accumulator + [items]`: the list is taken out of its place, so that nobody else holds it and it grows in place.
-    pub(super) fn append(&mut self, accumulator: usize, items: &'a [Plan]) -> Evaluated<'a> {
+    pub(super) fn append(&mut self, accumulator: usize, items: &[Plan]) -> Evaluated<'a> {
         let mut values = Vec::with_capacity(items.len());
         for item in items {
             values.push(self.eval(item)?);

@@ -32,8 +32,12 @@ pub struct Format {
     check: fn(&str) -> Vec<String>,
 }
 
-/// The longest pattern, by which costs are estimated when the format is not known.
-pub(crate) const LONGEST_PATTERN: u64 = 1_100;
+/// What stands for the longest pattern where the format is not known.
+pub(crate) const LONGEST_PATTERN: u64 = 128;
+/// What stands for the longest name.
+pub(crate) const LONGEST_NAME: u64 = 64;
+/// The pattern by which upstream counts URLs, though neither it nor we match any.
+const URI_PATTERN: u64 = 1_100;
 
 const FORMATS: [Format; 13] = [
     format("dns1123Label", 30, names::dns1123_label),
@@ -50,7 +54,7 @@ const FORMATS: [Format; 13] = [
         names::dns1035_label(&names::mask_trailing_dash(text))
     }),
     format("labelValue", 40, names::label_value),
-    format("uri", LONGEST_PATTERN, uri),
+    format("uri", URI_PATTERN, uri),
     format("uuid", 72, |text| {
         complaint(is_uuid(text), "does not match the UUID format")
     }),

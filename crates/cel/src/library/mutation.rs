@@ -9,7 +9,7 @@ use crate::{
 };
 
 rows! {
-    "jsonpatch.escapeKey", "(string) -> string", Cost::Scan, escape_key;
+    "jsonpatch.escapeKey", "(string) -> string", Cost::ScanKeep, escape_key;
 }
 
 /// The type of one operation of a patch.

@@ -10,10 +10,10 @@ use super::{Opaque, Result, arguments, failed, opaque, rows};
 use crate::{cost::Cost, value::Value};
 
 rows! {
-    "ip", "(string) -> net.IP", Cost::Parse, ip;
+    "ip", "(string) -> net.IP", Cost::Scan, ip;
     "ip", "net.CIDR.() -> net.IP", Cost::Fixed(1), cidr_ip;
-    "ip.isCanonical", "(string) -> bool", Cost::ParseTwice, is_canonical;
-    "isIP", "(string) -> bool", Cost::Parse, is_ip;
+    "ip.isCanonical", "(string) -> bool", Cost::ScanTwice, is_canonical;
+    "isIP", "(string) -> bool", Cost::Scan, is_ip;
     "family", "net.IP.() -> int", Cost::Fixed(1), |args| about(args, |ip| Value::Int(if ip.is_ipv4() { 4 } else { 6 }));
     "isUnspecified", "net.IP.() -> bool", Cost::Fixed(1), |args| about(args, |ip| ip.is_unspecified().into());
     "isLoopback", "net.IP.() -> bool", Cost::Fixed(1), |args| about(args, |ip| ip.is_loopback().into());
@@ -21,8 +21,8 @@ rows! {
     "isLinkLocalUnicast", "net.IP.() -> bool", Cost::Fixed(1), |args| about(args, |ip| is_link_local_unicast(ip).into());
     "isGlobalUnicast", "net.IP.() -> bool", Cost::Fixed(1), |args| about(args, |ip| is_global_unicast(ip).into());
     "string", "(net.IP) -> string", Cost::Unit, |args| about(args, |ip| ip.to_string().into());
-    "cidr", "(string) -> net.CIDR", Cost::Parse, cidr;
-    "isCIDR", "(string) -> bool", Cost::Parse, is_cidr;
+    "cidr", "(string) -> net.CIDR", Cost::Scan, cidr;
+    "isCIDR", "(string) -> bool", Cost::Scan, is_cidr;
     "containsIP", "net.CIDR.(string) -> bool", Cost::ContainsIp(true), contains_ip;
     "containsIP", "net.CIDR.(net.IP) -> bool", Cost::ContainsIp(false), contains_ip;
     "containsCIDR", "net.CIDR.(string) -> bool", Cost::ContainsCidr(true), contains_cidr;
@@ -80,6 +80,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// Of the network part.
+    pub(crate) fn bytes(self) -> u64 {
+        u64::from(self.length.div_ceil(8))
+    }
+
     fn contains(self, ip: Ip) -> bool {
         self.address.width() == ip.width()
             && ip.masked(self.length) == self.address.masked(self.length)

@@ -6,8 +6,8 @@ use super::{Opaque, Result, arguments, failed, opaque, rows};
 use crate::{cost::Cost, value::Value};
 
 rows! {
-    "quantity", "(string) -> kubernetes.Quantity", Cost::Parse, quantity;
-    "isQuantity", "(string) -> bool", Cost::Parse, is_quantity;
+    "quantity", "(string) -> kubernetes.Quantity", Cost::Scan, quantity;
+    "isQuantity", "(string) -> bool", Cost::Scan, is_quantity;
     "sign", "kubernetes.Quantity.() -> int", Cost::Fixed(1), sign;
     "isGreaterThan", "kubernetes.Quantity.(kubernetes.Quantity) -> bool", Cost::Fixed(1), is_greater;
     "isLessThan", "kubernetes.Quantity.(kubernetes.Quantity) -> bool", Cost::Fixed(1), is_less;

@@ -6,10 +6,10 @@ use super::{Opaque, Result, arguments, failed, mismatch, opaque, rows};
 use crate::{cost::Cost, value::Value};
 
 rows! {
-    "semver", "(string) -> kubernetes.Semver", Cost::Parse, semver;
-    "semver", "(string, bool) -> kubernetes.Semver", Cost::Parse, semver;
-    "isSemver", "(string) -> bool", Cost::Parse, is_semver;
-    "isSemver", "(string, bool) -> bool", Cost::Parse, is_semver;
+    "semver", "(string) -> kubernetes.Semver", Cost::Scan, semver;
+    "semver", "(string, bool) -> kubernetes.Semver", Cost::Scan, semver;
+    "isSemver", "(string) -> bool", Cost::Scan, is_semver;
+    "isSemver", "(string, bool) -> bool", Cost::Scan, is_semver;
     "isGreaterThan", "kubernetes.Semver.(kubernetes.Semver) -> bool", Cost::Fixed(1), |args| against(args, |o| Value::Bool(o.is_gt()));
     "isLessThan", "kubernetes.Semver.(kubernetes.Semver) -> bool", Cost::Fixed(1), |args| against(args, |o| Value::Bool(o.is_lt()));
     "compareTo", "kubernetes.Semver.(kubernetes.Semver) -> int", Cost::Fixed(1), |args| against(args, |o| Value::Int(o as i64));

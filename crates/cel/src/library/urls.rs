@@ -10,7 +10,7 @@ use super::{Opaque, Result, arguments, failed, opaque, rows};
 use crate::{cost::Cost, value::Value};
 
 rows! {
-    "url", "(string) -> kubernetes.URL", Cost::Scan, url;
+    "url", "(string) -> kubernetes.URL", Cost::ScanKeep, url;
     "isURL", "(string) -> bool", Cost::Unit, is_url;
     "getScheme", "kubernetes.URL.() -> string", Cost::Unit, |args| part(args, |u| u.scheme.clone());
     "getHost", "kubernetes.URL.() -> string", Cost::Unit, |args| part(args, |u| u.host.clone());
