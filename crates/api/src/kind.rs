@@ -159,15 +159,15 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     }
     /// Like the above for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
-        let status = new.remove("status");
-        let metadata = new.remove("metadata");
-        *new = old.clone();
-        match status {
-            Some(status) => new.insert("status".to_owned(), status),
-            None => new.remove("status"),
-        };
-        if let Some(metadata) = metadata {
-            new.insert("metadata".to_owned(), metadata);
+        let kept = |field: &str| matches!(field, "status" | "metadata");
+        new.retain(|field, _| kept(field) || old.contains_key(field));
+        for (field, before) in old.iter().filter(|(field, _)| !kept(field)) {
+            if new.get(field) != Some(before) {
+                new.insert(field.clone(), before.clone());
+            }
+        }
+        if let (None, Some(before)) = (new.get("metadata"), old.get("metadata")) {
+            new.insert("metadata".to_owned(), before.clone());
         }
     }
     /// For a subresource other than `status` through which the object itself is written (`ephemeralcontainers`, `resize`, `approval`):

@@ -34,7 +34,10 @@ pub fn keep_all_but_status(new: &mut Object, old: &Object) {
         .cloned()
         .collect();
     for field in fields {
-        new.set_or_remove(&field, old.get(&field).cloned());
+        let before = old.get(&field);
+        if new.get(&field) != before {
+            new.set_or_remove(&field, before.cloned());
+        }
     }
 }
 

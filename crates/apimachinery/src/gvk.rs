@@ -88,6 +88,14 @@ impl GroupVersionKind {
             version: self.version.clone(),
         }
     }
+
+    /// Whether an `apiVersion` is this kind's.
+    pub fn is_of_version(&self, api_version: &str) -> bool {
+        match api_version.split_once('/') {
+            Some((group, version)) => group == self.group && version == self.version,
+            None => self.group.is_empty() && api_version == self.version,
+        }
+    }
 }
 
 impl fmt::Display for GroupVersionKind {

@@ -166,14 +166,15 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     let (pipeline, chance, going) = (shared.pipeline, shared.goaway_chance, Arc::clone(&go_away));
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (pipeline, peer, going) = (Arc::clone(&pipeline), peer.clone(), Arc::clone(&going));
-        async move {
+        // Boxed: what a request needs would else be part of each stream's task, idle watches' too.
+        Box::pin(async move {
             let version = request.version();
             let response = pipeline.serve(request.map(Body::from), peer).await;
             if version == Version::HTTP_2 && (asks_to_close(&response) || happens(chance)) {
                 going.notify_one();
             }
             Ok::<_, std::convert::Infallible>(response)
-        }
+        })
     });
     let builder = http_builder();
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

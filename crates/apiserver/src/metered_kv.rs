@@ -61,6 +61,10 @@ impl Kv for MeteredKv {
         self.timed("txn", self.kv.txn(txn)).await
     }
 
+    fn tells_progress(&self) -> bool {
+        self.kv.tells_progress()
+    }
+
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError> {
         self.kv.watch(request).await
     }

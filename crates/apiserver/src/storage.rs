@@ -3,7 +3,7 @@
 //! Key: `/registry/<resource>[.<group>]/[<namespace>/]<name>`. Value: the object's JSON in its storage version, without
 //! resourceVersion, which is the revision of the write. Every change is a compare-and-swap on that revision.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
@@ -29,6 +29,54 @@ pub struct Stored {
     pub object: Object,
     /// Revision of its last change.
     pub revision: Revision,
+    /// What was written, if it was written just now: JSON without resourceVersion.
+    written: Option<Bytes>,
+}
+
+impl Stored {
+    /// As it stands at a revision.
+    pub fn new(object: Object, revision: Revision) -> Self {
+        Self {
+            object,
+            revision,
+            written: None,
+        }
+    }
+
+    fn written_as(mut self, json: Bytes) -> Self {
+        self.written = Some(json);
+        self
+    }
+
+    /// The JSON of an object that was written just now, with its resourceVersion; none if it would have to be encoded anew.
+    pub fn json(&self) -> Option<Bytes> {
+        let written = self.written.as_ref()?;
+        // Before it stand kind and apiVersion alone.
+        let metadata = memchr::memmem::find(written, METADATA)?;
+        let mut out = Vec::with_capacity(written.len() + VERSION_BYTES + 1);
+        out.extend_from_slice(&written[..metadata]);
+        write_json_from_metadata(&written[metadata..], self.revision, &mut out);
+        out.push(b'\n');
+        Some(out.into())
+    }
+}
+
+/// How metadata begin in an object's JSON.
+pub const METADATA: &[u8] = b"\"metadata\":{";
+/// Room for a resourceVersion.
+pub const VERSION_BYTES: usize = "\"resourceVersion\":\"9223372036854775807\",".len();
+
+/// Writes the rest of an object's JSON, which begins with [`METADATA`], and the resourceVersion as their first member.
+pub fn write_json_from_metadata(json: &[u8], revision: Revision, out: &mut Vec<u8>) {
+    let rest = &json[METADATA.len()..];
+    out.reserve(json.len() + VERSION_BYTES);
+    out.extend_from_slice(METADATA);
+    // Writing to a vector does not fail.
+    let _ = write!(out, "\"resourceVersion\":\"{revision}\"");
+    if rest.first() != Some(&b'}') {
+        out.push(b',');
+    }
+    out.extend_from_slice(rest);
 }
 
 /// What an [`Update`] wants.
@@ -119,13 +167,14 @@ impl ObjectStore {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
             success: vec![Op::Put {
                 key: key.clone(),
-                value,
+                value: value.clone(),
                 lease,
             }],
             failure: Vec::new(),
         };
         let response = self.kv.txn(txn).await.map_err(status)?;
-        Ok(response.succeeded.then(|| stamp(object, response.revision)))
+        let stored = || stamp(object, response.revision).written_as(value);
+        Ok(response.succeeded.then(stored))
     }
 
     /// Changes the object at `key` as `update` says, in one step from the state it was shown to the state it asked for.
@@ -173,10 +222,10 @@ impl ObjectStore {
                     (
                         Op::Put {
                             key: key.clone(),
-                            value,
+                            value: value.clone(),
                             lease,
                         },
-                        Some(object),
+                        Some((object, value)),
                     )
                 }
             };
@@ -192,7 +241,9 @@ impl ObjectStore {
             if response.succeeded {
                 let revision = response.revision;
                 return Ok(match (object, current) {
-                    (Some(object), _) => Outcome::Written(stamp(object, revision)),
+                    (Some((object, value)), _) => {
+                        Outcome::Written(stamp(object, revision).written_as(value))
+                    }
                     (None, Some(last)) => Outcome::Deleted(stamp(last.object, revision)),
                     (None, None) => Outcome::Kept(None),
                 });
@@ -274,7 +325,7 @@ pub fn decode(value: &KeyValue) -> Result<Stored, Status> {
 
 fn stamp(mut object: Object, revision: Revision) -> Stored {
     meta::set_resource_version(&mut object, &revision.to_string());
-    Stored { object, revision }
+    Stored::new(object, revision)
 }
 
 /// What a client hears when the store refuses.

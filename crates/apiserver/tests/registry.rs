@@ -1,4 +1,6 @@
 //! A whole server in this process, without a connection: what clients see of writes, reads, lists, pages and watches.
+//!
+//! The tests are built twice: here on the embedded store, and as `registry_on_etcd` on a real etcd.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,11 +16,15 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+/// Whether the store is a real etcd.
+const ON_ETCD: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"registry_on_etcd");
+
 /// A server on a store of its own.
 struct Cluster {
     server: Server,
     cancel: CancellationToken,
     store: TaskGroup,
+    _etcd: Option<etcd::testing::EtcdProcess>,
     _dir: tempfile::TempDir,
 }
 
@@ -27,8 +33,17 @@ impl Cluster {
         let dir = tempfile::tempdir().unwrap();
         let store = TaskGroup::new(&CancellationToken::new());
         let clock = Clock::system();
-        let settings = etcd::embedded::Config::new(dir.path());
-        let kv = etcd::Embedded::open(settings, clock.clone(), &store).unwrap();
+        let etcd = ON_ETCD.then(|| etcd::testing::EtcdProcess::start_quiet(dir.path()));
+        let kv: Arc<dyn etcd::Kv> = match &etcd {
+            Some(process) => {
+                let config = etcd::remote::Config::new([process.endpoint()]);
+                etcd::Remote::connect(config, &store).await.unwrap()
+            }
+            None => {
+                let config = etcd::embedded::Config::new(dir.path());
+                etcd::Embedded::open(config, clock.clone(), &store).unwrap()
+            }
+        };
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let serving = ServingCertificate::from_pem(
             issued.cert.pem().as_bytes(),
@@ -51,6 +66,7 @@ impl Cluster {
             server,
             cancel,
             store,
+            _etcd: etcd,
             _dir: dir,
         };
         let ready = async {
@@ -361,7 +377,8 @@ async fn concurrent_patches_all_arrive() {
     let cluster = Cluster::start().await;
     cluster.create(CONFIG_MAPS, config_map("busy", "1")).await;
     let path = format!("{CONFIG_MAPS}/busy");
-    let patches = (0..16).map(|n| {
+    // No more at once than the seats that flow control gives to nobody in particular.
+    let patches = (0..8).map(|n| {
         let mut data = serde_json::Map::new();
         data.insert(format!("k{n}"), json!("v"));
         cluster.json(Method::PATCH, &path, Some(json!({ "data": data })))
@@ -370,7 +387,7 @@ async fn concurrent_patches_all_arrive() {
         assert_eq!(status, StatusCode::OK, "{answer}");
     }
     let (_, object) = cluster.get(&path).await;
-    assert_eq!(object["data"].as_object().unwrap().len(), 17);
+    assert_eq!(object["data"].as_object().unwrap().len(), 9);
     cluster.stop().await;
 }
 

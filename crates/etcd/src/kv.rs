@@ -301,6 +301,11 @@ pub trait Kv: Send + Sync + 'static {
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, KvError>;
     /// Runs a transaction. When it answers, the writes are durable.
     async fn txn(&self, txn: Txn) -> Result<TxnResponse, KvError>;
+    /// Whether a watch reaches whatever [`Kv::revision`] has answered, by a progress notice where nothing in its range changed. Who follows a
+    /// store that does not must ask the store itself when it wants to know the present.
+    fn tells_progress(&self) -> bool {
+        true
+    }
     /// Opens a watch.
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError>;
     /// The current revision, linearizable.

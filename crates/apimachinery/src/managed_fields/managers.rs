@@ -144,13 +144,9 @@ impl Managers {
     }
 
     /// Changes what one manager owns; an entry left empty goes.
-    pub(super) fn change_fields(
-        &mut self,
-        manager: &Manager,
-        change: impl Fn(&FieldSet) -> FieldSet,
-    ) {
+    pub(super) fn change_fields(&mut self, manager: &Manager, change: impl Fn(&mut FieldSet)) {
         if let Some(owned) = self.entries.get_mut(manager) {
-            owned.fields = change(&owned.fields);
+            change(&mut owned.fields);
             if owned.fields.is_empty() {
                 self.entries.remove(manager);
             }
@@ -158,22 +154,22 @@ impl Managers {
     }
 
     /// Changes what all others own.
-    pub(super) fn retain_fields(&mut self, change: impl Fn(&FieldSet) -> FieldSet, but: &Manager) {
+    pub(super) fn retain_fields(&mut self, change: impl Fn(&mut FieldSet), but: &Manager) {
         self.entries.retain(|manager, owned| {
             if manager != but {
-                owned.fields = change(&owned.fields);
+                change(&mut owned.fields);
             }
             manager == but || !owned.fields.is_empty()
         });
     }
 
     /// Adds to what a manager owns.
-    pub(super) fn add(&mut self, manager: Manager, fields: &FieldSet, now: Timestamp) {
+    pub(super) fn add(&mut self, manager: Manager, fields: FieldSet, now: Timestamp) {
         let owned = self.entries.entry(manager).or_insert_with(|| Owned {
             fields: FieldSet::default(),
             time: String::new(),
         });
-        owned.fields.extend(fields);
+        owned.fields.absorb(fields);
         owned.time = time::format(now);
     }
 

@@ -10,6 +10,8 @@ mod managers;
 mod set;
 mod typed;
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -72,7 +74,7 @@ pub struct Applied {
 }
 
 /// Fields that the server owns, or that name the object.
-fn stripped() -> FieldSet {
+static STRIPPED: LazyLock<FieldSet> = LazyLock::new(|| {
     FieldSet::of_paths(&[
         "apiVersion",
         "kind",
@@ -87,7 +89,7 @@ fn stripped() -> FieldSet {
         "metadata.managedFields",
         "metadata.resourceVersion",
     ])
-}
+});
 
 /// An object of this type in which nobody has set anything: what a create compares with.
 pub fn blank(ty: TypeRef<'_>) -> Object {
@@ -138,20 +140,26 @@ fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Manag
 
 /// Gives the manager what it changed, and takes it from the others.
 fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, write: &Write<'_>) {
-    let difference = differences(ty, live, new, write.ignored);
-    let changed = difference.modified.union(&difference.added);
+    let Differences {
+        added,
+        mut modified,
+        removed,
+    } = differences(ty, live, new, write.ignored);
+    modified.absorb(added);
+    let mut changed = modified;
     let this = Manager::update(write.manager, write.api_version, write.subresource);
     // In the end the manager's own set is joined with what it owned before, so that it may lose removed fields alone.
     managers.retain_fields(
-        |set| set.difference(&changed).difference(&difference.removed),
+        |set| {
+            set.subtract(&changed);
+            set.subtract(&removed);
+        },
         &this,
     );
-    managers.change_fields(&this, |set| set.difference(&difference.removed));
-    let taken = changed
-        .recursive_difference(write.ignored)
-        .difference(&stripped());
-    if !taken.is_empty() {
-        managers.add(this, &taken, write.now);
+    managers.change_fields(&this, |set| set.subtract(&removed));
+    changed.subtract(&STRIPPED);
+    if !changed.is_empty() {
+        managers.add(this, changed, write.now);
     }
 }
 
@@ -183,17 +191,13 @@ fn differences(ty: TypeRef<'_>, old: &Object, new: &Object, ignored: &FieldSet) 
             to.attach(set::field_step(name), from);
         }
     }
-    if ignored.is_empty() {
-        return Differences {
-            added,
-            modified,
-            removed,
-        };
+    for set in [&mut added, &mut modified, &mut removed] {
+        set.subtract_recursively(ignored);
     }
     Differences {
-        added: added.recursive_difference(ignored),
-        modified: modified.recursive_difference(ignored),
-        removed: removed.recursive_difference(ignored),
+        added,
+        modified,
+        removed,
     }
 }
 
@@ -268,7 +272,9 @@ pub fn apply(
         _ => return Err(ApplyError::Typed("the live object is no object".to_owned())),
     };
     let difference = differences(ty, base, &object, write.ignored);
-    let changed = difference.modified.union(&difference.added);
+    let mut changed = difference.modified;
+    changed.absorb(difference.added);
+    let removed = difference.removed;
     if !force {
         let conflicts = conflict::find(&managers, &this, &changed);
         if !conflicts.is_empty() {
@@ -276,10 +282,13 @@ pub fn apply(
         }
     }
     managers.retain_fields(
-        |set| set.difference(&changed).difference(&difference.removed),
+        |set| {
+            set.subtract(&changed);
+            set.subtract(&removed);
+        },
         &this,
     );
-    let owned = stated.difference(&stripped());
+    let owned = stated.difference(&STRIPPED);
     let changed = *base != object;
     // An apply that changes nothing leaves the time of its entry as it was.
     let time = last_time
@@ -311,41 +320,36 @@ fn prune(merged: &Value, last: &FieldSet, managers: &Managers, ty: TypeRef<'_>) 
     remove(merged, &dangling, ty)
 }
 
-/// Takes over the old entries' times where nothing else changed: a write without effect must not change the object.
+/// Whether nothing differs but the times of entries of managers: a write without effect must not change the object.
 ///
-/// Upstream does the same after admission, so that a no-op apply or update does not raise the resourceVersion.
-pub fn keep_times_of_equal_entries(live: &Object, new: &mut Object) {
-    let without_time = |entry: &Value| {
-        let mut entry = entry.clone();
-        if let Some(map) = entry.as_object_mut() {
-            map.remove("time");
-        }
-        entry
-    };
-    let (old, fresh) = (meta::managed_fields(live), meta::managed_fields(new));
-    let equal = old.len() == fresh.len()
-        && old
+/// Upstream decides the same after admission, so that a no-op apply or update does not raise the resourceVersion.
+pub fn equal_but_times(a: &Object, b: &Object) -> bool {
+    let empty = Object::new();
+    let metadata = |object| meta::metadata(object).unwrap_or(&empty);
+    let (owners_a, owners_b) = (meta::managed_fields(a), meta::managed_fields(b));
+    equal_but(a, b, "metadata")
+        && a.contains_key("metadata") == b.contains_key("metadata")
+        && equal_but(metadata(a), metadata(b), "managedFields")
+        && owners_a.len() == owners_b.len()
+        && owners_a
             .iter()
-            .all(|a| fresh.iter().any(|b| without_time(a) == without_time(b)));
-    if !equal || old == fresh {
-        return;
-    }
-    let rest_is_equal = live
-        .iter()
-        .filter(|(k, _)| *k != "metadata")
-        .all(|(k, v)| new.get(k) == Some(v))
-        && new.keys().all(|k| live.contains_key(k))
-        && metadata_without_owners(live) == metadata_without_owners(new);
-    if rest_is_equal {
-        let old = old.to_vec();
-        meta::set_managed_fields(new, old);
+            .all(|a| owners_b.iter().any(|b| equal_entries(a, b)))
+}
+
+fn equal_entries(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => equal_but(a, b, "time"),
+        _ => a == b,
     }
 }
 
-fn metadata_without_owners(object: &Object) -> Option<Object> {
-    let mut metadata = meta::metadata(object)?.clone();
-    metadata.remove("managedFields");
-    Some(metadata)
+/// Whether two objects have the same members, one aside.
+fn equal_but(a: &Object, b: &Object, field: &str) -> bool {
+    let members = |object: &Object| object.len() - usize::from(object.contains_key(field));
+    members(a) == members(b)
+        && a.iter()
+            .filter(|(name, _)| *name != field)
+            .all(|(name, value)| b.get(name) == Some(value))
 }
 
 #[cfg(test)]

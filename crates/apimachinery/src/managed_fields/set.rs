@@ -116,6 +116,19 @@ impl FieldSet {
         }
     }
 
+    /// Takes in another set as it is.
+    pub(super) fn absorb(&mut self, other: Self) {
+        for (step, entry) in other.entries {
+            match self.entries.get_mut(&step) {
+                Some(mine) => {
+                    mine.member |= entry.member;
+                    mine.children.absorb(entry.children);
+                }
+                None => self.attach(step, entry),
+            }
+        }
+    }
+
     /// What is in both.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut out = Self::default();
@@ -143,6 +156,33 @@ impl FieldSet {
             }
         }
         out
+    }
+
+    /// Takes out what is in the other.
+    pub fn subtract(&mut self, other: &Self) {
+        for (step, theirs) in &other.entries {
+            if let Some(mine) = self.entries.get_mut(step) {
+                mine.member &= !theirs.member;
+                mine.children.subtract(&theirs.children);
+                if mine.is_empty() {
+                    self.entries.remove(step);
+                }
+            }
+        }
+    }
+
+    /// Takes out what is in the other, and what is below a member of the other.
+    pub fn subtract_recursively(&mut self, other: &Self) {
+        for (step, theirs) in &other.entries {
+            if theirs.member {
+                self.entries.remove(step);
+            } else if let Some(mine) = self.entries.get_mut(step) {
+                mine.children.subtract_recursively(&theirs.children);
+                if mine.is_empty() {
+                    self.entries.remove(step);
+                }
+            }
+        }
     }
 
     /// Like [`FieldSet::difference`], and what is below a member of the other goes, too.
@@ -239,6 +279,17 @@ mod tests {
             json!({"f:d": {}})
         );
         assert!(a.difference(&a).is_empty());
+        for other in [&a, &b, &c] {
+            let mut left = a.clone();
+            left.subtract(other);
+            assert_eq!(left, a.difference(other));
+            let mut left = a.clone();
+            left.subtract_recursively(other);
+            assert_eq!(left, a.recursive_difference(other));
+            let mut both = b.clone();
+            both.absorb(other.clone());
+            assert_eq!(both, b.union(other));
+        }
     }
 
     #[test]

@@ -5,10 +5,7 @@
 //! first member of `metadata`. Kind and apiVersion stand first (see [`crate::storage::encode`]): what follows them is the item of a list,
 //! and the metadata comes next, so that it can be served alone without parsing.
 
-use std::{
-    io::Write as _,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use api::StrategyRef;
 use apimachinery::{Object, Projection, meta};
@@ -18,6 +15,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::signature::Signature;
+use crate::storage::{METADATA, VERSION_BYTES, write_json_from_metadata};
 
 /// What happened to an object, in the words of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -267,15 +265,7 @@ impl CachedObject {
     }
 
     fn write_from_metadata(&self, end: usize, out: &mut Vec<u8>) {
-        let rest = &self.stored[self.metadata_at + METADATA.len()..end];
-        out.reserve(METADATA.len() + VERSION_BYTES + rest.len());
-        out.extend_from_slice(METADATA);
-        // Writing to a vector does not fail.
-        let _ = write!(out, "\"resourceVersion\":\"{}\"", self.revision);
-        if rest.first() != Some(&b'}') {
-            out.push(b',');
-        }
-        out.extend_from_slice(rest);
+        write_json_from_metadata(&self.stored[self.metadata_at..end], self.revision, out);
     }
 
     /// The object as a tree, parsed anew at each call: for those who look at single objects.
@@ -363,10 +353,6 @@ impl CachedObject {
         self.stored.len() + size_of::<Self>()
     }
 }
-
-const METADATA: &[u8] = b"\"metadata\":{";
-/// Room for a resourceVersion.
-const VERSION_BYTES: usize = "\"resourceVersion\":\"9223372036854775807\",".len();
 
 /// Whether kind, apiVersion and metadata are the first members.
 fn is_canonical(json: &[u8]) -> bool {

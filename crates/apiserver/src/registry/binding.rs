@@ -64,10 +64,9 @@ impl Call<'_> {
         let cacher = pods.cacher()?;
         let (namespace, name) = (meta::namespace(&binding), meta::name(&binding));
         let key = cacher.key(namespace, name);
-        let cached = cacher.get(namespace, name).map(|cached| Stored {
-            object: cached.parse(),
-            revision: cached.revision,
-        });
+        let cached = cacher
+            .get(namespace, name)
+            .map(|cached| Stored::new(cached.parse(), cached.revision));
         let now = self.registry.now();
         let mut assignment = Assignment {
             binding: &binding,

@@ -49,32 +49,29 @@ impl Call<'_> {
         // Mutating plugins see the object once, without the name that is made up later.
         let object = write.admit_create(object).await?;
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
-        let attempts = if generated { NAME_ATTEMPTS } else { 1 };
+        if !generated {
+            return self.try_create(&mut write, object).await;
+        }
         let mut refused = None;
-        for _ in 0..attempts {
+        for _ in 0..NAME_ATTEMPTS {
             let mut object = object.clone();
-            if generated {
-                let name = generate_name(meta::generate_name(&object));
-                meta::set_name(&mut object, &name);
-            }
+            let name = generate_name(meta::generate_name(&object));
+            meta::set_name(&mut object, &name);
             match self.try_create(&mut write, object).await {
                 Err(status) if status.is_already_exists() => refused = Some(status),
                 other => return other,
             }
         }
         let status = refused.unwrap_or_else(|| Status::internal("no name was tried"));
-        if generated {
-            let name = status
-                .details
-                .as_ref()
-                .map(|d| d.name.clone())
-                .unwrap_or_default();
-            return Err(Status::generate_name_conflict(
-                &self.endpoint.group_resource(),
-                &name,
-            ));
-        }
-        Err(status)
+        let name = status
+            .details
+            .as_ref()
+            .map(|d| d.name.clone())
+            .unwrap_or_default();
+        Err(Status::generate_name_conflict(
+            &self.endpoint.group_resource(),
+            &name,
+        ))
     }
 
     async fn try_create(&self, write: &mut Write<'_>, object: Object) -> Result<Stored, Status> {
@@ -90,10 +87,7 @@ impl Call<'_> {
         if options.dry_run {
             return match self.registry.store.get(&key).await? {
                 Some(_) => Err(exists()),
-                None => Ok(Stored {
-                    object,
-                    revision: etcd::Revision(0),
-                }),
+                None => Ok(Stored::new(object, etcd::Revision(0))),
             };
         }
         let object = self.endpoint.seal(object).await?;

@@ -120,10 +120,9 @@ impl Call<'_> {
         options: &DeleteOptions,
     ) -> Result<Deleted, Status> {
         let cacher = self.endpoint.cacher()?;
-        let cached = cacher.get(namespace, name).map(|cached| Stored {
-            object: cached.parse(),
-            revision: cached.revision,
-        });
+        let cached = cacher
+            .get(namespace, name)
+            .map(|cached| Stored::new(cached.parse(), cached.revision));
         let deleted = self.remove(namespace, name, options, cached).await?;
         // Whoever watches an object that ends gracefully sees first that its time is up, then that it is gone, as upstream.
         match deleted {
@@ -133,10 +132,7 @@ impl Call<'_> {
                     && meta::finalizers(&object).next().is_none() =>
             {
                 let version = meta::resource_version(&object).parse().unwrap_or(0);
-                let marked = Stored {
-                    object,
-                    revision: etcd::Revision(version),
-                };
+                let marked = Stored::new(object, etcd::Revision(version));
                 let rest = DeleteOptions {
                     uid: Some(meta::uid(&marked.object).to_owned()),
                     ..DeleteOptions::default()

@@ -3,15 +3,19 @@
 //! Most resources are stored as they are served; then the stored bytes are the answer. Resources that share storage with another
 //! version or group differ in their first two members only, or are converted by the row's hub.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use api::{Hub, Scope, ServedResource, Strategy};
 use apimachinery::{
     Object, TypeRef,
     gvk::{GroupResource, GroupVersionKind},
+    meta,
     status::Status,
 };
 use bytes::Bytes;
@@ -200,6 +204,24 @@ impl Endpoint {
             .is_some_and(|custom| custom.asks_webhook())
     }
 
+    /// A stored object in this version: itself, where it is stored as it is served.
+    pub fn view<'a>(&self, stored: &'a Object) -> Cow<'a, Object> {
+        if self.is_stored_as_served(stored) {
+            return Cow::Borrowed(stored);
+        }
+        let mut view = stored.clone();
+        self.from_storage(&mut view);
+        Cow::Owned(view)
+    }
+
+    /// Whether a stored object needs no conversion.
+    pub fn is_stored_as_served(&self, stored: &Object) -> bool {
+        let gvk = &self.row.gvk;
+        self.hub().is_none()
+            && meta::kind(stored) == gvk.kind
+            && gvk.is_of_version(meta::api_version(stored))
+    }
+
     /// A stored object as a tree of this version.
     pub fn tree(&self, cached: &CachedObject) -> Object {
         let prepared = self.needs_preparation().then(|| self.tag(Encoding::Json));
@@ -271,6 +293,11 @@ impl Endpoint {
         cached.encoding(self.tag(Encoding::Json), || {
             storage::encode(&self.tree(cached))
         })
+    }
+
+    /// Distinguishes it from all others.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Names an encoding of this version in [`CachedObject::encoding`].

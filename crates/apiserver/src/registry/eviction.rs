@@ -119,10 +119,7 @@ impl Call<'_> {
             now: &now,
             dry_run,
         };
-        let cached = Some(Stored {
-            object: with_version(budget, revision),
-            revision,
-        });
+        let cached = Some(Stored::new(with_version(budget, revision), revision));
         self.registry
             .store
             .guaranteed_update(&key, &BUDGETS, cached, None, &mut take)

@@ -31,10 +31,9 @@ impl Call<'_> {
         let cacher = self.endpoint.cacher()?;
         let name = &context.info.name;
         let key = cacher.key("", name);
-        let cached = cacher.get("", name).map(|cached| Stored {
-            object: cached.parse(),
-            revision: cached.revision,
-        });
+        let cached = cacher
+            .get("", name)
+            .map(|cached| Stored::new(cached.parse(), cached.revision));
         let update_options = self.options_object("UpdateOptions");
         let mut change = Finalizers {
             call: self,

@@ -1,6 +1,7 @@
 //! Get: one object from the watch cache, as fresh as asked for.
 
 use apimachinery::status::Status;
+use etcd::{KeyRange, RangeRequest};
 use http::{Response, StatusCode};
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    cacher::HubError,
+    cacher::{HubError, Snapshot},
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform, respond_bytes},
     storage,
 };
@@ -25,12 +26,17 @@ impl Call<'_> {
             Some(etcd::Revision(0)) => Freshness::Any,
             Some(revision) => Freshness::NotOlderThan(revision),
         };
-        self.wait_for(freshness).await?;
-        let cached = self
-            .endpoint
-            .cacher()?
-            .get(self.namespace(), &context.info.name)
-            .ok_or_else(|| self.not_found())?;
+        let cacher = self.endpoint.cacher()?;
+        let (namespace, name) = (self.namespace(), context.info.name.as_str());
+        let cached = if self.cache_serves(freshness) {
+            self.wait_for(freshness).await?;
+            cacher.get(namespace, name)
+        } else {
+            let key = KeyRange::key(cacher.key(namespace, name));
+            let present = self.present(key).await?;
+            present.iter(namespace, None).next().cloned()
+        };
+        let cached = cached.ok_or_else(|| self.not_found())?;
         self.endpoint.prepare(std::slice::from_ref(&cached)).await?;
         self.respond_cached(&cached, accept, StatusCode::OK)
     }
@@ -42,6 +48,26 @@ impl Call<'_> {
             Some(_) => Accept::negotiate_custom(headers, query, sort),
             None => Accept::negotiate(headers, query, sort),
         }
+    }
+
+    /// Whether the cache can be waited for. On a store that tells no progress it may never know how fresh it is.
+    pub(super) fn cache_serves(&self, freshness: Freshness) -> bool {
+        self.registry.kv.tells_progress()
+            || match freshness {
+                Freshness::Any => true,
+                Freshness::Consistent => false,
+                Freshness::NotOlderThan(revision) | Freshness::Exact(revision) => {
+                    self.registry.hub().revision() >= revision
+                }
+            }
+    }
+
+    /// What the store itself has now.
+    pub(super) async fn present(&self, range: KeyRange) -> Result<Snapshot, Status> {
+        let answer = self.registry.kv.range(RangeRequest::new(range)).await;
+        let answer = answer.map_err(storage::status)?;
+        let cacher = self.endpoint.cacher()?;
+        Ok(cacher.snapshot_of(&answer.kvs, answer.revision))
     }
 
     /// Waits until the cache is as fresh as asked for.

@@ -130,14 +130,10 @@ impl Call<'_> {
         let cacher = self.endpoint.cacher()?;
         if options.continue_token.is_empty() {
             let freshness = options.freshness();
-            self.wait_for(freshness).await?;
             let Freshness::Exact(revision) = freshness else {
-                return Ok((cacher.snapshot(), None));
+                return Ok((self.snapshot(freshness).await?, None));
             };
-            let snapshot = match cacher.snapshot_at(revision) {
-                Some(snapshot) => Some(snapshot),
-                None => self.history(revision).await?,
-            };
+            let snapshot = self.snapshot_at(revision).await?;
             let number = |revision: Revision| u64::try_from(revision.0).unwrap_or(0);
             return snapshot.map(|snapshot| (snapshot, None)).ok_or_else(|| {
                 Status::too_old_resource_version(number(revision), number(cacher.oldest()))
@@ -153,15 +149,10 @@ impl Call<'_> {
             ));
         }
         let Some(revision) = token.revision else {
-            self.wait_for(Freshness::Consistent).await?;
-            return Ok((cacher.snapshot(), Some(token.after)));
+            let snapshot = self.snapshot(Freshness::Consistent).await?;
+            return Ok((snapshot, Some(token.after)));
         };
-        self.wait_for(Freshness::NotOlderThan(revision)).await?;
-        let snapshot = match cacher.snapshot_at(revision) {
-            Some(snapshot) => Some(snapshot),
-            None => self.history(revision).await?,
-        };
-        match snapshot {
+        match self.snapshot_at(revision).await? {
             Some(snapshot) => Ok((snapshot, Some(token.after))),
             None => {
                 let rest = ContinueToken {
@@ -171,6 +162,29 @@ impl Call<'_> {
                 Err(Status::continue_expired(&rest.encode(self.namespace())))
             }
         }
+    }
+
+    /// The resource, as fresh as asked for.
+    async fn snapshot(&self, freshness: Freshness) -> Result<Snapshot, Status> {
+        let cacher = self.endpoint.cacher()?;
+        if self.cache_serves(freshness) {
+            self.wait_for(freshness).await?;
+            return Ok(cacher.snapshot());
+        }
+        self.present(KeyRange::prefix(cacher.prefix().clone()))
+            .await
+    }
+
+    /// The resource as it was at `revision`; `None` if that has been forgotten.
+    async fn snapshot_at(&self, revision: Revision) -> Result<Option<Snapshot>, Status> {
+        let freshness = Freshness::Exact(revision);
+        if self.cache_serves(freshness) {
+            self.wait_for(freshness).await?;
+            if let Some(snapshot) = self.endpoint.cacher()?.snapshot_at(revision) {
+                return Ok(Some(snapshot));
+            }
+        }
+        self.history(revision).await
     }
 
     /// A state that the cache no longer has, from the store; `None` if the store has forgotten it too.

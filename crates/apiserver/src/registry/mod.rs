@@ -29,6 +29,7 @@ mod resources;
 mod route;
 mod scale;
 mod table;
+mod trees;
 mod update;
 mod watch;
 mod write;
@@ -67,12 +68,14 @@ pub use watch::WatchLife;
 
 use hooks::Hook;
 use route::Route;
+use trees::Trees;
 
 /// The resources of a server.
 pub struct Registry {
     hub: Arc<Hub>,
     kv: Arc<dyn Kv>,
     store: ObjectStore,
+    trees: Trees,
     clock: Clock,
     /// How long events are kept.
     event_ttl_seconds: i64,
@@ -126,6 +129,7 @@ impl Registry {
             hub,
             store: ObjectStore::new(Arc::clone(&kv), clock.clone()),
             kv,
+            trees: Trees::default(),
             clock,
             event_ttl_seconds,
             watch_life,

@@ -12,17 +12,20 @@ use apimachinery::{
 use async_trait::async_trait;
 
 use super::{
-    Call, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given,
+    Call, Endpoint, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given,
     write::Part,
 };
 use crate::{
-    cacher::{Cacher, Predicate},
+    cacher::{CachedObject, Cacher, Predicate},
     context::Context,
     flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
     request_info::RequestInfo,
     user::{MASTERS, UserInfo},
 };
+
+/// A list is short, as far as keeping its trees goes.
+const FEW: usize = 64;
 
 impl Registry {
     fn cacher_of(&self, resource: &GroupResource) -> Option<Arc<Cacher>> {
@@ -47,6 +50,24 @@ impl Registry {
         counts
     }
 
+    /// Trees of a list. Those of a long one are not kept: they would drive out what is read more often.
+    fn trees_of<'a>(
+        &self,
+        endpoint: &Endpoint,
+        objects: impl Iterator<Item = &'a Arc<CachedObject>>,
+    ) -> Vec<Arc<Object>> {
+        let objects: Vec<_> = objects.collect();
+        let few = objects.len() <= FEW;
+        let tree = |cached: &&Arc<CachedObject>| {
+            if few {
+                self.trees.of(endpoint, cached)
+            } else {
+                Arc::new(endpoint.tree(cached))
+            }
+        };
+        objects.iter().map(tree).collect()
+    }
+
     /// How many objects a resource has, and how large they are, by a look at the first and the last; none for resources that are not stored.
     pub fn object_stats(&self, resource: &GroupResource) -> Option<ObjectStats> {
         let snapshot = self.cacher_of(resource)?.snapshot();
@@ -63,7 +84,7 @@ impl ObjectReader for Registry {
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>> {
         let endpoint = self.endpoint_of(resource)?;
         let cached = endpoint.cacher.as_ref()?.get(namespace, name)?;
-        Some(Arc::new(endpoint.tree(&cached)))
+        Some(self.trees.of(&endpoint, &cached))
     }
 
     async fn get_fresh(
@@ -72,6 +93,13 @@ impl ObjectReader for Registry {
         namespace: &str,
         name: &str,
     ) -> Option<Arc<Object>> {
+        if !self.kv.tells_progress() {
+            let endpoint = self.endpoint_of(resource)?;
+            let key = endpoint.cacher.as_ref()?.key(namespace, name);
+            let mut object = self.store.get(&key).await.ok()??.object;
+            endpoint.from_storage(&mut object);
+            return Some(Arc::new(object));
+        }
         if let Err(error) = self.hub.wait_fresh(self.kv.as_ref()).await {
             tracing::warn!(%error, %resource, "reading from a cache that may be stale");
         }
@@ -86,10 +114,7 @@ impl ObjectReader for Registry {
             return Vec::new();
         };
         let snapshot = cacher.snapshot();
-        snapshot
-            .iter(namespace, None)
-            .map(|cached| Arc::new(endpoint.tree(cached)))
-            .collect()
+        self.trees_of(&endpoint, snapshot.iter(namespace, None))
     }
 
     fn list_by_field(
@@ -117,10 +142,7 @@ impl ObjectReader for Registry {
             },
             ..Predicate::default()
         };
-        snapshot
-            .select(&predicate, None)
-            .map(|cached| Arc::new(endpoint.tree(cached)))
-            .collect()
+        self.trees_of(&endpoint, snapshot.select(&predicate, None))
     }
 
     fn generation(&self, resource: &GroupResource) -> u64 {

@@ -1,6 +1,8 @@
 //! Patch: a JSON patch, a merge patch or a strategic merge patch on the object as it is, then an update with what comes out. The
 //! patch is applied anew whenever the object changed underneath.
 
+use std::collections::BTreeMap;
+
 use apimachinery::{
     Object, decode,
     field::{FieldError, Path},
@@ -126,18 +128,25 @@ impl Patch {
                 object
             }
         };
-        let json = serde_json::to_vec(&patched).map_err(Status::internal)?;
+        let part = changed_members(original, &patched);
+        let json = serde_json::to_vec(&part).map_err(Status::internal)?;
+        let kept: Vec<bool> = patched
+            .keys()
+            .map(|name| !part.contains_key(&**name))
+            .collect();
         let mut findings = Vec::new();
         let mut object = call.decode_json(&json, gvk, &mut findings)?;
         if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
             let shown = match self {
                 Self::Strategic(patch) => patch::go_value(&Value::Object(patch.clone())),
-                _ => String::from_utf8_lossy(&json).into_owned(),
+                _ => serde_json::to_string(&patched).map_err(Status::internal)?,
             };
             let error =
                 FieldError::invalid(&Path::new("patch"), shown, decode::strict_error(&findings));
             return Err(Status::invalid("", "", "", &vec![error]));
         }
+        let kept = patched.into_iter().zip(kept).filter(|(_, kept)| *kept);
+        object.extend(kept.map(|(member, _)| member));
         call.take_findings(findings, options)?;
         object.insert(
             "apiVersion".to_owned(),
@@ -146,6 +155,16 @@ impl Patch {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         Ok(object)
     }
+}
+
+/// What of a patched object is to be decoded by its schema: the members of its top level that the patch changed, since the others were
+/// decoded when they came in; all of them where one was removed, since the schema says what then stands in its place.
+fn changed_members<'a>(original: &Object, patched: &'a Object) -> BTreeMap<&'a str, &'a Value> {
+    let removed = original.keys().any(|name| !patched.contains_key(name));
+    let members = patched.iter().map(|(name, value)| (&**name, value));
+    members
+        .filter(|(name, value)| removed || original.get(*name) != Some(value))
+        .collect()
 }
 
 /// The object that is there, patched.

@@ -90,10 +90,9 @@ impl Call<'_> {
         let cacher = self.endpoint.cacher()?;
         let name = &self.context.info.name;
         let key = cacher.key(self.namespace(), name);
-        let cached = cacher.get(self.namespace(), name).map(|cached| Stored {
-            object: cached.parse(),
-            revision: cached.revision,
-        });
+        let cached = cacher
+            .get(self.namespace(), name)
+            .map(|cached| Stored::new(cached.parse(), cached.revision));
         let mut change = Change {
             want,
             write: Write::new(self, options, options_object, part),
@@ -120,20 +119,14 @@ impl Call<'_> {
                 }
                 let mut object = change.deleted.unwrap_or(last.object);
                 meta::set_resource_version(&mut object, &last.revision.to_string());
-                Stored {
-                    object,
-                    revision: last.revision,
-                }
+                Stored::new(object, last.revision)
             }
             Outcome::Kept(current) => {
                 let object = change
                     .result
                     .or_else(|| current.as_ref().map(|c| c.object.clone()));
                 let revision = current.map_or(etcd::Revision(0), |c| c.revision);
-                Stored {
-                    object: object.ok_or_else(|| self.not_found())?,
-                    revision,
-                }
+                Stored::new(object.ok_or_else(|| self.not_found())?, revision)
             }
         };
         Ok(Updated { stored, created })
@@ -178,17 +171,15 @@ impl Update for Change<'_> {
         let outdated = call.endpoint.is_outdated(&current.object);
         let opened;
         let current = if call.endpoint.custom.is_some() {
-            opened = Stored {
-                object: call.endpoint.open(current.object.clone()).await?,
-                revision: current.revision,
-            };
+            let object = call.endpoint.open(current.object.clone()).await?;
+            opened = Stored::new(object, current.revision);
             &opened
         } else {
             current
         };
-        let mut view = current.object.clone();
-        call.endpoint.from_storage(&mut view);
+        let view = call.endpoint.view(&current.object);
         let wanted = self.want.wanted(Some(&view)).await?;
+        drop(view);
         let object = self.write.prepare_update(wanted, current).await?;
         if ends_here(&object, &current.object) {
             self.deleted = Some(object.clone());
@@ -231,12 +222,7 @@ fn ends_here(new: &Object, old: &Object) -> bool {
 
 /// Whether nothing would change; times in managed fields do not count, as upstream.
 fn same(new: &Object, old: &Object) -> bool {
-    if new == old {
-        return true;
-    }
-    let mut new = new.clone();
-    managed_fields::keep_times_of_equal_entries(old, &mut new);
-    new == *old
+    managed_fields::equal_but_times(new, old)
 }
 
 /// The object as it was sent.

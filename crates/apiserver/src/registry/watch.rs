@@ -95,7 +95,12 @@ impl Call<'_> {
             (Some(Revision(0)), _) | (Some(_), None | Some(false)) => Freshness::Any,
             (Some(revision), Some(true)) => Freshness::NotOlderThan(revision),
         };
-        self.wait_for(freshness).await?;
+        // Where the cache cannot be waited for, the watch begins with what it has, and goes on from there.
+        if self.cache_serves(freshness) {
+            self.wait_for(freshness).await?;
+        } else {
+            self.wait_for(Freshness::Any).await?;
+        }
         let after = match (initial, version) {
             (Some(true), _) | (None, None) => None,
             (_, Some(revision)) => Some(revision),

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     admission::Operation,
     body::Body,
-    negotiation::{Accept, Transform, respond_object},
+    negotiation::{Accept, Encoding, Transform, respond_bytes, respond_object},
     storage::Stored,
 };
 
@@ -144,8 +144,7 @@ impl<'a> Write<'a> {
         let call = self.call;
         let strategy = self.strategy();
         let old = &current.object;
-        let mut old_view = old.clone();
-        call.endpoint.from_storage(&mut old_view);
+        let old_view = call.endpoint.view(old);
         self.check_preconditions(&mut new, old)?;
         if self.books {
             call.track(self.options, self.part, Some(&old_view), &mut new);
@@ -227,20 +226,20 @@ impl<'a> Write<'a> {
         object: &mut Object,
         old: Option<&Object>,
     ) -> Result<(), Status> {
+        let (call, gate) = (self.call, self.gate(operation));
+        if call.endpoint.is_stored_as_served(object) && !self.is_scale() {
+            return call.validate_admission(gate, Some(object), old).await;
+        }
         let mut view = object.clone();
-        self.call.endpoint.from_storage(&mut view);
-        let gate = self.gate(operation);
+        call.endpoint.from_storage(&mut view);
         if self.is_scale() {
             let mut scale = api::scale::scale_from(&view);
             let old = old.map(api::scale::scale_from);
-            let call = self.call;
             return call
                 .validate_admission(gate, Some(&mut scale), old.as_ref())
                 .await;
         }
-        self.call
-            .validate_admission(gate, Some(&mut view), old)
-            .await
+        call.validate_admission(gate, Some(&mut view), old).await
     }
 
     fn is_scale(&self) -> bool {
@@ -340,6 +339,14 @@ impl Call<'_> {
         accept: Accept,
         code: StatusCode,
     ) -> Result<Response<Body>, Status> {
+        let plain = accept.encoding == Encoding::Json
+            && accept.transform == Transform::None
+            && !accept.pretty
+            && self.endpoint.custom.is_none()
+            && self.endpoint.is_stored_as_served(&stored.object);
+        if let Some(json) = stored.json().filter(|_| plain) {
+            return respond_bytes(&self.context.headers, code, accept, json);
+        }
         let mut object = self.endpoint.open(stored.object).await?;
         self.endpoint.from_storage(&mut object);
         self.respond_tree(object, accept, code)

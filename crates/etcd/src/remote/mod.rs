@@ -6,7 +6,7 @@
 //!
 //! Progress notices on request are safe from etcd 3.4.31, 3.5.13 and 3.6 on (before, a notice could overtake events:
 //! <https://github.com/etcd-io/etcd/issues/15220>); with an older one, quiet watches advance only by etcd's own notices
-//! (`--experimental-watch-progress-notify-interval`).
+//! (`--experimental-watch-progress-notify-interval`), and [`Kv::tells_progress`] says so.
 
 mod convert;
 mod endpoints;
@@ -95,7 +95,7 @@ impl Remote {
         if !progress_on_request {
             tracing::warn!(
                 version = status.version,
-                "this etcd gives no safe progress notices on request; set --experimental-watch-progress-notify-interval or upgrade it"
+                "this etcd gives no safe progress notices on request: consistent reads go to it, past the watch cache, until it is upgraded"
             );
         }
         let wanted = signal::Sender::new(Revision(0));
@@ -167,6 +167,10 @@ impl Kv for Remote {
             error => convert::at_revision(error, asked),
         })?;
         Ok(convert::txn_response(answer))
+    }
+
+    fn tells_progress(&self) -> bool {
+        self.progress_on_request
     }
 
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError> {

@@ -122,12 +122,17 @@ impl Plugin for PodSecurity {
                 _ => Vec::new(),
             }
         } else if is_pod(admission) {
-            let policy = self.policy(admission);
-            let refused = !of_pod(object, policy.enforce).is_empty();
-            if refused || !is_significant(admission) {
-                Vec::new()
+            if is_significant(admission) {
+                let policy = self.policy(admission);
+                let refused = !of_pod(object, policy.enforce).is_empty();
+                let found = if refused {
+                    Vec::new()
+                } else {
+                    of_pod(object, policy.warn)
+                };
+                warn(found, policy.warn)
             } else {
-                warn(of_pod(object, policy.warn), policy.warn)
+                Vec::new()
             }
         } else if let Some(template) = template(admission, object) {
             let warn_level = self.policy(admission).warn;
@@ -210,6 +215,9 @@ fn template<'a>(admission: &Admission<'_>, object: &'a Object) -> Option<&'a Obj
 }
 
 fn of_pod(pod: &Object, policy: LevelVersion) -> Vec<Violation> {
+    if policy.level == Level::Privileged {
+        return Vec::new();
+    }
     let spec = lookup::map(pod, &["spec"]);
     spec.map(|spec| violations(&metadata(pod), spec, policy))
         .unwrap_or_default()
