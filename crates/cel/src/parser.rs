@@ -305,10 +305,15 @@ impl Parser<'_> {
             }
             Failure::NoViable { start, at } => {
                 let token = self.tokens[*at];
-                let text = &self.source[*start as usize..token.end as usize];
+                // The end of the text is no part of it, nor is what no token could be made of before it.
+                let end = match token.kind {
+                    Kind::Eof => self.tokens[at.saturating_sub(1)].end.max(*start),
+                    _ => token.end,
+                };
+                let text = &self.source[*start as usize..end as usize];
                 let message = format!(
                     "no viable alternative at input '{}'",
-                    text.trim_end().escape_whitespace()
+                    text.escape_whitespace()
                 );
                 self.complain(token.start, message);
             }
@@ -316,22 +321,29 @@ impl Parser<'_> {
     }
 
     /// Runs a rule that may be followed by these; if it fails, says so and skips to what may follow.
-    fn rule(&mut self, follow: Set, rule: impl FnOnce(&mut Self) -> Rule) -> Id {
-        let offset = self.token().start;
+    fn catch<T>(&mut self, follow: Set, rule: impl FnOnce(&mut Self) -> Rule<T>) -> Option<T> {
         self.follow.push(follow);
-        let id = match rule(self) {
-            Ok(id) => id,
+        let result = rule(self);
+        let made = match result {
+            Ok(made) => Some(made),
             Err(failure) => {
                 self.report(&failure);
                 let stop = self.follow.iter().fold(Set::EMPTY, |a, b| a.or(*b));
                 while self.kind() != Kind::Eof && !stop.has(self.kind()) {
                     self.at += 1;
                 }
-                self.ast.add(offset, Expr::Broken)
+                None
             }
         };
         self.follow.pop();
-        id
+        made
+    }
+
+    /// Like [`Self::catch`], of an expression.
+    fn rule(&mut self, follow: Set, rule: impl FnOnce(&mut Self) -> Rule) -> Id {
+        let offset = self.token().start;
+        self.catch(follow, rule)
+            .unwrap_or_else(|| self.ast.add(offset, Expr::Broken))
     }
 }
 
@@ -427,10 +439,13 @@ impl Parser<'_> {
             count += 1;
             let token = self.advance();
             if kind == Kind::Minus && !FIRST.has(self.kind()) && self.kind() != Kind::Minus {
-                return Err(Failure::NoViable {
+                // Two complaints about one place, as upstream's parser has them here.
+                self.report(&Failure::NoViable {
                     start: token.start,
                     at: self.at,
                 });
+                self.recovering = false;
+                return Err(Failure::Mismatch(FIRST));
             }
         }
         if kind == Kind::Minus && count == 1 && !FIRST.has(self.kind()) {

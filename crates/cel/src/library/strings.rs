@@ -72,7 +72,7 @@ fn index_of<'a>(args: &[Value<'a>]) -> Result<'a> {
         return failed(format!("index out of range: {from}"));
     };
     if sought.is_empty() {
-        return Ok(Value::Int(from));
+        return clamped(inside, from);
     }
     let Some(start) = offset(inside, from_position) else {
         return Ok(Value::Int(-1));
@@ -90,30 +90,33 @@ fn last_index_of<'a>(args: &[Value<'a>]) -> Result<'a> {
         ] => (inside, sought, Some(*from)),
         _ => return mismatch(),
     };
-    let length = count(inside);
     let Some(from) = from else {
         if sought.is_empty() {
-            return Ok(Value::Int(i64::try_from(length).unwrap_or(i64::MAX)));
+            return clamped(inside, i64::MAX);
         }
         return position(inside, inside.rfind(&**sought));
     };
-    let Some(start) = usize::try_from(from)
-        .ok()
-        .filter(|at| *at < length.max(1))
-        .and_then(|at| offset(inside, at))
-    else {
+    let Ok(at) = usize::try_from(from) else {
         return failed(format!("index out of range: {from}"));
     };
     if sought.is_empty() {
-        return Ok(Value::Int(from));
+        return clamped(inside, from);
     }
+    let Some(start) = offset(inside, at).filter(|start| *start < inside.len()) else {
+        return Ok(Value::Int(-1));
+    };
     // A find may begin at the position and reach beyond it.
     let mut end = start.saturating_add(sought.len()).min(inside.len());
     while !inside.is_char_boundary(end) {
-        end += 1;
+        end -= 1;
     }
-    let found = inside[..end].rfind(&**sought).filter(|at| *at <= start);
-    position(inside, found)
+    position(inside, inside[..end].rfind(&**sought))
+}
+
+/// Where nothing at all is found: at the position, or at the end if that is before.
+fn clamped<'a>(inside: &str, position: i64) -> Result<'a> {
+    let length = i64::try_from(count(inside)).unwrap_or(i64::MAX);
+    Ok(Value::Int(position.min(length)))
 }
 
 fn position<'a>(inside: &str, byte: Option<usize>) -> Result<'a> {

@@ -166,6 +166,7 @@ impl Parser<'_> {
         if RESERVED.contains(&&*name) {
             self.issues
                 .report(token.start, format!("reserved identifier: {name}"));
+            return Ok((self.add(token.start, Expr::Broken), false));
         }
         if dot.is_some() {
             name = Arc::from(format!(".{name}"));
@@ -205,21 +206,23 @@ impl Parser<'_> {
         self.sync(FIELD_NAME.or(OPTIONAL).or(COMMA).or(CLOSE))?;
         let mut fields = Vec::new();
         if FIELD_NAME.or(OPTIONAL).has(self.kind()) {
-            loop {
-                let optional = self.accept(Kind::Question).is_some();
-                let name = self.field_name()?;
-                let offset = self.expect(Kind::Colon)?.start;
-                let value = self.nested(CLOSE.or(COMMA));
-                fields.push(Field {
-                    name,
-                    value,
-                    optional,
-                    offset,
-                });
-                if !self.another(FIELD_NAME.or(OPTIONAL)) {
-                    break;
+            self.catch(CLOSE.or(COMMA), |parser| {
+                loop {
+                    let optional = parser.accept(Kind::Question).is_some();
+                    let name = parser.field_name()?;
+                    let offset = parser.expect(Kind::Colon)?.start;
+                    let value = parser.nested(CLOSE.or(COMMA));
+                    fields.push(Field {
+                        name,
+                        value,
+                        optional,
+                        offset,
+                    });
+                    if !parser.another(FIELD_NAME.or(OPTIONAL)) {
+                        return Ok(());
+                    }
                 }
-            }
+            });
         }
         self.end(Kind::RightBrace)?;
         Ok(self.add(
@@ -256,20 +259,22 @@ impl Parser<'_> {
         self.sync(FIRST.or(OPTIONAL).or(COMMA).or(CLOSE))?;
         let mut entries = Vec::new();
         if FIRST.or(OPTIONAL).has(self.kind()) {
-            loop {
-                let optional = self.accept(Kind::Question).is_some();
-                let key = self.nested(Set::of(&[Kind::Colon]));
-                self.expect(Kind::Colon)?;
-                let value = self.nested(CLOSE.or(COMMA));
-                entries.push(Entry {
-                    key,
-                    value,
-                    optional,
-                });
-                if !self.another(FIRST.or(OPTIONAL)) {
-                    break;
+            self.catch(CLOSE.or(COMMA), |parser| {
+                loop {
+                    let optional = parser.accept(Kind::Question).is_some();
+                    let key = parser.nested(Set::of(&[Kind::Colon]));
+                    parser.expect(Kind::Colon)?;
+                    let value = parser.nested(CLOSE.or(COMMA));
+                    entries.push(Entry {
+                        key,
+                        value,
+                        optional,
+                    });
+                    if !parser.another(FIRST.or(OPTIONAL)) {
+                        return Ok(());
+                    }
                 }
-            }
+            });
         }
         self.end(Kind::RightBrace)?;
         Ok(self.add(brace.start, Expr::Map(entries)))

@@ -84,6 +84,14 @@ fn syntax_errors_are_those_of_upstream() {
             "[1 2]",
             vec!["1:4: Syntax error: extraneous input '2' expecting {']', ','}".into()],
         ),
+        (
+            "f{{x}}",
+            vec![
+                "1:3: Syntax error: extraneous input '{' expecting {'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}".into(),
+                "1:5: Syntax error: mismatched input '}' expecting ':'".into(),
+                "1:6: Syntax error: extraneous input '}' expecting <EOF>".into(),
+            ],
+        ),
         ("while", vec!["1:1: reserved identifier: while".into()]),
         (
             "'a",

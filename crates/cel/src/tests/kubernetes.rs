@@ -13,6 +13,7 @@ const TRUE: &[&str] = &[
     "'tacocat'.charAt(3) == 'o' && 'abc'.charAt(3) == '' && 'hello'.indexOf('l') == 2",
     "'hello'.indexOf('l', 3) == 3 && 'hello'.indexOf('z') == -1 && 'hello'.lastIndexOf('l') == 3",
     "'hello'.lastIndexOf('l', 2) == 2 && 'é-é'.lastIndexOf('é') == 2 && ''.lastIndexOf('') == 0",
+    "'ta©o©αT'.lastIndexOf('©', 3) == 2 && 'abc'.indexOf('a', 9) == -1 && 'abc'.indexOf('', 9) == 3",
     "['a', 'b'].join('-') == 'a-b' && ['a', 'b'].join() == 'ab' && [].join('-') == ''",
     "'TacoCat'.lowerAscii() == 'tacocat' && 'TacoCÆt'.upperAscii() == 'TACOCÆT'",
     "'hello hello'.replace('he', 'we') == 'wello wello' && 'hello hello'.replace('he', 'we', 1) == 'wello hello'",

@@ -55,8 +55,8 @@ pub(crate) fn compare(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> 
 fn numbers(a: &Value<'_>, b: &Value<'_>) -> Option<Option<Ordering>> {
     Some(match (a, b) {
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
-        (Value::Double(a), _) => double_to_integer(*a, integer(b)?),
-        (_, Value::Double(b)) => double_to_integer(*b, integer(a)?).map(Ordering::reverse),
+        (Value::Double(a), _) => double_to_integer(*a, b)?,
+        (_, Value::Double(b)) => double_to_integer(*b, a)?.map(Ordering::reverse),
         _ => Some(integer(a)?.cmp(&integer(b)?)),
     })
 }
@@ -69,15 +69,18 @@ fn integer(value: &Value<'_>) -> Option<i128> {
     }
 }
 
-fn double_to_integer(double: f64, integer: i128) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
-    }
-    // The cast saturates far beyond 64 bits, so the order is exact but for the fraction.
-    let whole = double.trunc();
-    Some(
-        (whole as i128)
-            .cmp(&integer)
-            .then_with(|| double.partial_cmp(&whole).unwrap_or(Ordering::Equal)),
-    )
+/// As doubles, as upstream compares: integers beyond 53 bits lose digits. What no integer of the type reaches is beyond all of them.
+fn double_to_integer(double: f64, value: &Value<'_>) -> Option<Option<Ordering>> {
+    let (least, most, integer) = match value {
+        Value::Int(value) => (i64::MIN as f64, i64::MAX as f64, *value as f64),
+        Value::Uint(value) => (0.0, u64::MAX as f64, *value as f64),
+        _ => return None,
+    };
+    Some(if double < least {
+        Some(Ordering::Less)
+    } else if double > most {
+        Some(Ordering::Greater)
+    } else {
+        double.partial_cmp(&integer)
+    })
 }
