@@ -15,7 +15,7 @@
 //!
 //! A type is a scalar of [`Scalar::ALL`] (with Go's name of it after a colon, if it has one of its own), the name of a type of this package, or a
 //! full name; before it `*` for a pointer, `[]` for a list, `map[]` for a map. Marks: `omitempty`, `omitzero`, `inlined`, `wrapped`,
-//! `required`, `list=set`, `list=map:KEY,…`, `map=atomic`, `patch=merge,retainKeys`, `key=MERGEKEY`, `enum=A,…`, `default=JSON`.
+//! `required`, `list=set`, `list=map:KEY,…`, `map=atomic`, `map=granular`, `patch=merge,retainKeys`, `key=MERGEKEY`, `enum=A,…`, `default=JSON`.
 
 mod resources;
 
@@ -97,6 +97,8 @@ struct Reader {
     names: HashMap<&'static str, Arc<str>>,
     lists: HashMap<(TypeId, ListSemantics, bool), TypeId>,
     maps: HashMap<(TypeId, bool, bool), TypeId>,
+    /// Types to be filled with the shape of another, but owned field by field.
+    granular: Vec<(TypeId, TypeId)>,
 }
 
 /// A type whose fields are being read.
@@ -128,6 +130,9 @@ impl Reader {
                 }
             }
             self.close(open);
+        }
+        for (copy, of) in self.granular {
+            self.schema.set_granular(copy, of);
         }
         self.schema
     }
@@ -207,6 +212,7 @@ impl Reader {
         field.omit = Omit::Never;
         field.default = default;
         let (mut semantics, mut wrapped, mut atomic_map) = (ListSemantics::Atomic, false, false);
+        let mut granular = false;
         for word in words {
             match word.split_once('=') {
                 None => match word {
@@ -222,6 +228,7 @@ impl Reader {
                     let keys = keys.trim_start_matches("map:").split(',');
                     semantics = ListSemantics::Map(keys.map(|k| self.intern(k)).collect());
                 }
+                Some(("map", "granular")) => granular = true,
                 Some(("map", _)) => atomic_map = true,
                 Some(("patch", strategies)) => {
                     for strategy in strategies.split(',') {
@@ -247,6 +254,11 @@ impl Reader {
             field.go_type = Some(self.intern(scalar.1.trim_start_matches("[]")));
         }
         field.ty = self.ty(ty, package, semantics, wrapped, atomic_map);
+        if granular {
+            let copy = self.schema.add(Type::Scalar(Scalar::Json));
+            self.granular.push((copy, field.ty));
+            field.ty = copy;
+        }
         open.fields.push(field);
     }
 

@@ -219,6 +219,22 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn orphan_dependents_by_default(&self) -> bool {
         false
     }
+    /// A warning on deletes that say nothing of dependents, for kinds whose dependents stay then.
+    fn delete_warning(&self) -> Option<&'static str> {
+        None
+    }
+    /// What a write of the object itself leaves as it was, whatever it says: its status, where that has an endpoint of its own.
+    fn resets(&self, has_status: bool) -> &'static [&'static str] {
+        if has_status { &["status"] } else { &[] }
+    }
+    /// Likewise through a subresource that is not the status.
+    fn subresource_resets(&self, _name: &str) -> &'static [&'static str] {
+        &[]
+    }
+    /// What a status write leaves as it was, whatever it says (upstream's `GetResetFields`): nobody owns these through it.
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["spec"]
+    }
     /// Field selectors beyond `metadata.name` and `metadata.namespace`: label and value, for an index kept with the object. The labels and
     /// their order are the same for all objects.
     fn selectable_fields(&self, _object: &Object) -> Vec<(&str, String)> {

@@ -6,6 +6,7 @@
 pub mod descriptions;
 pub mod facts;
 pub mod fields;
+pub mod internal;
 pub mod kind;
 pub mod kinds;
 pub mod lifecycle;

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::{
     fields::{Fields, same_field},
-    names,
+    internal, names,
+    validate::invalid_shown,
 };
 
 /// All annotations of an object together may take this many bytes.
@@ -175,19 +176,22 @@ fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
             }
         }
         if (reference.text("apiVersion"), reference.text("kind")) == ("v1", "Event") {
-            errors.push(FieldError::invalid(
+            errors.push(invalid_shown(
                 at,
-                Value::Object(reference.clone()),
+                &internal::shown(
+                    "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference",
+                    Some(&Value::Object(reference.clone())),
+                ),
                 "/v1, Kind=Event is disallowed from being an owner",
             ));
         }
         if reference.is_true("controller") {
             let name = format!("{}/{}", reference.text("kind"), reference.text("name"));
             if let Some(first) = &controller {
-                errors.push(FieldError::invalid(
+                errors.push(invalid_shown(
                     path,
-                    metadata.list("ownerReferences").to_vec(),
-                    format!(
+                    &shown_references(metadata),
+                    &format!(
                         "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
                         first, name
                     ),
@@ -198,6 +202,43 @@ fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
         }
     }
     errors
+}
+
+/// The references as messages show them: a list of Go structs.
+fn shown_references(metadata: &Object) -> String {
+    let shown: Vec<String> = metadata
+        .list("ownerReferences")
+        .iter()
+        .map(|reference| {
+            let ty = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference";
+            internal::shown(ty, Some(reference))
+        })
+        .collect();
+    format!("[{}]", shown.join(","))
+}
+
+/// References that stand twice, by uid: each stands once afterwards. The uids of those dropped.
+pub fn remove_duplicate_owner_references(object: &mut Object) -> Vec<String> {
+    let Some(references) = object
+        .object_mut("metadata")
+        .and_then(|m| m.get_mut("ownerReferences"))
+        .and_then(Value::as_array_mut)
+    else {
+        return Vec::new();
+    };
+    let mut seen: Vec<Value> = Vec::new();
+    let mut twice = Vec::new();
+    references.retain(|reference| {
+        let again = seen.contains(reference);
+        if again {
+            let uid = reference.get("uid").and_then(Value::as_str);
+            twice.push(uid.unwrap_or_default().to_owned());
+        } else {
+            seen.push(reference.clone());
+        }
+        !again
+    });
+    twice
 }
 
 fn validate_finalizers(metadata: &Object, path: &Path) -> ErrorList {
@@ -277,14 +318,26 @@ pub fn validate_field_manager(manager: &str, path: &Path) -> ErrorList {
     if manager.len() > 128 {
         errors.push(FieldError::too_long(path, 128));
     }
-    if let Some((i, c)) = manager.char_indices().find(|(_, c)| c.is_control()) {
+    // One complaint for each rune that cannot be printed, at its place in bytes.
+    for (at, rune) in manager.char_indices().filter(|(_, c)| !is_printable(*c)) {
         errors.push(FieldError::invalid(
             path,
             manager,
-            format!("should only contain printable characters, found {c:?} at position {i}"),
+            format!(
+                "invalid character U+{:04X} (at position {at})",
+                u32::from(rune)
+            ),
         ));
     }
     errors
+}
+
+/// What Go calls printable, as far as names go: letters, marks, numbers, punctuation, symbols and the ASCII space.
+fn is_printable(c: char) -> bool {
+    c == ' '
+        || !(c.is_control()
+            || c.is_whitespace()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
 }
 
 /// `field is immutable`, when the two differ.

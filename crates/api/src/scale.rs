@@ -1,5 +1,7 @@
 //! The `scale` subresource: what four kinds have in common, as `autoscaling/v1 Scale`.
 
+use std::sync::LazyLock;
+
 use crate::{fields::Fields, names};
 use apimachinery::{
     Object,
@@ -52,6 +54,39 @@ pub fn scale_from(object: &Object) -> Object {
     scale.set("spec", scale_spec);
     scale.set("status", status);
     scale
+}
+
+/// The columns of a table of Scales.
+pub fn columns() -> &'static [crate::facts::Column] {
+    static COLUMNS: LazyLock<Vec<crate::facts::Column>> = LazyLock::new(|| {
+        const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+        let descriptions = crate::descriptions::Descriptions::read();
+        [
+            ("Name", "string", META, "name"),
+            (
+                "Desired",
+                "integer",
+                "io.k8s.api.autoscaling.v1.ScaleSpec",
+                "replicas",
+            ),
+            (
+                "Available",
+                "integer",
+                "io.k8s.api.autoscaling.v1.ScaleStatus",
+                "replicas",
+            ),
+            ("Age", "string", META, "creationTimestamp"),
+        ]
+        .map(|(name, column_type, ty, field)| crate::facts::Column {
+            name,
+            column_type,
+            format: "",
+            priority: 0,
+            description: descriptions.of(ty, field).unwrap_or_default().to_owned(),
+        })
+        .into()
+    });
+    &COLUMNS
 }
 
 /// Complaints about a Scale that a client sent.

@@ -263,6 +263,7 @@ fn recorded_creates_are_owned_as_recorded() {
                     api_version: &api_version,
                     now: jiff::Timestamp::UNIX_EPOCH,
                     ignored: &ignored,
+                    versions: &managed_fields::OneVersion,
                 };
                 managed_fields::update(ty, None, &mut body, &write);
                 seen += 1;
@@ -345,6 +346,7 @@ fn recorded_applies_own_and_conflict_as_recorded() {
                         api_version: meta::api_version(config),
                         now: jiff::Timestamp::UNIX_EPOCH,
                         ignored: &ignored,
+                        versions: &managed_fields::OneVersion,
                     };
                     let force = query.contains("force=true");
                     let id = format!("{} {}", text("/name"), case["id"]);

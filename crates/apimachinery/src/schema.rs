@@ -191,7 +191,7 @@ pub struct PatchStrategy {
 }
 
 /// A named field.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Field {
     /// In JSON.
     pub name: Arc<str>,
@@ -366,6 +366,17 @@ impl Schema {
     /// Gives a declared type its shape.
     pub fn set(&mut self, id: TypeId, ty: Type) {
         self.types[id.0 as usize] = ty;
+    }
+
+    /// Gives a type the fields of a Go struct that is atomic, and takes that from it.
+    pub fn set_granular(&mut self, id: TypeId, of: TypeId) {
+        let Type::Object(object) = &self.types[of.0 as usize] else {
+            return;
+        };
+        let mut copy = ObjectType::new(object.name.clone(), object.fields.clone());
+        copy.inlines.clone_from(&object.inlines);
+        copy.go = object.go;
+        self.set(id, Type::Object(copy));
     }
 
     /// Says which type a kind has.

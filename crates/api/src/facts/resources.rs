@@ -154,7 +154,12 @@ fn read_columns(table: &'static str) -> HashMap<GroupVersionResource, Vec<Column
         let mut next = || parts.next().unwrap_or_default();
         let (name, column_type, format, priority, help) = (next(), next(), next(), next(), next());
         let description = match help.strip_prefix('@').and_then(|h| h.split_once(' ')) {
-            Some((ty, field)) => descriptions.of(ty, field).unwrap_or_default().to_owned(),
+            Some((ty, field)) => {
+                let (field, letters) = field.split_once(' ').unwrap_or((field, ""));
+                let text = descriptions.of(ty, field).unwrap_or_default();
+                let letters = letters.parse().unwrap_or(usize::MAX);
+                text.chars().take(letters).collect()
+            }
             None => help.replace("\\n", "\n").replace("\\\\", "\\"),
         };
         let priority = priority.parse().unwrap_or_default();

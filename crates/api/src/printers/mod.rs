@@ -127,6 +127,11 @@ pub fn projection(gvk: &GroupVersionKind) -> &'static Projection {
     }
 }
 
+/// How long ago an object was made, as tables show it.
+pub fn age_of(object: &Object, now: Timestamp) -> String {
+    age::age(object, now)
+}
+
 /// The conditions of a row (`TableRow.conditions`).
 pub fn row_conditions(resource: &GroupVersionResource, object: &Object) -> Vec<Value> {
     if resource.group.is_empty() && resource.resource == "pods" {

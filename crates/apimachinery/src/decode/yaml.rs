@@ -1,7 +1,17 @@
 //! YAML into JSON, so that all else is written for JSON alone, as upstream does.
+//!
+//! Scalars are resolved as `sigs.k8s.io/yaml` resolves them, by YAML 1.1: `n`, `yes` and `off` are truth values, `010` is eight. Only the
+//! first document of a stream counts; what follows is not read. Errors are worded as libyaml's port words them.
 
-use serde_json::Value;
-use serde_saphyr::{DuplicateKeyPolicy, Error};
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+use serde_json::{Map, Number, Value};
+
+/// How deep a document may nest.
+const MAX_DEPTH: usize = 256;
+/// How many nodes aliases may copy, all together.
+const MAX_ALIASED: usize = 100_000;
 
 /// Turns a YAML document into JSON text. `strict` refuses keys that stand twice; otherwise the last one wins.
 ///
@@ -9,42 +19,265 @@ use serde_saphyr::{DuplicateKeyPolicy, Error};
 /// `error converting YAML to JSON: yaml: …`, with the line.
 pub fn to_json(body: &[u8], strict: bool) -> Result<Vec<u8>, String> {
     let text = String::from_utf8_lossy(body);
-    if text.trim().is_empty() {
-        return Ok(b"null".to_vec());
+    let (value, duplicates) = first_document(&text)
+        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
+    if strict && !duplicates.is_empty() {
+        return Err(format!(
+            "error converting YAML to JSON: yaml: unmarshal errors:\n{}",
+            duplicates.join("\n")
+        ));
     }
-    let duplicates = if strict {
-        DuplicateKeyPolicy::Error
-    } else {
-        DuplicateKeyPolicy::LastWins
-    };
-    let options = serde_saphyr::options! {
-        duplicate_keys: duplicates,
-        with_snippet: false,
-        strict_booleans: true,
-    };
-    let value: Value = serde_saphyr::from_str_with_options(&text, options)
-        .map_err(|error| format!("error converting YAML to JSON: yaml: {}", wording(&error)))?;
     serde_json::to_vec(&value).map_err(|error| format!("error converting YAML to JSON: {error}"))
 }
 
-fn wording(error: &Error) -> String {
-    let line = error.location().map(|at| at.line()).unwrap_or_default();
-    match error.without_snippet() {
-        Error::DuplicateMappingKey { key, .. } => {
-            let key = key.clone().unwrap_or_default();
-            format!("unmarshal errors:\n  line {line}: key {key:?} already set in map")
+/// The first document, and the keys that stand twice in it.
+fn first_document(text: &str) -> Result<(Value, Vec<String>), String> {
+    let mut composer = Composer {
+        text,
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        duplicates: Vec::new(),
+        aliased: 0,
+    };
+    loop {
+        match composer.next()?.0 {
+            Event::StreamEnd => return Ok((Value::Null, Vec::new())),
+            Event::DocumentStart(..) => {
+                let (event, line) = composer.next()?;
+                let value = composer.node(event, line, 0)?;
+                return Ok((value, composer.duplicates));
+            }
+            _ => {}
         }
-        other => {
-            let message = other.to_string();
-            let message = message.split(" at line ").next().unwrap_or_default();
-            format!("line {line}: {message}")
+    }
+}
+
+struct Composer<'a> {
+    text: &'a str,
+    parser: Parser<'a, granit_parser::StrInput<'a>>,
+    anchors: HashMap<usize, Value>,
+    duplicates: Vec<String>,
+    aliased: usize,
+}
+
+impl<'a> Composer<'a> {
+    fn next(&mut self) -> Result<(Event<'a>, usize), String> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, span.start.line())),
+            Some(Err(error)) => Err(wording(&error, self.text)),
+            None => Ok((Event::StreamEnd, 0)),
         }
+    }
+
+    fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Value, String> {
+        if depth > MAX_DEPTH {
+            return Err("exceeded max depth of 10000".to_owned());
+        }
+        let (value, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                (scalar(&text, style, tag.as_deref()), anchor)
+            }
+            Event::SequenceStart(_, anchor, _) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.next()? {
+                        (Event::SequenceEnd, _) => break,
+                        (event, line) => items.push(self.node(event, line, depth + 1)?),
+                    }
+                }
+                (Value::Array(items), anchor)
+            }
+            Event::MappingStart(_, anchor, _) => (self.mapping(depth)?, anchor),
+            Event::Alias(id) => {
+                let value = self.anchors.get(&id).cloned().unwrap_or_default();
+                self.aliased += size(&value);
+                if self.aliased > MAX_ALIASED {
+                    return Err("document contains excessive aliasing".to_owned());
+                }
+                return Ok(value);
+            }
+            _ => return Err(format!("line {line}: unknown problem parsing YAML content")),
+        };
+        if anchor != 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        Ok(value)
+    }
+
+    fn mapping(&mut self, depth: usize) -> Result<Value, String> {
+        let mut map = Map::new();
+        let mut merged = Vec::new();
+        loop {
+            let (event, line) = self.next()?;
+            if event == Event::MappingEnd {
+                break;
+            }
+            let merges =
+                matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let key = self.node(event, line, depth + 1)?;
+            let (event, value_line) = self.next()?;
+            let value = self.node(event, value_line, depth + 1)?;
+            if merges {
+                merged.push(value);
+                continue;
+            }
+            let key = name(&key)?;
+            if map.contains_key(&key) {
+                self.duplicates
+                    .push(format!("  line {line}: key {key:?} already set in map"));
+            }
+            map.insert(key, value);
+        }
+        // What stands in the map itself comes before what is merged in, and the first merged before the later.
+        for source in merged {
+            let sources = match source {
+                Value::Array(sources) => sources,
+                source => vec![source],
+            };
+            for source in sources {
+                let Value::Object(source) = source else {
+                    return Err(
+                        "map merge requires map or sequence of maps as the value".to_owned()
+                    );
+                };
+                for (key, value) in source {
+                    map.entry(key).or_insert(value);
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(size).sum::<usize>(),
+        Value::Object(map) => 1 + map.values().map(size).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// A key, as JSON has it.
+fn name(key: &Value) -> Result<String, String> {
+    match key {
+        Value::String(text) => Ok(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Ok(key.to_string()),
+        Value::Null => Ok("null".to_owned()),
+        Value::Array(_) | Value::Object(_) => {
+            Err("invalid map key: only scalars can be keys in JSON".to_owned())
+        }
+    }
+}
+
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+    let tag = tag.map(|tag| tag.suffix().to_owned());
+    match tag.as_deref() {
+        Some("str" | "binary") => Value::from(text),
+        None if style != ScalarStyle::Plain => Value::from(text),
+        _ => plain(text),
+    }
+}
+
+/// A scalar that is not quoted.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Value::Bool(true);
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
+        }
+        _ => {}
+    }
+    let begins = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    let number = begins
+        .then(|| integer(text).or_else(|| float(text)))
+        .flatten();
+    number.map_or_else(|| Value::from(text), Value::Number)
+}
+
+fn integer(text: &str) -> Option<Number> {
+    let digits = text.replace('_', "");
+    let (negative, digits) = match digits.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, digits.strip_prefix('+').unwrap_or(&digits)),
+    };
+    let (radix, digits) = match digits.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
+        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
+        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
+        [b'0', _, ..] => (8, &digits[1..]),
+        _ => (10, digits),
+    };
+    if !digits.starts_with(|c: char| c.is_digit(radix)) {
+        return None;
+    }
+    let magnitude = u64::from_str_radix(digits, radix).ok()?;
+    if !negative {
+        return Some(magnitude.into());
+    }
+    0_i64.checked_sub_unsigned(magnitude).map(Number::from)
+}
+
+/// Digits with a point or an exponent. Infinities and what is no number are no JSON, and stay text.
+fn float(text: &str) -> Option<Number> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
+        Some(at) => (&unsigned[..at], Some(&unsigned[at + 1..])),
+        None => (unsigned, None),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let good = digits(whole)
+        && digits(fraction)
+        && !(whole.is_empty() && fraction.is_empty())
+        && exponent.is_none_or(|e| {
+            let e = e.strip_prefix(['+', '-']).unwrap_or(e);
+            !e.is_empty() && digits(e)
+        });
+    let value: f64 = good.then(|| text.parse().ok()).flatten()?;
+    // Go writes a float without a fraction as an integer.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "whole and small enough to be exact"
+    )]
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return Some((value as i64).into());
+    }
+    Number::from_f64(value)
+}
+
+/// As libyaml has it: the line, unless it is the first, and the problem without what was being parsed.
+fn wording(error: &ScanError, text: &str) -> String {
+    let info = error.info();
+    let mut line = error.marker().line();
+    let problem = if info.starts_with("unclosed bracket") || info.contains("unexpected EOF") {
+        // At the end, libyaml stands on the line after the last.
+        line = text.lines().count();
+        "did not find expected node content"
+    } else if info.contains("flow mapping") || info.contains("flow sequence") {
+        line = line.saturating_sub(1);
+        info.rsplit(", ").next().unwrap_or(&info)
+    } else if info.contains("mapping values are not allowed") {
+        "mapping values are not allowed in this context"
+    } else {
+        info.rsplit(", ").next().unwrap_or(&info)
+    };
+    match line {
+        0 => problem.to_owned(),
+        1 if problem.starts_with("mapping values") => problem.to_owned(),
+        line => format!("line {line}: {problem}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn json(text: &str) -> String {
+        String::from_utf8(to_json(text.as_bytes(), false).unwrap()).unwrap()
+    }
 
     #[test]
     fn duplicate_keys_are_told_with_their_line() {
@@ -54,15 +287,64 @@ mod tests {
             "error converting YAML to JSON: yaml: unmarshal errors:\n  line 2: key \"x\" already set in map"
         );
         assert_eq!(to_json(text, false).unwrap(), br#"{"a":1,"b":{"x":"2"}}"#);
-        assert_eq!(to_json(b"", true).unwrap(), b"null");
+    }
+
+    #[test]
+    fn scalars_are_resolved_as_in_yaml_1_1() {
+        assert_eq!(json(""), "null");
+        assert_eq!(json("# nothing\n"), "null");
         assert_eq!(
-            to_json(b"1: a\nt: 2024-01-01\nn: ~\nb: true\ns: yes please\n", true).unwrap(),
-            br#"{"1":"a","b":true,"n":null,"s":"yes please","t":"2024-01-01"}"#
+            json(
+                "1: a\nt: 2024-01-01\nz: ~\nb: yes\ns: yes please\nq: 'n'\nf: 1.5\no: 010\nx: 0x1F\nm: -3\ni: 1_000\nv: 1.2.3\ne: 1e3\n"
+            ),
+            r#"{"1":"a","b":true,"e":1000,"f":1.5,"i":1000,"m":-3,"o":8,"q":"n","s":"yes please","t":"2024-01-01","v":"1.2.3","x":31,"z":null}"#
         );
-        assert!(
-            to_json(b"{{{", true)
-                .unwrap_err()
-                .starts_with("error converting YAML to JSON: yaml: line 1: ")
+        assert_eq!(json("n: 1\ny: 2\n"), r#"{"false":1,"true":2}"#);
+        assert_eq!(
+            json("a: !!str 1\nb: |\n  x\n  y\n"),
+            "{\"a\":\"1\",\"b\":\"x\\ny\\n\"}"
         );
+    }
+
+    #[test]
+    fn the_first_document_counts() {
+        assert_eq!(json("a: 1\n---\nb: [\n"), r#"{"a":1}"#);
+        assert_eq!(json("---\na: 1\n...\n"), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn anchors_and_merges() {
+        assert_eq!(
+            json("a: &x {k: 1, l: 2}\nb: {<<: *x, l: 3}\nc: *x\n"),
+            r#"{"a":{"k":1,"l":2},"b":{"k":1,"l":3},"c":{"k":1,"l":2}}"#
+        );
+        let mut bomb = "a: &a [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n".to_owned();
+        for pair in ["ab", "bc", "cd", "de", "ef", "fg"] {
+            let (from, to) = pair.split_at(1);
+            bomb += &format!(
+                "{to}: &{to} [{}]\n",
+                vec![format!("*{from}"); 10].join(", ")
+            );
+        }
+        assert_eq!(
+            to_json(bomb.as_bytes(), false).unwrap_err(),
+            "error converting YAML to JSON: yaml: document contains excessive aliasing"
+        );
+    }
+
+    #[test]
+    fn errors_are_libyamls() {
+        let error = |text: &str| {
+            let error = to_json(text.as_bytes(), false).unwrap_err();
+            error
+                .trim_start_matches("error converting YAML to JSON: yaml: ")
+                .to_owned()
+        };
+        assert_eq!(
+            error("a: b: c\n\t- x"),
+            "mapping values are not allowed in this context"
+        );
+        assert_eq!(error("{{{\n"), "line 1: did not find expected node content");
+        assert!(to_json("[".repeat(5000).as_bytes(), false).is_err());
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
+    Changes,
     managers::{Manager, Managers, OperationType},
-    set::FieldSet,
 };
 use crate::status::StatusCause;
 
@@ -17,10 +17,10 @@ pub struct Conflict {
     pub field: String,
 }
 
-pub(super) fn find(managers: &Managers, this: &Manager, changed: &FieldSet) -> Vec<Conflict> {
+pub(super) fn find(managers: &Managers, this: &Manager, changes: &Changes) -> Vec<Conflict> {
     let mut found = Vec::new();
     for (manager, owned) in managers.iter().filter(|(manager, _)| *manager != this) {
-        for field in owned.intersection(changed).paths() {
+        for field in owned.intersection(&changes.of(manager).changed).paths() {
             found.push(Conflict {
                 manager: print(manager),
                 field,

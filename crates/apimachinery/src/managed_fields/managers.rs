@@ -154,10 +154,14 @@ impl Managers {
     }
 
     /// Changes what all others own.
-    pub(super) fn retain_fields(&mut self, change: impl Fn(&mut FieldSet), but: &Manager) {
+    pub(super) fn retain_fields(
+        &mut self,
+        change: impl Fn(&Manager, &mut FieldSet),
+        but: &Manager,
+    ) {
         self.entries.retain(|manager, owned| {
             if manager != but {
-                change(&mut owned.fields);
+                change(manager, &mut owned.fields);
             }
             manager == but || !owned.fields.is_empty()
         });

@@ -7,10 +7,11 @@
 
 mod conflict;
 mod managers;
+mod scale;
 mod set;
 mod typed;
 
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -21,6 +22,7 @@ use set::Entry;
 use typed::{compare, field_set, merge, remove, with_named_fields};
 
 pub use conflict::Conflict;
+pub use scale::{of_parent, of_scale};
 pub use set::FieldSet;
 
 /// A write, as far as ownership is concerned.
@@ -36,6 +38,24 @@ pub struct Write<'a> {
     pub now: Timestamp,
     /// Fields that this endpoint resets anyway, so that nobody can own them through it (upstream's `GetResetFields`).
     pub ignored: &'a FieldSet,
+    /// The kind's other versions: what a manager wrote in one of them is compared in that one.
+    pub versions: &'a dyn Versions,
+}
+
+/// The versions of a kind.
+pub trait Versions: std::fmt::Debug + Sync {
+    /// An object of the version that is written, in another; `None` if there is no such version, or it has the same fields.
+    fn convert(&self, object: &Object, api_version: &str) -> Option<(TypeRef<'static>, Object)>;
+}
+
+/// One version, or several that have the same fields.
+#[derive(Clone, Copy, Debug)]
+pub struct OneVersion;
+
+impl Versions for OneVersion {
+    fn convert(&self, _object: &Object, _api_version: &str) -> Option<(TypeRef<'static>, Object)> {
+        None
+    }
 }
 
 /// Why an apply failed.
@@ -140,22 +160,14 @@ fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Manag
 
 /// Gives the manager what it changed, and takes it from the others.
 fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, write: &Write<'_>) {
-    let Differences {
-        added,
-        mut modified,
-        removed,
-    } = differences(ty, live, new, write.ignored);
-    modified.absorb(added);
-    let mut changed = modified;
+    let changes = Changes::between(ty, live, new, managers, write);
     let this = Manager::update(write.manager, write.api_version, write.subresource);
     // In the end the manager's own set is joined with what it owned before, so that it may lose removed fields alone.
-    managers.retain_fields(
-        |set| {
-            set.subtract(&changed);
-            set.subtract(&removed);
-        },
-        &this,
-    );
+    managers.retain_fields(|manager, set| changes.take_from(manager, set), &this);
+    let Differences {
+        mut changed,
+        removed,
+    } = changes.own;
     managers.change_fields(&this, |set| set.subtract(&removed));
     changed.subtract(&STRIPPED);
     if !changed.is_empty() {
@@ -163,10 +175,56 @@ fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, 
     }
 }
 
+#[derive(Debug, Default)]
 struct Differences {
-    added: FieldSet,
-    modified: FieldSet,
+    /// Added or modified.
+    changed: FieldSet,
     removed: FieldSet,
+}
+
+/// What changes, in the version that is written and in those of other managers.
+#[derive(Debug)]
+struct Changes {
+    own: Differences,
+    others: BTreeMap<String, Differences>,
+}
+
+impl Changes {
+    fn between(
+        ty: TypeRef<'_>,
+        old: &Object,
+        new: &Object,
+        managers: &Managers,
+        write: &Write<'_>,
+    ) -> Self {
+        let mut others = BTreeMap::new();
+        for (manager, _) in managers.iter() {
+            let version = manager.api_version.as_str();
+            if version == write.api_version || others.contains_key(version) {
+                continue;
+            }
+            let convert = |object| write.versions.convert(object, version);
+            if let (Some((ty, old)), Some((_, new))) = (convert(old), convert(new)) {
+                let difference = differences(ty, &old, &new, write.ignored);
+                others.insert(version.to_owned(), difference);
+            }
+        }
+        Self {
+            own: differences(ty, old, new, write.ignored),
+            others,
+        }
+    }
+
+    fn of(&self, manager: &Manager) -> &Differences {
+        self.others.get(&manager.api_version).unwrap_or(&self.own)
+    }
+
+    /// Takes from a manager's fields what changed.
+    fn take_from(&self, manager: &Manager, set: &mut FieldSet) {
+        let of = self.of(manager);
+        set.subtract(&of.changed);
+        set.subtract(&of.removed);
+    }
 }
 
 fn differences(ty: TypeRef<'_>, old: &Object, new: &Object, ignored: &FieldSet) -> Differences {
@@ -194,9 +252,9 @@ fn differences(ty: TypeRef<'_>, old: &Object, new: &Object, ignored: &FieldSet) 
     for set in [&mut added, &mut modified, &mut removed] {
         set.subtract_recursively(ignored);
     }
+    modified.absorb(added);
     Differences {
-        added,
-        modified,
+        changed: modified,
         removed,
     }
 }
@@ -271,29 +329,22 @@ pub fn apply(
         Value::Object(base) => base,
         _ => return Err(ApplyError::Typed("the live object is no object".to_owned())),
     };
-    let difference = differences(ty, base, &object, write.ignored);
-    let mut changed = difference.modified;
-    changed.absorb(difference.added);
-    let removed = difference.removed;
+    let changes = Changes::between(ty, base, &object, &managers, write);
     if !force {
-        let conflicts = conflict::find(&managers, &this, &changed);
+        let conflicts = conflict::find(&managers, &this, &changes);
         if !conflicts.is_empty() {
             return Err(ApplyError::Conflicts(conflicts));
         }
     }
-    managers.retain_fields(
-        |set| {
-            set.subtract(&changed);
-            set.subtract(&removed);
-        },
-        &this,
-    );
+    managers.retain_fields(|manager, set| changes.take_from(manager, set), &this);
     let owned = stated.difference(&STRIPPED);
     let changed = *base != object;
-    // An apply that changes nothing leaves the time of its entry as it was.
-    let time = last_time
-        .filter(|_| !changed)
-        .unwrap_or_else(|| time::format(write.now));
+    // An apply that changes nothing leaves the time of its entry as it was; a new entry then has none.
+    let time = if changed {
+        time::format(write.now)
+    } else {
+        last_time.unwrap_or_default()
+    };
     managers.restate(this, owned, time);
     managers.cap_updates();
     meta::set_managed_fields(&mut object, managers.encode());

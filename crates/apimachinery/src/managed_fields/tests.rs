@@ -54,6 +54,7 @@ fn write<'a>(manager: &'a str, ignored: &'a FieldSet) -> Write<'a> {
         api_version: "x/v1",
         now: Timestamp::UNIX_EPOCH,
         ignored,
+        versions: &OneVersion,
     }
 }
 

@@ -161,10 +161,12 @@ impl NodePortAllocator {
 
     /// Takes this port. With `dry_run` it is only looked at.
     pub async fn allocate(&self, port: u16, dry_run: bool) -> Result<(), PortError> {
-        let index = self
-            .range
-            .index(port)
-            .ok_or(PortError::NotInRange(self.range))?;
+        let index = match self.range.index(port) {
+            Some(index) => index,
+            // A dry run does not look at the range, as upstream.
+            None if dry_run => return Ok(()),
+            None => return Err(PortError::NotInRange(self.range)),
+        };
         self.change(dry_run, |taken| {
             if taken.get(index) {
                 return Err(PortError::Allocated);
@@ -175,11 +177,17 @@ impl NodePortAllocator {
         .await
     }
 
+    /// What a dry run that asks for any port is shown: upstream's guess, one more than the highest it has been given.
+    pub fn guess(given: impl Iterator<Item = u16>) -> u16 {
+        const BEFORE_THE_FIRST: u16 = 32_768;
+        given.max().unwrap_or(BEFORE_THE_FIRST).saturating_add(1)
+    }
+
     /// Takes a free port: of the upper part from a random place on, and when that is full, of the lower.
-    pub async fn allocate_next(&self, dry_run: bool) -> Result<u16, PortError> {
+    pub async fn allocate_next(&self) -> Result<u16, PortError> {
         let (size, lower) = (self.range.size(), self.range.static_part());
         let seed = uuid::Uuid::new_v4().as_u128() as usize;
-        self.change(dry_run, |taken| {
+        self.change(false, |taken| {
             for (start, length) in [(lower, size - lower), (0, lower)] {
                 let free = (0..length)
                     .map(|step| start + (seed % length + step) % length)

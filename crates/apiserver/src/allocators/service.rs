@@ -195,11 +195,14 @@ impl ServiceAllocator {
             superseded: Resources::default(),
             releases: Arc::clone(&self.releases),
         };
-        if is_external_name(service) {
-            for field in ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs"] {
-                lookup::map_mut(service, &["spec"]).remove(field);
-            }
-        } else {
+        // A malformed address is left to validation, which words it.
+        let malformed = lookup::strings(service, &["spec", "clusterIPs"])
+            .iter()
+            .any(|ip| !matches!(ip.as_str(), "" | "None") && ip.parse::<IpAddr>().is_err());
+        if malformed {
+            return Ok(Box::new(NoReservation));
+        }
+        if !is_external_name(service) {
             self.default_families(service)?;
             if !is_headless(service) {
                 self.cluster_addresses(service, &had, &mut taken, dry_run)
@@ -391,7 +394,12 @@ impl ServiceAllocator {
                     }
                     Err(error) => return Err(port_refusal(service, index, wanted, &error)),
                 },
-                None => match self.ports.allocate_next(dry_run).await {
+                None if dry_run => {
+                    let port = NodePortAllocator::guess(taken.resources.ports.iter().copied());
+                    taken.resources.ports.push(port);
+                    port
+                }
+                None => match self.ports.allocate_next().await {
                     Ok(port) => {
                         taken.resources.ports.push(port);
                         port
@@ -439,8 +447,11 @@ impl ServiceAllocator {
         }
         let outcome = if given != 0 {
             self.ports.allocate(given, dry_run).await.map(|()| given)
+        } else if dry_run {
+            let ports = taken.resources.ports.iter().copied();
+            Ok(NodePortAllocator::guess(ports))
         } else {
-            self.ports.allocate_next(dry_run).await
+            self.ports.allocate_next().await
         };
         let port = outcome.map_err(|error| {
             Status::internal(format!(

@@ -137,6 +137,12 @@ impl Custom {
         self.set_replicas(object, replicas)
     }
 
+    /// Where an object has its replicas: `spec.replicas`.
+    pub(crate) fn replicas_path(&self) -> &str {
+        let paths = self.version.scale.as_ref();
+        paths.map_or("", |paths| paths.spec_replicas.trim_start_matches('.'))
+    }
+
     fn set_replicas(&self, object: &mut Object, replicas: i64) -> Result<(), Status> {
         let paths = self.version.scale.as_ref();
         let paths = paths.ok_or_else(Status::unknown_path)?;

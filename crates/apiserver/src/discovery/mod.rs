@@ -123,7 +123,7 @@ impl Discovery {
         if matches!(path, "/api" | "/apis") && wants_aggregated(headers) {
             return Some(documents.aggregated(path, headers));
         }
-        let accept = match Accept::negotiate(headers, query, Endpoint::Object) {
+        let accept = match Accept::negotiate_behind_router(headers, query, Endpoint::Object) {
             Ok(accept) => accept,
             Err(status) => return Some(Err(status)),
         };

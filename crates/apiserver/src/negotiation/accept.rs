@@ -101,7 +101,18 @@ impl Accept {
         if !route_accepts(accept_header(headers)) {
             return Err(route_status(406, "Not Acceptable", Some(&SERIALIZERS)));
         }
-        Self::decide(headers, query, endpoint, |_, _| true)
+        Self::negotiate_behind_router(headers, query, endpoint)
+    }
+
+    /// The same for what upstream serves past its router, which would refuse in its own words first. Tables have no protobuf.
+    pub fn negotiate_behind_router(
+        headers: &HeaderMap,
+        query: &Query,
+        endpoint: Endpoint,
+    ) -> Result<Self, Status> {
+        Self::decide(headers, query, endpoint, |encoding, transform| {
+            encoding != Encoding::Protobuf || transform != Transform::Table
+        })
     }
 
     /// Decides for custom resources: they have no routes of their own, and their objects no protobuf, though their tables and metadata do.

@@ -19,7 +19,14 @@ impl ProxyConnector {
         })?;
         let service = self.get(&SERVICES, &info.namespace, id.name).await?;
         let port_name = port_name(&service, id)?;
-        let endpoints = self.get(&ENDPOINTS, &info.namespace, id.name).await?;
+        let endpoints = self.get(&ENDPOINTS, &info.namespace, id.name).await;
+        let endpoints = endpoints.map_err(|status| {
+            if status.is_not_found() {
+                Status::not_found(&SERVICES, id.name)
+            } else {
+                status
+            }
+        })?;
         if lookup::list(&endpoints, &["subsets"]).is_empty() {
             let message = format!("no endpoints available for service {:?}", id.name);
             return Err(Status::service_unavailable(message));

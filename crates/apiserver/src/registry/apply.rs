@@ -1,11 +1,16 @@
 //! Server-side apply: a PATCH that states what its manager wants to own. Creates what is not there.
 
-use apimachinery::{Object, decode, meta, status::Status};
+use apimachinery::{Object, decode, gvk::GroupVersionKind, meta, status::Status};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
-use super::{Call, body, options::WriteOptions, update::Want, write::Part};
+use super::{
+    Call, body,
+    options::{FieldValidation, WriteOptions},
+    update::Want,
+    write::Part,
+};
 use crate::{body::Body, negotiation::Accept};
 
 impl Call<'_> {
@@ -23,7 +28,7 @@ impl Call<'_> {
             true,
         )?;
         let bytes = body::read(request.into_body()).await?;
-        let config = self.applied_config(&bytes, &options)?;
+        let config = self.applied_config(&bytes, &options, &self.endpoint.row.gvk)?;
         let options_object = self.options_object("PatchOptions");
         let part = self.part();
         let mut want = Applied {
@@ -44,10 +49,19 @@ impl Call<'_> {
     }
 
     /// The configuration in the body: of the endpoint's kind and name, and nothing filled in.
-    fn applied_config(&self, bytes: &[u8], options: &WriteOptions) -> Result<Object, Status> {
+    pub(super) fn applied_config(
+        &self,
+        bytes: &[u8],
+        options: &WriteOptions,
+        gvk: &GroupVersionKind,
+    ) -> Result<Object, Status> {
         let bad = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
         let json = decode::yaml_to_json(bytes, false).map_err(bad)?;
         if let Err(duplicates) = decode::yaml_to_json(bytes, true) {
+            if options.field_validation == FieldValidation::Strict {
+                let message = format!("error strict decoding YAML: {duplicates}");
+                return Err(Status::bad_request(message));
+            }
             self.take_findings(vec![duplicates], options)?;
         }
         let (value, _) = decode::untyped(&json).map_err(|error| bad(error.to_string()))?;
@@ -55,7 +69,6 @@ impl Call<'_> {
             Value::Object(config) => config,
             _ => Object::new(),
         };
-        let gvk = &self.endpoint.row.gvk;
         let (version, kind) = (meta::api_version(&config), meta::kind(&config));
         if version != gvk.group_version().to_string() || kind != gvk.kind.as_ref() {
             let (group, version) = version.split_once('/').unwrap_or(("", version));

@@ -172,13 +172,15 @@ impl Assignment<'_> {
         );
         if !uid.is_empty() && uid != meta::uid(pod) {
             return Err(changed(format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/pods/{}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::namespace(pod),
                 meta::uid(pod)
             )));
         }
         if !version.is_empty() && version != meta::resource_version(pod) {
             return Err(changed(format!(
-                "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/pods/{}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+                meta::namespace(pod),
                 meta::resource_version(pod)
             )));
         }

@@ -29,7 +29,8 @@ impl Call<'_> {
             false,
         )?;
         let bytes = body::read(request.into_body()).await?;
-        let object = self.decode(&bytes, &options)?;
+        let mut object = self.decode(&bytes, &options)?;
+        self.dedup_owner_references(&mut object, "");
         let options_object = self.options_object("CreateOptions");
         let stored = self
             .create_object(object, &options, &options_object)

@@ -36,13 +36,15 @@ const ANSWERS_WITH_OBJECT: &[(&str, &str)] = &[
     ("", "persistentvolumes"),
     ("", "pods"),
     ("", "podtemplates"),
-    ("", "replicationcontrollers"),
     ("", "resourcequotas"),
     ("", "serviceaccounts"),
     ("", "services"),
+    ("resource.k8s.io", "deviceclasses"),
+    ("resource.k8s.io", "resourceclaims"),
+    ("resource.k8s.io", "resourceclaimtemplates"),
+    ("resource.k8s.io", "resourceslices"),
     ("storage.k8s.io", "csidrivers"),
     ("storage.k8s.io", "csinodes"),
-    ("storage.k8s.io", "csistoragecapacities"),
     ("storage.k8s.io", "storageclasses"),
     ("storage.k8s.io", "volumeattachments"),
     ("storage.k8s.io", "volumeattributesclasses"),
@@ -64,6 +66,7 @@ impl Call<'_> {
         let accept = self.accept(Sort::Object)?;
         let bytes = body::read(request.into_body()).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
+        self.warn_of_delete(&options);
         let deleted = self.delete_object(&context.info.name, &options).await?;
         let resource = self.endpoint.group_resource();
         let with_object = ANSWERS_WITH_OBJECT
@@ -101,6 +104,16 @@ impl Call<'_> {
                 };
                 self.respond_tree(object, accept, code)
             }
+        }
+    }
+
+    /// The warning of kinds whose dependents stay unless the client says what is to become of them.
+    pub(super) fn warn_of_delete(&self, options: &DeleteOptions) {
+        if options.propagation.is_none()
+            && options.orphan_dependents.is_none()
+            && let Some(warning) = self.endpoint.strategy().delete_warning()
+        {
+            self.context.warn(warning.to_owned());
         }
     }
 
@@ -220,8 +233,8 @@ impl Update for Removal<'_> {
             .check_preconditions(meta::uid(object), meta::resource_version(object))
             .map_err(|reason| {
                 let kind = GroupResource {
-                    group: resource.group.clone(),
-                    resource: call.endpoint.row.gvk.kind.clone(),
+                    group: call.endpoint.stored_kind().group.clone(),
+                    resource: call.endpoint.stored_kind().kind.clone(),
                 };
                 Status::conflict(&kind, self.name, reason)
             })?;

@@ -20,6 +20,7 @@ impl Call<'_> {
         let list_options = ListOptions::parse(&context.query, false)?;
         let bytes = body::read(request.into_body()).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
+        self.warn_of_delete(&options);
         let page = self.page(&list_options).await?;
         for batch in page.items.chunks(WORKERS) {
             let deletes = batch.iter().map(|item| async {

@@ -62,6 +62,11 @@ impl Endpoint {
         }
     }
 
+    /// The kind that is kept, which messages name: events of either group are core's.
+    pub fn stored_kind(&self) -> &GroupVersionKind {
+        self.hub().map_or(&self.row.gvk, |hub| &hub.gvk)
+    }
+
     /// Of a custom resource.
     pub(crate) fn custom(
         row: Arc<ServedResource>,

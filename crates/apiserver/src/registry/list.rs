@@ -89,7 +89,8 @@ impl Call<'_> {
     pub(super) async fn page(&self, options: &ListOptions) -> Result<Page, Status> {
         let predicate = self.predicate()?;
         let (snapshot, after) = self.list_snapshot(options).await?;
-        let limit = if options.limit == 0 {
+        let from_the_start = options.freshness() == Freshness::Any;
+        let limit = if options.limit == 0 || from_the_start && !options.continue_token.is_empty() {
             usize::MAX
         } else {
             options.limit
@@ -128,7 +129,9 @@ impl Call<'_> {
         options: &ListOptions,
     ) -> Result<(Snapshot, Option<Vec<u8>>), Status> {
         let cacher = self.endpoint.cacher()?;
-        if options.continue_token.is_empty() {
+        // "Whatever there is" is more than a token can ask for: upstream's cache answers with all there is.
+        let anything = options.freshness() == Freshness::Any;
+        if options.continue_token.is_empty() || anything {
             let freshness = options.freshness();
             let Freshness::Exact(revision) = freshness else {
                 return Ok((self.snapshot(freshness).await?, None));

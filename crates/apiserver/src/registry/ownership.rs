@@ -2,44 +2,50 @@
 //!
 //! Fields that an endpoint resets anyway belong to nobody through it: `status` through the object itself, `spec` through `status`.
 
-use std::sync::LazyLock;
-
 use apimachinery::{
     Object,
-    gvk::GroupVersionKind,
-    managed_fields::{self, ApplyError, FieldSet, Write},
+    gvk::{GroupVersion, GroupVersionKind},
+    managed_fields::{self, ApplyError, FieldSet, Versions, Write},
+    schema::TypeRef,
     status::Status,
 };
 
 use super::{Call, options::WriteOptions, write::Part};
 
-static NOTHING: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&[]));
-static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["status"]));
-static SPEC_AND_STATUS: LazyLock<FieldSet> =
-    LazyLock::new(|| FieldSet::of_paths(&["spec", "status"]));
-static SPEC_AND_CONDITIONS: LazyLock<FieldSet> =
-    LazyLock::new(|| FieldSet::of_paths(&["spec", "status.conditions"]));
-static SPEC_AND_CERTIFICATE: LazyLock<FieldSet> =
-    LazyLock::new(|| FieldSet::of_paths(&["spec", "status.certificate"]));
-static SPEC: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_paths(&["spec"]));
-
 /// What a write through this part of the endpoint cannot own.
-fn ignored(call: &Call<'_>, part: Part) -> &'static FieldSet {
-    let has_status = call
-        .endpoint
-        .row
-        .subresources
-        .iter()
-        .any(|s| s.name == "status");
-    let is_certificate_request = call.endpoint.row.gvk.kind == "CertificateSigningRequest";
+fn ignored(call: &Call<'_>, part: Part) -> FieldSet {
+    let row = &call.endpoint.row;
+    let has_status = row.subresources.iter().any(|s| s.name == "status");
     match part {
-        Part::Status if is_certificate_request => &SPEC_AND_CONDITIONS,
-        Part::Status => &SPEC,
-        // What is requested cannot be changed by anybody.
-        Part::Spec if is_certificate_request => &SPEC_AND_STATUS,
-        Part::Other if is_certificate_request => &SPEC_AND_CERTIFICATE,
-        Part::Spec if has_status => &STATUS,
-        Part::Spec | Part::Other => &NOTHING,
+        Part::Status => FieldSet::of_paths(row.strategy.status_resets()),
+        Part::Spec => FieldSet::of_paths(row.strategy.resets(has_status)),
+        Part::Other => {
+            let subresource = call.context.info.subresource.as_str();
+            FieldSet::of_paths(row.strategy.subresource_resets(subresource))
+        }
+    }
+}
+
+impl Versions for Call<'_> {
+    fn convert(&self, object: &Object, api_version: &str) -> Option<(TypeRef<'static>, Object)> {
+        let group_version = GroupVersion::parse(api_version)?;
+        let gvk = group_version.kind(self.endpoint.row.gvk.kind.clone());
+        let other = self
+            .registry
+            .endpoint(&group_version.resource(self.endpoint.row.gvr.resource.clone()))?;
+        if !self.endpoint.is_converted() && !other.is_converted() {
+            return None;
+        }
+        let mut object = object.clone();
+        self.endpoint.to_storage(&mut object);
+        other.from_storage(&mut object);
+        Some((api::facts::type_of(&gvk)?, object))
+    }
+}
+
+impl std::fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Call").field(&self.endpoint.row.gvr).finish()
     }
 }
 
@@ -99,12 +105,14 @@ impl Call<'_> {
         part: Part,
         use_write: impl FnOnce(&Write<'_>) -> T,
     ) -> T {
+        let ignored = ignored(self, part);
         use_write(&Write {
             manager: &options.field_manager,
             subresource: &self.context.info.subresource,
             api_version: &gvk.group_version().to_string(),
             now: self.registry.clock.now(),
-            ignored: ignored(self, part),
+            ignored: &ignored,
+            versions: self,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use api::internal::{self, Touched};
 use apimachinery::{
     Object, decode,
     field::{FieldError, Path},
@@ -22,12 +23,19 @@ use super::{
 };
 use crate::{
     body::Body,
-    negotiation::{Endpoint as Sort, content_type, route_status},
+    negotiation::{Endpoint, content_type, route_status},
 };
 
 /// A patch, read.
 #[derive(Debug)]
-pub(super) enum Patch {
+pub(super) struct Patch {
+    sort: Sort,
+    /// Fields that stand twice in it.
+    duplicates: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Sort {
     /// RFC 6902, as it was sent.
     Json(Bytes),
     /// RFC 7396.
@@ -40,7 +48,7 @@ impl Call<'_> {
     /// `PATCH …/NAME`
     pub(super) async fn patch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = self.accept(Sort::Object)?;
+        let accept = self.accept(Endpoint::Object)?;
         if content_type(&context.headers) == "application/apply-patch+yaml" {
             return self.apply(request, accept).await;
         }
@@ -48,7 +56,7 @@ impl Call<'_> {
         let manager = context.field_manager();
         let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
         let bytes = body::read(request.into_body()).await?;
-        let patch = Patch::parse(self, &bytes, &options)?;
+        let patch = Patch::parse(self, &bytes)?;
         let options_object = self.options_object("PatchOptions");
         let mut want = Patched {
             call: self,
@@ -80,29 +88,28 @@ impl Patch {
     }
 
     /// Reads the body by its content type.
-    pub(super) fn parse(
-        call: &Call<'_>,
-        bytes: &Bytes,
-        options: &WriteOptions,
-    ) -> Result<Self, Status> {
+    pub(super) fn parse(call: &Call<'_>, bytes: &Bytes) -> Result<Self, Status> {
         Self::check_type(call)?;
         let media_type = content_type(&call.context.headers);
         if media_type == "application/json-patch+json" {
-            return Ok(Self::Json(bytes.clone()));
+            return Ok(Self {
+                sort: Sort::Json(bytes.clone()),
+                duplicates: Vec::new(),
+            });
         }
         let bad = |message: String| Status::bad_request(message);
         let (value, duplicates) =
             decode::untyped(bytes).map_err(|e| bad(format!("error decoding patch: {e}")))?;
-        call.take_findings(duplicates, options)?;
         let object = match value {
             Value::Object(object) => object,
             Value::Null => Object::new(),
             _ => return Err(bad("error decoding patch: it is no JSON object".to_owned())),
         };
-        Ok(match media_type {
-            "application/merge-patch+json" => Self::Merge(object),
-            _ => Self::Strategic(object),
-        })
+        let sort = match media_type {
+            "application/merge-patch+json" => Sort::Merge(object),
+            _ => Sort::Strategic(object),
+        };
+        Ok(Self { sort, duplicates })
     }
 
     /// The patched object, decoded by the schema of its kind.
@@ -113,14 +120,14 @@ impl Patch {
         gvk: &GroupVersionKind,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
-        let patched = match self {
-            Self::Json(patch) => patch::json(original, patch)?,
-            Self::Merge(patch) => {
+        let patched = match &self.sort {
+            Sort::Json(patch) => patch::json(original, patch)?,
+            Sort::Merge(patch) => {
                 let mut object = original.clone();
                 patch::merge(&mut object, patch);
                 object
             }
-            Self::Strategic(patch) => {
+            Sort::Strategic(patch) => {
                 let ty = api::facts::type_of(gvk)
                     .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
                 let mut object = original.clone();
@@ -134,13 +141,10 @@ impl Patch {
             .keys()
             .map(|name| !part.contains_key(&**name))
             .collect();
-        let mut findings = Vec::new();
+        let mut findings = self.duplicates.clone();
         let mut object = call.decode_json(&json, gvk, &mut findings)?;
         if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
-            let shown = match self {
-                Self::Strategic(patch) => patch::go_value(&Value::Object(patch.clone())),
-                _ => serde_json::to_string(&patched).map_err(Status::internal)?,
-            };
+            let shown = self.shown(gvk, &patched);
             let error =
                 FieldError::invalid(&Path::new("patch"), shown, decode::strict_error(&findings));
             return Err(Status::invalid("", "", "", &vec![error]));
@@ -165,6 +169,24 @@ fn changed_members<'a>(original: &Object, patched: &'a Object) -> BTreeMap<&'a s
     members
         .filter(|(name, value)| removed || original.get(*name) != Some(value))
         .collect()
+}
+
+impl Patch {
+    /// What a refusal shows: a strategic patch itself, of others what comes out.
+    fn shown(&self, gvk: &GroupVersionKind, patched: &Object) -> String {
+        let touched = match &self.sort {
+            Sort::Strategic(patch) => return patch::go_value(&Value::Object(patch.clone())),
+            Sort::Merge(patch) => Touched::by_merge(&Value::Object(patch.clone())),
+            Sort::Json(patch) => {
+                Touched::by_operations(&serde_json::from_slice(patch).unwrap_or_default())
+            }
+        };
+        let patched = Value::Object(patched.clone());
+        match api::facts::type_of(gvk) {
+            Some(ty) => internal::patched(ty, &patched, &touched),
+            None => patched.to_string(),
+        }
+    }
 }
 
 /// The object that is there, patched.

@@ -1,6 +1,15 @@
 //! Scale: the replicas of a workload as `autoscaling/v1 Scale`, read and written by those who know nothing else of it.
+//!
+//! A write makes the Scale of the object as it is, with the owners of its replicas; changes that as any object is changed; and puts
+//! replicas and owners back (see `managed_fields::of_scale`).
 
-use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
+use apimachinery::{
+    Object,
+    gvk::GroupVersionKind,
+    managed_fields::{self, FieldSet, OneVersion, Write},
+    meta,
+    status::Status,
+};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
@@ -10,13 +19,14 @@ use super::{
     body,
     options::{Freshness, WriteOptions},
     patch::Patch,
+    table,
     update::Want,
     write::Part,
 };
 use crate::{
     admission::Operation,
     body::Body,
-    negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
+    negotiation::{Endpoint as Sort, Transform, content_type, respond_object},
 };
 
 pub(super) static SCALE: GroupVersionKind = GroupVersionKind::new("autoscaling", "v1", "Scale");
@@ -30,10 +40,6 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::Object)?;
-        let accept = Accept {
-            transform: Transform::None,
-            ..accept
-        };
         let object = match verb {
             "get" => self.scaled().await?,
             _ => self.write_scale(verb, request).await?,
@@ -42,7 +48,14 @@ impl Call<'_> {
             Some(custom) => custom.scale_of(&object)?,
             None => api::scale::scale_from(&object),
         };
-        respond_object(&context.headers, StatusCode::OK, accept, &scale, &SCALE)
+        let (scale, gvk) = match accept.transform {
+            Transform::None => (scale, SCALE.clone()),
+            Transform::Table => table::of_scale(self, &scale),
+            Transform::PartialObjectMetadata | Transform::PartialObjectMetadataList => {
+                table::partial_object_metadata(&scale)
+            }
+        };
+        respond_object(&context.headers, StatusCode::OK, accept, &scale, &gvk)
     }
 
     /// The object as it is.
@@ -58,15 +71,18 @@ impl Call<'_> {
     async fn write_scale(&self, verb: &str, request: Request<Body>) -> Result<Object, Status> {
         let context = self.context;
         let patch = verb == "patch";
+        let apply = patch && content_type(&context.headers) == "application/apply-patch+yaml";
         let kind = if patch {
             "PatchOptions"
         } else {
             "UpdateOptions"
         };
-        let options = WriteOptions::parse(&context.query, context.field_manager(), kind, false)?;
+        let options = WriteOptions::parse(&context.query, context.field_manager(), kind, apply)?;
         let bytes = body::read(request.into_body()).await?;
-        let change = if patch {
-            Change::Patch(Patch::parse(self, &bytes, &options)?)
+        let change = if apply {
+            Change::Apply(self.applied_config(&bytes, &options, &SCALE)?)
+        } else if patch {
+            Change::Patch(Patch::parse(self, &bytes)?)
         } else {
             let mut scale = self.decode_as(&SCALE, &bytes, &options)?;
             self.set_name(&mut scale)?;
@@ -92,6 +108,7 @@ impl Call<'_> {
 enum Change {
     Given(Object),
     Patch(Patch),
+    Apply(Object),
 }
 
 /// The object with the replicas of a Scale.
@@ -103,18 +120,49 @@ struct Scaled<'a> {
     change: Change,
 }
 
-#[async_trait]
-impl Want for Scaled<'_> {
-    async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
-        let current = current.ok_or_else(|| self.call.not_found())?;
-        let before = match &self.call.endpoint.custom {
-            Some(custom) => custom.scale_or_zero(current)?,
-            None => api::scale::scale_from(current),
+impl Scaled<'_> {
+    /// The Scale wanted, with its owners.
+    fn scale(&self, before: &Object) -> Result<Object, Status> {
+        let (call, options) = (self.call, self.options);
+        let ty =
+            api::facts::type_of(&SCALE).ok_or_else(|| Status::internal("Scale has no schema"))?;
+        let write = Write {
+            manager: &options.field_manager,
+            subresource: "scale",
+            api_version: "autoscaling/v1",
+            now: call.registry.clock.now(),
+            ignored: &FieldSet::default(),
+            versions: &OneVersion,
         };
         let mut scale = match &self.change {
             Change::Given(scale) => scale.clone(),
-            Change::Patch(patch) => patch.apply_as(self.call, &before, &SCALE, self.options)?,
+            Change::Patch(patch) => patch.apply_as(call, before, &SCALE, options)?,
+            Change::Apply(config) => {
+                let force = options.force.unwrap_or(false);
+                return Ok(managed_fields::apply(ty, Some(before), config, force, &write)?.object);
+            }
         };
+        managed_fields::update(ty, Some(before), &mut scale, &write);
+        Ok(scale)
+    }
+}
+
+#[async_trait]
+impl Want for Scaled<'_> {
+    async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
+        let call = self.call;
+        let current = current.ok_or_else(|| call.not_found())?;
+        let mut before = match &call.endpoint.custom {
+            Some(custom) => custom.scale_or_zero(current)?,
+            None => api::scale::scale_from(current),
+        };
+        let path = match &call.endpoint.custom {
+            Some(custom) => custom.replicas_path(),
+            None => "spec.replicas",
+        };
+        let owners = managed_fields::of_scale(meta::managed_fields(current), path);
+        meta::set_managed_fields(&mut before, owners);
+        let mut scale = self.scale(&before)?;
         // Admission is about the Scale; the workload behind it is not the client's to change.
         let gate = Gate {
             operation: Operation::Update,
@@ -122,28 +170,38 @@ impl Want for Scaled<'_> {
             dry_run: self.options.dry_run,
             options: self.options_object,
         };
-        self.call
-            .admit(gate, Some(&mut scale), Some(&before))
-            .await?;
+        call.admit(gate, Some(&mut scale), Some(&before)).await?;
         let mut object = current.clone();
         let version = meta::resource_version(&scale);
         if !version.is_empty() && version != meta::resource_version(current) {
-            let resource = self.call.endpoint.group_resource();
-            return Err(Status::modified(&resource, &self.call.context.info.name));
+            let resource = call.endpoint.group_resource();
+            return Err(Status::modified(&resource, &call.context.info.name));
         }
         if let Some(custom) = &self.call.endpoint.custom {
             custom.set_scale(&mut object, &scale)?;
-            return Ok(object);
+        } else {
+            let mut errors = api::scale::validate_scale(&scale);
+            errors.extend(api::scale::apply_scale(&mut object, &scale));
+            if !errors.is_empty() {
+                return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));
+            }
         }
-        let mut errors = api::scale::validate_scale(&scale);
-        errors.extend(api::scale::apply_scale(&mut object, &scale));
-        if !errors.is_empty() {
-            return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));
-        }
+        let version = call.endpoint.row.gvk.group_version().to_string();
+        let owners = managed_fields::of_parent(
+            meta::managed_fields(current),
+            meta::managed_fields(&scale),
+            &version,
+            path,
+        );
+        meta::set_managed_fields(&mut object, owners);
         Ok(object)
     }
 
     fn may_create(&self) -> bool {
         false
+    }
+
+    fn books_itself(&self) -> bool {
+        true
     }
 }

@@ -55,6 +55,21 @@ pub(super) fn of_object(
     Ok((table(metadata, columns(call.endpoint), vec![row]), TABLE))
 }
 
+/// A table of a Scale, whose columns are its own.
+pub(super) fn of_scale(call: &Call<'_>, scale: &Object) -> (Object, GroupVersionKind) {
+    let replicas = |part: &str| {
+        let replicas = scale.get(part).and_then(|part| part.get("replicas"));
+        replicas.cloned().unwrap_or_else(|| 0.into())
+    };
+    let age = api::printers::age_of(scale, call.registry.clock.now());
+    let mut row =
+        json!({ "cells": [meta::name(scale), replicas("spec"), replicas("status"), age] });
+    row["object"] = included(TableOptions::of(&call.context.query), scale);
+    let columns: Value = api::scale::columns().iter().map(column).collect();
+    let metadata = json!({ "resourceVersion": meta::resource_version(scale) });
+    (table(metadata, columns, vec![row]), TABLE)
+}
+
 /// A table of a page of a list.
 pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVersionKind), Status> {
     let options = TableOptions::of(&call.context.query);
@@ -122,11 +137,7 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
     if !conditions.is_empty() {
         row["conditions"] = Value::Array(conditions);
     }
-    match options.include {
-        IncludeObject::None => row["object"] = Value::Null,
-        IncludeObject::Object => row["object"] = Value::Object(object.clone()),
-        IncludeObject::Metadata => row["object"] = Value::Object(partial_object_metadata(object).0),
-    }
+    row["object"] = included(options, object);
     row
 }
 
@@ -194,26 +205,34 @@ impl Rows {
     }
 }
 
+fn included(options: TableOptions, object: &Object) -> Value {
+    match options.include {
+        IncludeObject::None => Value::Null,
+        IncludeObject::Object => Value::Object(object.clone()),
+        IncludeObject::Metadata => Value::Object(partial_object_metadata(object).0),
+    }
+}
+
 /// The columns of a resource; those that print nothing of their own show when the object was made.
 fn columns(endpoint: &Endpoint) -> Value {
     if let Some(custom) = &endpoint.custom {
         return custom.column_definitions();
     }
-    let column = |name: &str, kind: &str, format: &str, description: &str, priority: i32| {
-        json!({
-            "name": name, "type": kind, "format": format, "description": description, "priority": priority,
-        })
-    };
+    let bare = |name: &str, kind: &str, format: &str| json!({ "name": name, "type": kind, "format": format, "description": "", "priority": 0 });
     match api::facts::columns(&endpoint.row.gvr) {
-        Some(columns) => columns
-            .iter()
-            .map(|c| column(c.name, c.column_type, c.format, &c.description, c.priority))
-            .collect(),
+        Some(columns) => columns.iter().map(column).collect(),
         None => json!([
-            column("Name", "string", "name", "", 0),
-            column("Created At", "date", "", "", 0),
+            bare("Name", "string", "name"),
+            bare("Created At", "date", "")
         ]),
     }
+}
+
+fn column(column: &api::facts::Column) -> Value {
+    json!({
+        "name": column.name, "type": column.column_type, "format": column.format,
+        "description": column.description, "priority": column.priority,
+    })
 }
 
 /// The metadata of an object alone.

@@ -64,6 +64,7 @@ impl Call<'_> {
         let mut object = self.decode(&bytes, &options)?;
         self.set_name(&mut object)?;
         self.set_namespace(&mut object)?;
+        self.dedup_owner_references(&mut object, "");
         let options_object = self.options_object("UpdateOptions");
         let part = self.part();
         let may_create = part == Part::Spec && self.endpoint.strategy().allow_create_on_update();

@@ -115,6 +115,7 @@ impl<'a> Write<'a> {
         wipe_system_fields(&mut object);
         call.admit(self.gate(Operation::Create), Some(&mut object), None)
             .await?;
+        call.dedup_owner_references(&mut object, " after mutating admission happens");
         Ok(object)
     }
 
@@ -154,6 +155,7 @@ impl<'a> Write<'a> {
             let gate = self.gate(Operation::Update);
             call.admit(gate, Some(&mut new), Some(&old_view)).await?;
         }
+        call.dedup_owner_references(&mut new, " after mutating admission happens");
         carry_metadata(&mut new, old);
         let subresource = call.context.info.subresource.as_str();
         call.endpoint.to_storage(&mut new);
@@ -308,11 +310,22 @@ impl Call<'_> {
         Ok(())
     }
 
+    /// Drops owner references that stand twice, with a warning that says when they were found.
+    pub(super) fn dedup_owner_references(&self, object: &mut Object, when: &str) {
+        let twice = api::meta::remove_duplicate_owner_references(object);
+        if !twice.is_empty() {
+            self.context.warn(format!(
+                ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+                twice.join(", ")
+            ));
+        }
+    }
+
     pub(super) fn refuse_invalid(&self, object: &Object, errors: &ErrorList) -> Result<(), Status> {
         if errors.is_empty() {
             return Ok(());
         }
-        let gvk = &self.endpoint.row.gvk;
+        let gvk = self.endpoint.stored_kind();
         // A custom object may say that it is of another kind, which is what is wrong with it then.
         let kind = match self.endpoint.custom {
             Some(_) => meta::kind(object),

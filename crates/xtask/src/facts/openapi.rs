@@ -37,13 +37,14 @@ impl Documents {
         self.schemas.get(name)?.get("properties")?.get(field)
     }
 
-    /// Which field has this description: `io.k8s…ObjectMeta name`. That of metadata is preferred, then those of `kind`'s own types. A long
-    /// description may differ in its end: the columns of some resources show an older text.
-    pub(super) fn described_as(&self, description: &str, prefer: &str) -> Option<(String, String)> {
+    /// Which field has this description, or one that begins so: `io.k8s…ObjectMeta name`, and how many letters of it when not all. That of
+    /// metadata is preferred, then those of `kind`'s own types. The columns of some resources show the older, shorter text.
+    pub(super) fn described_as(
+        &self,
+        description: &str,
+        prefer: &str,
+    ) -> Option<(String, String, Option<usize>)> {
         const LONG: usize = 120;
-        let opening = description
-            .get(..LONG / 2)
-            .filter(|_| description.len() > LONG);
         let mut found = Vec::new();
         for (name, schema) in &self.schemas {
             let fields = schema.get("properties").and_then(Value::as_object);
@@ -52,8 +53,11 @@ impl Documents {
                     .get("description")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                if text == description || opening.is_some_and(|opening| text.starts_with(opening)) {
-                    found.push((name.clone(), field.clone()));
+                if text == description {
+                    found.push((name.clone(), field.clone(), None));
+                } else if description.len() > LONG && text.starts_with(description) {
+                    let letters = description.chars().count();
+                    found.push((name.clone(), field.clone(), Some(letters)));
                 }
             }
         }
@@ -70,8 +74,8 @@ impl Documents {
                 2
             }
         };
-        found
-            .into_iter()
-            .min_by_key(|(name, field)| (rank(name), name.clone(), field.clone()))
+        found.into_iter().min_by_key(|(name, field, cut)| {
+            (cut.is_some(), rank(name), name.clone(), field.clone())
+        })
     }
 }

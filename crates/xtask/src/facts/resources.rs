@@ -120,7 +120,7 @@ fn kind_of_subresource(
 }
 
 /// `GROUPVERSION RESOURCE KIND`, and below it a line for each column: `  NAME<tab>TYPE<tab>FORMAT<tab>PRIORITY<tab>HELP`, where the help is
-/// `@TYPE FIELD` if it is what the documents say of that field.
+/// `@TYPE FIELD` if it is what the documents say of that field, and `@TYPE FIELD N` if it is the first N letters of it.
 pub(super) fn columns(rows: &Value, openapi: &Documents) -> anyhow::Result<String> {
     let mut out = String::new();
     for row in rows.as_array().context("columns are no list")? {
@@ -139,7 +139,8 @@ pub(super) fn columns(rows: &Value, openapi: &Documents) -> anyhow::Result<Strin
         {
             let description = text(column, "description")?;
             let help = match openapi.described_as(description, kind) {
-                Some((ty, field)) => format!("@{ty} {field}"),
+                Some((ty, field, None)) => format!("@{ty} {field}"),
+                Some((ty, field, Some(letters))) => format!("@{ty} {field} {letters}"),
                 None => description.replace('\\', "\\\\").replace('\n', "\\n"),
             };
             let priority = column

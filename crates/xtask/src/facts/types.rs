@@ -248,6 +248,12 @@ impl Tables<'_> {
         if text("x-kubernetes-map-type") == Some("atomic") {
             out.push_str(" map=atomic");
         }
+        // Fields of a structure that is atomic elsewhere.
+        if text("x-kubernetes-map-type") == Some("granular")
+            && property.get("additionalProperties").is_none()
+        {
+            out.push_str(" map=granular");
+        }
         if let Some(strategy) = text("x-kubernetes-patch-strategy") {
             write!(out, " patch={strategy}")?;
         }

@@ -56,6 +56,9 @@ impl Strategy for MutatingAdmissionPolicyStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         validate(object, None)

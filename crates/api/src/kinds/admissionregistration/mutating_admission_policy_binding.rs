@@ -54,6 +54,9 @@ impl Strategy for MutatingAdmissionPolicyBindingStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();

@@ -57,6 +57,9 @@ impl Strategy for MutatingWebhookConfigurationStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         webhook::configuration(Sort::Mutating, object, None)

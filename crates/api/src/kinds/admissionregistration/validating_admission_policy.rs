@@ -66,6 +66,12 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         validate(object, None)

@@ -51,6 +51,9 @@ impl Strategy for ValidatingWebhookConfigurationStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         webhook::configuration(Sort::Validating, object, None)

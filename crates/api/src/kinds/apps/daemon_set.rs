@@ -4,11 +4,12 @@ use apimachinery::{
     Object,
     field::{ErrorList, ErrorType, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 use serde_json::Value;
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
         apps::deployment::immutable_selector,
@@ -44,6 +45,7 @@ struct DaemonSetStrategy;
 
 impl Strategy for DaemonSetStrategy {
     fn default(&self, object: &mut Object) {
+        template_generation(object);
         let spec = object.ensure_object("spec");
         defaults::template(spec, "template");
         let strategy = spec.ensure_object("updateStrategy");
@@ -65,6 +67,7 @@ impl Strategy for DaemonSetStrategy {
         );
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_template(object);
         object.remove("status");
         lifecycle::zeroes(
             object.ensure_object("status"),
@@ -76,10 +79,26 @@ impl Strategy for DaemonSetStrategy {
             ],
         );
         lifecycle::first_generation(object);
+        if generation_of_template(object) < 1 {
+            set_generation_of_template(object, 1);
+        }
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_template(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
+        let spec = |object: &Object| {
+            object
+                .object("spec")
+                .and_then(|s| s.get("template"))
+                .cloned()
+        };
+        let changed = !same(spec(new).as_ref(), spec(old).as_ref());
+        set_generation_of_template(new, generation_of_template(old) + i64::from(changed));
+    }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        set_generation_of_template(new, generation_of_template(old));
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
@@ -120,6 +139,25 @@ impl Strategy for DaemonSetStrategy {
         let old = old.and_then(template);
         pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
     }
+}
+
+/// Counts the templates that a DaemonSet has had. A field of upstream's internal type, and an annotation on the wire: there
+/// whenever the object is.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn template_generation(object: &mut Object) {
+    let generation = generation_of_template(object);
+    set_generation_of_template(object, generation);
+}
+
+fn generation_of_template(object: &Object) -> i64 {
+    meta::annotation(object, TEMPLATE_GENERATION)
+        .and_then(|generation| generation.parse().ok())
+        .unwrap_or(0)
+}
+
+fn set_generation_of_template(object: &mut Object, generation: i64) {
+    meta::set_annotation(object, TEMPLATE_GENERATION, Some(&generation.to_string()));
 }
 
 /// The rules of `spec`.

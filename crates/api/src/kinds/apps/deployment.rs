@@ -55,11 +55,13 @@ impl Strategy for DeploymentStrategy {
         object.ensure_object("status");
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_template(object);
         object.remove("status");
         object.ensure_object("status");
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_template(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
         // The revision and rollback annotations are part of what a Deployment asks for.
@@ -72,6 +74,9 @@ impl Strategy for DeploymentStrategy {
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::keep_metadata(new, old, &["labels"]);
+    }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["spec", "metadata.labels"]
     }
 
     fn validate(&self, object: &Object) -> ErrorList {

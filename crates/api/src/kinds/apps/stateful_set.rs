@@ -69,6 +69,7 @@ impl Strategy for StatefulSetStrategy {
         );
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_template(object);
         object.remove("status");
         lifecycle::zeroes(
             object.ensure_object("status"),
@@ -77,6 +78,7 @@ impl Strategy for StatefulSetStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_template(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }

@@ -50,11 +50,13 @@ impl Strategy for CronJobStrategy {
         object.ensure_object("status");
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        drop_disabled(object);
         object.remove("status");
         object.ensure_object("status");
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        drop_disabled(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
@@ -79,6 +81,15 @@ impl Strategy for CronJobStrategy {
             .child("template");
         let old = old.and_then(template);
         pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+    }
+}
+
+fn drop_disabled(object: &mut Object) {
+    if let Some(job) = object
+        .object_mut("spec")
+        .and_then(|s| s.object_mut("jobTemplate"))
+    {
+        pod_spec::disabled::drop_from_template(job);
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
         batch::job_status,
@@ -79,6 +80,7 @@ impl Strategy for JobStrategy {
         object.ensure_object("status");
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_template(object);
         object.remove("status");
         object.ensure_object("status");
         if !object
@@ -91,10 +93,16 @@ impl Strategy for JobStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_template(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
-    fn orphan_dependents_by_default(&self) -> bool {
+    fn delete_warning(&self) -> Option<&'static str> {
+        Some(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",
+        )
+    }
+    fn repeats_metadata_rules(&self) -> bool {
         false
     }
 
@@ -106,6 +114,11 @@ impl Strategy for JobStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
+        errors.extend(crate::meta::validate_object_meta_update(
+            new,
+            old,
+            &Path::new("metadata"),
+        ));
         validate_change(&mut errors, new, old);
         errors
     }
@@ -169,17 +182,19 @@ fn generate_selector(job: &mut Object) {
 fn validate_job(errors: &mut ErrorList, job: &Object) {
     let empty = Object::new();
     let spec = job.object("spec").unwrap_or(&empty);
-    let path = Path::new("spec");
-    let generated = !spec.is_true("manualSelector");
-    if !spec.has("selector") {
-        errors.push(FieldError::required(&path.child("selector"), ""));
-    } else if let Some(selector) = spec.object("selector") {
-        selectors::label_selector(errors, &path.child("selector"), selector);
-    }
-    if generated {
+    if !spec.is_true("manualSelector") {
         generated_selector(errors, job, spec);
     }
-    job_spec(errors, &path, spec);
+    selected_job_spec(errors, &Path::new("spec"), spec);
+}
+
+/// The spec, and that its selector selects its pods.
+fn selected_job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    job_spec(errors, path, spec);
+    match spec.object("selector") {
+        None => errors.push(FieldError::required(&path.child("selector"), "")),
+        Some(selector) => selectors::label_selector(errors, &path.child("selector"), selector),
+    }
     let labels = spec
         .object("template")
         .and_then(|t| t.object("metadata"))
@@ -188,13 +203,19 @@ fn validate_job(errors: &mut ErrorList, job: &Object) {
         .object("selector")
         .is_some_and(|s| selectors::matches(s, labels));
     if !met {
-        errors.push(selectors::mismatch(&path, labels));
+        errors.push(selectors::mismatch(path, labels));
     }
 }
 
 /// The selector and labels that the server makes are as it makes them.
 fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
     let uid = meta::uid(job);
+    let Some(selector) = spec.object("selector") else {
+        return;
+    };
+    if uid.is_empty() {
+        return;
+    }
     let path = Path::new("spec");
     let empty = Object::new();
     let labels = spec
@@ -204,10 +225,10 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
         .unwrap_or(&empty);
     let at = path.child("template").child("metadata").child("labels");
     let expected = [
-        ("batch.kubernetes.io/controller-uid", uid),
         ("controller-uid", uid),
-        ("batch.kubernetes.io/job-name", meta::name(job)),
         ("job-name", meta::name(job)),
+        ("batch.kubernetes.io/controller-uid", uid),
+        ("batch.kubernetes.io/job-name", meta::name(job)),
     ];
     for (key, value) in expected {
         if !labels.has(key) {
@@ -223,18 +244,14 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
             ));
         }
     }
-    let selector = spec.object("selector");
-    let only = selector.is_some_and(|s| {
-        s.list("matchExpressions").is_empty()
-            && s.object("matchLabels").is_some_and(|m| {
-                m.len() == 1 && m.text("batch.kubernetes.io/controller-uid") == uid
-                    || m.len() == 1 && m.text("controller-uid") == uid
-            })
-    });
-    if !only {
+    let expected: Object = expected
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect();
+    if !selectors::matches(selector, Some(&expected)) {
         errors.push(FieldError::invalid(
             &path.child("selector"),
-            selector.map_or(Value::Null, |s| Value::Object(s.clone())),
+            Value::Object(selector.clone()),
             "`selector` not auto-generated",
         ));
     }
@@ -429,17 +446,32 @@ fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
         old.object("spec").unwrap_or(&empty),
     );
     let path = Path::new("spec");
+    selected_job_spec(errors, &path, after);
     let mut fixed = |field: &str| {
         errors.extend(crate::meta::validate_immutable_field(
             after, before, field, &path,
         ));
     };
     // An indexed Job may be resized together with its parallelism.
-    let elastic = before.text("completionMode") == "Indexed"
-        && after.int("completions") == after.int("parallelism");
-    if !elastic {
+    if after.text("completionMode") != "Indexed" {
         fixed("completions");
+    } else if after.int("completions") != before.int("completions")
+        && after.int("completions") != after.int("parallelism")
+    {
+        errors.push(FieldError::invalid(
+            &path.child("completions"),
+            after.get("completions").cloned().unwrap_or(Value::Null),
+            format!(
+                "can only be modified in tandem with {}",
+                path.child("parallelism")
+            ),
+        ));
     }
+    let mut fixed = |field: &str| {
+        errors.extend(crate::meta::validate_immutable_field(
+            after, before, field, &path,
+        ));
+    };
     fixed("selector");
     let begun = old.object("status").is_some_and(|s| s.has("startTime"));
     let open = before.is_true("suspend") && !begun;
@@ -464,24 +496,20 @@ fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
         Value::Object(template)
     };
     if !crate::fields::same(Some(&template(after)), Some(&template(before))) {
-        let at = if open {
-            path.child("template").child("spec")
+        let template = after.object("template");
+        let (at, shown) = if open {
+            let spec = template.and_then(|t| t.get("spec"));
+            (
+                path.child("template").child("spec"),
+                internal::shown("io.k8s.api.core.v1.PodSpec", spec),
+            )
         } else {
-            path.child("template")
+            (
+                path.child("template"),
+                internal::shown("io.k8s.api.core.v1.PodTemplateSpec", after.get("template")),
+            )
         };
-        let shown = if open {
-            after
-                .object("template")
-                .and_then(|t| t.get("spec"))
-                .cloned()
-        } else {
-            after.get("template").cloned()
-        };
-        errors.push(FieldError::invalid(
-            &at,
-            shown.unwrap_or(Value::Null),
-            "field is immutable",
-        ));
+        errors.push(invalid_shown(&at, &shown, "field is immutable"));
     }
     for field in [
         "completionMode",

@@ -58,6 +58,16 @@ impl Strategy for CertificateSigningRequestStrategy {
         // A request is what was signed for: it never changes.
         lifecycle::keep(new, old, &["spec", "status"]);
     }
+    // What is requested cannot be changed by anybody.
+    fn resets(&self, _has_status: bool) -> &'static [&'static str] {
+        &["spec", "status"]
+    }
+    fn subresource_resets(&self, _name: &str) -> &'static [&'static str] {
+        &["spec", "status.certificate"]
+    }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["spec", "status.conditions"]
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();

@@ -96,6 +96,9 @@ impl Strategy for EventStrategy {
     fn allow_create_on_update(&self) -> bool {
         true
     }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();

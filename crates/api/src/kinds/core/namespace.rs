@@ -67,13 +67,10 @@ impl Strategy for NamespaceStrategy {
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let phase = object.object("status").map_or("", |s| s.text("phase"));
-        vec![
-            ("status.phase", phase.to_owned()),
-            ("name", meta::name(object).to_owned()),
-        ]
+        vec![("status.phase", phase.to_owned())]
     }
     fn is_selectable(&self, field: &str) -> bool {
-        matches!(field, "metadata.name" | "status.phase" | "name")
+        matches!(field, "metadata.name" | "status.phase")
     }
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
         names::dns1123_label(&if prefix {

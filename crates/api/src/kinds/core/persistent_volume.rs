@@ -91,16 +91,22 @@ impl Strategy for PersistentVolumeStrategy {
             new.object("spec").unwrap_or(&empty),
             old.object("spec").unwrap_or(&empty),
         );
-        for (source, _) in before
-            .iter()
-            .filter(|(k, v)| !OTHER_FIELDS.contains(&k.as_str()) && v.is_object())
-        {
-            if !crate::fields::same_field(after, before, source) {
-                errors.push(FieldError::forbidden(
-                    &Path::new("spec").child("persistentvolumesource"),
-                    "spec.persistentvolumesource is immutable after creation",
-                ));
-            }
+        let source = |spec: &Object| -> serde_json::Value {
+            let mut spec = spec.clone();
+            spec.retain(|field, _| !OTHER_FIELDS.contains(&field.as_str()));
+            spec.into()
+        };
+        let (now, then) = (source(after), source(before));
+        if !crate::fields::same(Some(&now), Some(&then)) {
+            let difference = crate::internal::difference(
+                "io.k8s.api.core.v1.PersistentVolumeSource",
+                Some(&then),
+                Some(&now),
+            );
+            errors.push(FieldError::forbidden(
+                &Path::new("spec").child("persistentvolumesource"),
+                format!("spec.persistentvolumesource is immutable after creation\n{difference}"),
+            ));
         }
         errors.extend(crate::meta::validate_immutable_field(
             after,

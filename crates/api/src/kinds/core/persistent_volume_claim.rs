@@ -4,12 +4,12 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
-    meta,
 };
 use serde_json::json;
 
 use crate::{
     fields::{Fields, quantity, same},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::resources,
     lifecycle, names,
@@ -53,10 +53,7 @@ impl Strategy for PersistentVolumeClaimStrategy {
         lifecycle::keep_all_but_status(new, old);
     }
     fn is_selectable(&self, field: &str) -> bool {
-        matches!(field, "metadata.name" | "metadata.namespace" | "name")
-    }
-    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
-        vec![("name", meta::name(object).to_owned())]
+        matches!(field, "metadata.name" | "metadata.namespace")
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
@@ -71,7 +68,7 @@ impl Strategy for PersistentVolumeClaimStrategy {
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        validate_immutable_spec(&mut errors, new, old);
+        validate_change(&mut errors, new, old);
         errors
     }
 }
@@ -177,40 +174,106 @@ pub fn positive(errors: &mut ErrorList, path: &Path, value: &serde_json::Value) 
     }
 }
 
-fn validate_immutable_spec(errors: &mut ErrorList, new: &Object, old: &Object) {
-    let before = old.object("spec").cloned().unwrap_or_default();
-    let mut after = new.object("spec").cloned().unwrap_or_default();
-    let bound = old
-        .object("status")
-        .is_some_and(|s| s.text("phase") == "Bound");
+fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
+    let empty = Object::new();
+    let (asked, stood) = (
+        new.object("spec").unwrap_or(&empty),
+        old.object("spec").unwrap_or(&empty),
+    );
+    let path = Path::new("spec");
+    immutable_spec(errors, &path, new, asked, stood);
     let size = |spec: &Object| {
         spec.object("resources")
             .and_then(|r| r.object("requests"))
             .and_then(|r| r.get("storage"))
             .and_then(quantity)
     };
-    if bound {
-        if let (Some(now), Some(then)) = (size(&after), size(&before))
-            && now >= then
-        {
-            after.set_or_remove("resources", before.get("resources").cloned());
-        }
-        let field = "volumeAttributesClassName";
-        after.set_or_remove(field, before.get(field).cloned());
+    let capacity = old
+        .object("status")
+        .and_then(|s| s.object("capacity"))
+        .and_then(|c| c.get("storage"))
+        .and_then(quantity);
+    if let (Some(now), Some(then)) = (size(asked), size(stood))
+        && now < then
+        && capacity.map_or(now.sign() <= 0, |capacity| now <= capacity)
+    {
+        let at = path.child("resources").child("requests").child("storage");
+        errors.push(FieldError::forbidden(
+            &at,
+            "field can not be less than status.capacity",
+        ));
     }
+    errors.extend(crate::meta::validate_immutable_field(
+        asked,
+        stood,
+        "volumeMode",
+        &Path::default(),
+    ));
+    let class = "volumeAttributesClassName";
+    if stood.has(class) && asked.text_opt(class) != stood.text_opt(class) {
+        match asked.text_opt(class) {
+            None => errors.push(FieldError::forbidden(
+                &path.child(class),
+                "update from non-nil value to nil is forbidden",
+            )),
+            Some("") => errors.push(FieldError::forbidden(
+                &path.child(class),
+                "update from non-nil value to an empty string is forbidden",
+            )),
+            Some(_) => {}
+        }
+    }
+}
+
+/// A claim stays what it is, so that quotas and limits cannot be gone around; a bound one may grow, and change its attributes.
+fn immutable_spec(
+    errors: &mut ErrorList,
+    path: &Path,
+    new: &Object,
+    asked: &Object,
+    stood: &Object,
+) {
+    let (mut before, mut after) = (stood.clone(), asked.clone());
     // The binder may put a volume's name where there was none.
     if before.text("volumeName").is_empty() {
-        after.set_or_remove("volumeName", before.get("volumeName").cloned());
+        before.set_or_remove("volumeName", after.get("volumeName").cloned());
     }
     // A class may be filled in later, when the claim was made before there was a default one.
-    if !before.has("storageClassName") {
+    if !before.has("storageClassName") && after.has("storageClassName") {
         after.remove("storageClassName");
     }
-    let [after, before] = [after, before].map(serde_json::Value::Object);
+    let bound = new
+        .object("status")
+        .is_some_and(|s| s.text("phase") == "Bound");
+    if bound {
+        let storage = stood
+            .object("resources")
+            .and_then(|r| r.object("requests"))
+            .and_then(|r| r.get("storage"))
+            .cloned();
+        if let Some(requests) = after
+            .object_mut("resources")
+            .and_then(|r| r.object_mut("requests"))
+        {
+            requests.set_or_remove("storage", storage);
+        }
+        let class = "volumeAttributesClassName";
+        if after.has(class) {
+            after.set_or_remove(class, before.get(class).cloned());
+        }
+    }
+    let (before, after) = (before.into(), after.into());
     if !same(Some(&after), Some(&before)) {
+        let difference = internal::difference(
+            "io.k8s.api.core.v1.PersistentVolumeClaimSpec",
+            Some(&before),
+            Some(&after),
+        );
         errors.push(FieldError::forbidden(
-            &Path::new("spec"),
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+            path,
+            format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{difference}"
+            ),
         ));
     }
 }

@@ -88,11 +88,19 @@ impl Strategy for PodStrategy {
         default_status(object.ensure_object("status"));
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_pod(object);
         lifecycle::first_generation(object);
         let class = qos::class(object);
         let now = meta::creation_timestamp(object).to_owned();
         let spec = object.ensure_object("spec");
         defaults::service_account_alias(spec);
+        // A negative period asks for the shortest.
+        if spec
+            .int("terminationGracePeriodSeconds")
+            .is_some_and(|s| s < 0)
+        {
+            spec.set("terminationGracePeriodSeconds", 1);
+        }
         let gated = !spec.list("schedulingGates").is_empty();
         let mut status = json!({"phase": "Pending", "qosClass": class});
         if gated {
@@ -103,8 +111,10 @@ impl Strategy for PodStrategy {
             }]);
         }
         object.set("status", status);
+        pod_spec::app_armor::fields_from_annotations(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_pod(new);
         lifecycle::keep(new, old, &["status"]);
         defaults::service_account_alias(new.ensure_object("spec"));
         lifecycle::bump_generation(new, old, &["spec"]);
@@ -135,6 +145,13 @@ impl Strategy for PodStrategy {
             "resize" => update::validate_resize(new, old),
             _ => self.validate_update(new, old),
         }
+    }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &[
+            "spec",
+            "metadata.deletionTimestamp",
+            "metadata.ownerReferences",
+        ]
     }
     fn graceful_deletion_seconds(&self, object: &Object, requested: Option<i64>) -> Option<i64> {
         let spec = object.object("spec")?;

@@ -35,13 +35,12 @@ impl Strategy for PodTemplateStrategy {
         defaults::template(object, "template");
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        drop_disabled(object);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        drop_disabled(new);
         lifecycle::bump_generation(new, old, &["template"]);
-    }
-    fn allow_create_on_update(&self) -> bool {
-        true
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
@@ -56,5 +55,11 @@ impl Strategy for PodTemplateStrategy {
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+}
+
+fn drop_disabled(object: &mut Object) {
+    if let Some(template) = object.object_mut("template") {
+        pod_spec::disabled::drop_from_pod(template);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     fields::{Fields, same},
+    internal,
     kinds::core::pod_spec::{self, qos},
     names,
 };
@@ -114,8 +115,14 @@ pub(super) fn validate_spec(new: &Object, old: &Object) -> ErrorList {
             before.get("terminationGracePeriodSeconds").cloned(),
         );
     }
-    if !same(Some(&Value::Object(after)), Some(&Value::Object(before))) {
-        errors.push(FieldError::forbidden(&path, MUTABLE_FIELDS));
+    let (after, before) = (after.into(), before.into());
+    if !same(Some(&after), Some(&before)) {
+        let difference =
+            internal::difference("io.k8s.api.core.v1.PodSpec", Some(&before), Some(&after));
+        errors.push(FieldError::forbidden(
+            &path,
+            format!("{MUTABLE_FIELDS}\n{difference}"),
+        ));
     }
     errors
 }
@@ -176,7 +183,14 @@ pub(super) fn validate_ephemeral_containers(new: &Object, old: &Object) -> Error
             )),
             Some((_, after)) if !same_object(after, before) => errors.push(FieldError::forbidden(
                 &at,
-                format!("existing ephemeral containers {name:?} may not be changed"),
+                format!(
+                    "existing ephemeral containers {name:?} may not be changed\n{}",
+                    internal::difference(
+                        "io.k8s.api.core.v1.EphemeralContainer",
+                        Some(&Value::Object(before.clone())),
+                        Some(&Value::Object(after.clone())),
+                    )
+                ),
             )),
             Some(_) => {}
         }
@@ -203,9 +217,10 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
     pod_spec::validate(&mut errors, &path, spec);
     let class = qos::class(new);
     if class != qos::class(old) {
+        let stated = new.object("status").map_or("", |s| s.text("qosClass"));
         errors.push(FieldError::invalid(
             &path,
-            class,
+            stated,
             "Pod QOS Class may not change as a result of resizing",
         ));
     }

@@ -60,11 +60,13 @@ impl Strategy for ReplicationControllerStrategy {
         lifecycle::zeroes(object.ensure_object("status"), &["replicas"]);
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        pod_spec::disabled::drop_from_template(object);
         object.remove("status");
         lifecycle::zeroes(object.ensure_object("status"), &["replicas"]);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        pod_spec::disabled::drop_from_template(new);
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }

@@ -281,7 +281,9 @@ pub fn drop_type_dependent_fields(new: &mut Object, old: &Object) {
             });
         }
     }
-    if old.text("type") == "LoadBalancer" && spec.text("type") != "LoadBalancer" {
+    let balanced_no_more =
+        old.text("type") == "LoadBalancer" && spec.text("type") != "LoadBalancer";
+    if balanced_no_more {
         for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
             if same_field(spec, old, field) {
                 spec.remove(field);
@@ -298,6 +300,9 @@ pub fn drop_type_dependent_fields(new: &mut Object, old: &Object) {
         && same_field(spec, old, "externalTrafficPolicy")
     {
         spec.remove("externalTrafficPolicy");
+    }
+    if balanced_no_more && let Some(status) = new.object_mut("status") {
+        status.set("loadBalancer", Object::new());
     }
 }
 

@@ -49,7 +49,10 @@ impl Strategy for FlowSchemaStrategy {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
-    fn allow_unconditional_update(&self) -> bool {
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
+    fn repeats_metadata_rules(&self) -> bool {
         false
     }
 

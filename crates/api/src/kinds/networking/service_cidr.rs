@@ -46,6 +46,9 @@ impl Strategy for ServiceCidrStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
     }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();

@@ -74,7 +74,11 @@ impl Strategy for CsiDriverStrategy {
         ));
         errors
     }
-    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        // Only a new driver is told.
+        if old.is_some() {
+            return Vec::new();
+        }
         let Some(spec) = new.object("spec") else {
             return Vec::new();
         };

@@ -55,6 +55,9 @@ impl Strategy for VolumeAttachmentStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();

@@ -79,7 +79,6 @@ pub fn service_account_alias(spec: &mut Object) {
 }
 
 fn container(container: &mut Object) {
-    drop_disabled(container);
     container.set_default("resources", Map::new());
     container.set_default_zero("terminationMessagePath", "/dev/termination-log");
     container.set_default_zero("terminationMessagePolicy", "File");
@@ -109,16 +108,6 @@ fn container(container: &mut Object) {
                 handler(hook);
             }
         }
-    }
-}
-
-/// Fields of features that are off in a default cluster are not kept.
-fn drop_disabled(container: &mut Object) {
-    if let Some(lifecycle) = container.object_mut("lifecycle")
-        && lifecycle.remove("stopSignal").is_some()
-        && lifecycle.is_empty()
-    {
-        container.remove("lifecycle");
     }
 }
 

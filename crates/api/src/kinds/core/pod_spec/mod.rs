@@ -2,8 +2,10 @@
 //!
 //! The rules stand by topic; [`validate`] calls them in upstream's order (`ValidatePodSpec`).
 
+pub mod app_armor;
 mod containers;
 pub mod defaults;
+pub mod disabled;
 mod environment;
 mod probes;
 pub mod qos;

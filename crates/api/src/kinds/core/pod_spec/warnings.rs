@@ -69,32 +69,161 @@ fn of(path: &Path, metadata_path: &Path, owner: &Object) -> Vec<String> {
     let spec = owner.object("spec").unwrap_or(&empty);
     let metadata = owner.object("metadata").unwrap_or(&empty);
     let mut warnings = Vec::new();
-    for (label, since, instead) in NODE_LABELS {
-        if spec
-            .object("nodeSelector")
-            .is_some_and(|s| s.contains_key(*label))
-        {
-            let at = path.child("nodeSelector").key(label);
-            warnings.push(format!(
-                "{at}: deprecated since {since}; use \"{instead}\" instead"
-            ));
-        }
-    }
+    node_labels(&mut warnings, path, spec);
     annotations(&mut warnings, &metadata_path.child("annotations"), metadata);
     volumes(&mut warnings, &path.child("volumes"), spec);
     host_aliases(&mut warnings, &path.child("hostAliases"), spec);
-    for (index, secret) in spec.objects("imagePullSecrets") {
-        if secret.text("name").is_empty() {
-            let at = path.child("imagePullSecrets").index(index).child("name");
-            warnings.push(format!("{at}: invalid empty name \"\""));
-        }
-    }
+    pull_secrets(&mut warnings, &path.child("imagePullSecrets"), spec);
+    fractions(
+        &mut warnings,
+        path,
+        spec,
+        &[("overhead", "memory"), ("overhead", "ephemeral-storage")],
+    );
+    let mut ports = Vec::new();
     for list in ["initContainers", "containers"] {
         for (index, container) in spec.objects(list) {
-            of_container(&mut warnings, &path.child(list).index(index), container);
+            let at = path.child(list).index(index);
+            of_container(&mut warnings, &at, container);
+            overlapping_ports(&mut warnings, &at.child("ports"), container, &mut ports);
         }
     }
+    null_selectors(&mut warnings, &path.child("affinity"), spec);
     warnings
+}
+
+/// Selectors, affinities and topologies by labels that have newer names.
+fn node_labels(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
+    for (label, advice) in NODE_LABELS.iter().map(advice) {
+        if spec
+            .object("nodeSelector")
+            .is_some_and(|s| s.contains_key(label))
+        {
+            warnings.push(format!(
+                "{}: {advice}",
+                path.child("nodeSelector").key(label)
+            ));
+        }
+    }
+    let affinity = spec
+        .object("affinity")
+        .and_then(|a| a.object("nodeAffinity"));
+    if let Some(affinity) = affinity {
+        let path = path.child("affinity").child("nodeAffinity");
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        let at = path.child(required).child("nodeSelectorTerms");
+        for (index, term) in affinity
+            .object(required)
+            .into_iter()
+            .flat_map(|r| r.objects("nodeSelectorTerms"))
+        {
+            of_node_selector_term(warnings, &at.index(index), term);
+        }
+        let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+        for (index, weighted) in affinity.objects(preferred) {
+            if let Some(term) = weighted.object("preference") {
+                let at = path.child(preferred).index(index).child("preference");
+                of_node_selector_term(warnings, &at, term);
+            }
+        }
+    }
+    for (index, constraint) in spec.objects("topologySpreadConstraints") {
+        let at = path.child("topologySpreadConstraints").index(index);
+        let key = constraint.text("topologyKey");
+        if let Some(advice) = deprecated_label(key) {
+            warnings.push(format!("{}: {key} is {advice}", at.child("topologyKey")));
+        }
+        if !constraint.has("labelSelector") {
+            warnings.push(null_selector(&at));
+        }
+    }
+}
+
+/// Of a term of a node selector, also of those of volumes.
+pub fn of_node_selector_term(warnings: &mut Vec<String>, path: &Path, term: &Object) {
+    for (index, expression) in term.objects("matchExpressions") {
+        let key = expression.text("key");
+        if let Some(advice) = deprecated_label(key) {
+            let at = path.child("matchExpressions").index(index).child("key");
+            warnings.push(format!("{at}: {key} is {advice}"));
+        }
+    }
+}
+
+fn advice((label, since, instead): &(&'static str, &str, &str)) -> (&'static str, String) {
+    (
+        label,
+        format!("deprecated since {since}; use \"{instead}\" instead"),
+    )
+}
+
+fn deprecated_label(key: &str) -> Option<String> {
+    let known = NODE_LABELS.iter().find(|(label, ..)| *label == key)?;
+    Some(advice(known).1)
+}
+
+fn null_selector(at: &Path) -> String {
+    format!(
+        "{}: a null labelSelector results in matching no pod",
+        at.child("labelSelector")
+    )
+}
+
+/// Terms of pod affinity that can never be met.
+fn null_selectors(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(affinity) = spec.object("affinity").and_then(|a| a.object(kind)) else {
+            continue;
+        };
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        for (index, term) in affinity.objects(required) {
+            if !term.has("labelSelector") {
+                warnings.push(null_selector(
+                    &path.child(kind).child(required).index(index),
+                ));
+            }
+        }
+        let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
+        for (index, weighted) in affinity.objects(preferred) {
+            let term = weighted.object("podAffinityTerm");
+            if term.is_none_or(|t| !t.has("labelSelector")) {
+                let at = path.child(kind).child(preferred).index(index);
+                warnings.push(null_selector(&at.child("podAffinityTerm")));
+            }
+        }
+    }
+}
+
+fn pull_secrets(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, secret) in spec.objects("imagePullSecrets") {
+        let name = secret.text("name");
+        if seen.contains(&name) {
+            let at = path.index(index).child("name");
+            warnings.push(format!("{at}: duplicate name {name:?}"));
+        }
+        seen.push(name);
+    }
+    for (index, _) in seen.iter().enumerate().filter(|(_, name)| name.is_empty()) {
+        let at = path.index(index).child("name");
+        warnings.push(format!("{at}: invalid empty name \"\""));
+    }
+}
+
+/// Bytes come whole.
+fn fractions(warnings: &mut Vec<String>, path: &Path, owner: &Object, amounts: &[(&str, &str)]) {
+    for (part, name) in amounts {
+        let value = owner.object(part).and_then(|p| p.get(*name));
+        if let Some(value) = value
+            && quantity(value).is_some_and(|q| q.milli_value() % 1000 != 0)
+        {
+            warnings.push(format!(
+                "{}: fractional byte value {:?} is invalid, must be an integer",
+                path.child(part).key(name),
+                super::resources::shown(value)
+            ));
+        }
+    }
 }
 
 fn annotations(warnings: &mut Vec<String>, path: &Path, metadata: &Object) {
@@ -170,39 +299,68 @@ fn of_container(warnings: &mut Vec<String>, at: &Path, container: &Object) {
         }
         variables.push(name);
     }
-    for part in ["limits", "requests"] {
-        let amounts = container.object("resources").and_then(|r| r.object(part));
-        for (name, value) in amounts.into_iter().flatten() {
-            let bytes = matches!(name.as_str(), "memory" | "ephemeral-storage");
-            if bytes && quantity(value).is_some_and(|q| q.milli_value() % 1000 != 0) {
-                warnings.push(format!(
-                    "{}: fractional byte value {:?} is invalid, must be an integer",
-                    at.child("resources").child(part).key(name),
-                    super::resources::shown(value)
-                ));
-            }
-        }
+    if let Some(resources) = container.object("resources") {
+        fractions(
+            warnings,
+            &at.child("resources"),
+            resources,
+            &[
+                ("limits", "memory"),
+                ("requests", "memory"),
+                ("limits", "ephemeral-storage"),
+                ("requests", "ephemeral-storage"),
+            ],
+        );
     }
-    let ports: Vec<_> = container
-        .objects("ports")
-        .map(|(_, p)| {
-            (
-                p.int("containerPort"),
-                p.int("hostPort"),
-                p.text("hostIP"),
-                p.text("protocol"),
-            )
-        })
-        .collect();
-    for (index, port) in ports.iter().enumerate() {
-        if let Some(first) = ports[..index].iter().position(|p| p == port) {
-            let path = at.child("ports");
+}
+
+/// A port that a container of the pod names, and where.
+struct Port<'a> {
+    at: Path,
+    number: i64,
+    protocol: &'a str,
+    host_port: i64,
+    host_ip: &'a str,
+}
+
+/// Ports that are named before, by this container or another.
+fn overlapping_ports<'a>(
+    warnings: &mut Vec<String>,
+    path: &Path,
+    container: &'a Object,
+    seen: &mut Vec<Port<'a>>,
+) {
+    for (index, port) in container.objects("ports") {
+        let port = Port {
+            at: path.index(index),
+            number: port.int("containerPort").unwrap_or(0),
+            protocol: port.text("protocol"),
+            host_port: port.int("hostPort").unwrap_or(0),
+            host_ip: port.text("hostIP"),
+        };
+        if port.number == 0 {
+            continue;
+        }
+        for other in seen
+            .iter()
+            .filter(|o| (o.number, o.protocol) == (port.number, port.protocol))
+        {
+            let same_host_port = port.host_port == other.host_port;
+            let relation = if same_host_port && port.host_ip == other.host_ip {
+                "duplicate"
+            } else if port.host_port == 0 || other.host_port == 0 {
+                "overlapping"
+            } else if same_host_port && port.host_ip.is_empty() != other.host_ip.is_empty() {
+                "dangerously ambiguous"
+            } else {
+                continue;
+            };
             warnings.push(format!(
-                "{}: duplicate port definition with {}",
-                path.index(index),
-                path.index(first)
+                "{}: {relation} port definition with {}",
+                port.at, other.at
             ));
         }
+        seen.push(port);
     }
 }
 

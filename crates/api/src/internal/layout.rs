@@ -1,0 +1,187 @@
+//! Internal structs that differ from their served form in the order of their fields, and Go's names of fields.
+
+/// A field of an internal struct.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) go_name: &'static str,
+    /// Its name in the served version.
+    pub(super) field: &'static str,
+    /// Whether parts of it stand beside it in the served version.
+    pub(super) filled_from_parent: bool,
+    /// Whether it is a truth value without a pointer, where the served type does not say.
+    pub(super) flag: bool,
+}
+
+const fn slot(go_name: &'static str, field: &'static str) -> Slot {
+    Slot {
+        go_name,
+        field,
+        filled_from_parent: false,
+        flag: false,
+    }
+}
+
+const fn flag(go_name: &'static str, field: &'static str) -> Slot {
+    Slot {
+        go_name,
+        field,
+        filled_from_parent: false,
+        flag: true,
+    }
+}
+
+/// What the served `PodSpec` has, and the internal security context.
+pub(super) const MOVED_INTO_SECURITY_CONTEXT: &[&str] = &[
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "shareProcessNamespace",
+    "hostUsers",
+];
+
+const POD_SPEC: &[Slot] = &[
+    slot("Volumes", "volumes"),
+    slot("InitContainers", "initContainers"),
+    slot("Containers", "containers"),
+    slot("EphemeralContainers", "ephemeralContainers"),
+    slot("RestartPolicy", "restartPolicy"),
+    slot(
+        "TerminationGracePeriodSeconds",
+        "terminationGracePeriodSeconds",
+    ),
+    slot("ActiveDeadlineSeconds", "activeDeadlineSeconds"),
+    slot("DNSPolicy", "dnsPolicy"),
+    slot("NodeSelector", "nodeSelector"),
+    slot("ServiceAccountName", "serviceAccountName"),
+    slot(
+        "AutomountServiceAccountToken",
+        "automountServiceAccountToken",
+    ),
+    slot("NodeName", "nodeName"),
+    Slot {
+        go_name: "SecurityContext",
+        field: "securityContext",
+        filled_from_parent: true,
+        flag: false,
+    },
+    slot("ImagePullSecrets", "imagePullSecrets"),
+    slot("Hostname", "hostname"),
+    slot("Subdomain", "subdomain"),
+    slot("SetHostnameAsFQDN", "setHostnameAsFQDN"),
+    slot("Affinity", "affinity"),
+    slot("SchedulerName", "schedulerName"),
+    slot("Tolerations", "tolerations"),
+    slot("HostAliases", "hostAliases"),
+    slot("PriorityClassName", "priorityClassName"),
+    slot("Priority", "priority"),
+    slot("PreemptionPolicy", "preemptionPolicy"),
+    slot("DNSConfig", "dnsConfig"),
+    slot("ReadinessGates", "readinessGates"),
+    slot("RuntimeClassName", "runtimeClassName"),
+    slot("Overhead", "overhead"),
+    slot("EnableServiceLinks", "enableServiceLinks"),
+    slot("TopologySpreadConstraints", "topologySpreadConstraints"),
+    slot("OS", "os"),
+    slot("SchedulingGates", "schedulingGates"),
+    slot("ResourceClaims", "resourceClaims"),
+    slot("Resources", "resources"),
+    slot("HostnameOverride", "hostnameOverride"),
+    slot("SchedulingGroup", "schedulingGroup"),
+];
+
+const POD_SECURITY_CONTEXT: &[Slot] = &[
+    flag("HostNetwork", "hostNetwork"),
+    flag("HostPID", "hostPID"),
+    flag("HostIPC", "hostIPC"),
+    slot("ShareProcessNamespace", "shareProcessNamespace"),
+    slot("HostUsers", "hostUsers"),
+    slot("SELinuxOptions", "seLinuxOptions"),
+    slot("WindowsOptions", "windowsOptions"),
+    slot("RunAsUser", "runAsUser"),
+    slot("RunAsGroup", "runAsGroup"),
+    slot("RunAsNonRoot", "runAsNonRoot"),
+    slot("SupplementalGroups", "supplementalGroups"),
+    slot("SupplementalGroupsPolicy", "supplementalGroupsPolicy"),
+    slot("FSGroup", "fsGroup"),
+    slot("FSGroupChangePolicy", "fsGroupChangePolicy"),
+    slot("Sysctls", "sysctls"),
+    slot("SeccompProfile", "seccompProfile"),
+    slot("AppArmorProfile", "appArmorProfile"),
+    slot("SELinuxChangePolicy", "seLinuxChangePolicy"),
+];
+
+const POD_DISRUPTION_BUDGET_SPEC: &[Slot] = &[
+    slot("MinAvailable", "minAvailable"),
+    slot("Selector", "selector"),
+    slot("MaxUnavailable", "maxUnavailable"),
+    slot("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy"),
+];
+
+/// The layout of a struct that does not follow its served form.
+pub(super) fn of(type_name: &str) -> Option<&'static [Slot]> {
+    match type_name {
+        "io.k8s.api.core.v1.PodSpec" => Some(POD_SPEC),
+        "io.k8s.api.core.v1.PodSecurityContext" => Some(POD_SECURITY_CONTEXT),
+        "io.k8s.api.policy.v1.PodDisruptionBudgetSpec" => Some(POD_DISRUPTION_BUDGET_SPEC),
+        _ => None,
+    }
+}
+
+/// Go's name of a field: capitalized, but for names that are spelt otherwise.
+pub(super) fn go_name(name: &str) -> String {
+    let special = match name {
+        "apiGroup" => "APIGroup",
+        "apiGroups" => "APIGroups",
+        "apiVersion" => "APIVersion",
+        "awsElasticBlockStore" => "AWSElasticBlockStore",
+        "cephfs" => "CephFS",
+        "csi" => "CSI",
+        "diskURI" => "DataDiskURI",
+        "dnsConfig" => "DNSConfig",
+        "dnsPolicy" => "DNSPolicy",
+        "fc" => "FC",
+        "fsGroup" => "FSGroup",
+        "fsGroupPolicy" => "FSGroupPolicy",
+        "fsGroupChangePolicy" => "FSGroupChangePolicy",
+        "fsType" => "FSType",
+        "gcePersistentDisk" => "GCEPersistentDisk",
+        "gmsaCredentialSpec" => "GMSACredentialSpec",
+        "gmsaCredentialSpecName" => "GMSACredentialSpecName",
+        "grpc" => "GRPC",
+        "http" => "HTTP",
+        "httpGet" => "HTTPGet",
+        "httpHeaders" => "HTTPHeaders",
+        "id" => "ID",
+        "ip" => "IP",
+        "iqn" => "IQN",
+        "iscsi" => "ISCSI",
+        "monitors" => "CephMonitors",
+        "nfs" => "NFS",
+        "os" => "OS",
+        "pdID" => "PdID",
+        "pdName" => "PDName",
+        "rbd" => "RBD",
+        "scaleIO" => "ScaleIO",
+        "seLinuxChangePolicy" => "SELinuxChangePolicy",
+        "seLinuxMount" => "SELinuxMount",
+        "seLinuxOptions" => "SELinuxOptions",
+        "storageos" => "StorageOS",
+        "targetWWNs" => "TargetWWNs",
+        "tcpSocket" => "TCPSocket",
+        "tls" => "TLS",
+        "tty" => "TTY",
+        "uid" => "UID",
+        "url" => "URL",
+        "wwids" => "WWIDs",
+        _ => {
+            let mut letters = name.chars();
+            return letters
+                .next()
+                .map(|first| first.to_ascii_uppercase())
+                .into_iter()
+                .chain(letters)
+                .collect();
+        }
+    };
+    special.to_owned()
+}

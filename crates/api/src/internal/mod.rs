@@ -1,0 +1,246 @@
+//! How upstream's internal types look when a message prints them.
+//!
+//! Validation upstream runs on internal Go structs without JSON tags, and its messages print them as JSON: Go's field names, in the
+//! order of the struct, with every field there is, set or not. The metadata types have tags and print as on the wire. Our objects are of
+//! the served version, so fields are renamed, ordered and filled here, from the facts and from what [`layout`] says of the structs that
+//! differ from their served form.
+
+mod diff;
+mod layout;
+mod node;
+mod wire;
+
+use apimachinery::schema::{Field, Omit, Scalar, Type, TypeRef};
+use serde_json::Value;
+
+use crate::facts;
+use layout::Slot;
+use node::Node;
+
+pub use wire::{Touched, patched};
+
+/// A value of the type with this full name (`io.k8s.api.core.v1.PodSpec`), as compact JSON.
+pub fn shown(type_name: &str, value: Option<&Value>) -> String {
+    node(type_name, value).compact()
+}
+
+/// The lines that differ between two values, as a unified diff of their indented JSON; with a newline at its end.
+pub fn difference(type_name: &str, old: Option<&Value>, new: Option<&Value>) -> String {
+    diff::unified(
+        &node(type_name, old).pretty(),
+        &node(type_name, new).pretty(),
+    )
+}
+
+fn node(type_name: &str, value: Option<&Value>) -> Node {
+    match facts::schema().type_named(type_name) {
+        Some(ty) => of(ty, value),
+        None => plain(value),
+    }
+}
+
+/// JSON as it is.
+fn plain(value: Option<&Value>) -> Node {
+    match value {
+        None | Some(Value::Null) => Node::null(),
+        Some(Value::Array(items)) => Node::List(items.iter().map(|i| plain(Some(i))).collect()),
+        Some(Value::Object(map)) => Node::Map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), plain(Some(value))))
+                .collect(),
+        ),
+        Some(scalar) => Node::Leaf(scalar.clone()),
+    }
+}
+
+/// A value that is not behind a pointer: what is absent is zero.
+fn of(ty: TypeRef<'_>, value: Option<&Value>) -> Node {
+    match ty.node() {
+        Type::Scalar(scalar) => leaf(*scalar, value),
+        Type::List(list) => match value {
+            Some(Value::Array(items)) => Node::List(
+                items
+                    .iter()
+                    .map(|item| of(ty.at(list.items), Some(item)))
+                    .collect(),
+            ),
+            _ => Node::null(),
+        },
+        Type::Map(map) => match value {
+            Some(Value::Object(entries)) => Node::Map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.clone(), of(ty.at(map.values), Some(value))))
+                    .collect(),
+            ),
+            _ => Node::null(),
+        },
+        Type::Either(_) => plain(value),
+        Type::Object(object) => {
+            let empty = serde_json::Map::new();
+            let fields = value.and_then(Value::as_object).unwrap_or(&empty);
+            let mut out = Vec::new();
+            if object.name.contains(".apimachinery.") {
+                tagged(ty, fields, &mut out);
+            } else if let Some(slots) = layout::of(&object.name) {
+                for slot in slots {
+                    out.push(laid_out(ty, slot, fields));
+                }
+            } else {
+                for field in object.fields() {
+                    untagged(ty, field, fields, &mut out);
+                }
+            }
+            Node::Map(out)
+        }
+    }
+}
+
+type Entries = Vec<(String, Node)>;
+type Fields = serde_json::Map<String, Value>;
+
+/// A field of an internal struct.
+fn untagged(ty: TypeRef<'_>, field: &Field, fields: &Fields, out: &mut Entries) {
+    let inner = ty.at(field.ty);
+    let value = fields.get(&*field.name);
+    // Metadata is embedded, with its tags.
+    if &*field.name == "metadata"
+        && let Some(Value::Object(metadata)) = value
+    {
+        tagged(inner, metadata, out);
+    } else if &*field.name != "metadata" {
+        out.push((
+            layout::go_name(&field.name),
+            optional(inner, field.pointer, value),
+        ));
+    }
+}
+
+/// A field of a struct whose layout is written down.
+fn laid_out(ty: TypeRef<'_>, slot: &Slot, fields: &Fields) -> (String, Node) {
+    let field = ty.object().and_then(|object| object.field(slot.field));
+    let node = match (field, slot.filled_from_parent) {
+        (Some(field), false) => optional(ty.at(field.ty), field.pointer, fields.get(slot.field)),
+        // The pod's security context holds what the served version has beside it.
+        (Some(field), true) => {
+            let mut inner = fields
+                .get(slot.field)
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default();
+            for name in layout::MOVED_INTO_SECURITY_CONTEXT {
+                if let Some(value) = fields.get(*name) {
+                    inner.insert((*name).to_owned(), value.clone());
+                }
+            }
+            of(ty.at(field.ty), Some(&Value::Object(inner)))
+        }
+        // A field that the served type has elsewhere.
+        (None, _) => match fields.get(slot.field) {
+            Some(value) => plain(Some(value)),
+            None if slot.flag => Node::Leaf(Value::Bool(false)),
+            None => Node::null(),
+        },
+    };
+    (slot.go_name.to_owned(), node)
+}
+
+fn optional(ty: TypeRef<'_>, pointer: bool, value: Option<&Value>) -> Node {
+    match value {
+        None | Some(Value::Null) if pointer => Node::null(),
+        value => of(ty, value),
+    }
+}
+
+/// A struct with JSON tags: as on the wire, but in the order of its fields.
+fn tagged(ty: TypeRef<'_>, fields: &Fields, out: &mut Entries) {
+    let Some(object) = ty.object() else { return };
+    for field in object.fields() {
+        match fields.get(&*field.name) {
+            Some(value) => out.push((field.name.to_string(), of(ty.at(field.ty), Some(value)))),
+            None if field.omit == Omit::Never => {
+                let node = optional(ty.at(field.ty), field.pointer, None);
+                out.push((field.name.to_string(), node));
+            }
+            None => {}
+        }
+    }
+}
+
+fn leaf(scalar: Scalar, value: Option<&Value>) -> Node {
+    if let Some(value) = value.filter(|v| !v.is_null()) {
+        return match scalar {
+            Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json => plain(Some(value)),
+            _ => Node::Leaf(value.clone()),
+        };
+    }
+    Node::Leaf(match scalar {
+        Scalar::String => Value::String(String::new()),
+        Scalar::Bool => Value::Bool(false),
+        Scalar::Int32 | Scalar::Int64 | Scalar::Double | Scalar::IntOrString => Value::from(0),
+        Scalar::Quantity => Value::from("0"),
+        Scalar::Duration => Value::from("0s"),
+        Scalar::Bytes
+        | Scalar::Time
+        | Scalar::MicroTime
+        | Scalar::RawExtension
+        | Scalar::FieldsV1
+        | Scalar::Json => Value::Null,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_is_there_under_its_go_name() {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        assert_eq!(
+            shown("io.k8s.api.core.v1.PersistentVolumeClaimSpec", Some(&spec)),
+            "{\"AccessModes\":[\"ReadWriteOnce\"],\"Selector\":null,\"Resources\":{\"Limits\":null,\"Requests\":{\"storage\":\"1Gi\"}},\
+             \"VolumeName\":\"\",\"StorageClassName\":null,\"VolumeMode\":null,\"DataSource\":null,\"DataSourceRef\":null,\
+             \"VolumeAttributesClassName\":null}"
+        );
+    }
+
+    #[test]
+    fn metadata_types_print_as_on_the_wire() {
+        let references =
+            json!([{"uid": "u", "kind": "K", "apiVersion": "v1", "name": "n", "controller": true}]);
+        let ty = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+        let meta = json!({ "ownerReferences": references });
+        assert_eq!(
+            shown(ty, Some(&meta)),
+            "{\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"K\",\"name\":\"n\",\"uid\":\"u\",\"controller\":true}]}"
+        );
+    }
+
+    #[test]
+    fn templates_embed_their_metadata() {
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"hostPID": true, "containers": []}});
+        let shown = shown("io.k8s.api.core.v1.PodTemplateSpec", Some(&template));
+        assert!(shown.starts_with(
+            "{\"labels\":{\"a\":\"b\"},\"Spec\":{\"Volumes\":null,\"InitContainers\":null,"
+        ));
+        assert!(shown.contains("\"SecurityContext\":{\"HostNetwork\":false,\"HostPID\":true,"));
+    }
+
+    #[test]
+    fn differences_have_three_lines_around_them() {
+        let (old, new) = (
+            json!({"accessModes": ["ReadWriteOnce"]}),
+            json!({"accessModes": ["ReadOnlyMany"]}),
+        );
+        assert_eq!(
+            difference(
+                "io.k8s.api.core.v1.PersistentVolumeClaimSpec",
+                Some(&old),
+                Some(&new)
+            ),
+            "@@ -1,6 +1,6 @@\n {\n  \"AccessModes\": [\n-  \"ReadWriteOnce\"\n+  \"ReadOnlyMany\"\n  ],\n  \"Selector\": null,\n  \"Resources\": {\n"
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! The rules of a ResourceClaim's status: what is allocated stays, and only what is allocated can be reserved or reported on.
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, ErrorType, FieldError, Path},
+    meta,
+};
+use serde_json::Value;
+
+use super::{device_names, resource_claim::RequestNames};
+use crate::{
+    fields::{Fields, same},
+    internal, names,
+    validate::{conditions, invalid_shown, required_text, selectors, shown_as},
+};
+
+const MAX_CONSUMERS: usize = 256;
+const MAX_RESULTS: usize = 32;
+const MAX_CONFIGURATIONS: usize = 64;
+const MAX_CONDITIONS: usize = 8;
+
+/// All complaints about a status write.
+pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let status = new.object("status").unwrap_or(&empty);
+    let before = old.object("status").unwrap_or(&empty);
+    let path = Path::new("status");
+    consumers(&mut errors, &path.child("reservedFor"), status);
+    let allocation = status.object("allocation");
+    devices(&mut errors, &path.child("devices"), status, allocation);
+    if !status.list("reservedFor").is_empty() {
+        let at = path.child("reservedFor");
+        let added = || {
+            let mut consumers = status.list("reservedFor").iter();
+            consumers.any(|consumer| !before.list("reservedFor").contains(consumer))
+        };
+        if allocation.is_none() {
+            errors.push(FieldError::forbidden(
+                &at,
+                "may not be specified when `allocated` is not set",
+            ));
+        } else if meta::is_deleting(new) && added() {
+            errors.push(FieldError::forbidden(
+                &at,
+                "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set",
+            ));
+        }
+    }
+    let at = path.child("allocation");
+    match (before.get("allocation"), status.get("allocation")) {
+        (Some(then @ Value::Object(_)), Some(now @ Value::Object(_))) => {
+            if !same(Some(then), Some(now)) {
+                let ty = "io.k8s.api.resource.v1.AllocationResult";
+                let shown = internal::shown(ty, Some(now));
+                errors.push(invalid_shown(&at, &shown, "field is immutable"));
+            }
+        }
+        (_, Some(Value::Object(now))) => {
+            allocation_result(&mut errors, &at, now, &RequestNames::of_claim(new));
+        }
+        _ => {}
+    }
+    errors
+}
+
+fn consumers(errors: &mut ErrorList, path: &Path, status: &Object) {
+    let count = status.list("reservedFor").len();
+    if count > MAX_CONSUMERS {
+        errors.push(FieldError::too_many(path, count, MAX_CONSUMERS));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, consumer) in status.objects("reservedFor") {
+        let at = path.index(index);
+        for field in ["resource", "name", "uid"] {
+            if consumer.text(field).is_empty() {
+                errors.push(FieldError::required(&at.child(field), ""));
+            }
+        }
+        let uid = consumer.text("uid");
+        if seen.contains(&uid) {
+            errors.push(FieldError::duplicate(&at.child("uid"), uid));
+        }
+        seen.push(uid);
+    }
+}
+
+/// What identifies a device.
+fn device_id(device: &Object) -> (&str, &str, &str) {
+    (
+        device.text("driver"),
+        device.text("pool"),
+        device.text("device"),
+    )
+}
+
+fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Option<&Object>) {
+    let allocated: Vec<_> = allocation
+        .and_then(|a| a.object("devices"))
+        .into_iter()
+        .flat_map(|d| d.objects("results"))
+        .map(|(_, result)| device_id(result))
+        .collect();
+    let mut seen = Vec::new();
+    for (index, device) in status.objects("devices") {
+        let at = path.index(index);
+        device_names::driver(errors, &at.child("driver"), device.text("driver"));
+        device_names::pool(errors, &at.child("pool"), device.text("pool"));
+        let name = device.text("device");
+        required_text(errors, &at.child("device"), name, names::dns1123_label);
+        let id = device_id(device);
+        if !allocated.contains(&id) {
+            errors.push(FieldError::invalid(
+                &at,
+                format!("{}/{}/{}", id.0, id.1, id.2),
+                "must be an allocated device in the claim",
+            ));
+        }
+        let count = device.list("conditions").len();
+        if count > MAX_CONDITIONS {
+            let conditions = at.child("conditions");
+            errors.push(FieldError::too_many(&conditions, count, MAX_CONDITIONS));
+        }
+        conditions::validate(errors, &at.child("conditions"), device);
+        if let Some(data) = device.object("networkData") {
+            network_data(errors, &at.child("networkData"), data);
+        }
+        let key = (id, device.text("shareID"));
+        if seen.contains(&key) {
+            errors.push(shown_as(
+                ErrorType::Duplicate,
+                &at,
+                &Value::from(format!("{}/{}/{}", id.0, id.1, id.2)).to_string(),
+                "",
+            ));
+        }
+        seen.push(key);
+    }
+}
+
+fn network_data(errors: &mut ErrorList, path: &Path, data: &Object) {
+    for (field, max) in [("interfaceName", 256), ("hardwareAddress", 128)] {
+        if data.text(field).len() > max {
+            errors.push(FieldError::too_long(&path.child(field), max));
+        }
+    }
+    let ips = path.child("ips");
+    let count = data.list("ips").len();
+    if count > 16 {
+        errors.push(FieldError::too_many(&ips, count, 16));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, ip) in data.texts("ips").enumerate() {
+        let at = ips.index(index);
+        let address = ip.split_once('/').map(|(address, _)| address);
+        let good = names::legacy_cidr(ip).is_empty()
+            && address.is_some_and(|address| names::legacy_ip(address).is_empty());
+        if !good {
+            errors.push(FieldError::invalid(
+                &at,
+                ip,
+                "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)",
+            ));
+        }
+        if seen.contains(&ip) {
+            errors.push(FieldError::duplicate(&at, ip));
+        }
+        seen.push(ip);
+    }
+}
+
+fn allocation_result(
+    errors: &mut ErrorList,
+    path: &Path,
+    allocation: &Object,
+    requests: &RequestNames<'_>,
+) {
+    let empty = Object::new();
+    let devices = allocation.object("devices").unwrap_or(&empty);
+    let at = path.child("devices").child("results");
+    let count = devices.list("results").len();
+    if count > MAX_RESULTS {
+        errors.push(FieldError::too_many(&at, count, MAX_RESULTS));
+    }
+    for (index, result) in devices.objects("results") {
+        let at = at.index(index);
+        requests.check(errors, &at.child("request"), result.text("request"));
+        device_names::driver(errors, &at.child("driver"), result.text("driver"));
+        device_names::pool(errors, &at.child("pool"), result.text("pool"));
+        let name = result.text("device");
+        required_text(errors, &at.child("device"), name, names::dns1123_label);
+    }
+    let at = path.child("devices").child("config");
+    let count = devices.list("config").len();
+    if count > MAX_CONFIGURATIONS {
+        errors.push(FieldError::too_many(&at, count, MAX_CONFIGURATIONS));
+    }
+    for (index, config) in devices.objects("config") {
+        let at = at.index(index);
+        match config.text("source") {
+            "" => errors.push(FieldError::required(&at.child("source"), "")),
+            "FromClaim" | "FromClass" => {}
+            other => errors.push(FieldError::not_supported(
+                &at.child("source"),
+                other,
+                &["FromClaim", "FromClass"],
+            )),
+        }
+        for (i, request) in config.texts("requests").enumerate() {
+            requests.check(errors, &at.child("requests").index(i), request);
+        }
+        device_names::configuration(errors, &at, config);
+    }
+    if let Some(selector) = allocation.object("nodeSelector") {
+        selectors::node_selector(errors, &path.child("nodeSelector"), selector);
+    }
+}
