@@ -219,6 +219,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn orphan_dependents_by_default(&self) -> bool {
         false
     }
+    /// Annotations by which a version shows what upstream's internal type has fields for: they are no part of the metadata alone.
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// A warning on deletes that say nothing of dependents, for kinds whose dependents stay then.
     fn delete_warning(&self) -> Option<&'static str> {
         None

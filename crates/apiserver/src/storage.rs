@@ -212,6 +212,16 @@ impl ObjectStore {
                 .as_ref()
                 .map_or(Revision(0), |stored| stored.revision);
             let (op, object) = match next {
+                // "Nothing to do" is true of what was looked at, which the cache may have had too long.
+                Next::Keep if from_cache => {
+                    let fresh = self.get(key).await?;
+                    from_cache = false;
+                    if fresh.as_ref().map(|s| s.revision) == current.as_ref().map(|s| s.revision) {
+                        return Ok(Outcome::Kept(current));
+                    }
+                    current = fresh;
+                    continue;
+                }
                 Next::Keep => return Ok(Outcome::Kept(current)),
                 Next::Delete if current.is_none() => return Ok(Outcome::Kept(None)),
                 Next::Delete => (Op::Delete(KeyRange::key(key.clone())), None),

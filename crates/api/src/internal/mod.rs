@@ -24,6 +24,21 @@ pub fn shown(type_name: &str, value: Option<&Value>) -> String {
     node(type_name, value).compact()
 }
 
+/// A list of values of a type that has JSON tags after all, in the order of its fields.
+pub fn in_order(type_name: &str, list: &Value) -> String {
+    let ty = facts::schema().type_named(type_name);
+    let item = |item: &Value| match (ty, item) {
+        (Some(ty), Value::Object(fields)) => {
+            let mut members = Vec::new();
+            tagged(ty, fields, &mut members);
+            Node::Map(members)
+        }
+        _ => plain(Some(item)),
+    };
+    let items = list.as_array().into_iter().flatten().map(item).collect();
+    Node::List(items).compact()
+}
+
 /// The lines that differ between two values, as a unified diff of their indented JSON; with a newline at its end.
 pub fn difference(type_name: &str, old: Option<&Value>, new: Option<&Value>) -> String {
     diff::unified(

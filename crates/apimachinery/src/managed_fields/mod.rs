@@ -294,7 +294,6 @@ pub fn apply(
                 // Whatever was there before the first apply has an owner, too.
                 let before = Write {
                     manager: "before-first-apply",
-                    subresource: "",
                     ..*write
                 };
                 track(ty, &blank(ty), live, &mut managers, &before);

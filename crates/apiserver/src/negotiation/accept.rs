@@ -172,6 +172,8 @@ impl Accept {
         clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
         let encoding = clauses
             .iter()
+            // A Status has no other shape.
+            .filter(|clause| clause.parameter("as").is_none_or(str::is_empty))
             .find_map(|clause| {
                 Encoding::ALL
                     .into_iter()

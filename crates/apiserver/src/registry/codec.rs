@@ -249,6 +249,7 @@ fn to_json(
 }
 
 fn unrecognized(gvk: &GroupVersionKind, error: &str, body: &Bytes) -> Status {
+    let error = error.trim_start_matches("error converting YAML to JSON: ");
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {error} ({})",
         gvk.kind,

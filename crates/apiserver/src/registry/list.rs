@@ -129,9 +129,7 @@ impl Call<'_> {
         options: &ListOptions,
     ) -> Result<(Snapshot, Option<Vec<u8>>), Status> {
         let cacher = self.endpoint.cacher()?;
-        // "Whatever there is" is more than a token can ask for: upstream's cache answers with all there is.
-        let anything = options.freshness() == Freshness::Any;
-        if options.continue_token.is_empty() || anything {
+        if options.continue_token.is_empty() {
             let freshness = options.freshness();
             let Freshness::Exact(revision) = freshness else {
                 return Ok((self.snapshot(freshness).await?, None));
@@ -213,7 +211,7 @@ impl Call<'_> {
             let (object, gvk) = match accept.transform {
                 Transform::None => self.list_tree(&page)?,
                 Transform::Table => super::table::of_page(self, &page)?,
-                _ => super::table::partial_object_metadata_list(&page),
+                _ => super::table::partial_object_metadata_list(&self.endpoint, &page),
             };
             return respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk);
         };
@@ -243,7 +241,9 @@ impl Call<'_> {
             return Ok(None);
         }
         // What upstream shows where there are no items differs by kind; converted objects have metadata of their own.
-        let by_pieces = !page.items.is_empty() && !self.endpoint.is_converted();
+        let annotations = self.endpoint.strategy().annotations_of_version();
+        let by_pieces =
+            !page.items.is_empty() && !self.endpoint.is_converted() && annotations.is_empty();
         Ok(match accept.transform {
             Transform::None => Some((self.list_head(&page.metadata)?, ItemShape::Item)),
             _ if !by_pieces => None,

@@ -64,7 +64,7 @@ pub(super) fn of_scale(call: &Call<'_>, scale: &Object) -> (Object, GroupVersion
     let age = api::printers::age_of(scale, call.registry.clock.now());
     let mut row =
         json!({ "cells": [meta::name(scale), replicas("spec"), replicas("status"), age] });
-    row["object"] = included(TableOptions::of(&call.context.query), scale);
+    row["object"] = included(TableOptions::of(&call.context.query), call.endpoint, scale);
     let columns: Value = api::scale::columns().iter().map(column).collect();
     let metadata = json!({ "resourceVersion": meta::resource_version(scale) });
     (table(metadata, columns, vec![row]), TABLE)
@@ -82,7 +82,9 @@ pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVers
     let metadata = serde_json::to_value(&page.metadata).map_err(Status::internal)?;
     let mut table = table(metadata, columns(call.endpoint), rows);
     // Upstream's table for kinds without columns of their own appends to nothing.
-    if page.items.is_empty() && api::facts::columns(&call.endpoint.row.gvr).is_none() {
+    let plain = api::facts::columns(&call.endpoint.row.gvr)
+        .is_none_or(|columns| columns.get(1).is_some_and(|c| c.name == "Created At"));
+    if page.items.is_empty() && plain && call.endpoint.custom.is_none() {
         table.insert("rows".to_owned(), Value::Null);
     }
     Ok((table, TABLE))
@@ -137,7 +139,7 @@ fn row(endpoint: &Endpoint, options: TableOptions, object: &Object, now: Timesta
     if !conditions.is_empty() {
         row["conditions"] = Value::Array(conditions);
     }
-    row["object"] = included(options, object);
+    row["object"] = included(options, endpoint, object);
     row
 }
 
@@ -205,11 +207,11 @@ impl Rows {
     }
 }
 
-fn included(options: TableOptions, object: &Object) -> Value {
+fn included(options: TableOptions, endpoint: &Endpoint, object: &Object) -> Value {
     match options.include {
         IncludeObject::None => Value::Null,
         IncludeObject::Object => Value::Object(object.clone()),
-        IncludeObject::Metadata => Value::Object(partial_object_metadata(object).0),
+        IncludeObject::Metadata => Value::Object(metadata_of(endpoint, object).0),
     }
 }
 
@@ -236,6 +238,23 @@ fn column(column: &api::facts::Column) -> Value {
 }
 
 /// The metadata of an object alone.
+pub(super) fn metadata_of(endpoint: &Endpoint, object: &Object) -> (Object, GroupVersionKind) {
+    let annotations = endpoint.strategy().annotations_of_version();
+    if annotations.is_empty() {
+        return partial_object_metadata(object);
+    }
+    let mut metadata = Object::new();
+    metadata.insert(
+        "metadata".to_owned(),
+        object.get("metadata").cloned().unwrap_or_else(|| json!({})),
+    );
+    for annotation in annotations {
+        meta::set_annotation(&mut metadata, annotation, None);
+    }
+    partial_object_metadata(&metadata)
+}
+
+/// The metadata of an object alone, with all its annotations.
 pub(super) fn partial_object_metadata(object: &Object) -> (Object, GroupVersionKind) {
     let mut partial = Object::new();
     partial.insert("kind".to_owned(), PARTIAL.kind.as_ref().into());
@@ -265,11 +284,14 @@ pub(super) fn partial_object_metadata_list_head(metadata: &ListMeta) -> Result<V
 }
 
 /// The metadata of the objects of a page.
-pub(super) fn partial_object_metadata_list(page: &Page) -> (Object, GroupVersionKind) {
+pub(super) fn partial_object_metadata_list(
+    endpoint: &Endpoint,
+    page: &Page,
+) -> (Object, GroupVersionKind) {
     let items: Vec<Value> = page
         .items
         .iter()
-        .map(|item| Value::Object(partial_object_metadata(&item.parse()).0))
+        .map(|item| Value::Object(metadata_of(endpoint, &item.parse()).0))
         .collect();
     let mut list = Object::new();
     list.insert("kind".to_owned(), PARTIAL_LIST.kind.as_ref().into());

@@ -241,7 +241,7 @@ impl Encoder {
             }
             _ => {
                 let (object, _) =
-                    super::table::partial_object_metadata(&self.endpoint.tree(cached));
+                    super::table::metadata_of(&self.endpoint, &self.endpoint.tree(cached));
                 self.wrap(kind.as_str(), object)
             }
         }

@@ -376,7 +376,7 @@ impl Call<'_> {
             Transform::None => (object, self.endpoint.row.gvk.clone()),
             Transform::Table => super::table::of_object(self, &object)?,
             Transform::PartialObjectMetadata | Transform::PartialObjectMetadataList => {
-                super::table::partial_object_metadata(&object)
+                super::table::metadata_of(self.endpoint, &object)
             }
         };
         respond_object(&self.context.headers, code, accept, &object, &gvk)

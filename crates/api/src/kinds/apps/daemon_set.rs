@@ -66,6 +66,9 @@ impl Strategy for DaemonSetStrategy {
             ],
         );
     }
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &[TEMPLATE_GENERATION]
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         pod_spec::disabled::drop_from_template(object);
         object.remove("status");

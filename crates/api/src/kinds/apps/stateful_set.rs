@@ -148,6 +148,13 @@ impl Strategy for StatefulSetStrategy {
                 ));
             }
         }
+        if count("availableReplicas") > count("readyReplicas") {
+            errors.push(FieldError::invalid(
+                &path.child("availableReplicas"),
+                count("availableReplicas"),
+                "cannot be greater than status.readyReplicas",
+            ));
+        }
         errors
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Hub, Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::autoscaling::horizontal_pod_autoscaler_v2,
     lifecycle,
@@ -60,6 +61,10 @@ impl Strategy for HorizontalPodAutoscalerV1Strategy {
         lifecycle::keep_all_but_status(new, old);
     }
 
+    fn annotations_of_version(&self) -> &'static [&'static str] {
+        &[METRICS, BEHAVIOR, CURRENT_METRICS, CONDITIONS]
+    }
+
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         horizontal_pod_autoscaler_v2::validate(&mut errors, object);
@@ -74,6 +79,8 @@ impl Strategy for HorizontalPodAutoscalerV1Strategy {
 /// Where the first version keeps what it has no field for, as JSON.
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
+const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
+const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 
 /// The one metric that the first version has a field for.
 fn is_cpu_utilization(metric: &Value) -> bool {
@@ -140,7 +147,7 @@ fn from_hub(object: &mut Object) {
     }
     let status = object.ensure_object("status");
     status.set_default("currentReplicas", 0);
-    status.remove("conditions");
+    let conditions = status.remove("conditions");
     let current = status.remove("currentMetrics");
     let percent = current
         .as_ref()
@@ -151,4 +158,42 @@ fn from_hub(object: &mut Object) {
         .map(|m| m["resource"]["current"]["averageUtilization"].clone())
         .filter(Value::is_number);
     status.set_or_remove("currentCPUUtilizationPercentage", percent);
+    if let Some(Value::Array(metrics)) =
+        current.filter(|c| c.as_array().is_some_and(|c| !c.is_empty()))
+    {
+        let shown = shown_metrics(&metrics);
+        meta::set_annotation(object, CURRENT_METRICS, Some(&shown));
+    }
+    if let Some(conditions) = conditions.filter(|c| c.as_array().is_some_and(|c| !c.is_empty())) {
+        let shown = internal::in_order(
+            "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition",
+            &conditions,
+        );
+        meta::set_annotation(object, CONDITIONS, Some(&shown));
+    }
+}
+
+/// Metrics of resources as the first version wrote them: utilization and value side by side. Of other sorts the type is told.
+fn shown_metrics(metrics: &[Value]) -> String {
+    let shown: Vec<String> = metrics
+        .iter()
+        .map(|metric| {
+            let kind = metric["type"].as_str().unwrap_or_default();
+            let source = &metric["resource"];
+            if kind != "Resource" {
+                return format!("{{\"type\":{kind:?}}}");
+            }
+            let current = &source["current"];
+            let utilization = match &current["averageUtilization"] {
+                Value::Null => String::new(),
+                percent => format!("\"currentAverageUtilization\":{percent},"),
+            };
+            let value = current["averageValue"].as_str().unwrap_or("0");
+            format!(
+                "{{\"type\":\"Resource\",\"resource\":{{\"name\":{},{utilization}\"currentAverageValue\":{value:?}}}}}",
+                source["name"]
+            )
+        })
+        .collect();
+    format!("[{}]", shown.join(","))
 }

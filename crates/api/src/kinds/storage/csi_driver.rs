@@ -8,7 +8,7 @@ use apimachinery::{
 use serde_json::json;
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same},
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
 };
@@ -75,8 +75,12 @@ impl Strategy for CsiDriverStrategy {
         errors
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        // Only a new driver is told.
-        if old.is_some() {
+        // Told when tokens are requested anew, or other ones than before.
+        let tokens = |driver: &Object| {
+            let spec = driver.object("spec");
+            spec.and_then(|s| s.get("tokenRequests")).cloned()
+        };
+        if old.is_some_and(|old| same(tokens(old).as_ref(), tokens(new).as_ref())) {
             return Vec::new();
         }
         let Some(spec) = new.object("spec") else {

@@ -282,8 +282,8 @@ fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, contex
     let mut paths: Vec<&str> = Vec::new();
     for (index, mount) in container.objects("volumeMounts") {
         let at = path.index(index);
-        known_volume(errors, &at, mount.text("name"), context);
-        let target = mount.text("mountPath");
+        let (name, target) = (mount.text("name"), mount.text("mountPath"));
+        known_volume(errors, &at, name, context);
         if target.is_empty() {
             errors.push(FieldError::required(&at.child("mountPath"), ""));
         }
@@ -295,54 +295,161 @@ fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, contex
             ));
         }
         paths.push(target);
-        for field in ["subPath", "subPathExpr"] {
-            let sub = mount.text(field);
-            if !sub.is_empty() {
-                descending_path(errors, &path.child(field), sub);
-            }
+        if names_one_of(container, "volumeDevices", "name", name) {
+            errors.push(FieldError::invalid(
+                &at.child("name"),
+                name,
+                "must not already exist in volumeDevices",
+            ));
         }
-        if !mount.text("subPath").is_empty() && !mount.text("subPathExpr").is_empty() {
+        if names_one_of(container, "volumeDevices", "devicePath", target) {
+            errors.push(FieldError::invalid(
+                &at.child("mountPath"),
+                target,
+                "must not already exist as a path in volumeDevices",
+            ));
+        }
+        sub_path(errors, path, &at, mount);
+        // From here on, upstream names the list, not the item.
+        propagation(errors, &path.child("mountPropagation"), mount, container);
+        recursive_read_only(errors, &path.child("recursiveReadOnly"), mount);
+    }
+}
+
+fn names_one_of(container: &Object, list: &str, field: &str, value: &str) -> bool {
+    !value.is_empty() && container.objects(list).any(|(_, o)| o.text(field) == value)
+}
+
+fn sub_path(errors: &mut ErrorList, path: &Path, at: &Path, mount: &Object) {
+    let (plain, expression) = (mount.text("subPath"), mount.text("subPathExpr"));
+    if !plain.is_empty() {
+        descending_path(errors, &path.child("subPath"), plain);
+    }
+    if !expression.is_empty() {
+        if !plain.is_empty() {
             errors.push(FieldError::invalid(
                 &at.child("subPathExpr"),
-                mount.text("subPathExpr"),
+                expression,
                 "subPathExpr and subPath are mutually exclusive",
             ));
         }
-        if mount.has("mountPropagation") {
-            one_of(
-                errors,
-                &at.child("mountPropagation"),
-                mount.text("mountPropagation"),
-                &["Bidirectional", "HostToContainer", "None"],
-            );
+        descending_path(errors, &path.child("subPathExpr"), expression);
+    }
+}
+
+fn propagation(errors: &mut ErrorList, path: &Path, mount: &Object, container: &Object) {
+    let Some(mode) = mount.text_opt("mountPropagation") else {
+        return;
+    };
+    one_of(
+        errors,
+        path,
+        mode,
+        &["Bidirectional", "HostToContainer", "None"],
+    );
+    let privileged = container
+        .object("securityContext")
+        .is_some_and(|c| c.is_true("privileged"));
+    if mode == "Bidirectional" && !privileged {
+        errors.push(FieldError::forbidden(
+            path,
+            "Bidirectional mount propagation is available only to privileged containers",
+        ));
+    }
+}
+
+fn recursive_read_only(errors: &mut ErrorList, path: &Path, mount: &Object) {
+    let Some(mode) = mount.text_opt("recursiveReadOnly") else {
+        return;
+    };
+    match mode {
+        "Disabled" => {}
+        "Enabled" | "IfPossible" => {
+            if !mount.is_true("readOnly") {
+                errors.push(FieldError::forbidden(
+                    path,
+                    "may only be specified when readOnly is true",
+                ));
+            }
+            if !matches!(mount.text("mountPropagation"), "" | "None") {
+                errors.push(FieldError::forbidden(
+                    path,
+                    "may only be specified when mountPropagation is None or not specified",
+                ));
+            }
         }
+        other => errors.push(FieldError::not_supported(
+            path,
+            other,
+            &["Disabled", "Enabled", "IfPossible"],
+        )),
     }
 }
 
 fn known_volume(errors: &mut ErrorList, at: &Path, name: &str, context: &Context<'_>) {
     if name.is_empty() {
         errors.push(FieldError::required(&at.child("name"), ""));
-    } else if !context.volumes.contains(&name) {
+    }
+    if !context.volumes.contains(&name) {
         errors.push(FieldError::not_found(&at.child("name"), name));
     }
 }
 
 fn volume_devices(errors: &mut ErrorList, path: &Path, container: &Object, context: &Context<'_>) {
-    let mut paths: Vec<&str> = Vec::new();
+    let (mut names, mut paths): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for (index, device) in container.objects("volumeDevices") {
         let at = path.index(index);
-        known_volume(errors, &at, device.text("name"), context);
-        let target = device.text("devicePath");
-        if target.is_empty() {
-            errors.push(FieldError::required(&at.child("devicePath"), ""));
-        } else if paths.contains(&target) {
-            errors.push(FieldError::invalid(
-                &at.child("devicePath"),
-                target,
-                "must be unique",
+        let (name, target) = (device.text("name"), device.text("devicePath"));
+        let invalid = |field: &str, value: &str, detail: &str| {
+            FieldError::invalid(&at.child(field), value, detail)
+        };
+        if name.is_empty() {
+            errors.push(FieldError::required(&at.child("name"), ""));
+        }
+        if names.contains(&name) {
+            errors.push(invalid("name", name, "must be unique"));
+        }
+        if !context.volumes.contains(&name) {
+            errors.push(FieldError::not_found(&at.child("name"), name));
+        } else if !context.claims.contains(&name) {
+            errors.push(invalid(
+                "name",
+                name,
+                "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
             ));
         }
-        paths.push(target);
+        if target.is_empty() {
+            errors.push(FieldError::required(&at.child("devicePath"), ""));
+        }
+        if paths.contains(&target) {
+            errors.push(invalid("devicePath", target, "must be unique"));
+        }
+        if target.split('/').any(|part| part == "..") {
+            errors.push(invalid(
+                "devicePath",
+                target,
+                "can not contain backsteps ('..')",
+            ));
+        } else {
+            paths.push(target);
+        }
+        if names_one_of(container, "volumeMounts", "name", name) {
+            errors.push(invalid(
+                "name",
+                name,
+                "must not already exist in volumeMounts",
+            ));
+        }
+        if names_one_of(container, "volumeMounts", "mountPath", target) {
+            errors.push(invalid(
+                "devicePath",
+                target,
+                "must not already exist as a path in volumeMounts",
+            ));
+        }
+        if !name.is_empty() {
+            names.push(name);
+        }
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{
 struct Context<'a> {
     /// The volumes that can be mounted.
     volumes: Vec<&'a str>,
+    /// Those of them that can be used as block devices: claims, and claims made for the pod.
+    claims: Vec<&'a str>,
     /// How long a container has to stop.
     grace_seconds: i64,
     /// Whether a container may leave out its image.
@@ -88,8 +90,14 @@ pub fn validate_template_of_service(
 /// A `PodSpec` at `path`.
 pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object) {
     let volumes = volumes::validate(errors, &path.child("volumes"), spec);
+    let claims = spec
+        .objects("volumes")
+        .filter(|(_, v)| v.has("persistentVolumeClaim") || v.has("ephemeral"))
+        .map(|(_, v)| v.text("name"))
+        .collect();
     let context = Context {
         volumes,
+        claims,
         grace_seconds: spec.int("terminationGracePeriodSeconds").unwrap_or(30),
         image_optional: false,
     };
