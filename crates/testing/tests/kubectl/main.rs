@@ -2,6 +2,7 @@
 //!
 //! Every scenario has a namespace of its own and runs beside the others; one cluster serves them all, because starting it is what costs.
 
+mod extensions;
 mod objects;
 mod pods;
 mod services;
@@ -32,6 +33,9 @@ const SCENARIOS: &[Scenario] = &[
     ("init", pods::init_containers),
     ("environment", volumes::environment),
     ("sets", workloads::sets_and_jobs),
+    ("kustomize", extensions::kustomize),
+    ("extensions", extensions::custom_resources),
+    ("rules", extensions::policies_and_quota),
     ("objects", objects::create_read_change_delete),
     ("patches", objects::patches),
     ("server-side", objects::server_side_apply),
