@@ -39,8 +39,33 @@ pub fn image_archive(
     applets: &[&str],
     command: &[&str],
 ) -> anyhow::Result<PathBuf> {
-    let layer = layer(files, applets)?;
-    let digest = sha256(&layer);
+    archive(directory, name, &layer(files, applets)?, command)
+}
+
+/// Writes a docker-archive of a whole file tree, all of it root's.
+pub fn rootfs_archive(
+    directory: &Path,
+    name: &str,
+    rootfs: &Path,
+    command: &[&str],
+) -> anyhow::Result<PathBuf> {
+    let mut layer = tar::Builder::new(Vec::new());
+    layer.follow_symlinks(false);
+    layer.mode(tar::HeaderMode::Deterministic);
+    layer
+        .append_dir_all(".", rootfs)
+        .with_context(|| format!("reading {}", rootfs.display()))?;
+    archive(directory, name, &layer.into_inner()?, command)
+}
+
+/// An image of one layer.
+fn archive(
+    directory: &Path,
+    name: &str,
+    layer: &[u8],
+    command: &[&str],
+) -> anyhow::Result<PathBuf> {
+    let digest = sha256(layer);
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
@@ -61,7 +86,7 @@ pub fn image_archive(
     for (file, content) in [
         ("manifest.json", manifest.as_bytes()),
         (config_name.as_str(), config.as_bytes()),
-        ("layer.tar", &layer),
+        ("layer.tar", layer),
     ] {
         append(&mut archive, file, content, 0o644)?;
     }

@@ -3,6 +3,7 @@
 //! A [`Cluster`] is a real one: the release binary as a process of its own, in a network namespace of its own, with a data directory of
 //! its own, spoken to with stock kubectl. Everything it made is gone when it is dropped, also after a failed test.
 
+mod clients;
 mod cluster;
 mod image;
 mod kubectl;
@@ -10,8 +11,9 @@ mod load;
 mod netns;
 mod wait;
 
+pub use clients::beside_clients;
 pub use cluster::{Cluster, Options};
-pub use image::{busybox_archive, image_archive};
+pub use image::{busybox_archive, image_archive, rootfs_archive};
 pub use kubectl::Kubectl;
 pub use load::{Load, Tally};
 pub use netns::{Door, NetworkNamespace};

@@ -44,6 +44,7 @@ const CLIENTS: &[&str] = &[
     "etcd",
     "etcdctl",
     "python/bin/python",
+    "nginx/usr/sbin/nginx",
     "node_modules/@kubernetes/client-node/package.json",
 ];
 

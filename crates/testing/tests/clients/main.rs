@@ -5,22 +5,10 @@ mod kube_crate;
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use testing::{Cluster, Options};
-
-/// What lies in a folder of PATH beside the clients that are programs.
-fn beside_clients(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|found| found.exists())
-        .unwrap_or_else(|| {
-            panic!("{name} is in no folder of PATH: `.ci/run` tells how it is installed")
-        })
-}
+use testing::{Cluster, Options, beside_clients};
 
 /// Runs a script to its end; what it printed is shown if it fails.
 fn run(cluster: &Cluster, mut command: Command) {
