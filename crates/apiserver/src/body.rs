@@ -50,6 +50,15 @@ impl Body {
         Self::Stream(Mutex::new(Box::pin(chunks)))
     }
 
+    /// How many bytes it has, of a body that is all there.
+    pub(crate) fn size(&self) -> Option<usize> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Full(bytes) => Some(bytes.len()),
+            _ => None,
+        }
+    }
+
     /// The chunks of a body that is made on demand; any other is given back.
     pub(crate) fn into_chunks(self) -> Result<Chunks, Self> {
         match self {

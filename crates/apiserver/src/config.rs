@@ -78,6 +78,12 @@ pub struct Config {
     pub goaway_chance: f64,
     /// `--audit-policy-file`, `--audit-log-…`, `--audit-webhook-…`
     pub audit: audit::Config,
+    /// The flags that were given, by name, for `/flagz`.
+    pub flags: Vec<(String, String)>,
+    /// `--encryption-provider-config`
+    pub encryption_provider_config: Option<PathBuf>,
+    /// `--encryption-provider-config-automatic-reload`
+    pub encryption_provider_config_automatic_reload: bool,
     /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
     pub kubelet: KubeletClientConfig,
     /// `--enable-priority-and-fairness`
@@ -123,6 +129,9 @@ impl Config {
             shutdown: lifecycle::Settings::default(),
             goaway_chance: 0.0,
             audit: audit::Config::default(),
+            flags: Vec::new(),
+            encryption_provider_config: None,
+            encryption_provider_config_automatic_reload: false,
             kubelet: KubeletClientConfig::default(),
             enable_priority_and_fairness: true,
             max_requests_in_flight: 400,

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue, Uri};
@@ -41,6 +42,8 @@ pub struct Context {
     pub flow: Option<FlowIds>,
     /// The seats it has taken.
     pub(crate) leave: Leave,
+    /// How long it has waited for them.
+    pub(crate) waited: Duration,
     warnings: Mutex<Vec<String>>,
     annotations: Annotations,
     /// What the audit log writes of it; none if it is not interested.

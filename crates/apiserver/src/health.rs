@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use base::metrics::{Counter, Gauge, Registry};
 use bytes::Bytes;
 use etcd::Kv;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -105,9 +106,31 @@ struct Row {
 }
 
 /// The checks of a server, in the order they were added.
-#[derive(Default)]
 pub struct Health {
     rows: Vec<Row>,
+    slis: Registry,
+    state: Gauge,
+    outcomes: Counter,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let slis = Registry::new();
+        Self {
+            rows: Vec::new(),
+            state: slis.gauge(
+                "kubernetes_healthcheck",
+                "This metric records the result of a single healthcheck.",
+                &["name", "type"],
+            ),
+            outcomes: slis.counter(
+                "kubernetes_healthchecks_total",
+                "This metric records the results of all healthcheck.",
+                &["name", "status", "type"],
+            ),
+            slis,
+        }
+    }
 }
 
 const ENDPOINTS: [&str; 3] = ["healthz", "livez", "readyz"];
@@ -121,6 +144,27 @@ impl Health {
     /// Adds a check.
     pub fn add(&mut self, name: &'static str, scope: Scope, check: Arc<dyn Check>) {
         self.rows.push(Row { name, scope, check });
+    }
+
+    /// `/metrics/slis`: what came of the checks that were asked for.
+    pub fn slis(&self) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::from(self.slis.encode()));
+        let media_type = HeaderValue::from_static(base::metrics::TEXT_FORMAT);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, media_type);
+        response
+    }
+
+    async fn run(&self, endpoint: &str, row: &Row) -> Result<(), String> {
+        let outcome = run(row).await;
+        let (state, status) = match outcome {
+            Ok(()) => (1.0, "success"),
+            Err(_) => (0.0, "error"),
+        };
+        self.state.set(&[row.name, endpoint], state);
+        self.outcomes.increment(&[row.name, status, endpoint]);
+        outcome
     }
 
     /// All paths that answer.
@@ -153,7 +197,7 @@ impl Health {
                 true,
             ));
         };
-        Some(match run(row).await {
+        Some(match self.run(endpoint, row).await {
             Ok(()) => text(StatusCode::OK, "ok".to_owned(), false),
             Err(reason) => {
                 let message = format!("internal server error: {reason}\n");
@@ -176,7 +220,7 @@ impl Health {
                 lines.push_str(&format!("[+]{name} excluded: ok\n"));
                 continue;
             }
-            match run(row).await {
+            match self.run(endpoint, row).await {
                 Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
                 Err(reason) => {
                     failed.push(format!("{name}: {reason}"));

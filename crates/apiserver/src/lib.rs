@@ -17,6 +17,7 @@ mod config;
 pub mod context;
 pub mod derived;
 pub mod discovery;
+pub mod encryption;
 pub mod flow_control;
 pub mod health;
 pub mod lifecycle;
@@ -43,6 +44,7 @@ pub mod tokens;
 pub mod user;
 pub mod virtual_resource;
 pub mod webhook_client;
+mod zpages;
 
 pub use body::Body;
 pub use config::Config;

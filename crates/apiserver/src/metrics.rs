@@ -1,6 +1,6 @@
 //! The server's metrics, under upstream's names, so that dashboards and alerts written for it work.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use apimachinery::gvk::GroupResource;
 use base::metrics::{Counter, Gauge, Histogram, Registry};
@@ -22,7 +22,24 @@ pub struct Metrics {
     requests: Counter,
     seconds: Histogram,
     inflight: Gauge,
+    long_running: Gauge,
+    sizes: Histogram,
+    sli_seconds: Histogram,
 }
+
+/// Upstream's bounds for `apiserver_response_sizes`, in bytes.
+const BYTES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+/// What requests are told apart by, beside code and dry run.
+const REQUEST: &[&str] = &[
+    "component",
+    "group",
+    "resource",
+    "scope",
+    "subresource",
+    "verb",
+    "version",
+];
 
 impl Metrics {
     /// Into a registry of its own, which also holds the process' metrics.
@@ -51,6 +68,23 @@ impl Metrics {
                 "apiserver_current_inflight_requests",
                 "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.",
                 &["request_kind"],
+            ),
+            long_running: registry.gauge(
+                "apiserver_longrunning_requests",
+                "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.",
+                REQUEST,
+            ),
+            sizes: registry.histogram(
+                "apiserver_response_sizes",
+                "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.",
+                REQUEST,
+                BYTES,
+            ),
+            sli_seconds: registry.histogram(
+                "apiserver_request_sli_duration_seconds",
+                "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.",
+                REQUEST,
+                SECONDS,
             ),
             registry,
         }
@@ -88,6 +122,7 @@ impl Metrics {
                 Some("mutating")
             },
             start: Instant::now(),
+            waited: Duration::ZERO,
         };
         in_flight.count(1.0);
         in_flight
@@ -126,6 +161,7 @@ pub struct InFlight {
     /// What sort of place it takes; none for watches and streams, which last as long as they like.
     kind: Option<&'static str>,
     start: Instant,
+    waited: Duration,
 }
 
 impl InFlight {
@@ -166,13 +202,31 @@ impl InFlight {
                 verb,
                 version,
             ];
-            seconds.observe(&values, self.start.elapsed().as_secs_f64());
+            let elapsed = self.start.elapsed();
+            seconds.observe(&values, elapsed.as_secs_f64());
+            let own = elapsed.saturating_sub(self.waited).as_secs_f64();
+            self.metrics
+                .sli_seconds
+                .observe(&self.labels.of_request(), own);
         }
     }
 
+    /// How many bytes the answer has; of one that is made while it is sent nobody knows.
+    pub fn note_size(&self, bytes: usize) {
+        self.metrics
+            .sizes
+            .observe(&self.labels.of_request(), bytes as f64);
+    }
+
+    /// So long it waited for its turn, which is not the server's own slowness.
+    pub fn note_wait(&mut self, waited: Duration) {
+        self.waited += waited;
+    }
+
     fn count(&self, by: f64) {
-        if let Some(kind) = self.kind {
-            self.metrics.inflight.add(&[kind], by);
+        match self.kind {
+            Some(kind) => self.metrics.inflight.add(&[kind], by),
+            None => self.metrics.long_running.add(&self.labels.of_request(), by),
         }
     }
 }
@@ -194,6 +248,19 @@ struct Labels {
 }
 
 impl Labels {
+    /// The values of [`REQUEST`].
+    fn of_request(&self) -> [&str; 7] {
+        [
+            "apiserver",
+            &self.group,
+            &self.resource,
+            self.scope,
+            &self.subresource,
+            &self.verb,
+            &self.version,
+        ]
+    }
+
     fn of(info: &RequestInfo) -> Self {
         if !info.is_resource {
             // Of other paths, only the first segment: scanners ask for any.

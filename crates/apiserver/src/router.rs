@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use apimachinery::{gvk::GroupVersionKind, status::Status};
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use base::Clock;
+use http::{Method, Request, Response, StatusCode};
 
 use crate::{
     body::Body,
@@ -18,6 +19,7 @@ use crate::{
     pipeline::Handler,
     registry::{Registry, page_not_found},
     tokens::OpenIdDiscovery,
+    zpages::{self, Pages},
 };
 
 /// Everything a server answers.
@@ -28,6 +30,8 @@ pub(crate) struct Router {
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
     pub(crate) flow_control: Arc<FlowControl>,
+    pub(crate) pages: Pages,
+    pub(crate) clock: Clock,
     pub(crate) openid: Option<OpenIdDiscovery>,
 }
 
@@ -62,7 +66,7 @@ impl Handler for Router {
             let with_details = context.query.get("includeRequestDetails");
             let with_details = with_details.is_some_and(|value| !value.is_empty());
             return Ok(match self.flow_control.dump(dump, with_details) {
-                Some(text) => plain_text(text),
+                Some(text) => zpages::text(text),
                 None => page_not_found(),
             });
         }
@@ -75,25 +79,31 @@ impl Handler for Router {
             "/metrics" if request.method() == Method::GET => {
                 Ok(self.metrics.respond().map(Body::from))
             }
+            "/metrics/slis" if request.method() == Method::GET => {
+                Ok(self.health.slis().map(Body::from))
+            }
+            "/statusz" if request.method() == Method::GET => {
+                let listed = self.listed();
+                let listed: Vec<&str> = listed.iter().map(String::as_str).collect();
+                Ok(self.pages.statusz(self.clock.now(), &listed))
+            }
+            "/flagz" if request.method() == Method::GET => Ok(self.pages.flagz()),
             path if path.starts_with("/api/") || path == "/api" => Err(Status::unknown_path()),
             _ => Ok(page_not_found()),
         }
     }
 }
 
-fn plain_text(text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
-    let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, media_type);
-    response
-}
-
 impl Router {
     fn root(&self) -> apimachinery::Object {
         let health: Vec<String> = self.health.paths().collect();
-        let fixed = ["/metrics", "/version"];
+        let fixed = [
+            "/flagz",
+            "/metrics",
+            "/metrics/slis",
+            "/statusz",
+            "/version",
+        ];
         let fixed = fixed.into_iter().chain(self.openapi.paths());
         let discovery = self.discovery.paths();
         root_paths(
@@ -103,6 +113,18 @@ impl Router {
                 .chain(health.iter().map(String::as_str))
                 .chain(fixed),
         )
+    }
+
+    /// The paths that `/statusz` names: those that are no discovery and no single check.
+    fn listed(&self) -> Vec<String> {
+        let health = self
+            .health
+            .paths()
+            .filter(|path| path.matches('/').count() == 1);
+        let fixed = ["/flagz", "/metrics", "/statusz", "/version"];
+        let mut listed: Vec<String> = health.chain(fixed.map(str::to_owned)).collect();
+        listed.sort();
+        listed
     }
 
     /// A document of no kind, always JSON.

@@ -31,6 +31,7 @@ use crate::{
     compactor::Compactor,
     config::Config,
     discovery::{Discovery, Version},
+    encryption::{self, ConfigurationError, EncryptedKv, EncryptionConfiguration},
     flow_control::{self, FlowControl},
     health,
     lifecycle::Lifecycle,
@@ -47,6 +48,7 @@ use crate::{
     startup::{self, Stages},
     tokens::KeyError,
     webhook_client::WebhookClients,
+    zpages::Pages,
 };
 
 const SERVICES: GroupResource = GroupResource::new("", "services");
@@ -99,6 +101,9 @@ pub enum Error {
     /// `--enable-admission-plugins`
     #[error(transparent)]
     Admission(#[from] UnknownPlugin),
+    /// `--encryption-provider-config`
+    #[error(transparent)]
+    Encryption(#[from] ConfigurationError),
     /// `--audit-…`
     #[error(transparent)]
     Audit(#[from] audit::Error),
@@ -146,6 +151,13 @@ impl Server {
         let lifecycle = Lifecycle::new(config.shutdown, cancel.clone());
         let metrics = Metrics::new(&Version::CURRENT.git_version());
         let kv: Arc<dyn Kv> = Arc::new(MeteredKv::new(Arc::clone(&deps.kv), metrics.registry()));
+        // What the server consists of outlives the order to stop, by the time that requests need to be answered.
+        let tasks = TaskGroup::new(&CancellationToken::new());
+        let encrypted = encrypted(&config, &kv, &deps.clock, &tasks)?;
+        let kv = match &encrypted {
+            Some(encrypted) => Arc::new(encrypted.clone()) as Arc<dyn Kv>,
+            None => kv,
+        };
         let deps = Dependencies { kv, ..deps };
         let hub = Arc::new(Hub::new());
         let event_ttl = i64::try_from(config.event_ttl.as_secs()).unwrap_or(3600);
@@ -156,11 +168,12 @@ impl Server {
             event_ttl,
             watch_life(&config, &lifecycle),
         );
+        if let Some(encrypted) = encrypted {
+            registry.set_encryption(encrypted);
+        }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let mut security = Security::new(&config, &deps, &registry)?;
-        // What the server consists of outlives the order to stop, by the time that requests need to be answered.
-        let tasks = TaskGroup::new(&CancellationToken::new());
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
         security.plug_in(&config, &deps, &registry, &webhooks)?;
@@ -192,6 +205,11 @@ impl Server {
             health,
             metrics: metrics.clone(),
             flow_control: Arc::clone(&flow_control),
+            pages: Pages {
+                started: deps.clock.now(),
+                flags: config.flags.clone(),
+            },
+            clock: deps.clock.clone(),
             openid: security.openid,
         };
         let audit = Audit::start(
@@ -381,6 +399,29 @@ impl Server {
     pub async fn wait(&self) {
         self.tasks.wait().await;
     }
+}
+
+/// The store with encryption in front, if that is configured.
+fn encrypted(
+    config: &Config,
+    kv: &Arc<dyn Kv>,
+    clock: &Clock,
+    tasks: &TaskGroup,
+) -> Result<Option<EncryptedKv>, Error> {
+    let Some(path) = &config.encryption_provider_config else {
+        return Ok(None);
+    };
+    let configuration = EncryptionConfiguration::read(path)?;
+    let store = EncryptedKv::new(Arc::clone(kv), &configuration, tasks.clone())?;
+    if config.encryption_provider_config_automatic_reload {
+        let reload = encryption::Reload {
+            path: path.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        tasks.spawn("encryption-reload", reload.run(tasks.token().clone()));
+    }
+    Ok(Some(store))
 }
 
 fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {

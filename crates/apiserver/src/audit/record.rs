@@ -63,7 +63,10 @@ impl Record {
             level: verdict.level,
             audit_id: context.audit_id.clone(),
             stage: Stage::RequestReceived,
-            request_uri: context.uri.to_string(),
+            request_uri: context
+                .uri
+                .path_and_query()
+                .map_or_else(String::new, ToString::to_string),
             verb: info.verb.clone(),
             user: User::from(&context.user),
             impersonated_user: None,
@@ -125,6 +128,11 @@ impl Record {
         let (parts, body) = response.into_parts();
         let body = self.response.listen(&parts.headers, body);
         Response::from_parts(parts, body)
+    }
+
+    /// Whether the answer may be a status though nothing went wrong.
+    pub(crate) fn deletes(&self) -> bool {
+        self.event.verb.starts_with("delete")
     }
 
     /// What is answered, as far as it is known before the body.

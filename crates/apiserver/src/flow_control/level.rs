@@ -77,7 +77,15 @@ pub(crate) struct Seat {
     ticket: Ticket,
     seats: u32,
     watch: bool,
+    arrived: u64,
     started: u64,
+}
+
+impl Seat {
+    /// How long it was waited for.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_nanos(self.started.saturating_sub(self.arrived))
+    }
 }
 
 impl Level {
@@ -151,6 +159,7 @@ impl Level {
             ticket,
             seats,
             watch,
+            arrived: now,
             started,
         };
         let (arrival, answer, woken) = self.arrive(flow, seats, details, now);

@@ -39,11 +39,6 @@ const OF_LEVELS: &[OfLevel] = &[
         |s| s.set.limit().into(),
     ),
     (
-        "apiserver_flowcontrol_request_concurrency_limit",
-        "Nominal number of execution seats configured for each priority level",
-        |s| s.bounds.nominal.into(),
-    ),
-    (
         "apiserver_flowcontrol_demand_seats_high_watermark",
         "High watermark, over last adjustment period, of demand_seats",
         |s| s.demand.last.high_watermark,
@@ -97,12 +92,6 @@ const OF_SCHEMAS: &[OfSchema] = &[
     ),
     (
         "apiserver_flowcontrol_current_executing_seats",
-        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
-        "gauge",
-        |s| s.executing_seats.load(Relaxed) as f64,
-    ),
-    (
-        "apiserver_flowcontrol_request_concurrency_in_use",
         "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
         "gauge",
         |s| s.executing_seats.load(Relaxed) as f64,

@@ -159,7 +159,10 @@ impl FlowControl {
         let level = &schema.level;
         let applicant = self.applicant(context, &schema, watch);
         match level.enter(applicant, self.settings.patience).await {
-            Ok(seat) => Ok(Leave::Seat(seat)),
+            Ok(seat) => {
+                context.waited = seat.waited();
+                Ok(Leave::Seat(seat))
+            }
             Err(reason) => {
                 tracing::debug!(level = %level.name, reason = reason.as_str(), "a request is refused");
                 Err(Refused {

@@ -239,6 +239,9 @@ impl Pipeline {
         for stage in &self.stages {
             let passed = stage.enter(context).await;
             marks.flow.clone_from(&context.flow);
+            if let Some(in_flight) = &mut held.in_flight {
+                in_flight.note_wait(std::mem::take(&mut context.waited));
+            }
             held.follow(context);
             match passed {
                 Ok(()) => {}
@@ -289,13 +292,17 @@ impl Held {
         status: Option<&Status>,
     ) -> Response<Body> {
         self.code = response.status().as_u16();
+        if let (Some(in_flight), Some(bytes)) = (&self.in_flight, response.body().size()) {
+            in_flight.note_size(bytes);
+        }
         let Some(record) = self.audit.clone() else {
             return response;
         };
         match (status, response.body()) {
             // A deletion is answered by a status.
-            (None, Body::Full(body)) if body.starts_with(b"{\"kind\":\"Status\"") => {
+            (None, Body::Full(body)) if record.deletes() => {
                 let status = serde_json::from_slice(body).ok();
+                let status = status.filter(|status: &Status| status.kind == "Status");
                 record.note_outcome(self.code, status.as_ref());
             }
             _ => record.note_outcome(self.code, status),

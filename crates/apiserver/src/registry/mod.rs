@@ -47,6 +47,7 @@ use apimachinery::{
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base::Clock;
+use bytes::Bytes;
 use etcd::Kv;
 use http::{Request, Response};
 
@@ -55,6 +56,7 @@ use crate::{
     body::Body,
     cacher::{Hub, Ingest},
     context::Context,
+    encryption::EncryptedKv,
     pipeline::Handler,
     storage::ObjectStore,
     virtual_resource::VirtualResource,
@@ -103,6 +105,7 @@ struct Plugs {
     hooks: HashMap<GroupResource, Arc<dyn Hook>>,
     virtual_resources: HashMap<(GroupResource, String), Arc<dyn VirtualResource>>,
     connector: Option<Arc<dyn Connector>>,
+    encryption: Option<EncryptedKv>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -162,6 +165,23 @@ impl Registry {
     /// Sets who serves exec, attach, port-forward, logs and proxies.
     pub fn set_connector(&self, connector: Arc<dyn Connector>) {
         self.plugs_mut(|plugs| plugs.connector = Some(connector));
+    }
+
+    /// Says what encrypts the store: objects that another key wrote are written anew by every write, even one that changes nothing.
+    pub fn set_encryption(&self, encryption: EncryptedKv) {
+        self.plugs_mut(|plugs| plugs.encryption = Some(encryption));
+    }
+
+    /// Whether what is stored at `key` is to be written anew though it has not changed.
+    async fn is_stale(&self, key: &Bytes) -> Result<bool, Status> {
+        let encryption = self.plugs().encryption.clone();
+        match encryption {
+            Some(encryption) => encryption
+                .is_stale(key)
+                .await
+                .map_err(crate::storage::status),
+            None => Ok(false),
+        }
     }
 
     /// The resource at a group, version and plural.

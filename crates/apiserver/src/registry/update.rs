@@ -134,6 +134,17 @@ impl Call<'_> {
     }
 }
 
+impl Call<'_> {
+    /// Whether an object is to be written though nothing changes, because it is encrypted with a key that is on its way out.
+    async fn is_stale(&self, object: &Object) -> Result<bool, Status> {
+        let key = self
+            .endpoint
+            .cacher()?
+            .key(meta::namespace(object), meta::name(object));
+        self.registry.is_stale(&key).await
+    }
+}
+
 struct Change<'a> {
     want: &'a mut dyn Want,
     write: Write<'a>,
@@ -191,8 +202,11 @@ impl Update for Change<'_> {
             return Ok(Next::Delete);
         }
         if !outdated && same(&object, &current.object) {
-            self.result = None;
-            return Ok(Next::Keep);
+            let stale = !self.write.options.dry_run && call.is_stale(&current.object).await?;
+            if !stale {
+                self.result = None;
+                return Ok(Next::Keep);
+            }
         }
         self.store(object).await
     }

@@ -233,6 +233,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
     };
     flags.serving.apply(&mut config);
     config.audit = flags.audit.config();
+    config.flags = serving::given_flags(std::env::args());
     flags.authentication.apply(&mut config);
     Ok(config)
 }

@@ -94,6 +94,9 @@ impl Cluster {
         .with_context(|| format!("opening the store at {}", place.file("etcd").display()))?;
         let tasks = TaskGroup::new(cancel);
         let kv = Arc::clone(&store);
+        let encryption = pki.path("encryption.yaml");
+        bootstrap::ensure_encryption_config(&encryption)
+            .with_context(|| format!("making the key for secrets at {}", encryption.display()))?;
         let config = server_config(&pki, &settings)?;
         let deps = apiserver::Dependencies {
             kv,
@@ -367,6 +370,7 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
         service_account_key_files: vec![pki.path("sa.pub")],
         service_account_signing_key_file: Some(pki.path("sa.key")),
         allow_privileged: true,
+        encryption_provider_config: Some(pki.path("encryption.yaml")),
         kubelet: KubeletClientConfig {
             client_identity: Some((
                 pki.apiserver_kubelet_client.certificate_path.clone(),

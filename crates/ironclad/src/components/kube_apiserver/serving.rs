@@ -1,6 +1,6 @@
 //! The flags that bound what the server takes on: priority and fairness, timeouts, shutdown.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
 
@@ -34,6 +34,12 @@ pub(super) struct ServingFlags {
     /// How likely, at each request, an HTTP/2 client is sent to connect anew; 0.02 at most
     #[arg(long, default_value_t = 0.0, value_parser = goaway_chance)]
     goaway_chance: f64,
+    /// Which resources are encrypted in the store, and with which keys
+    #[arg(long)]
+    encryption_provider_config: Option<PathBuf>,
+    /// Take over that file when it changes
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    encryption_provider_config_automatic_reload: bool,
 }
 
 impl ServingFlags {
@@ -50,6 +56,11 @@ impl ServingFlags {
             watch_grace: self.shutdown_watch_termination_grace_period,
         };
         config.goaway_chance = self.goaway_chance;
+        config
+            .encryption_provider_config
+            .clone_from(&self.encryption_provider_config);
+        config.encryption_provider_config_automatic_reload =
+            self.encryption_provider_config_automatic_reload;
     }
 }
 
@@ -61,9 +72,55 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is negative"))
 }
 
+/// The flags of a command line, by name: `--name=value`, `--name value`, `--name`.
+pub(super) fn given_flags(args: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    let mut flags: Vec<(String, Option<String>)> = Vec::new();
+    for arg in args.skip(1) {
+        match (arg.strip_prefix("--"), flags.last_mut()) {
+            (Some(flag), _) => {
+                let (name, value) = match flag.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (flag, None),
+                };
+                flags.push((name.to_owned(), value));
+            }
+            (None, Some((_, value @ None))) => *value = Some(arg),
+            (None, _) => {}
+        }
+    }
+    let said = |(name, value): (String, Option<String>)| {
+        (name, value.unwrap_or_else(|| "true".to_owned()))
+    };
+    flags.into_iter().map(said).collect()
+}
+
 fn goaway_chance(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(chance) if (0.0..=0.02).contains(&chance) => Ok(chance),
         _ => Err("--goaway-chance can not be less than 0 or greater than 0.02".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_read_off_the_command_line() {
+        let args = [
+            "ironclad",
+            "kube-apiserver",
+            "--a=b",
+            "--c",
+            "d",
+            "--e",
+            "--f=g=h",
+        ];
+        let flags = given_flags(args.map(str::to_owned).into_iter());
+        let flags: Vec<(&str, &str)> = flags
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(flags, [("a", "b"), ("c", "d"), ("e", "true"), ("f", "g=h")]);
     }
 }
