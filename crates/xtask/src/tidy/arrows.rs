@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("linux", &["base"]),
     ("apimachinery", &[]),
-    ("api", &["apimachinery"]),
+    ("api", &["apimachinery", "cel"]),
     ("apiextensions", &["api", "apimachinery", "cel"]),
     ("cel", &["apimachinery"]),
     ("etcd", &["base"]),

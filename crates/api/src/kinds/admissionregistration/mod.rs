@@ -1,5 +1,6 @@
 //! The kinds of `admissionregistration`, one file each.
 
+pub mod expressions;
 pub mod mutating_admission_policy;
 pub mod mutating_admission_policy_binding;
 pub mod mutating_webhook_configuration;

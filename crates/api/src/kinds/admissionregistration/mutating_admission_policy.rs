@@ -9,7 +9,11 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::admissionregistration::{policy, rules, validating_admission_policy::default_match},
+    kinds::admissionregistration::{
+        expressions::{Expressions, Returns, Uses},
+        policy, rules,
+        validating_admission_policy::default_match,
+    },
     lifecycle,
     validate::one_of,
 };
@@ -80,7 +84,7 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
     if policy::match_conditions_changed(spec, old) {
         policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
     }
-    policy::variables(&mut errors, &path, spec);
+    let expressions = policy::variables(&mut errors, &path, spec);
     if spec.list("mutations").is_empty() {
         errors.push(FieldError::required(
             &path.child("mutations"),
@@ -88,7 +92,8 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
         ));
     }
     for (index, entry) in spec.objects("mutations") {
-        mutation(&mut errors, &path.child("mutations").index(index), entry);
+        let at = path.child("mutations").index(index);
+        mutation(&mut errors, &at, entry, &expressions);
     }
     match spec.text("reinvocationPolicy") {
         "" => errors.push(FieldError::required(&path.child("reinvocationPolicy"), "")),
@@ -103,14 +108,14 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
 }
 
 /// The member that the patch's type names, and no other.
-fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object) {
-    let (own, other) = match mutation.text("patchType") {
+fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object, expressions: &Expressions) {
+    let (own, other, returns) = match mutation.text("patchType") {
         "" => {
             errors.push(FieldError::required(&path.child("patchType"), ""));
             return;
         }
-        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch"),
-        "JSONPatch" => ("jsonPatch", "applyConfiguration"),
+        "ApplyConfiguration" => ("applyConfiguration", "jsonPatch", Returns::Object),
+        "JSONPatch" => ("jsonPatch", "applyConfiguration", Returns::JsonPatch),
         unknown => {
             let supported = ["ApplyConfiguration", "JSONPatch"];
             one_of(errors, &path.child("patchType"), unknown, &supported);
@@ -126,15 +131,21 @@ fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object) {
         ));
     }
     let at = path.child(own);
-    match mutation.object(own) {
-        None => errors.push(FieldError::required(
-            &at,
-            format!("must be specified when patchType is {patch_type}"),
-        )),
-        Some(patch) if patch.text("expression").trim().is_empty() => {
-            let detail = "expression is not specified";
-            errors.push(FieldError::required(&at.child("expression"), detail));
-        }
-        Some(_) => {}
+    let Some(patch) = mutation.object(own) else {
+        let detail = format!("must be specified when patchType is {patch_type}");
+        errors.push(FieldError::required(&at, detail));
+        return;
+    };
+    let at = at.child("expression");
+    let expression = patch.text("expression");
+    let uses = Uses {
+        authorizer: true,
+        patches: true,
+    };
+    if expression.trim().is_empty() {
+        let detail = "expression is not specified";
+        errors.push(FieldError::required(&at, detail));
+    } else if let Err(detail) = expressions.compile(expression, uses, returns) {
+        errors.push(FieldError::invalid(&at, expression, detail));
     }
 }

@@ -8,13 +8,21 @@ use apimachinery::{
     gvk::GroupVersion,
 };
 
-use super::rules;
+use super::{
+    expressions::{Expressions, Returns, Uses},
+    rules,
+};
 use crate::{
     fields::Fields,
     names,
     validate::{one_of, required_text, selectors, text},
 };
 
+/// With `authorizer`.
+pub(super) const AUTHORIZER: Uses = Uses {
+    authorizer: true,
+    patches: false,
+};
 /// How many match conditions there may be.
 const MAX_MATCH_CONDITIONS: usize = 64;
 
@@ -84,7 +92,8 @@ fn param_kind(errors: &mut ErrorList, path: &Path, kind: &Object) {
 
 /// `matchConditions` of a webhook or a policy.
 pub(super) fn match_conditions(errors: &mut ErrorList, path: &Path, owner: &Object, params: bool) {
-    let _ = params;
+    // The policy's variables are not for them.
+    let expressions = Expressions::new(params, false);
     let path = path.child("matchConditions");
     let count = owner.list("matchConditions").len();
     if count > MAX_MATCH_CONDITIONS {
@@ -93,8 +102,12 @@ pub(super) fn match_conditions(errors: &mut ErrorList, path: &Path, owner: &Obje
     let mut seen = BTreeSet::new();
     for (index, condition) in owner.objects("matchConditions") {
         let at = path.index(index);
-        if condition.text("expression").trim().is_empty() {
-            errors.push(FieldError::required(&at.child("expression"), ""));
+        let expression = condition.text("expression").trim();
+        let of_expression = at.child("expression");
+        if expression.is_empty() {
+            errors.push(FieldError::required(&of_expression, ""));
+        } else if let Err(detail) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
+            errors.push(FieldError::invalid(&of_expression, expression, detail));
         }
         let name = condition.text("name");
         required_text(errors, &at.child("name"), name, names::qualified_name);
@@ -219,8 +232,10 @@ fn is_identifier(name: &str) -> bool {
         && !RESERVED.contains(&name)
 }
 
-/// `variables`: each has a name and an expression.
-pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) {
+/// `variables`: each has a name and an expression, which may use those before it. All expressions of the policy after them.
+pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) -> Expressions {
+    let has_any = !spec.list("variables").is_empty();
+    let mut expressions = Expressions::new(spec.has("paramKind"), has_any);
     for (index, variable) in spec.objects("variables") {
         let at = path.child("variables").index(index);
         let name = variable.text("name");
@@ -231,9 +246,14 @@ pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) {
             let detail = "name is not a valid CEL identifier";
             errors.push(FieldError::invalid(&at.child("name"), name, detail));
         }
-        if variable.text("expression").trim().is_empty() {
+        let expression = variable.text("expression");
+        let of_expression = at.child("expression");
+        if expression.trim().is_empty() {
             let detail = "expression is not specified";
-            errors.push(FieldError::required(&at.child("expression"), detail));
+            errors.push(FieldError::required(&of_expression, detail));
+        } else if let Err(detail) = expressions.add_variable(name, expression) {
+            errors.push(FieldError::invalid(&of_expression, expression, detail));
         }
     }
+    expressions
 }

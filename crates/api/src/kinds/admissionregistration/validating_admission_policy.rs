@@ -11,7 +11,11 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::admissionregistration::{policy, validating_webhook_configuration::default_rule},
+    kinds::admissionregistration::{
+        expressions::{Expressions, Returns, Uses},
+        policy::{self, AUTHORIZER},
+        validating_webhook_configuration::default_rule,
+    },
     lifecycle, names,
     validate::{conditions, one_of, text},
 };
@@ -104,7 +108,7 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
     if policy::match_conditions_changed(spec, old) {
         policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
     }
-    policy::variables(&mut errors, &path, spec);
+    let expressions = policy::variables(&mut errors, &path, spec);
     if spec.list("validations").is_empty() && spec.list("auditAnnotations").is_empty() {
         for field in ["validations", "auditAnnotations"] {
             errors.push(FieldError::required(
@@ -115,26 +119,32 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
         return errors;
     }
     for (index, rule) in spec.objects("validations") {
-        validation(&mut errors, &path.child("validations").index(index), rule);
+        let at = path.child("validations").index(index);
+        validation(&mut errors, &at, rule, &expressions);
     }
-    audit_annotations(&mut errors, &path.child("auditAnnotations"), object, spec);
+    let at = path.child("auditAnnotations");
+    audit_annotations(&mut errors, &at, object, &expressions);
     errors
 }
 
-fn validation(errors: &mut ErrorList, path: &Path, validation: &Object) {
-    if validation.text("expression").trim().is_empty() {
-        errors.push(FieldError::required(
-            &path.child("expression"),
-            "expression is not specified",
-        ));
+fn validation(errors: &mut ErrorList, path: &Path, validation: &Object, expressions: &Expressions) {
+    let expression = validation.text("expression");
+    let at = path.child("expression");
+    if expression.trim().is_empty() {
+        let detail = "expression is not specified";
+        errors.push(FieldError::required(&at, detail));
+    } else if let Err(detail) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
+        errors.push(FieldError::invalid(&at, expression, detail));
     }
     let of_message = validation.text("messageExpression");
+    let at = path.child("messageExpression");
     if !of_message.is_empty() && of_message.trim().is_empty() {
-        errors.push(FieldError::invalid(
-            &path.child("messageExpression"),
-            of_message,
-            "must be non-empty if specified",
-        ));
+        let detail = "must be non-empty if specified";
+        errors.push(FieldError::invalid(&at, of_message, detail));
+    } else if !of_message.is_empty()
+        && let Err(detail) = expressions.compile(of_message, Uses::default(), Returns::String)
+    {
+        errors.push(FieldError::invalid(&at, of_message, detail));
     }
     let message = validation.text("message");
     if !message.is_empty() && message.trim().is_empty() {
@@ -156,7 +166,15 @@ fn validation(errors: &mut ErrorList, path: &Path, validation: &Object) {
     }
 }
 
-fn audit_annotations(errors: &mut ErrorList, path: &Path, object: &Object, spec: &Object) {
+fn audit_annotations(
+    errors: &mut ErrorList,
+    path: &Path,
+    object: &Object,
+    expressions: &Expressions,
+) {
+    let Some(spec) = object.object("spec") else {
+        return;
+    };
     let list = spec.list("auditAnnotations");
     if list.len() > MAX_AUDIT_ANNOTATIONS {
         errors.push(FieldError::invalid(
@@ -192,6 +210,11 @@ fn audit_annotations(errors: &mut ErrorList, path: &Path, object: &Object, spec:
         } else if expression.len() > MAX_VALUE_EXPRESSION_BYTES {
             let detail = format!("must not exceed {MAX_VALUE_EXPRESSION_BYTES} bytes in length");
             errors.push(FieldError::required(&of_value, detail));
+        } else if let Err(detail) =
+            expressions.compile(expression, AUTHORIZER, Returns::StringOrNull)
+        {
+            let shown = annotation.text("valueExpression");
+            errors.push(FieldError::invalid(&of_value, shown, detail));
         }
         if !seen.insert(key) {
             errors.push(FieldError::duplicate(&at.child("key"), key));
