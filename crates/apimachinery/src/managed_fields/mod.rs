@@ -350,6 +350,33 @@ pub fn apply(
     Ok(Applied { object, changed })
 }
 
+/// A configuration merged into an object by its type, without anybody owning anything: what a mutating policy does.
+///
+/// # Errors
+/// Unknown fields, wrong types, and parts that can only be replaced as a whole, in upstream's words.
+pub fn merge_configuration(
+    ty: TypeRef<'_>,
+    live: &Object,
+    config: &Object,
+) -> Result<Object, String> {
+    let config = Value::Object(config.clone());
+    typed::check(&config, Some(ty), "")
+        .map_err(|error| format!("failed to convert patch object to typed object: {error}"))?;
+    let mut atomic = Vec::new();
+    typed::atomic_parts(&config, ty, "", &mut atomic);
+    if !atomic.is_empty() {
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {}",
+            atomic.join(", ")
+        ));
+    }
+    let live = Value::Object(live.clone());
+    match merge(Some(&live), Some(&config), Some(ty)) {
+        Some(Value::Object(merged)) => Ok(merged),
+        _ => Err("failed to merge patch: nothing is left of the object".to_owned()),
+    }
+}
+
 /// Takes away what the manager owned before and states no longer, unless another manager owns it.
 fn prune(merged: &Value, last: &FieldSet, managers: &Managers, ty: TypeRef<'_>) -> Value {
     let ty = Some(ty);

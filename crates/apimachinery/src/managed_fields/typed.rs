@@ -113,6 +113,32 @@ fn default_key(ty: TypeRef<'_>, key: &str) -> Option<Value> {
     field.default.clone().or_else(empty)
 }
 
+/// The maps and lists in a value that are owned as a whole, by their paths.
+pub(super) fn atomic_parts(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Vec<String>) {
+    match (ty.node(), value) {
+        (Type::Object(object), Value::Object(entries)) => {
+            if object.atomic {
+                found.push(path.to_owned());
+            }
+            for (name, value) in entries {
+                if let Some((_, ty)) = ty.field(name) {
+                    atomic_parts(value, ty, &format!("{path}.{name}"), found);
+                }
+            }
+        }
+        (Type::Map(map), Value::Object(_)) if map.atomic => found.push(path.to_owned()),
+        (Type::List(list), Value::Array(items)) => {
+            if list.semantics == ListSemantics::Atomic {
+                found.push(path.to_owned());
+            }
+            for (index, item) in items.iter().enumerate() {
+                atomic_parts(item, ty.at(list.items), &format!("{path}[{index}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The fields that an object sets.
 pub(super) fn field_set(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
     let mut entry = Entry::default();

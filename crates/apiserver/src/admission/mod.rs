@@ -1,12 +1,14 @@
 //! Admission: one file a plugin, one row in the order of the table. Mutating plugins first, then the strategy's validation,
 //! then validating plugins.
 
+mod admission_request;
 mod certificate_identity;
 mod certificates;
 mod chain;
 mod compiled;
 mod default_class;
 mod default_toleration_seconds;
+mod json_patch;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
@@ -14,6 +16,7 @@ mod node_restriction;
 mod notes;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod policy;
 mod priority;
 mod rbac_escalation;
 mod reinvocation;

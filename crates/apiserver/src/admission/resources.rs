@@ -32,4 +32,20 @@ pub trait Resources: Send + Sync {
 
     /// Where objects of a kind are served, and whether they live in namespaces.
     fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)>;
+
+    /// An object with a configuration merged in, as server-side apply merges, without anybody owning anything.
+    fn merge(
+        &self,
+        object: &Object,
+        configuration: &Object,
+        kind: &GroupVersionKind,
+    ) -> Result<Object, String>;
+
+    /// The objects of a kind in that version: in a namespace, or all; of this name, or all.
+    async fn objects(
+        &self,
+        kind: &GroupVersionKind,
+        namespace: &str,
+        name: Option<&str>,
+    ) -> Result<Vec<Object>, Status>;
 }

@@ -15,6 +15,7 @@ use super::{
     node_restriction::NodeRestriction,
     persistent_volume_claim_resize::PersistentVolumeClaimResize,
     pod_security::PodSecurity,
+    policy::{MutatingAdmissionPolicy, ValidatingAdmissionPolicy},
     priority::Priority,
     rbac_escalation::RbacEscalation,
     resource_quota::ResourceQuota,
@@ -81,7 +82,9 @@ const TABLE: &[Row] = &[
     row("CertificateSubjectRestriction", true, |_| Arc::new(CertificateSubjectRestriction)),
     row("DefaultIngressClass", true, |deps| Arc::new(DefaultIngressClass::new(deps.reader.clone()))),
     // What is added above comes before these: they see what all others made of the object.
+    row("MutatingAdmissionPolicy", true, |deps| Arc::new(MutatingAdmissionPolicy::new(deps))),
     row("MutatingAdmissionWebhook", true, |deps| Arc::new(MutatingAdmissionWebhook::new(deps))),
+    row("ValidatingAdmissionPolicy", true, |deps| Arc::new(ValidatingAdmissionPolicy::new(deps))),
     row("ValidatingAdmissionWebhook", true, |deps| Arc::new(ValidatingAdmissionWebhook::new(deps))),
     row("ResourceQuota", true, |deps| Arc::new(ResourceQuota::new(deps))),
 ];

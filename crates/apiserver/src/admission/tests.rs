@@ -38,6 +38,19 @@ impl Resources for NoResources {
     fn resource_of(&self, _: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
         None
     }
+
+    fn merge(&self, object: &Object, _: &Object, _: &GroupVersionKind) -> Result<Object, String> {
+        Ok(object.clone())
+    }
+
+    async fn objects(
+        &self,
+        _: &GroupVersionKind,
+        _: &str,
+        _: Option<&str>,
+    ) -> Result<Vec<Object>, Status> {
+        Ok(Vec::new())
+    }
 }
 
 fn dependencies(memory: &Arc<MemoryReader>) -> Dependencies {

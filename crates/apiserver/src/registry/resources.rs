@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apimachinery::{
     Object, decode,
     gvk::{GroupVersion, GroupVersionKind, GroupVersionResource},
-    meta,
+    managed_fields, meta,
     status::Status,
 };
 use async_trait::async_trait;
@@ -78,12 +78,22 @@ impl Resources for Registry {
             )));
         };
         from.to_storage(&mut object);
-        to.from_storage(&mut object);
-        Ok(object)
+        let sealed = from.seal(object).await?;
+        let mut opened = to.open(sealed).await?;
+        to.from_storage(&mut opened);
+        Ok(opened)
     }
 
     fn complete(&self, mut object: Object, kind: &GroupVersionKind) -> Result<Object, String> {
-        if let Some(ty) = api::facts::type_of(kind) {
+        let endpoint = self.endpoint_of_kind(kind);
+        let custom = endpoint
+            .as_ref()
+            .and_then(|endpoint| endpoint.custom.as_ref());
+        if let Some(custom) = custom {
+            let json = serde_json::to_vec(&object).map_err(|error| error.to_string())?;
+            let decoded = custom.decode(&json).map_err(|error| error.to_string())?;
+            object = decoded.object;
+        } else if let Some(ty) = api::facts::type_of(kind) {
             object = decode::object(&object, ty)
                 .map_err(|error| error.to_string())?
                 .object;
@@ -93,7 +103,7 @@ impl Resources for Registry {
             kind.group_version().to_string().into(),
         );
         object.insert("kind".to_owned(), kind.kind.as_ref().into());
-        if let Some(endpoint) = self.endpoint_of_kind(kind) {
+        if let Some(endpoint) = endpoint {
             endpoint.default(&mut object);
         }
         Ok(object)
@@ -102,5 +112,53 @@ impl Resources for Registry {
     fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)> {
         let endpoint = self.endpoint_of_kind(kind)?;
         Some((endpoint.row.gvr.clone(), endpoint.is_namespaced()))
+    }
+
+    fn merge(
+        &self,
+        object: &Object,
+        configuration: &Object,
+        kind: &GroupVersionKind,
+    ) -> Result<Object, String> {
+        let endpoint = self.endpoint_of_kind(kind);
+        let ty = match &endpoint {
+            Some(endpoint) => endpoint.ty(),
+            None => api::facts::type_of(kind),
+        };
+        let ty = ty.ok_or_else(|| format!("Resource kind {kind} not found. There can be a delay between when CustomResourceDefinitions are created and when they are available."))?;
+        managed_fields::merge_configuration(ty, object, configuration)
+    }
+
+    async fn objects(
+        &self,
+        kind: &GroupVersionKind,
+        namespace: &str,
+        name: Option<&str>,
+    ) -> Result<Vec<Object>, Status> {
+        let endpoint = self.endpoint_of_kind(kind);
+        let Some((endpoint, cacher)) = endpoint
+            .as_ref()
+            .and_then(|e| Some((e, e.cacher.as_ref()?)))
+        else {
+            return Ok(Vec::new());
+        };
+        let stored: Vec<Object> = match name {
+            Some(name) => cacher
+                .get(namespace, name)
+                .iter()
+                .map(|c| c.parse())
+                .collect(),
+            None => {
+                let snapshot = cacher.snapshot();
+                snapshot.iter(namespace, None).map(|c| c.parse()).collect()
+            }
+        };
+        let mut objects = Vec::with_capacity(stored.len());
+        for object in stored {
+            let mut object = endpoint.open(object).await?;
+            endpoint.from_storage(&mut object);
+            objects.push(object);
+        }
+        Ok(objects)
     }
 }

@@ -1,14 +1,23 @@
 //! Asking one webhook about one request.
 
+use std::sync::Arc;
+
 use apimachinery::{Object, status::Status};
 use uuid::Uuid;
 
 use super::{
-    super::{Admission, Resources, matching::Invocation},
+    super::{
+        Admission, Resources,
+        matching::Invocation,
+        policy::{Inputs, RequestAuthorizer},
+    },
     hook::Hook,
     review::{Answer, AnswerError},
 };
-use crate::webhook_client::{Call, MAX_ANSWER_BYTES};
+use crate::{
+    authz::Authorizer,
+    webhook_client::{Call, MAX_ANSWER_BYTES},
+};
 
 /// Why a webhook has not let a request through.
 #[derive(Debug)]
@@ -90,7 +99,7 @@ pub(super) async fn ask(
 }
 
 /// An object in the version that a webhook wants to see.
-pub(super) async fn versioned(
+pub(in super::super) async fn versioned(
     resources: &dyn Resources,
     object: Option<&Object>,
     admission: &Admission<'_>,
@@ -104,4 +113,25 @@ pub(super) async fn versioned(
     }
     let converted = resources.convert(object, &invocation.kind).await;
     converted.map(Some).map_err(Status::internal)
+}
+
+/// Whether a webhook's conditions are met. What they cannot be told from is refused.
+pub(super) fn conditions_are_met(
+    hook: &Hook,
+    admission: &Admission<'_>,
+    invocation: &Invocation,
+    object: Option<&Object>,
+    old_object: Option<&Object>,
+    authorizer: &Arc<dyn Authorizer>,
+) -> Result<bool, Status> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
+    }
+    let inputs = Inputs::new(admission, invocation, object, old_object, None);
+    let authorizer = RequestAuthorizer::new(Arc::clone(authorizer), admission);
+    let activation = inputs.activation(None, Some(&authorizer), &[]);
+    hook.conditions.are_met(&activation).map_err(|reason| {
+        let resource = admission.request.gvr().group_resource();
+        Status::forbidden(&resource, admission.object_name(), reason)
+    })
 }

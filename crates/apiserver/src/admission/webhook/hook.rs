@@ -8,7 +8,12 @@ use std::{
 
 use apimachinery::{Object, meta};
 
-use super::{super::matching::Matcher, review::ReviewVersion};
+use api::kinds::admissionregistration::expressions::Expressions;
+
+use super::{
+    super::{matching::Matcher, policy::MatchConditions},
+    review::ReviewVersion,
+};
 use crate::{
     lookup,
     webhook_client::{ClientConfig, ConfigError, WebhookClient, WebhookClients},
@@ -24,6 +29,8 @@ pub(super) struct Hook {
     pub(super) name: String,
     pub(super) configuration: String,
     pub(super) matcher: Matcher,
+    /// Compiled `matchConditions`.
+    pub(super) conditions: MatchConditions,
     /// The first version of reviews that it takes and we know.
     pub(super) review: Option<ReviewVersion>,
     pub(super) timeout: Duration,
@@ -66,6 +73,7 @@ impl Hook {
             name: name.to_owned(),
             configuration: configuration.to_owned(),
             matcher: Matcher::of_webhook(webhook),
+            conditions: MatchConditions::of(webhook, &Expressions::new(false, false)),
             review: lookup::list(webhook, &["admissionReviewVersions"])
                 .iter()
                 .find_map(|version| ReviewVersion::parse(version.as_str()?)),

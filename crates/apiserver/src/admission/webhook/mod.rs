@@ -12,5 +12,6 @@ mod review;
 mod tests;
 mod validating;
 
+pub(super) use call::versioned;
 pub(super) use mutating::MutatingAdmissionWebhook;
 pub(super) use validating::ValidatingAdmissionWebhook;

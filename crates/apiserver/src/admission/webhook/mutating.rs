@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{
-    Object,
-    gvk::GroupResource,
-    patch::{self, PatchError},
-    status::Status,
-};
+use apimachinery::{Object, gvk::GroupResource, status::Status};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -15,13 +10,14 @@ use super::{
     super::{
         Admission, Dependencies, Operation, Plugin, Resources,
         compiled::Compiled,
+        json_patch,
         matching::{Invocation, is_exempt},
     },
-    call::{Refusal, ask, versioned},
+    call::{Refusal, ask, conditions_are_met, versioned},
     hook::{Hook, of_configuration},
     review::Answer,
 };
-use crate::reader::ObjectReader;
+use crate::{authz::Authorizer, reader::ObjectReader};
 
 const NAME: &str = "MutatingAdmissionWebhook";
 const CONFIGURATIONS: GroupResource = GroupResource::new(
@@ -33,6 +29,7 @@ pub(in super::super) struct MutatingAdmissionWebhook {
     hooks: Compiled<Vec<Hook>>,
     reader: Arc<dyn ObjectReader>,
     resources: Arc<dyn Resources>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 impl MutatingAdmissionWebhook {
@@ -45,6 +42,7 @@ impl MutatingAdmissionWebhook {
             }),
             reader,
             resources: Arc::clone(&dependencies.resources),
+            authorizer: Arc::clone(&dependencies.authorizer),
         }
     }
 
@@ -54,12 +52,10 @@ impl MutatingAdmissionWebhook {
         hook: &Hook,
         admission: &mut Admission<'_>,
         invocation: &Invocation,
+        object: Option<Object>,
+        old: Option<Object>,
     ) -> Result<Option<Value>, Refusal> {
         let resources = &*self.resources;
-        let object = versioned(resources, admission.new_object(), admission, invocation).await;
-        let object = object.map_err(Refusal::Status)?;
-        let old = versioned(resources, admission.old_object, admission, invocation).await;
-        let old = old.map_err(Refusal::Status)?;
         let answer = ask(
             hook,
             true,
@@ -69,7 +65,7 @@ impl MutatingAdmissionWebhook {
             old.as_ref(),
         )
         .await?;
-        let Some(patch) = operations(hook, &answer)? else {
+        let Some(patch) = operations(&answer)? else {
             return Ok(None);
         };
         let Some(before) = object else {
@@ -78,8 +74,8 @@ impl MutatingAdmissionWebhook {
                 hook.name
             ))));
         };
-        let patched = patch::json(&before, &answer.patch)
-            .map_err(|error| Refusal::Status(Status::internal(reason(error, &before, &patch))))?;
+        let patched = json_patch::apply(&before, &patch)
+            .map_err(|failure| Refusal::Status(Status::internal(failure.reason)))?;
         let after = resources
             .complete(patched, &invocation.kind)
             .map_err(|error| Refusal::Status(Status::internal(error)))?;
@@ -105,12 +101,20 @@ impl MutatingAdmissionWebhook {
                 .matches(admission, &self.reader, &*self.resources)
                 .await?;
             let Some(invocation) = matched else { continue };
+            let resources = &*self.resources;
+            let new = versioned(resources, admission.new_object(), admission, &invocation).await?;
+            let old = versioned(resources, admission.old_object, admission, &invocation).await?;
+            let (new_view, old_view) = (new.as_ref(), old.as_ref());
+            let authorizer = &self.authorizer;
+            if !conditions_are_met(hook, admission, &invocation, new_view, old_view, authorizer)? {
+                continue;
+            }
             if !admission.reinvocation.may_ask(NAME, &hook.uid) {
                 continue;
             }
             let round = u8::from(admission.reinvocation.is_again());
             let place = format!("round_{round}_index_{index}");
-            let result = self.call(hook, admission, &invocation).await;
+            let result = self.call(hook, admission, &invocation, new, old).await;
             annotate(admission, hook, &place, &result);
             if matches!(result, Ok(Some(_))) {
                 admission.reinvocation.changed(NAME);
@@ -166,7 +170,7 @@ impl Plugin for MutatingAdmissionWebhook {
 }
 
 /// The operations of an answer's patch, if there are any.
-fn operations(hook: &Hook, answer: &Answer) -> Result<Option<Value>, Refusal> {
+fn operations(answer: &Answer) -> Result<Option<Value>, Refusal> {
     if answer.patch.is_empty() {
         return Ok(None);
     }
@@ -187,59 +191,12 @@ fn operations(hook: &Hook, answer: &Answer) -> Result<Option<Value>, Refusal> {
         }
     }
     if answer.patch_type != "JSONPatch" {
-        let _ = hook;
         return Err(Refusal::Failed(format!(
             "unsupported patch type {:?}",
             answer.patch_type
         )));
     }
     Ok(Some(operations))
-}
-
-/// Why a patch does not fit, as upstream's library says it of the first operation that does not.
-fn reason(error: PatchError, object: &Object, operations: &Value) -> String {
-    if error != PatchError::Rejected {
-        return Status::from(error).message;
-    }
-    let mut object = object.clone();
-    for operation in operations.as_array().into_iter().flatten() {
-        let single = Value::Array(vec![operation.clone()]).to_string();
-        match patch::json(&object, single.as_bytes()) {
-            Ok(patched) => object = patched,
-            Err(_) => return operation_reason(operation, &object),
-        }
-    }
-    Status::from(error).message
-}
-
-fn operation_reason(operation: &Value, object: &Object) -> String {
-    let text = |name: &str| operation[name].as_str().unwrap_or_default();
-    let path = text("path");
-    let (parent, key) = path.rsplit_once('/').unwrap_or_default();
-    let object = Value::Object(object.clone());
-    let has_parent = object.pointer(parent).is_some();
-    match text("op") {
-        "add" => {
-            format!("add operation does not apply: doc is missing path: {path:?}: missing value")
-        }
-        "remove" if has_parent => format!(
-            "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
-        ),
-        "remove" => {
-            format!("remove operation does not apply: doc is missing path: {path:?}: missing value")
-        }
-        "replace" if has_parent => {
-            format!("replace operation does not apply: doc is missing key: {path}: missing value")
-        }
-        "replace" => {
-            format!("replace operation does not apply: doc is missing path: {path}: missing value")
-        }
-        "test" => format!("testing value {path} failed: test failed"),
-        operation @ ("move" | "copy") => {
-            format!("error in {operation} for path: '{path}': missing value")
-        }
-        other => format!("Unexpected kind: {other}"),
-    }
 }
 
 /// Tells the audit log who changed what.

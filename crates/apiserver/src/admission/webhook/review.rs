@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use apimachinery::{Object, decode, gvk::GroupVersion, status::Status};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::super::{Admission, matching::Invocation};
+use super::super::{Admission, admission_request, matching::Invocation};
 
 const GROUP: &str = "admission.k8s.io";
 const KIND: &str = "AdmissionReview";
@@ -57,7 +57,7 @@ impl ReviewVersion {
         object: Option<&Object>,
         old_object: Option<&Object>,
     ) -> Vec<u8> {
-        let mut request = request(admission, invocation);
+        let mut request = admission_request::of(admission, invocation);
         request.insert("uid".to_owned(), uid.into());
         request.insert("object".to_owned(), json!(object));
         request.insert("oldObject".to_owned(), json!(old_object));
@@ -188,53 +188,6 @@ struct Response {
     warnings: Option<Vec<String>>,
 }
 
-/// The request without uid and objects: what policies' expressions see as `request` as well.
-fn request(admission: &Admission<'_>, invocation: &Invocation) -> Object {
-    let info = admission.request;
-    let user = admission.user;
-    let own = info.gvr();
-    let mut user_info = json!({ "username": user.name });
-    if !user.uid.is_empty() {
-        user_info["uid"] = json!(user.uid);
-    }
-    if !user.groups.is_empty() {
-        user_info["groups"] = json!(user.groups);
-    }
-    if !user.extra.is_empty() {
-        user_info["extra"] = json!(user.extra);
-    }
-    let request = json!({
-        "kind": kind_value(&invocation.kind),
-        "resource": resource_value(&invocation.resource),
-        "requestKind": kind_value(admission.kind),
-        "requestResource": resource_value(&own),
-        "operation": admission.operation.name(),
-        "userInfo": user_info,
-        "dryRun": admission.dry_run,
-        "options": if admission.options.is_empty() { Value::Null } else { json!(admission.options) },
-    });
-    let mut request = request.as_object().cloned().unwrap_or_default();
-    for (name, value) in [
-        ("subResource", info.subresource.as_str()),
-        ("requestSubResource", info.subresource.as_str()),
-        ("name", admission.object_name()),
-        ("namespace", admission.namespace()),
-    ] {
-        if !value.is_empty() {
-            request.insert(name.to_owned(), value.into());
-        }
-    }
-    request
-}
-
-fn kind_value(kind: &apimachinery::gvk::GroupVersionKind) -> Value {
-    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
-}
-
-fn resource_value(resource: &apimachinery::gvk::GroupVersionResource) -> Value {
-    json!({"group": resource.group, "version": resource.version, "resource": resource.resource})
-}
-
 /// The refusal of a webhook as the client sees it: what the webhook said, and who it was.
 pub(super) fn denial(webhook: &str, result: Option<Status>) -> Status {
     let mut status = result.unwrap_or_else(|| Status::failure(0, "", ""));
@@ -257,6 +210,8 @@ pub(super) fn denial(webhook: &str, result: Option<Status>) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn verify(mutating: bool, review: Value) -> Result<Answer, String> {

@@ -17,10 +17,10 @@ use super::{
         compiled::Compiled,
         matching::{Invocation, is_exempt},
     },
-    call::{Refusal, ask, versioned},
+    call::{Refusal, ask, conditions_are_met, versioned},
     hook::{Hook, of_configuration},
 };
-use crate::reader::ObjectReader;
+use crate::{authz::Authorizer, reader::ObjectReader};
 
 const CONFIGURATIONS: GroupResource = GroupResource::new(
     "admissionregistration.k8s.io",
@@ -31,6 +31,7 @@ pub(in super::super) struct ValidatingAdmissionWebhook {
     hooks: Compiled<Vec<Hook>>,
     reader: Arc<dyn ObjectReader>,
     resources: Arc<dyn Resources>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 /// The object and the old one in one version.
@@ -46,6 +47,7 @@ impl ValidatingAdmissionWebhook {
             }),
             reader,
             resources: Arc::clone(&dependencies.resources),
+            authorizer: Arc::clone(&dependencies.authorizer),
         }
     }
 
@@ -119,7 +121,11 @@ impl Plugin for ValidatingAdmissionWebhook {
                 let old = versioned(resources, admission.old_object, admission, &invocation);
                 versions.insert(invocation.kind.clone(), (new.await?, old.await?));
             }
-            relevant.push((hook, invocation));
+            let (object, old) = &versions[&invocation.kind];
+            let (object, old) = (object.as_ref(), old.as_ref());
+            if conditions_are_met(hook, admission, &invocation, object, old, &self.authorizer)? {
+                relevant.push((hook, invocation));
+            }
         }
         let calls = relevant
             .iter()

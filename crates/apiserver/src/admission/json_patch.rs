@@ -1,0 +1,75 @@
+//! JSON patches of webhooks and policies, and why one does not fit, as upstream's library says it of the first operation that does not.
+
+use apimachinery::{
+    Object,
+    patch::{self, PatchError},
+    status::Status,
+};
+use serde_json::Value;
+
+/// Why a patch does not fit.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Whether it is because a `test` failed.
+    pub(super) is_test: bool,
+    pub(super) reason: String,
+}
+
+/// Applies the operations of a patch.
+pub(super) fn apply(object: &Object, operations: &Value) -> Result<Object, Failure> {
+    patch::json(object, operations.to_string().as_bytes())
+        .map_err(|error| explain(error, object, operations))
+}
+
+fn explain(error: PatchError, object: &Object, operations: &Value) -> Failure {
+    let other = |error| Failure {
+        is_test: false,
+        reason: Status::from(error).message,
+    };
+    if error != PatchError::Rejected {
+        return other(error);
+    }
+    let mut object = object.clone();
+    for operation in operations.as_array().into_iter().flatten() {
+        let single = Value::Array(vec![operation.clone()]).to_string();
+        match patch::json(&object, single.as_bytes()) {
+            Ok(patched) => object = patched,
+            Err(_) => {
+                return Failure {
+                    is_test: operation["op"] == "test",
+                    reason: operation_reason(operation, object),
+                };
+            }
+        }
+    }
+    other(error)
+}
+
+fn operation_reason(operation: &Value, object: Object) -> String {
+    let text = |name: &str| operation[name].as_str().unwrap_or_default();
+    let path = text("path");
+    let (parent, key) = path.rsplit_once('/').unwrap_or_default();
+    let has_parent = Value::Object(object).pointer(parent).is_some();
+    match text("op") {
+        "add" => {
+            format!("add operation does not apply: doc is missing path: {path:?}: missing value")
+        }
+        "remove" if has_parent => format!(
+            "error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+        ),
+        "remove" => {
+            format!("remove operation does not apply: doc is missing path: {path:?}: missing value")
+        }
+        "replace" if has_parent => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        "replace" => {
+            format!("replace operation does not apply: doc is missing path: {path}: missing value")
+        }
+        "test" => format!("testing value {path} failed: test failed"),
+        operation @ ("move" | "copy") => {
+            format!("error in {operation} for path: '{path}': missing value")
+        }
+        other => format!("Unexpected kind: {other}"),
+    }
+}

@@ -1,0 +1,446 @@
+//! MutatingAdmissionPolicy: expressions that change objects, by a configuration to be merged in (as server-side apply merges) or by a JSON
+//! patch. Policies one after the other in order of name, each seeing what those before it made of the object.
+
+use std::sync::Arc;
+
+use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
+use apimachinery::{
+    Object,
+    gvk::{GroupResource, GroupVersionKind},
+    meta,
+    status::{Status, StatusCause},
+};
+use async_trait::async_trait;
+use cel::{Budget, Composed};
+use serde_json::Value as Json;
+
+use super::{
+    super::{
+        Admission, Dependencies, Operation, Plugin, Resources,
+        compiled::Compiled,
+        json_patch,
+        matching::{Invocation, Matcher, namespace},
+        webhook::versioned,
+    },
+    Inputs, MatchConditions, RequestAuthorizer,
+    binding::Binding,
+    expression::Expression,
+    is_exempt, namespace_name,
+    pairs::{Named, Pairs},
+    param_key, params,
+};
+use crate::{authz::Authorizer, lookup, reader::ObjectReader};
+
+const NAME: &str = "MutatingAdmissionPolicy";
+const GROUP: &str = "admissionregistration.k8s.io";
+
+/// A policy, compiled.
+pub(super) struct Policy {
+    name: String,
+    ignores_failure: bool,
+    /// Whether it wants to see what became of an object after it.
+    reinvocable: bool,
+    matcher: Option<Matcher>,
+    param_kind: Option<GroupVersionKind>,
+    conditions: MatchConditions,
+    mutations: Vec<Mutation>,
+    variables: Vec<Composed>,
+}
+
+struct Mutation {
+    sort: Sort,
+    expression: Expression,
+}
+
+#[derive(Clone, Copy)]
+enum Sort {
+    Apply,
+    JsonPatch,
+}
+
+impl Named for Policy {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Policy {
+    fn of(policy: &Object) -> Self {
+        let empty = Object::new();
+        let spec = lookup::map(policy, &["spec"]).unwrap_or(&empty);
+        let param_kind = params::kind_of(spec);
+        let mut expressions = Expressions::new(param_kind.is_some(), true);
+        for variable in lookup::objects(spec, &["variables"]) {
+            let text = |field: &str| lookup::text(variable, &[field]);
+            // One that does not compile fails whatever uses it.
+            let _ = expressions.add_variable(text("name"), text("expression"));
+        }
+        let uses = Uses {
+            authorizer: true,
+            patches: true,
+        };
+        let mutations = lookup::objects(spec, &["mutations"]).map(|mutation| {
+            let json_patch = lookup::text(mutation, &["patchType"]) == "JSONPatch";
+            let (sort, field, returns) = if json_patch {
+                (Sort::JsonPatch, "jsonPatch", Returns::JsonPatch)
+            } else {
+                (Sort::Apply, "applyConfiguration", Returns::Object)
+            };
+            let text = lookup::text(mutation, &[field, "expression"]);
+            Mutation {
+                sort,
+                expression: Expression::new(text, &expressions, uses, returns),
+            }
+        });
+        Self {
+            name: meta::name(policy).to_owned(),
+            ignores_failure: lookup::text(spec, &["failurePolicy"]) == "Ignore",
+            reinvocable: lookup::text(spec, &["reinvocationPolicy"]) == "IfNeeded",
+            matcher: lookup::map(spec, &["matchConstraints"]).map(Matcher::of_policy),
+            conditions: MatchConditions::of(spec, &expressions),
+            mutations: mutations.collect(),
+            param_kind,
+            variables: expressions.into_variables(),
+        }
+    }
+
+    /// The object as one mutation wants it, not yet completed; none if it wants no change.
+    fn mutate(
+        &self,
+        mutation: &Mutation,
+        object: &Object,
+        inputs: &Inputs,
+        call: &Call<'_>,
+        resources: &dyn Resources,
+    ) -> Result<Option<Object>, String> {
+        let values = inputs.activation(call.param, Some(call.authorizer), &self.variables);
+        let mut budget = Budget::default();
+        let value = mutation.expression.evaluate(&values, &mut budget);
+        let value = value.map_err(|spent| spent.0)??;
+        if matches!(mutation.sort, Sort::Apply) {
+            let checked = value.check_object_names();
+            checked.map_err(|error| format!("type mismatch: {error}"))?;
+        }
+        let json = value
+            .to_json()
+            .ok_or("the expression evaluated to what JSON has no form for")?;
+        match (mutation.sort, json) {
+            (Sort::JsonPatch, operations @ Json::Array(_)) => {
+                match json_patch::apply(object, &without_nulls(operations)) {
+                    Ok(patched) => Ok(Some(patched)),
+                    // A test that fails says that there is nothing to do.
+                    Err(failure) if failure.is_test => Ok(None),
+                    Err(failure) => Err(format!("JSON Patch: {}", failure.reason)),
+                }
+            }
+            (Sort::Apply, Json::Object(mut configuration)) => {
+                for name in ["apiVersion", "kind"] {
+                    if let Some(value) = object.get(name) {
+                        configuration.insert(name.to_owned(), value.clone());
+                    }
+                }
+                resources
+                    .merge(object, &configuration, &call.invocation.kind)
+                    .map(Some)
+                    .map_err(|error| format!("error applying patch: {error}"))
+            }
+            (_, other) => Err(format!("unsupported return type: {other}")),
+        }
+    }
+}
+
+/// Operations as the library takes them: a `from` that was not given is not there.
+fn without_nulls(mut operations: Json) -> Json {
+    for operation in operations.as_array_mut().into_iter().flatten() {
+        if let Some(operation) = operation.as_object_mut() {
+            operation
+                .retain(|name, value| name != "from" || !matches!(value.as_str(), None | Some("")));
+        }
+    }
+    operations
+}
+
+/// One policy under one binding with one parameter.
+struct Call<'a> {
+    policy: &'a Policy,
+    binding: &'a Binding,
+    invocation: &'a Invocation,
+    param: Option<&'a Json>,
+    authorizer: &'a RequestAuthorizer,
+}
+
+impl Call<'_> {
+    /// What reinvocation knows it by.
+    fn key(&self) -> String {
+        format!(
+            "{}/{}/{}",
+            self.policy.name,
+            self.binding.name,
+            param_key(self.param)
+        )
+    }
+}
+
+/// Why a policy could not do its work.
+struct Failure {
+    message: String,
+    /// What the answer's reason is, beyond that it is forbidden.
+    reason: &'static str,
+}
+
+impl Failure {
+    fn new(policy: &Policy, binding: Option<&Binding>, error: &str) -> Self {
+        let name = &policy.name;
+        Self {
+            message: match binding {
+                Some(binding) => format!(
+                    "policy '{name}' with binding '{}' denied request: {error}",
+                    binding.name
+                ),
+                None => format!("policy {name:?} denied request: {error}"),
+            },
+            reason: "",
+        }
+    }
+}
+
+/// What is to be called: policy, binding, in which version, with which parameter.
+type Planned = (Arc<Policy>, Arc<Binding>, Invocation, Option<Json>);
+
+pub(in super::super) struct MutatingAdmissionPolicy {
+    pairs: Pairs<Policy>,
+    reader: Arc<dyn ObjectReader>,
+    resources: Arc<dyn Resources>,
+    authorizer: Arc<dyn Authorizer>,
+}
+
+impl MutatingAdmissionPolicy {
+    pub(in super::super) fn new(dependencies: &Dependencies) -> Self {
+        let reader = &dependencies.reader;
+        let policies = GroupResource::new(GROUP, "mutatingadmissionpolicies");
+        let bindings = GroupResource::new(GROUP, "mutatingadmissionpolicybindings");
+        Self {
+            pairs: Pairs::new(
+                Compiled::new(Arc::clone(reader), policies, Policy::of),
+                Compiled::new(Arc::clone(reader), bindings, Binding::of),
+            ),
+            reader: Arc::clone(reader),
+            resources: Arc::clone(&dependencies.resources),
+            authorizer: Arc::clone(&dependencies.authorizer),
+        }
+    }
+
+    /// Which policies apply, and how; decided before any of them changes the object.
+    async fn plan(&self, admission: &Admission<'_>, failures: &mut Vec<Failure>) -> Vec<Planned> {
+        let mut planned = Vec::new();
+        for (policy, bindings) in self.pairs.get().iter() {
+            let mut fail = |binding: Option<&Binding>, error: &str| {
+                if !policy.ignores_failure {
+                    let what = if binding.is_some() {
+                        "binding"
+                    } else {
+                        "policy"
+                    };
+                    let error = format!("failed to configure {what}: {error}");
+                    failures.push(Failure::new(policy, binding, &error));
+                }
+            };
+            let Some(matcher) = &policy.matcher else {
+                fail(
+                    None,
+                    "policy contained no match constraints, a required field",
+                );
+                continue;
+            };
+            let matched = matcher
+                .matches(admission, &self.reader, &*self.resources)
+                .await;
+            let invocation = match matched {
+                Ok(Some(invocation)) => invocation,
+                Ok(None) => continue,
+                Err(status) => {
+                    fail(None, &status.message);
+                    continue;
+                }
+            };
+            let kind = policy.param_kind.as_ref();
+            if let Err(error) = params::check_kind(kind, &*self.resources) {
+                fail(None, &error);
+                continue;
+            }
+            for binding in bindings {
+                if let Some(matcher) = &binding.matcher {
+                    match matcher
+                        .matches(admission, &self.reader, &*self.resources)
+                        .await
+                    {
+                        Ok(Some(_)) => {}
+                        Ok(None) => continue,
+                        Err(status) => {
+                            fail(Some(binding), &status.message);
+                            continue;
+                        }
+                    }
+                }
+                let (reference, namespace) = (binding.params.as_ref(), admission.namespace());
+                match params::collect(kind, reference, namespace, &*self.resources).await {
+                    Ok(params) => planned.extend(params.into_iter().map(|param| {
+                        (
+                            Arc::clone(policy),
+                            Arc::clone(binding),
+                            invocation.clone(),
+                            param,
+                        )
+                    })),
+                    Err(error) => fail(Some(binding), &error),
+                }
+            }
+        }
+        planned
+    }
+
+    async fn dispatch(
+        &self,
+        admission: &mut Admission<'_>,
+        planned: &[Planned],
+        failures: &mut Vec<Failure>,
+    ) -> Result<(), Status> {
+        let namespace = match namespace_name(admission) {
+            "" => None,
+            name => Some(namespace(&self.reader, name).await?),
+        };
+        let authorizer = RequestAuthorizer::new(Arc::clone(&self.authorizer), admission);
+        for (policy, binding, invocation, param) in planned {
+            let call = Call {
+                policy,
+                binding,
+                invocation,
+                param: param.as_ref(),
+                authorizer: &authorizer,
+            };
+            self.call(admission, &call, namespace.as_deref(), failures)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        admission: &mut Admission<'_>,
+        call: &Call<'_>,
+        namespace: Option<&Object>,
+        failures: &mut Vec<Failure>,
+    ) -> Result<(), Status> {
+        let (policy, invocation) = (call.policy, call.invocation);
+        let resources = &*self.resources;
+        let mut fail = |error: &str| {
+            if !policy.ignores_failure {
+                failures.push(Failure {
+                    reason: "Invalid",
+                    ..Failure::new(policy, Some(call.binding), error)
+                });
+            }
+        };
+        let object = versioned(resources, admission.new_object(), admission, invocation).await?;
+        let old = versioned(resources, admission.old_object, admission, invocation).await?;
+        let see = |admission: &Admission<'_>, object: Option<&Object>| {
+            Inputs::new(admission, invocation, object, old.as_ref(), namespace)
+        };
+        let inputs = see(admission, object.as_ref());
+        let met = {
+            let authorizer = Some(call.authorizer);
+            let values = inputs.activation(call.param, authorizer, &policy.variables);
+            policy.conditions.are_met(&values)
+        };
+        match met {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                fail(&error);
+                return Ok(());
+            }
+        }
+        let key = call.key();
+        if !admission.reinvocation.may_ask(NAME, &key) {
+            return Ok(());
+        }
+        let Some(before) = object else {
+            return Ok(());
+        };
+        let mut now = before.clone();
+        for mutation in &policy.mutations {
+            let inputs = see(admission, Some(&now));
+            match policy.mutate(mutation, &now, &inputs, call, resources) {
+                Ok(Some(mutated)) => {
+                    now = resources
+                        .complete(mutated, &invocation.kind)
+                        .map_err(Status::internal)?;
+                }
+                Ok(None) => {}
+                Err(error) => fail(&error),
+            }
+        }
+        if now != before {
+            let own = if invocation.kind == *admission.kind {
+                now
+            } else {
+                resources
+                    .convert(&now, admission.kind)
+                    .await
+                    .map_err(|error| {
+                        Status::internal(format!("failed to convert object: {error}"))
+                    })?
+            };
+            if let Some(object) = admission.object.as_deref_mut() {
+                *object = own;
+            }
+            admission.reinvocation.changed(NAME);
+        }
+        if policy.reinvocable {
+            admission.reinvocation.asked(NAME, &key);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Plugin for MutatingAdmissionPolicy {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn handles(&self, operation: Operation) -> bool {
+        operation != Operation::Delete
+    }
+
+    async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
+        if is_exempt(admission) {
+            return Ok(());
+        }
+        if !self.pairs.is_ready() {
+            return Err(admission.forbidden("not yet ready to handle request"));
+        }
+        let mut failures = Vec::new();
+        let planned = self.plan(admission, &mut failures).await;
+        if !planned.is_empty() {
+            let object = admission.object.as_deref();
+            admission.reinvocation.enter(NAME, object);
+            let result = self.dispatch(admission, &planned, &mut failures).await;
+            let object = admission.object.as_deref();
+            admission.reinvocation.leave(NAME, object);
+            result?;
+        }
+        let Some(first) = failures.first() else {
+            return Ok(());
+        };
+        let mut status = admission.forbidden("admission request denied by policy");
+        status.message.clone_from(&first.message);
+        if !first.reason.is_empty() {
+            first.reason.clone_into(&mut status.reason);
+        }
+        for failure in failures {
+            status = status.with_cause(StatusCause::new("", failure.message, ""));
+        }
+        Err(status)
+    }
+}

@@ -1,0 +1,239 @@
+//! Policies of a whole server.
+
+use serde_json::{Value, json};
+
+use super::super::test_cluster::{Answered, TestCluster};
+
+const GROUP: &str = "/apis/admissionregistration.k8s.io/v1";
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+fn spec(more: Value) -> Value {
+    let mut spec = json!({"matchConstraints": {"resourceRules": [
+        {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]},
+    ]}});
+    for (name, value) in more.as_object().unwrap() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
+/// A policy and its binding to the default namespace.
+async fn policy(cluster: &TestCluster, sort: &str, name: &str, policy: Value, binding: Value) {
+    let path = |kind: &str| format!("{GROUP}/{sort}admissionpolic{kind}");
+    cluster
+        .have(
+            &path("ies"),
+            json!({"metadata": {"name": name}, "spec": spec(policy)}),
+        )
+        .await;
+    let mut bound = json!({
+        "policyName": name,
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}},
+    });
+    for (field, value) in binding.as_object().unwrap() {
+        bound[field] = value.clone();
+    }
+    cluster
+        .have(
+            &path("ybindings"),
+            json!({"metadata": {"name": name}, "spec": bound}),
+        )
+        .await;
+}
+
+async fn create(cluster: &TestCluster, name: &str, data: Value) -> Answered {
+    let object = json!({"metadata": {"name": name}, "data": data});
+    cluster
+        .post(&format!("{CONFIG_MAPS}?dryRun=All"), object)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn validations_refuse_with_their_message_and_reason() {
+    let cluster = TestCluster::start().await;
+    let rules = json!({
+        "variables": [{"name": "n", "expression": "object.metadata.name"}],
+        "matchConditions": [{"name": "not-exempt", "expression": "!has(object.data) || !('exempt' in object.data)"}],
+        "validations": [
+            {"expression": "variables.n != 'bad'", "messageExpression": "'refusing ' + variables.n + ' in ' + namespaceObject.metadata.name", "reason": "Forbidden"},
+            {"expression": "!has(object.data) || size(object.data) < 3"},
+            {"expression": "!has(object.data) || object.data.missing == 'x' || true"},
+            {"expression": "variables.n != 'broken' || object.data.missing == 'x'"},
+            {"expression": "variables.n != 'asks' || authorizer.group('').resource('pods').namespace('default').check('get').allowed()"},
+        ],
+        "auditAnnotations": [{"key": "k", "valueExpression": "'name ' + variables.n"}],
+    });
+    policy(
+        &cluster,
+        "validating",
+        "p",
+        rules,
+        json!({"validationActions": ["Deny", "Audit"]}),
+    )
+    .await;
+    let good = create(&cluster, "good", json!({"a": "1"})).await;
+    assert_eq!(good.code, 201, "{good:?}");
+    let bad = create(&cluster, "bad", json!({})).await;
+    assert_eq!((bad.code, &bad.body["reason"]), (403, &json!("Forbidden")));
+    let message =
+        "ValidatingAdmissionPolicy 'p' with binding 'p' denied request: refusing bad in default";
+    assert_eq!(
+        bad.message(),
+        format!("configmaps \"bad\" is forbidden: {message}")
+    );
+    assert_eq!(
+        bad.body["details"],
+        json!({"name": "bad", "kind": "configmaps", "causes": [{"message": message}]})
+    );
+    let many = create(&cluster, "many", json!({"a": "1", "b": "2", "c": "3"})).await;
+    assert_eq!(many.code, 422);
+    assert!(
+        many.message().ends_with(
+            "denied request: failed expression: !has(object.data) || size(object.data) < 3"
+        ),
+        "{many:?}"
+    );
+    let broken = create(&cluster, "broken", json!({"a": "1"})).await;
+    assert!(
+        broken
+            .message()
+            .ends_with("resulted in error: no such key: missing"),
+        "{broken:?}"
+    );
+    assert_eq!(create(&cluster, "asks", json!({"a": "1"})).await.code, 201);
+    assert_eq!(
+        create(&cluster, "bad", json!({"exempt": "1"})).await.code,
+        201
+    );
+    // Policies themselves are beyond policies.
+    assert_eq!(
+        cluster
+            .delete(&format!("{GROUP}/validatingadmissionpolicybindings/p"))
+            .await
+            .code,
+        200
+    );
+    cluster
+        .get(&format!("{GROUP}/validatingadmissionpolicybindings"))
+        .await;
+    assert_eq!(create(&cluster, "bad", json!({})).await.code, 201);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn params_and_warnings() {
+    let cluster = TestCluster::start().await;
+    let rules = json!({
+        "paramKind": {"apiVersion": "v1", "kind": "Secret"},
+        "validations": [{"expression": "!has(object.data) || size(object.data) <= int(params.metadata.labels.max)", "messageExpression": "'at most ' + params.metadata.labels.max"}],
+    });
+    let by_name = json!({"validationActions": ["Warn"], "paramRef": {"name": "limit", "parameterNotFoundAction": "Deny"}});
+    policy(&cluster, "validating", "p", rules, by_name).await;
+    let absent = create(&cluster, "c", json!({})).await;
+    assert!(
+        absent.message().ends_with("denied request: failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"),
+        "{absent:?}"
+    );
+    let secrets = "/api/v1/namespaces/default/secrets";
+    cluster
+        .have(
+            secrets,
+            json!({"metadata": {"name": "limit", "labels": {"max": "1"}}}),
+        )
+        .await;
+    let warned = create(&cluster, "c", json!({"a": "1", "b": "2"})).await;
+    assert_eq!(warned.code, 201, "{warned:?}");
+    assert_eq!(
+        warned.warnings,
+        [
+            "299 - \"Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p': at most 1\""
+        ]
+    );
+    assert_eq!(
+        create(&cluster, "c", json!({"a": "1"})).await.warnings,
+        [""; 0]
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mutations_are_merged_or_patched() {
+    let cluster = TestCluster::start().await;
+    let rules = json!({
+        "reinvocationPolicy": "IfNeeded",
+        "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {'from': 'policy'}}}"}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test', path: '/metadata/labels/from', value: 'policy'}, JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('x~y'), value: object.metadata.name}]"}},
+        ],
+    });
+    policy(&cluster, "mutating", "m", rules, json!({})).await;
+    let created = cluster
+        .create_config_map("c", json!({"a": "1", "x~y": "0"}))
+        .await;
+    assert_eq!(
+        created.code, 422,
+        "what a policy makes of an object is judged: {created:?}"
+    );
+    assert_eq!(
+        cluster
+            .delete(&format!("{GROUP}/mutatingadmissionpolicies/m"))
+            .await
+            .code,
+        200
+    );
+    cluster
+        .get(&format!("{GROUP}/mutatingadmissionpolicies"))
+        .await;
+    let rules = json!({
+        "reinvocationPolicy": "Never",
+        "mutations": [
+            {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": "Object{metadata: Object.metadata{labels: {'from': 'policy'}}}"}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test', path: '/metadata/labels/from', value: 'policy'}, JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('x.y'), value: object.metadata.name}]"}},
+            {"patchType": "JSONPatch", "jsonPatch": {"expression": "[JSONPatch{op: 'test', path: '/data/a', value: 'other'}, JSONPatch{op: 'remove', path: '/data/a'}]"}},
+        ],
+    });
+    policy(&cluster, "mutating", "n", rules, json!({})).await;
+    let created = cluster.create_config_map("c", json!({"a": "1"})).await;
+    assert_eq!(created.code, 201, "{created:?}");
+    assert_eq!(created.body["data"], json!({"a": "1", "x.y": "c"}));
+    assert_eq!(
+        created.body["metadata"]["labels"],
+        json!({"from": "policy"})
+    );
+    let refused = cluster
+        .post(CONFIG_MAPS, json!({"metadata": {"name": "empty"}}))
+        .await;
+    assert_eq!(
+        (refused.code, &refused.body["reason"]),
+        (403, &json!("Invalid"))
+    );
+    assert_eq!(
+        refused.message(),
+        "policy 'n' with binding 'n' denied request: JSON Patch: add operation does not apply: doc is missing path: \"/data/x.y\": missing value"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_that_do_not_compile_are_refused() {
+    let cluster = TestCluster::start().await;
+    let path = format!("{GROUP}/validatingadmissionpolicies");
+    let rules =
+        json!({"validations": [{"expression": "object.metadata.name =="}, {"expression": "'x'"}]});
+    let refused = cluster
+        .post(
+            &path,
+            json!({"metadata": {"name": "p"}, "spec": spec(rules)}),
+        )
+        .await;
+    assert_eq!(refused.code, 422, "{refused:?}");
+    let causes = &refused.body["details"]["causes"];
+    assert_eq!(causes[0]["field"], "spec.validations[0].expression");
+    let message = causes[0]["message"].as_str().unwrap();
+    assert!(message.starts_with("Invalid value: \"object.metadata.name ==\": compilation failed: ERROR: <input>:1:24: Syntax error: mismatched input '<EOF>'"), "{message}");
+    assert_eq!(
+        causes[1]["message"],
+        "Invalid value: \"'x'\": must evaluate to bool but got string"
+    );
+    cluster.stop().await;
+}
