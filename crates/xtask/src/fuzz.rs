@@ -1,5 +1,5 @@
-//! `cargo xtask fuzz [--seconds N] [TARGET…]`: runs the fuzz targets of `fuzz/`, each for so long (ten seconds if not told), from an
-//! empty corpus or from `fuzz/corpus`. An input that breaks one is left under `fuzz/artifacts` and named.
+//! `cargo xtask fuzz [--seconds N] [TARGET…]`: runs the fuzz targets of `fuzz/`, each for so long (ten seconds if not told), from the
+//! inputs in `fuzz/seeds` and `fuzz/corpus`. An input that breaks one is left under `fuzz/artifacts` and named.
 //!
 //! Without a sanitizer, so that a stable toolchain will do: outside `linux` there is no `unsafe` for one to look at, and panics,
 //! broken properties, endless loops and memory without bound show anyway.
@@ -32,8 +32,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     for target in &targets {
         println!("fuzz: {target} for {seconds} s");
-        let status = Command::new("cargo")
-            .args(["fuzz", "run", "--sanitizer", "none", target, "--"])
+        let corpus = root.join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&corpus).context("fuzz/corpus")?;
+        let seeds = root.join("fuzz/seeds").join(target);
+        let mut command = Command::new("cargo");
+        // What is found goes into the first folder; the others are read alone.
+        command
+            .args(["fuzz", "run", "--sanitizer", "none", target])
+            .arg(corpus)
+            .args(seeds.exists().then_some(seeds));
+        let status = command
+            .arg("--")
             .arg(format!("-max_total_time={seconds}"))
             .args(LIMITS)
             .args(["-print_final_stats=1", "-verbosity=0"])
