@@ -16,7 +16,6 @@
 //! Kubernetes. Expressions are hostile input: text, nesting, time and memory are bounded.
 
 mod activation;
-pub mod admission;
 mod ast;
 mod checker;
 mod cost;

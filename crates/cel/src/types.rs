@@ -92,6 +92,14 @@ impl Type {
         }
     }
 
+    /// As policies' errors name the type: like `Display`, but for the long names of times and null.
+    pub fn declared_name(&self) -> String {
+        match self {
+            Self::Null | Self::Duration | Self::Timestamp => self.name().to_owned(),
+            _ => self.to_string(),
+        }
+    }
+
     pub(crate) fn is_dyn_or_error(&self) -> bool {
         matches!(self, Self::Dyn | Self::Error)
     }

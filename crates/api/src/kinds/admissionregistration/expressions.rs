@@ -33,7 +33,7 @@ impl Returns {
 
     /// The complaint about an expression of another type.
     fn check(self, ty: &Type) -> Result<(), String> {
-        let got = ty.to_string();
+        let got = ty.declared_name();
         match self.types() {
             types if types.contains(&got.as_str()) => Ok(()),
             [only] => Err(format!("must evaluate to {only} but got {got}")),

@@ -2,11 +2,14 @@
 
 use apimachinery::{
     Object,
+    field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
+    fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::resource::selectors,
     lifecycle,
 };
 
@@ -33,5 +36,13 @@ impl Strategy for DeviceClassStrategy {
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::bump_generation(new, old, &["spec"]);
+    }
+
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        if let Some(spec) = object.object("spec") {
+            selectors::validate(&mut errors, &Path::new("spec"), spec);
+        }
+        errors
     }
 }

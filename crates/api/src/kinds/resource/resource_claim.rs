@@ -1,4 +1,4 @@
-//! `resource.k8s.io/v1` ResourceClaim: a request for devices. Expressions are judged by whoever evaluates them.
+//! `resource.k8s.io/v1` ResourceClaim: a request for devices.
 
 use apimachinery::{
     Object,
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::resource::selectors,
     lifecycle, names,
     validate::{one_of, required_text, text},
 };
@@ -119,7 +120,12 @@ pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
                 "exactly one of `exactly` or `firstAvailable` is required",
             )),
             (Some(exactly), true) => device_request(errors, &at.child("exactly"), exactly),
-            (None, false) => {}
+            (None, false) => {
+                for (sub, alternative) in request.objects("firstAvailable") {
+                    let at = at.child("firstAvailable").index(sub);
+                    selectors::validate(errors, &at, alternative);
+                }
+            }
         }
     }
     let constraints = path.child("devices").child("constraints");
@@ -174,6 +180,7 @@ fn device_request(errors: &mut ErrorList, path: &Path, request: &Object) {
         request.text("deviceClassName"),
         names::dns1123_subdomain,
     );
+    selectors::validate(errors, path, request);
     let count = request.int("count").unwrap_or(0);
     match request.text("allocationMode") {
         "All" if count != 0 => errors.push(FieldError::invalid(
