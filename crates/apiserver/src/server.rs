@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use api::kinds::apiextensions::custom_resource_definition;
 use apimachinery::gvk::GroupResource;
 use base::{Clock, Reloader, TaskGroup, tls::TlsError};
 use etcd::Kv;
@@ -196,11 +197,7 @@ impl Server {
         let served = Arc::clone(&registry);
         let router = Router {
             discovery: Discovery::new(move || served.served(), &server_address(&config, address)),
-            openapi: OpenApi::new(
-                api::kinds::TABLE,
-                &Version::CURRENT.git_version(),
-                http_date(deps.clock.now()),
-            ),
+            openapi: openapi(&registry, http_date(deps.clock.now())),
             registry: Arc::clone(&registry),
             health,
             metrics: metrics.clone(),
@@ -429,6 +426,23 @@ fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {
         min: config.min_request_timeout,
         lifecycle: lifecycle.clone(),
     }
+}
+
+/// OpenAPI of what is built in, and of what users define: their definitions are read from the cache when a document is made.
+fn openapi(registry: &Arc<Registry>, now: http::HeaderValue) -> OpenApi {
+    let (served, cached) = (Arc::clone(registry), Arc::clone(registry));
+    let definition = move |name: &str| {
+        let definitions = &custom_resource_definition::RESOURCE.gvr;
+        let endpoint = cached.endpoint(definitions)?;
+        let found = endpoint.cacher().ok()?.get("", name)?;
+        Some(found.parse())
+    };
+    OpenApi::new(
+        api::served::built_in(),
+        &Version::CURRENT.git_version(),
+        now,
+    )
+    .with_custom(move || served.served(), definition)
 }
 
 fn flow_control(

@@ -399,11 +399,23 @@ impl<'a> Scanner<'a> {
 }
 
 /// Integers stay integers, as with upstream's decoder of unstructured objects; the rest are floats.
+/// Below this, every whole float is the integer that it shows.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+
 pub(crate) fn number_value(text: &str) -> Result<Value> {
     if let Ok(integer) = text.parse::<i64>() {
         return Ok(Value::from(integer));
     }
-    let float = text.parse::<f64>().ok().and_then(Number::from_f64);
+    let float = text.parse::<f64>().ok();
+    // Go writes a whole float without fraction: `3.0` comes back as `3`.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "whole and within what a float holds exactly"
+    )]
+    if let Some(whole) = float.filter(|f| f.fract() == 0.0 && f.abs() < MAX_EXACT && *f != 0.0) {
+        return Ok(Value::from(whole as i64));
+    }
+    let float = float.and_then(Number::from_f64);
     float.map(Value::Number).ok_or_else(|| {
         SyntaxError(format!(
             "json: cannot unmarshal number {text} into Go value of type float64"

@@ -2,22 +2,29 @@
 //!
 //! Generation goes in two steps. [`operations`] turns the resource rows into operations, which know nothing of a document's syntax; [`v3`] and [`v2`]
 //! write them down, with the [`schemas`] that they refer to. Documents are kept once made: they change only with the rows.
+//! [`custom`] follows what users define.
 
+mod custom;
 mod operations;
 mod parameters;
 mod schemas;
 mod v2;
 mod v3;
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
-use api::Resource;
-use apimachinery::status::Status;
+use ::apiextensions::openapi::Dialect;
+use api::ServedResource;
+use apimachinery::{Object, status::Status};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use ring::digest;
 use serde_json::{Value, json};
 
+use self::custom::Custom;
 use crate::{body::Body, negotiation::maybe_gzip, query::Query};
 
 const V2_PATH: &str = "/openapi/v2";
@@ -25,10 +32,11 @@ const V3_PATH: &str = "/openapi/v3";
 
 /// All documents of one set of resources.
 pub struct OpenApi {
-    rows: Vec<&'static Resource>,
+    rows: Vec<Arc<ServedResource>>,
     /// By what follows `/openapi/v3/`.
     documents: BTreeMap<String, Document>,
-    v2: Document,
+    custom: Custom,
+    fingerprint: String,
     /// When the documents came to be: as far as clients' caches go, the start of the server.
     last_modified: HeaderValue,
 }
@@ -58,7 +66,7 @@ impl Document {
 
 impl OpenApi {
     /// Of these rows. `fingerprint` differs between builds that may generate different documents. `now` is an HTTP date.
-    pub fn new(rows: &[&'static Resource], fingerprint: &str, now: HeaderValue) -> Self {
+    pub fn new(rows: &[Arc<ServedResource>], fingerprint: &str, now: HeaderValue) -> Self {
         let mut paths: Vec<String> = [
             "api",
             "apis",
@@ -84,9 +92,21 @@ impl OpenApi {
         Self {
             rows: rows.to_vec(),
             documents,
-            v2: Document::of("v2", fingerprint),
+            custom: Custom::new(fingerprint),
+            fingerprint: fingerprint.to_owned(),
             last_modified: now,
         }
+    }
+
+    /// Also with the custom resources among what `served` gives when it is asked; `definition` finds the stored definition of a name.
+    #[must_use]
+    pub fn with_custom(
+        mut self,
+        served: impl Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync + 'static,
+        definition: impl Fn(&str) -> Option<Object> + Send + Sync + 'static,
+    ) -> Self {
+        self.custom = Custom::new(&self.fingerprint).with(served, definition);
+        self
     }
 
     /// Paths that answer, for `/`.
@@ -109,24 +129,31 @@ impl OpenApi {
         Some(match rest.trim_end_matches('/') {
             "v2" => self.v2(headers),
             "v3" => Ok(self.index()),
-            other => match other
-                .strip_prefix("v3/")
-                .and_then(|name| Some((name, self.documents.get(name)?)))
-            {
-                Some((name, document)) => self.v3(name, document, headers, query),
-                None => Ok(not_found()),
-            },
+            other => {
+                let name = other.strip_prefix("v3/").unwrap_or_default();
+                if let Some(document) = self.documents.get(name) {
+                    let make = || Bytes::from(v3::document(name, &self.rows).to_string());
+                    self.v3(name, document, make, headers, query)
+                } else if let Some(custom) = self.custom.current().document(name) {
+                    let make = || self.custom.v3(&custom.rows);
+                    self.v3(name, &custom.document, make, headers, query)
+                } else {
+                    Ok(not_found())
+                }
+            }
         })
     }
 
     /// Where each document is. Answered as upstream answers it: JSON, though it says plain text.
     fn index(&self) -> Response<Body> {
-        let paths: BTreeMap<&str, Value> = self
-            .documents
-            .iter()
+        let custom = self.custom.current();
+        let own = self.documents.iter();
+        let paths: BTreeMap<&str, Value> = own
+            .map(|(path, document)| (path.as_str(), document))
+            .chain(custom.documents())
             .map(|(path, document)| {
                 let url = format!("{V3_PATH}/{path}?hash={}", document.hash);
-                (path.as_str(), json!({ "serverRelativeURL": url }))
+                (path, json!({ "serverRelativeURL": url }))
             })
             .collect();
         let mut response = Response::new(Body::from(json!({ "paths": paths }).to_string()));
@@ -143,6 +170,7 @@ impl OpenApi {
         &self,
         name: &str,
         document: &Document,
+        make: impl FnOnce() -> Bytes,
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response<Body>, Status> {
@@ -161,7 +189,6 @@ impl OpenApi {
             response.headers_mut().insert(header::LOCATION, location);
             return Ok(response);
         }
-        let make = || Bytes::from(v3::document(name, &self.rows).to_string());
         let forever = query.get("hash").is_some_and(|hash| !hash.is_empty());
         self.answer(document, make, headers, "Accept", forever)
     }
@@ -170,8 +197,12 @@ impl OpenApi {
         if !accepts_json(headers) {
             return Ok(not_acceptable());
         }
-        let make = || Bytes::from(v2::document(&self.rows).to_string());
-        self.answer(&self.v2, make, headers, "Accept, Accept-Encoding", false)
+        let custom = self.custom.current();
+        let make = || {
+            let published = self.custom.published(custom.rows(), Dialect::V2);
+            Bytes::from(v2::document(&self.rows, custom.rows(), published).to_string())
+        };
+        self.answer(&custom.v2, make, headers, "Accept, Accept-Encoding", false)
     }
 
     /// `forever`: the address names this very content, so that it need never be asked for again.

@@ -1,6 +1,9 @@
 //! What can be done with the resources, in no document's syntax.
 
-use api::{Resource, Scope, Subresource};
+use std::sync::Arc;
+
+use ::apiextensions::openapi::model_name;
+use api::{Scope, ServedResource, StrategyRef, served::ServedSubresource};
 use apimachinery::gvk::GroupVersionKind;
 
 use super::parameters::{self, Parameter};
@@ -30,6 +33,8 @@ pub(super) struct Operation {
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Body,
     pub(super) answer: Answer,
+    /// Of a custom resource, which is taken in fewer media types.
+    pub(super) custom: bool,
 }
 
 /// What an operation takes.
@@ -66,6 +71,8 @@ pub(super) enum Media {
     Json,
     /// A JSON Web Key Set.
     KeySet,
+    /// The encodings for people: those of custom resources.
+    Text,
 }
 
 impl Operation {
@@ -86,12 +93,17 @@ impl Operation {
             parameters: Vec::new(),
             body: Body::None,
             answer,
+            custom: false,
         }
     }
 }
 
 /// The paths of a group's version.
-pub(super) fn of_version(group: &str, version: &str, rows: &[&Resource]) -> Vec<PathItem> {
+pub(super) fn of_version(
+    group: &str,
+    version: &str,
+    rows: &[Arc<ServedResource>],
+) -> Vec<PathItem> {
     let names = Names::of(group, version);
     let mut items = vec![discovery(
         format!("{}/", names.root),
@@ -107,6 +119,18 @@ pub(super) fn of_version(group: &str, version: &str, rows: &[&Resource]) -> Vec<
         items.extend(Rows { row, names: &names }.items());
     }
     items
+}
+
+/// The paths of custom resources.
+pub(super) fn of_custom(group: &str, version: &str, rows: &[Arc<ServedResource>]) -> Vec<PathItem> {
+    let names = Names::of(group, version);
+    let items = rows.iter().map(|row| Rows { row, names: &names }.items());
+    items.flatten().collect()
+}
+
+/// Whether a user defined a resource.
+pub(super) fn is_custom(row: &ServedResource) -> bool {
+    matches!(row.strategy, StrategyRef::Shared(_))
 }
 
 /// The paths that belong to no version: `api`, `apis`, `apis/apps`, `version`, …
@@ -278,7 +302,7 @@ const RETURN_DELETED: &[&str] = &[
 
 /// The paths of one row.
 struct Rows<'a> {
-    row: &'a Resource,
+    row: &'a ServedResource,
     names: &'a Names,
 }
 
@@ -293,7 +317,7 @@ impl Rows<'_> {
             }
             items.extend(self.watches());
         }
-        for subresource in self.row.subresources {
+        for subresource in &self.row.subresources {
             items.extend(self.subresource(subresource));
         }
         items.retain(|item| !item.operations.is_empty());
@@ -345,10 +369,23 @@ impl Rows<'_> {
         let mut operation = Operation::new(method, id, &self.names.tag, description, answer);
         operation.action = action;
         operation.kind = Some(kind.clone());
+        operation.custom = self.custom();
         operation
     }
 
+    /// Whether a user defined it.
+    fn custom(&self) -> bool {
+        is_custom(self.row)
+    }
+
+    fn media(&self, built_in: Media) -> Media {
+        if self.custom() { Media::Text } else { built_in }
+    }
+
     fn schema(&self, gvk: &GroupVersionKind) -> String {
+        if self.custom() && gvk.group == self.row.gvk.group {
+            return model_name(&gvk.group, &gvk.version, &gvk.kind);
+        }
         api::facts::schema()
             .type_of(gvk)
             .and_then(|ty| ty.object())
@@ -360,17 +397,17 @@ impl Rows<'_> {
         Answer {
             schema: self.schema(gvk),
             codes,
-            media: Media::Objects,
+            media: self.media(Media::Objects),
         }
     }
 
     fn list_answer(&self) -> Answer {
         let mut gvk = self.row.gvk.clone();
-        gvk.kind = format!("{}List", gvk.kind).into();
+        gvk.kind = self.row.list_kind.clone();
         Answer {
             schema: self.schema(&gvk),
             codes: &[200],
-            media: Media::Streams,
+            media: self.media(Media::Streams),
         }
     }
 
@@ -378,7 +415,7 @@ impl Rows<'_> {
         Answer {
             schema: format!("{META}.Status"),
             codes,
-            media: Media::Objects,
+            media: self.media(Media::Objects),
         }
     }
 
@@ -402,11 +439,20 @@ impl Rows<'_> {
         parameters::path("name", format!("name of the {kind}"))
     }
 
+    fn listed(&self) -> String {
+        let verbs = if self.custom() {
+            "list"
+        } else {
+            "list or watch"
+        };
+        format!("{verbs} objects of kind {}", self.kind())
+    }
+
     fn collection(&self) -> PathItem {
         let (row, kind) = (self.row, self.kind());
         let mut operations = Vec::new();
         if self.has("list") {
-            let description = format!("list or watch objects of kind {kind}");
+            let description = self.listed();
             let mut list = self.operation(
                 ("get", "list"),
                 self.id("list", "", ""),
@@ -524,7 +570,9 @@ impl Rows<'_> {
         }
         if verbs.contains(&"patch") {
             let id = self.id("patch", "", suffix);
-            let answer = self.objects(gvk, &[200, 201]);
+            // What is patched in a custom resource is there.
+            let codes: &[u16] = if self.custom() { &[200] } else { &[200, 201] };
+            let answer = self.objects(gvk, codes);
             let mut patch = self.operation(
                 ("patch", "patch"),
                 id,
@@ -546,7 +594,7 @@ impl Rows<'_> {
         let mut operations = Vec::new();
         if self.has("list") {
             let id = format!("list{}{kind}ForAllNamespaces", self.names.camel);
-            let description = format!("list or watch objects of kind {kind}");
+            let description = self.listed();
             let mut list = self.operation(
                 ("get", "list"),
                 id,
@@ -562,7 +610,7 @@ impl Rows<'_> {
 
     /// The older paths of watches.
     fn watches(&self) -> Vec<PathItem> {
-        if !self.has("watch") {
+        if !self.has("watch") || self.custom() {
             return Vec::new();
         }
         let (row, kind) = (self.row, self.kind());
@@ -612,8 +660,8 @@ impl Rows<'_> {
         items
     }
 
-    fn subresource(&self, subresource: &Subresource) -> Vec<PathItem> {
-        let Subresource { name, gvk, verbs } = subresource;
+    fn subresource(&self, subresource: &ServedSubresource) -> Vec<PathItem> {
+        let ServedSubresource { name, gvk, verbs } = subresource;
         let path = format!("{}/{{name}}/{name}", self.collection_path(""));
         let (kind, suffix) = (self.kind(), upper_first(name));
         let own = |named: &str| -> Vec<Parameter> {
@@ -666,11 +714,11 @@ impl Rows<'_> {
 
     fn connections(
         &self,
-        subresource: &Subresource,
+        subresource: &ServedSubresource,
         path: &str,
         own: Vec<Parameter>,
     ) -> Vec<PathItem> {
-        let Subresource { name, gvk, verbs } = subresource;
+        let ServedSubresource { name, gvk, verbs } = subresource;
         let proxied = verbs.contains(&"delete");
         let methods: &[&'static str] = if proxied {
             &["get", "put", "post", "delete", "options", "head", "patch"]

@@ -2,7 +2,7 @@ use super::*;
 
 fn open_api() -> OpenApi {
     OpenApi::new(
-        api::kinds::TABLE,
+        api::served::built_in(),
         "test",
         HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"),
     )
@@ -35,7 +35,7 @@ fn every_reference_has_a_schema() {
 
 #[test]
 fn a_pod_is_described() {
-    let document = v3::document("api/v1", api::kinds::TABLE);
+    let document = v3::document("api/v1", api::served::built_in());
     let container = &document["components"]["schemas"]["io.k8s.api.core.v1.Container"];
     assert_eq!(container["required"], json!(["name"]));
     let ports = &container["properties"]["ports"];
@@ -51,7 +51,7 @@ fn a_pod_is_described() {
 
 #[test]
 fn types_and_fields_say_what_they_are() {
-    let document = v3::document("api/v1", api::kinds::TABLE);
+    let document = v3::document("api/v1", api::served::built_in());
     let schemas = &document["components"]["schemas"];
     let said = |schema: &Value| {
         schema["description"]
@@ -73,7 +73,7 @@ fn types_and_fields_say_what_they_are() {
     let policy = said(&container["properties"]["imagePullPolicy"]);
     assert!(policy.contains("\n - `\"IfNotPresent\"`"), "{policy}");
     // References stand alone in v2, but for what is said of them.
-    let v2 = v2::document(api::kinds::TABLE);
+    let v2 = v2::document(api::served::built_in(), &[], Vec::new());
     let spec = &v2["definitions"]["io.k8s.api.core.v1.Pod"]["properties"]["spec"];
     assert_eq!(said(spec), said(&pod["properties"]["spec"]));
     assert_eq!(spec["$ref"], "#/definitions/io.k8s.api.core.v1.PodSpec");
@@ -97,4 +97,78 @@ fn an_older_hash_is_sent_on() {
         ask("/openapi/v3/apis/nosuch/v1", "").status(),
         StatusCode::NOT_FOUND
     );
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl api::Strategy for Nothing {}
+
+fn widgets(kind: &str) -> Arc<ServedResource> {
+    let gvk = apimachinery::gvk::GroupVersion::new("example.com", "v1").kind(kind.to_owned());
+    Arc::new(ServedResource {
+        gvr: gvk
+            .group_version()
+            .resource(format!("{}s", kind.to_lowercase())),
+        list_kind: format!("{kind}List").into(),
+        singular: kind.to_lowercase().into(),
+        scope: api::Scope::Namespaced,
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        verbs: api::kind::verbs::ALL,
+        subresources: Vec::new(),
+        storage: None,
+        strategy: api::StrategyRef::Shared(Arc::new(Nothing)),
+        gvk,
+    })
+}
+
+fn definition(name: &str) -> Option<Object> {
+    let kind = match name {
+        "widgets.example.com" => "Widget",
+        "gadgets.example.com" => "Gadget",
+        _ => return None,
+    };
+    let value = json!({"spec": {
+        "group": "example.com",
+        "names": {"plural": format!("{}s", kind.to_lowercase()), "kind": kind, "listKind": format!("{kind}List")},
+        "versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": {"type": "object"}}}}}]}});
+    value.as_object().cloned()
+}
+
+#[test]
+fn what_users_define_is_described_while_it_is_served() {
+    let served = Arc::new(std::sync::Mutex::new(Arc::new(vec![widgets("Widget")])));
+    let rows = Arc::clone(&served);
+    let open_api = open_api().with_custom(move || Arc::clone(&rows.lock().unwrap()), definition);
+    let hash = || {
+        let current = open_api.custom.current();
+        let document = current.document("apis/example.com/v1");
+        document.map(|d| d.document.hash.clone())
+    };
+    let current = open_api.custom.current();
+    let custom = current.document("apis/example.com/v1").unwrap();
+    let document: Value = serde_json::from_slice(&open_api.custom.v3(&custom.rows)).unwrap();
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        paths,
+        [
+            "/apis/example.com/v1/namespaces/{namespace}/widgets",
+            "/apis/example.com/v1/namespaces/{namespace}/widgets/{name}",
+            "/apis/example.com/v1/widgets",
+        ]
+    );
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for reference in document.to_string().split("#/components/schemas/").skip(1) {
+        let referred = reference.split('"').next().unwrap();
+        assert!(schemas.contains_key(referred), "{referred}");
+    }
+    assert!(schemas.contains_key("com.example.v1.Widget"));
+    let before = hash();
+    assert_eq!(hash(), before);
+    let first = served.lock().unwrap()[0].clone();
+    *served.lock().unwrap() = Arc::new(vec![first, widgets("Gadget")]);
+    assert_ne!(hash(), before);
+    *served.lock().unwrap() = Arc::new(Vec::new());
+    assert_eq!(hash(), None);
 }

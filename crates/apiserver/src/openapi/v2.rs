@@ -1,21 +1,35 @@
 //! Writes the OpenAPI 2.0 document: everything in one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use api::Resource;
+use ::apiextensions::openapi::Published;
+use api::ServedResource;
 use serde_json::{Map, Value, json};
 
 use super::{
     operations::{self, Body, META, Media, Operation, PathItem},
     parameters::{Parameter, Place},
     schemas::{REFERENCE, Schemas},
-    v3::{PATCHES, phrase},
+    v3::{CUSTOM_PATCHES, PATCHES, TEXT, phrase},
 };
 
 const DEFINITION: &str = "#/definitions/";
 
-pub(super) fn document(rows: &[&Resource]) -> Value {
+/// The document of the built-in resources and of the custom ones, with the schemas that the latter have.
+pub(super) fn document(
+    rows: &[Arc<ServedResource>],
+    custom: &[Arc<ServedResource>],
+    published: Vec<Published>,
+) -> Value {
     let mut items = Vec::new();
+    for row in custom {
+        let (group, version) = (&row.gvr.group, &row.gvr.version);
+        items.extend(operations::of_custom(
+            group,
+            version,
+            std::slice::from_ref(row),
+        ));
+    }
     for name in [
         "api",
         "apis",
@@ -41,7 +55,7 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
         .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
         .collect();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let definitions: Map<String, Value> = schemas
+    let mut definitions: Map<String, Value> = schemas
         .finish()
         .into_iter()
         .map(|(name, mut schema)| {
@@ -50,6 +64,10 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
             (name, schema)
         })
         .collect();
+    for kind in published {
+        definitions.insert(kind.name, kind.schema);
+        definitions.insert(kind.list_name, kind.list_schema);
+    }
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "1.36"},
@@ -63,7 +81,7 @@ pub(super) fn document(rows: &[&Resource]) -> Value {
 }
 
 /// The kinds that every group has are of every group here.
-fn everywhere(name: &str, schema: &mut Value, rows: &[&Resource]) {
+fn everywhere(name: &str, schema: &mut Value, rows: &[Arc<ServedResource>]) {
     let kind = name
         .strip_prefix(META)
         .and_then(|rest| rest.strip_prefix('.'));
@@ -143,6 +161,8 @@ fn path_item(item: &PathItem, schemas: &mut Schemas<'_>) -> Value {
 
 fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
     let consumes: Vec<&str> = match (&operation.body, operation.answer.media) {
+        (Body::Patch, _) if operation.custom => CUSTOM_PATCHES.to_vec(),
+        (_, Media::Text) => TEXT.to_vec(),
         (Body::Patch, _) => PATCHES.to_vec(),
         (Body::None, Media::Objects) if operation.action.is_empty() => {
             Media::Objects.types().to_vec()

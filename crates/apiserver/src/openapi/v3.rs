@@ -1,6 +1,9 @@
 //! Writes OpenAPI 3.0 documents.
 
-use api::Resource;
+use std::sync::Arc;
+
+use ::apiextensions::openapi::Published;
+use api::ServedResource;
 use apimachinery::gvk::GroupVersion;
 use serde_json::{Map, Value, json};
 
@@ -29,6 +32,13 @@ const LOG: &[&str] = &[
     "application/yaml",
     "application/vnd.kubernetes.protobuf",
 ];
+pub(super) const TEXT: &[&str] = &["application/json", "application/yaml"];
+/// Of custom resources: they know no strategic merge.
+pub(super) const CUSTOM_PATCHES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/apply-patch+yaml",
+];
 pub(super) const PATCHES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -45,12 +55,13 @@ impl Media {
             Self::Any => &["*/*"],
             Self::Json => &["application/json"],
             Self::KeySet => &["application/jwk-set+json"],
+            Self::Text => TEXT,
         }
     }
 }
 
 /// The document of `api/v1`, `apis/apps/v1`, `apis/apps`, `version`, …
-pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
+pub(super) fn document(name: &str, rows: &[Arc<ServedResource>]) -> Value {
     let version = name.strip_prefix("apis/").or_else(|| {
         name.strip_prefix("api/")
             .filter(|_| !name.starts_with("apis"))
@@ -65,24 +76,60 @@ pub(super) fn document(name: &str, rows: &[&Resource]) -> Value {
         None => operations::of_root(name),
     };
     let mut schemas = Schemas::new(api::facts::schema(), version);
+    let paths = self::paths(&items, &mut schemas);
+    write(
+        paths,
+        schemas.finish(),
+        &json!({"title": "Kubernetes", "version": "1.36"}),
+    )
+}
+
+/// The document of a group and version of custom resources.
+pub(super) fn custom(
+    of: GroupVersion,
+    rows: &[Arc<ServedResource>],
+    published: Vec<Published>,
+) -> Value {
+    let items = operations::of_custom(&of.group, &of.version, rows);
+    let mut schemas = Schemas::new(api::facts::schema(), Some(of));
+    let paths = self::paths(&items, &mut schemas);
+    for name in ["ListMeta", "ObjectMeta"] {
+        schemas.refer(&format!("{META}.{name}"));
+    }
+    let mut schemas = schemas.finish();
+    for kind in published {
+        schemas.insert(kind.name, kind.schema);
+        schemas.insert(kind.list_name, kind.list_schema);
+    }
+    write(
+        paths,
+        schemas,
+        &json!({"title": "Kubernetes CRD Swagger", "version": "v0.1.0"}),
+    )
+}
+
+fn paths(items: &[PathItem], schemas: &mut Schemas<'_>) -> Map<String, Value> {
     let mut paths: Vec<(String, Value)> = items
         .iter()
-        .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
+        .map(|item| (item.path.clone(), path_item(item, schemas)))
         .collect();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+    paths.into_iter().collect()
+}
+
+fn write(paths: Map<String, Value>, schemas: Map<String, Value>, info: &Value) -> Value {
     let mut components = json!({
         "securitySchemes": {"BearerToken": {
             "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
         }},
     });
-    let schemas = schemas.finish();
     if !schemas.is_empty() {
         components["schemas"] = schemas.into();
     }
     json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "1.36"},
-        "paths": paths.into_iter().collect::<Map<_, _>>(),
+        "info": info,
+        "paths": paths,
         "components": components,
     })
 }
@@ -112,22 +159,30 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
     if !operation.parameters.is_empty() {
         value["parameters"] = operation.parameters.iter().map(parameter).collect();
     }
+    let content = |media: &[&str], schema: &Value| -> Map<String, Value> {
+        let media = media.iter();
+        media
+            .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
+            .collect()
+    };
+    let (any, patches) = if operation.custom {
+        (TEXT, CUSTOM_PATCHES)
+    } else {
+        (&["*/*"][..], PATCHES)
+    };
     match &operation.body {
         Body::None => {}
         Body::Object(name) => {
-            let content = json!({"*/*": {"schema": schemas.refer(name)}});
+            let content = content(any, &schemas.refer(name));
             value["requestBody"] = json!({"content": content, "required": true});
         }
         Body::DeleteOptions => {
             let schema = schemas.refer(&format!("{META}.DeleteOptions"));
-            value["requestBody"] = json!({"content": {"*/*": {"schema": schema}}});
+            value["requestBody"] = json!({"content": content(any, &schema)});
         }
         Body::Patch => {
             let schema = schemas.refer(&format!("{META}.Patch"));
-            let content: Map<String, Value> = PATCHES
-                .iter()
-                .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
-                .collect();
+            let content = content(patches, &schema);
             value["requestBody"] = json!({"content": content, "required": true});
         }
     }
