@@ -24,6 +24,12 @@ pub fn shown(type_name: &str, value: Option<&Value>) -> String {
     node(type_name, value).compact()
 }
 
+/// A list of values of a type without JSON tags.
+pub fn in_go_names(type_name: &str, list: &[Value]) -> String {
+    let items = list.iter().map(|item| node(type_name, Some(item)));
+    Node::List(items.collect()).compact()
+}
+
 /// A list of values of a type that has JSON tags after all, in the order of its fields.
 pub fn in_order(type_name: &str, list: &Value) -> String {
     let ty = facts::schema().type_named(type_name);

@@ -94,7 +94,7 @@ impl Controller {
             };
             let written = self
                 .writer
-                .update_status_as(MANAGER, &FLOW_SCHEMAS, "", changed)
+                .apply_status_as(MANAGER, &FLOW_SCHEMAS, "", &applied(&changed))
                 .await;
             match written {
                 Ok(_) => {}
@@ -111,6 +111,22 @@ impl Controller {
 
 fn lost_race(status: &Status) -> bool {
     status.is_conflict() || status.is_not_found()
+}
+
+/// What is applied of a schema: its one condition.
+fn applied(schema: &Object) -> Object {
+    let conditions: Vec<Value> = lookup::list(schema, &["status", "conditions"])
+        .iter()
+        .filter(|condition| condition["type"] == "Dangling")
+        .cloned()
+        .collect();
+    let config = json!({
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": meta::name(schema)},
+        "status": {"conditions": conditions},
+    });
+    config.as_object().cloned().unwrap_or_default()
 }
 
 /// The schema with its condition as it should be; none if it is.

@@ -37,7 +37,10 @@ pub fn maybe_gzip(
     }
     if let Some(headers) = response.headers_mut() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        let encoding = HeaderValue::from_static("Accept-Encoding");
+        if !headers.get_all(header::VARY).iter().any(|v| *v == encoding) {
+            headers.append(header::VARY, encoding);
+        }
     }
     response.body(stream(Gzip {
         chunks,

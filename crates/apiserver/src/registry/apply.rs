@@ -85,11 +85,28 @@ impl Call<'_> {
 }
 
 /// The object with the configuration merged in.
-struct Applied<'a> {
+pub(super) struct Applied<'a> {
     call: &'a Call<'a>,
     config: &'a Object,
     options: &'a WriteOptions,
     part: Part,
+}
+
+impl<'a> Applied<'a> {
+    /// By this manager, on this part.
+    pub(super) fn new(
+        call: &'a Call<'a>,
+        config: &'a Object,
+        options: &'a WriteOptions,
+        part: Part,
+    ) -> Self {
+        Self {
+            call,
+            config,
+            options,
+            part,
+        }
+    }
 }
 
 #[async_trait]

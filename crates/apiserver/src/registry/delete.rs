@@ -229,6 +229,11 @@ impl Update for Removal<'_> {
             return Err(Status::not_found(&resource, self.name));
         };
         let object = &current.object;
+        if call.endpoint.row.gvk.kind == "Namespace" {
+            self.options
+                .check_namespace_preconditions(meta::uid(object), meta::resource_version(object))
+                .map_err(|reason| Status::conflict(&resource, self.name, reason))?;
+        }
         self.options
             .check_preconditions(meta::uid(object), meta::resource_version(object))
             .map_err(|reason| {

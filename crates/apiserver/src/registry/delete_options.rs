@@ -99,6 +99,25 @@ impl DeleteOptions {
         })
     }
 
+    /// The same in the words of upstream's storage of namespaces, which looks for itself.
+    pub(super) fn check_namespace_preconditions(
+        &self,
+        uid: &str,
+        version: &str,
+    ) -> Result<(), String> {
+        for (what, wanted, found) in [
+            ("UID", &self.uid, uid),
+            ("ResourceVersion", &self.resource_version, version),
+        ] {
+            if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
+                return Err(format!(
+                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Uid and resourceVersion demanded, against what is there.
     pub(super) fn check_preconditions(&self, uid: &str, version: &str) -> Result<(), String> {
         if let Some(wanted) = self.uid.as_deref()

@@ -9,6 +9,7 @@ mod ask;
 mod binding;
 mod body;
 mod codec;
+mod components;
 mod connect;
 mod continue_token;
 mod create;
@@ -17,7 +18,6 @@ mod delete_collection;
 mod delete_options;
 mod endpoint;
 mod eviction;
-mod finalize;
 mod get;
 pub mod hooks;
 mod list;
@@ -357,10 +357,10 @@ impl Handler for Arc<Registry> {
             Route::DeleteCollection => call.delete_collection(request).await,
             Route::Virtual(name) => call.ask(request, &name).await,
             Route::Bind => call.bind(request).await,
+            Route::Components => call.components().await,
             Route::Patch => call.patch(request).await,
             Route::Scale(verb) => call.scale(verb, request).await,
             Route::Evict => call.evict(request).await,
-            Route::Finalize => call.finalize(request).await,
             Route::Connect => call.connect(request).await,
             Route::NoPage => Ok(route::page_not_found()),
         }

@@ -12,8 +12,8 @@ use apimachinery::{
 use async_trait::async_trait;
 
 use super::{
-    Call, Endpoint, Registry, delete_options::DeleteOptions, options::WriteOptions, update::Given,
-    write::Part,
+    Call, Endpoint, Registry, apply::Applied, delete_options::DeleteOptions, options::WriteOptions,
+    update::Given, write::Part,
 };
 use crate::{
     cacher::{CachedObject, Cacher, Predicate},
@@ -223,19 +223,30 @@ impl ObjectWriter for ServerWriter {
 
 impl ServerWriter {
     /// Replaces the status, booked under another manager than the server's own.
-    pub async fn update_status_as(
+    pub async fn apply_status_as(
         &self,
         manager: &str,
         resource: &GroupResource,
         namespace: &str,
-        object: Object,
+        config: &Object,
     ) -> Result<Arc<Object>, Status> {
         let options = WriteOptions {
             field_manager: manager.to_owned(),
+            force: Some(true),
             ..WriteOptions::default()
         };
-        self.update_part(resource, namespace, object, Part::Status, &options)
-            .await
+        let name = meta::name(config);
+        let (endpoint, context) = self.request("patch", resource, namespace, name, "status")?;
+        let call = Call {
+            registry: &self.0,
+            endpoint: &endpoint,
+            context: &context,
+        };
+        let mut want = Applied::new(&call, config, &options, Part::Status);
+        let updated = call
+            .update_object(&mut want, Part::Status, &options, &Object::new())
+            .await?;
+        Ok(Arc::new(updated.stored.object))
     }
 
     async fn update_part(

@@ -30,12 +30,12 @@ pub(super) enum Route {
     Virtual(String),
     /// `scale`, with `get`, `update` or `patch`.
     Scale(&'static str),
+    /// How the control plane is.
+    Components,
     /// Assign a pod to a node.
     Bind,
     /// Delete a pod if its disruption budgets allow.
     Evict,
-    /// Take finalizers off a namespace.
-    Finalize,
     /// A stream, or a proxied request.
     Connect,
     /// There is nothing at this path, though its resource is known.
@@ -83,6 +83,7 @@ pub(super) fn find(
     if endpoint.cacher.is_none() {
         return Ok(match endpoint.row.gvk.kind.as_ref() {
             "Binding" => Route::Bind,
+            "ComponentStatus" => Route::Components,
             _ => Route::Virtual(String::new()),
         });
     }
@@ -125,7 +126,6 @@ fn subresource(endpoint: &Endpoint, info: &RequestInfo, method: &Method) -> Resu
         }),
         "binding" => Route::Bind,
         "eviction" => Route::Evict,
-        "finalize" => Route::Finalize,
         "exec" | "attach" | "portforward" | "log" | "proxy" => Route::Connect,
         name => match verb {
             "get" => Route::Get,

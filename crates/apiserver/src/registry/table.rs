@@ -55,6 +55,18 @@ pub(super) fn of_object(
     Ok((table(metadata, columns(call.endpoint), vec![row]), TABLE))
 }
 
+/// A table of an object that is not stored, or of a list of such.
+pub(super) fn of_objects(call: &Call<'_>, object: &Object) -> (Object, GroupVersionKind) {
+    let options = TableOptions::of(&call.context.query);
+    let now = call.registry.clock.now();
+    let row = |object: &Object| row(call.endpoint, options, object, now);
+    let rows = match object.get("items").and_then(Value::as_array) {
+        Some(items) => items.iter().filter_map(Value::as_object).map(row).collect(),
+        None => vec![row(object)],
+    };
+    (table(json!({}), columns(call.endpoint), rows), TABLE)
+}
+
 /// A table of a Scale, whose columns are its own.
 pub(super) fn of_scale(call: &Call<'_>, scale: &Object) -> (Object, GroupVersionKind) {
     let replicas = |part: &str| {

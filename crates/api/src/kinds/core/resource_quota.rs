@@ -54,8 +54,26 @@ impl Strategy for ResourceQuotaStrategy {
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        let scopes = |quota: &Object| -> Vec<String> {
+            let spec = quota.object("spec").into_iter();
+            let mut scopes: Vec<String> = spec
+                .flat_map(|s| s.texts("scopes").map(str::to_owned))
+                .collect();
+            scopes.sort();
+            scopes.dedup();
+            scopes
+        };
+        if scopes(new) != scopes(old) {
+            let shown = new.object("spec").and_then(|s| s.get("scopes"));
+            errors.push(FieldError::invalid(
+                &Path::new("spec").child("scopes"),
+                shown.cloned().unwrap_or(serde_json::Value::Null),
+                "field is immutable",
+            ));
+        }
+        errors
     }
 }
 

@@ -2,14 +2,14 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::resource::selectors,
+    kinds::resource::{device_names, selectors},
     lifecycle,
 };
 
@@ -39,10 +39,24 @@ impl Strategy for DeviceClassStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
+        const MAX_CONFIGURATIONS: usize = 32;
         let mut errors = Vec::new();
-        if let Some(spec) = object.object("spec") {
-            selectors::validate(&mut errors, &Path::new("spec"), spec);
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        selectors::validate(&mut errors, &path, spec);
+        let config = path.child("config");
+        let count = spec.list("config").len();
+        if count > MAX_CONFIGURATIONS {
+            errors.push(FieldError::too_many(&config, count, MAX_CONFIGURATIONS));
+        }
+        for (index, entry) in spec.objects("config") {
+            device_names::configuration(&mut errors, &config.index(index), entry);
         }
         errors
+    }
+
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
     }
 }

@@ -53,23 +53,3 @@ pub(super) fn configuration(errors: &mut ErrorList, path: &Path, config: &Object
         }
     }
 }
-
-/// Selectors of a request or a class.
-pub(super) fn selectors(errors: &mut ErrorList, path: &Path, owner: &Object) {
-    const MAX: usize = 32;
-    const MAX_EXPRESSION: usize = 10 * 1024;
-    let count = owner.list("selectors").len();
-    if count > MAX {
-        errors.push(FieldError::too_many(path, count, MAX));
-    }
-    for (index, selector) in owner.objects("selectors") {
-        let at = path.index(index).child("cel");
-        match selector.object("cel") {
-            None => errors.push(FieldError::required(&at, "")),
-            Some(cel) if cel.text("expression").len() > MAX_EXPRESSION => {
-                errors.push(FieldError::too_long(&at.child("expression"), MAX_EXPRESSION));
-            }
-            Some(_) => {}
-        }
-    }
-}

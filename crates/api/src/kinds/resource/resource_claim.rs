@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::resource::selectors,
+    kinds::resource::{device_names, selectors},
     lifecycle, names,
     validate::{one_of, required_text, text},
 };
@@ -66,6 +66,9 @@ impl Strategy for ResourceClaimStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         crate::meta::validate_immutable_field(new, old, "spec", &Path::default())
     }
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        super::claim_status::validate(new, old)
+    }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::keep_metadata(
@@ -100,6 +103,7 @@ pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
     let empty = Object::new();
     let devices = spec.object("devices").unwrap_or(&empty);
     let at = path.child("devices").child("requests");
+    at_most(errors, &at, devices, "requests");
     let mut seen: Vec<&str> = Vec::new();
     for (index, request) in devices.objects("requests") {
         let at = at.index(index);
@@ -120,26 +124,16 @@ pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
                 "exactly one of `exactly` or `firstAvailable` is required",
             )),
             (Some(exactly), true) => device_request(errors, &at.child("exactly"), exactly),
-            (None, false) => {
-                for (sub, alternative) in request.objects("firstAvailable") {
-                    let at = at.child("firstAvailable").index(sub);
-                    selectors::validate(errors, &at, alternative);
-                }
-            }
+            (None, false) => alternatives(errors, &at.child("firstAvailable"), request),
         }
     }
+    let names = RequestNames::of(devices);
     let constraints = path.child("devices").child("constraints");
+    at_most(errors, &constraints, devices, "constraints");
     for (index, constraint) in devices.objects("constraints") {
         let at = constraints.index(index);
         for (i, name) in constraint.texts("requests").enumerate() {
-            let main = name.split('/').next().unwrap_or(name);
-            if !seen.contains(&main) {
-                errors.push(FieldError::invalid(
-                    &at.child("requests").index(i),
-                    name,
-                    "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'",
-                ));
-            }
+            names.check(errors, &at.child("requests").index(i), name);
         }
         if let Some(attribute) = constraint.text_opt("matchAttribute")
             && !attribute.contains('/')
@@ -152,24 +146,87 @@ pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
         }
     }
     let config = path.child("devices").child("config");
+    at_most(errors, &config, devices, "config");
     for (index, entry) in devices.objects("config") {
-        if let Some(opaque) = entry.object("opaque") {
-            let at = config.index(index).child("opaque");
-            let driver = opaque.text("driver");
-            text(
-                errors,
-                &at.child("driver"),
-                driver,
-                names::dns1123_subdomain(driver),
-            );
-            if opaque.get("parameters").is_some_and(|p| !p.is_object()) {
-                errors.push(FieldError::invalid(
-                    &at.child("parameters"),
-                    "<value omitted>",
-                    "must be a valid JSON object",
-                ));
-            }
+        let at = config.index(index);
+        for (i, name) in entry.texts("requests").enumerate() {
+            names.check(errors, &at.child("requests").index(i), name);
         }
+        device_names::configuration(errors, &at, entry);
+    }
+}
+
+/// Claims have at most so many requests, constraints and configurations each.
+fn at_most(errors: &mut ErrorList, path: &Path, devices: &Object, list: &str) {
+    const MAX: usize = 32;
+    let count = devices.list(list).len();
+    if count > MAX {
+        errors.push(FieldError::too_many(path, count, MAX));
+    }
+}
+
+/// The names of a claim's requests, and of the alternatives in them.
+pub(super) struct RequestNames<'a>(Vec<(&'a str, Vec<&'a str>)>);
+
+impl<'a> RequestNames<'a> {
+    /// Of `spec.devices`.
+    fn of(devices: &'a Object) -> Self {
+        let requests = devices.objects("requests").map(|(_, request)| {
+            let alternatives = request.objects("firstAvailable");
+            (
+                request.text("name"),
+                alternatives.map(|(_, a)| a.text("name")).collect(),
+            )
+        });
+        Self(requests.collect())
+    }
+
+    /// Of a claim.
+    pub(super) fn of_claim(claim: &'a Object) -> Self {
+        let devices = claim.object("spec").and_then(|s| s.object("devices"));
+        devices.map_or(Self(Vec::new()), Self::of)
+    }
+
+    /// A reference to a request, or to an alternative: `gpu/large`.
+    pub(super) fn check(&self, errors: &mut ErrorList, path: &Path, name: &str) {
+        const DETAIL: &str = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+        let segments: Vec<&str> = name.split('/').collect();
+        if segments.len() > 2 {
+            errors.push(FieldError::invalid(path, name, DETAIL));
+            return;
+        }
+        for segment in &segments {
+            text(errors, path, segment, names::dns1123_label(segment));
+        }
+        let known = self.0.iter().any(|(request, alternatives)| {
+            *request == segments[0]
+                && segments
+                    .get(1)
+                    .is_none_or(|segment| alternatives.contains(segment))
+        });
+        if !known {
+            errors.push(FieldError::invalid(path, name, DETAIL));
+        }
+    }
+}
+
+/// Requests of which the first that can be met is.
+fn alternatives(errors: &mut ErrorList, path: &Path, request: &Object) {
+    const MAX: usize = 8;
+    let count = request.list("firstAvailable").len();
+    if count > MAX {
+        errors.push(FieldError::too_many(path, count, MAX));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, alternative) in request.objects("firstAvailable") {
+        let at = path.index(index);
+        let name = alternative.text("name");
+        required_text(errors, &at.child("name"), name, names::dns1123_label);
+        device_request(errors, &at, alternative);
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(&at.child("name"), name));
+        }
+        seen.push(name);
     }
 }
 
