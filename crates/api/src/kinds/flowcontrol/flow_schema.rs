@@ -4,12 +4,14 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
+    lifecycle, names,
+    validate::{one_of, text},
 };
 
 /// Its row.
@@ -61,22 +63,23 @@ impl Strategy for FlowSchemaStrategy {
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
-        let precedence = spec.int("matchingPrecedence").unwrap_or(0);
-        if !(1..=10_000).contains(&precedence) {
-            errors.push(FieldError::invalid(
-                &path.child("matchingPrecedence"),
-                precedence,
-                "must be a value between 1 and 10000",
-            ));
+        precedence(&mut errors, &path.child("matchingPrecedence"), object, spec);
+        if let Some(method) = spec.object("distinguisherMethod") {
+            one_of(
+                &mut errors,
+                &path.child("distinguisherMethod").child("type"),
+                method.text("type"),
+                &["ByNamespace", "ByUser"],
+            );
         }
         let level = spec
             .object("priorityLevelConfiguration")
             .map_or("", |p| p.text("name"));
+        let at = path.child("priorityLevelConfiguration").child("name");
         if level.is_empty() {
-            errors.push(FieldError::required(
-                &path.child("priorityLevelConfiguration").child("name"),
-                "must reference a priority level",
-            ));
+            errors.push(FieldError::required(&at, "must reference a priority level"));
+        } else {
+            text(&mut errors, &at, level, names::dns1123_subdomain(level));
         }
         for (index, rule) in spec.objects("rules") {
             policy_rule(&mut errors, &path.child("rules").index(index), rule);
@@ -89,6 +92,33 @@ impl Strategy for FlowSchemaStrategy {
     }
 }
 
+/// The schema of the exempt alone comes first.
+fn precedence(errors: &mut ErrorList, path: &Path, object: &Object, spec: &Object) {
+    const MAX: i64 = 10_000;
+    let precedence = spec.int("matchingPrecedence").unwrap_or(0);
+    if precedence <= 0 {
+        errors.push(FieldError::invalid(
+            path,
+            precedence,
+            "must be a positive value",
+        ));
+    }
+    if precedence > MAX {
+        errors.push(FieldError::invalid(
+            path,
+            precedence,
+            format!("must not be greater than {MAX}"),
+        ));
+    }
+    if precedence == 1 && meta::name(object) != "exempt" {
+        errors.push(FieldError::invalid(
+            path,
+            precedence,
+            "only the schema named 'exempt' may have matchingPrecedence 1",
+        ));
+    }
+}
+
 fn policy_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
     if rule.list("subjects").is_empty() {
         errors.push(FieldError::required(
@@ -96,27 +126,8 @@ fn policy_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
             "subjects must contain at least one value",
         ));
     }
-    for (index, subject) in rule.objects("subjects") {
-        let at = at.child("subjects").index(index);
-        let (field, kind) = match subject.text("kind") {
-            "User" => ("user", "User"),
-            "Group" => ("group", "Group"),
-            "ServiceAccount" => ("serviceAccount", "ServiceAccount"),
-            other => {
-                errors.push(FieldError::not_supported(
-                    &at.child("kind"),
-                    other,
-                    &["Group", "ServiceAccount", "User"],
-                ));
-                continue;
-            }
-        };
-        if !subject.has(field) {
-            errors.push(FieldError::required(
-                &at.child(field),
-                format!("{field} is required when subject kind is '{kind}'"),
-            ));
-        }
+    for (index, one) in rule.objects("subjects") {
+        subject(errors, &at.child("subjects").index(index), one);
     }
     if rule.list("resourceRules").is_empty() && rule.list("nonResourceRules").is_empty() {
         errors.push(FieldError::required(
@@ -124,19 +135,158 @@ fn policy_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
             "at least one of resourceRules and nonResourceRules has to be non-empty",
         ));
     }
-    for (index, non_resource) in rule.objects("nonResourceRules") {
-        let at = at
-            .child("nonResourceRules")
-            .index(index)
-            .child("nonResourceURLs");
-        for (i, url) in non_resource.texts("nonResourceURLs").enumerate() {
-            if url != "*" && !url.starts_with('/') {
+    for (index, rule) in rule.objects("resourceRules") {
+        resource_rule(errors, &at.child("resourceRules").index(index), rule);
+    }
+    for (index, rule) in rule.objects("nonResourceRules") {
+        non_resource_rule(errors, &at.child("nonResourceRules").index(index), rule);
+    }
+}
+
+/// A subject has the part of its kind, and no other.
+fn subject(errors: &mut ErrorList, at: &Path, subject: &Object) {
+    const PARTS: [(&str, &str); 3] = [
+        ("ServiceAccount", "serviceAccount"),
+        ("User", "user"),
+        ("Group", "group"),
+    ];
+    let kind = subject.text("kind");
+    let Some((_, own)) = PARTS.iter().find(|(k, _)| *k == kind) else {
+        errors.push(FieldError::not_supported(
+            &at.child("kind"),
+            kind,
+            &["Group", "ServiceAccount", "User"],
+        ));
+        return;
+    };
+    match subject.object(own) {
+        None => errors.push(FieldError::required(
+            &at.child(own),
+            format!("{own} is required when subject kind is '{kind}'"),
+        )),
+        Some(part) if kind == "ServiceAccount" => service_account(errors, &at.child(own), part),
+        Some(part) if part.text("name").is_empty() => {
+            errors.push(FieldError::required(&at.child(own).child("name"), ""));
+        }
+        Some(_) => {}
+    }
+    for (other_kind, other) in PARTS.iter().filter(|(k, _)| *k != kind) {
+        if subject.has(other) {
+            errors.push(FieldError::forbidden(
+                &at.child(other),
+                format!("{other} is forbidden when subject kind is not '{other_kind}'"),
+            ));
+        }
+    }
+}
+
+fn service_account(errors: &mut ErrorList, at: &Path, account: &Object) {
+    let (name, namespace) = (account.text("name"), account.text("namespace"));
+    if name.is_empty() {
+        errors.push(FieldError::required(&at.child("name"), ""));
+    } else if name != "*" {
+        let messages = names::dns1123_subdomain(name);
+        text(errors, &at.child("name"), name, messages);
+    }
+    if namespace.is_empty() {
+        errors.push(FieldError::required(
+            &at.child("namespace"),
+            "must specify namespace for service account",
+        ));
+    } else {
+        let messages = names::dns1123_label(namespace);
+        text(errors, &at.child("namespace"), namespace, messages);
+    }
+}
+
+const VERBS: &[&str] = &[
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "proxy",
+    "update",
+    "watch",
+];
+
+/// A list that must not be empty, and in which `*` stands alone.
+fn wildcard_list(errors: &mut ErrorList, at: &Path, owner: &Object, field: &str, texts: [&str; 2]) {
+    let [missing, others] = texts;
+    let at = at.child(field);
+    let values = owner.list(field);
+    if values.is_empty() {
+        errors.push(FieldError::required(&at, missing));
+    } else if values.len() > 1 && values.iter().any(|v| v == "*") {
+        errors.push(FieldError::invalid(
+            &at,
+            values.to_vec(),
+            format!("if '*' is present, must not specify other {others}"),
+        ));
+    }
+}
+
+fn verbs_of(errors: &mut ErrorList, at: &Path, rule: &Object) {
+    let texts = ["verbs must contain at least one value", "verbs"];
+    wildcard_list(errors, at, rule, "verbs", texts);
+    let known = |verb: &str| verb == "*" || VERBS.contains(&verb);
+    if !rule.texts("verbs").all(known) {
+        errors.push(FieldError::not_supported(
+            &at.child("verbs"),
+            rule.list("verbs").to_vec(),
+            VERBS,
+        ));
+    }
+}
+
+fn resource_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
+    verbs_of(errors, at, rule);
+    let texts = [
+        "resource rules must supply at least one api group",
+        "api groups",
+    ];
+    wildcard_list(errors, at, rule, "apiGroups", texts);
+    let texts = [
+        "resource rules must supply at least one resource",
+        "resources",
+    ];
+    wildcard_list(errors, at, rule, "resources", texts);
+    if rule.list("namespaces").is_empty() && rule.is_true("clusterScope") {
+        return;
+    }
+    let texts = [
+        "resource rules that are not cluster scoped must supply at least one namespace",
+        "namespaces",
+    ];
+    wildcard_list(errors, at, rule, "namespaces", texts);
+    for (index, namespace) in rule.texts("namespaces").enumerate() {
+        if namespace != "*" {
+            for message in names::dns1123_label(namespace) {
                 errors.push(FieldError::invalid(
-                    &at.index(i),
-                    url,
-                    "must start with slash",
+                    &at.child("namespaces").index(index),
+                    namespace,
+                    format!("nonWildcardNamespace: {message}"),
                 ));
             }
+        }
+    }
+}
+
+fn non_resource_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
+    verbs_of(errors, at, rule);
+    let texts = [
+        "nonResourceURLs must contain at least one value",
+        "non-resource URLs",
+    ];
+    wildcard_list(errors, at, rule, "nonResourceURLs", texts);
+    for (index, url) in rule.texts("nonResourceURLs").enumerate() {
+        if url != "*" && !url.starts_with('/') {
+            errors.push(FieldError::invalid(
+                &at.child("nonResourceURLs").index(index),
+                url,
+                "must start with slash",
+            ));
         }
     }
 }

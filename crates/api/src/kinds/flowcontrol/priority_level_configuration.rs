@@ -108,6 +108,18 @@ impl Strategy for PriorityLevelConfigurationStrategy {
                         "must be nil if the type is not Limited",
                     ));
                 }
+                if let Some(exempt) = spec.object("exempt") {
+                    let at = path.child("exempt");
+                    let shares = exempt.int("nominalConcurrencyShares").unwrap_or(0);
+                    if shares < 0 {
+                        errors.push(FieldError::invalid(
+                            &at.child("nominalConcurrencyShares"),
+                            shares,
+                            "must be a non-negative integer",
+                        ));
+                    }
+                    lendable(&mut errors, &at.child("lendablePercent"), exempt);
+                }
             }
             "Limited" => {
                 if spec.has("exempt") {
@@ -130,6 +142,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
                                 "must be a non-negative integer",
                             ));
                         }
+                        limited_level(&mut errors, &path.child("limited"), limited);
                     }
                 }
             }
@@ -146,4 +159,98 @@ impl Strategy for PriorityLevelConfigurationStrategy {
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }
+}
+
+fn lendable(errors: &mut ErrorList, path: &Path, level: &Object) {
+    if let Some(percent) = level.int("lendablePercent")
+        && !(0..=100).contains(&percent)
+    {
+        errors.push(FieldError::invalid(
+            path,
+            percent,
+            "must be between 0 and 100, inclusive",
+        ));
+    }
+}
+
+fn limited_level(errors: &mut ErrorList, path: &Path, limited: &Object) {
+    let empty = Object::new();
+    let response = limited.object("limitResponse").unwrap_or(&empty);
+    let at = path.child("limitResponse");
+    let queuing = at.child("queuing");
+    match (response.text("type"), response.object("queuing")) {
+        ("Reject", Some(_)) => errors.push(FieldError::forbidden(
+            &queuing,
+            "must be nil if limited.limitResponse.type is not Limited",
+        )),
+        ("Reject", None) => {}
+        ("Queue", None) => errors.push(FieldError::required(
+            &queuing,
+            "must not be empty if limited.limitResponse.type is Limited",
+        )),
+        ("Queue", Some(configuration)) => queues(errors, &queuing, configuration),
+        (other, _) => errors.push(FieldError::not_supported(
+            &at.child("type"),
+            other,
+            &["Queue", "Reject"],
+        )),
+    }
+    lendable(errors, &path.child("lendablePercent"), limited);
+    if let Some(percent) = limited.int("borrowingLimitPercent").filter(|p| *p < 0) {
+        errors.push(FieldError::invalid(
+            &path.child("borrowingLimitPercent"),
+            percent,
+            "if specified, must be a non-negative integer",
+        ));
+    }
+}
+
+/// Hands are dealt from a deck of queues by the bits of one hash.
+fn queues(errors: &mut ErrorList, path: &Path, queuing: &Object) {
+    const MAX_QUEUES: i64 = 10_000_000;
+    const MAX_ENTROPY_BITS: u32 = 60;
+    let number = |field: &str| queuing.int(field).unwrap_or(0);
+    let (queues, hand) = (number("queues"), number("handSize"));
+    for field in ["queueLengthLimit", "queues"] {
+        if number(field) <= 0 {
+            errors.push(FieldError::invalid(
+                &path.child(field),
+                number(field),
+                "must be positive",
+            ));
+        }
+    }
+    if queues > MAX_QUEUES {
+        errors.push(FieldError::invalid(
+            &path.child("queues"),
+            queues,
+            format!("must not be greater than {MAX_QUEUES}"),
+        ));
+    }
+    let at = path.child("handSize");
+    if hand <= 0 {
+        errors.push(FieldError::invalid(&at, hand, "must be positive"));
+    } else if hand > queues {
+        errors.push(FieldError::invalid(
+            &at,
+            hand,
+            format!("should not be greater than queues ({queues})"),
+        ));
+    } else if entropy_bits(queues, hand) > f64::from(MAX_ENTROPY_BITS) {
+        errors.push(FieldError::invalid(
+            &at,
+            hand,
+            format!(
+                "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MAX_ENTROPY_BITS}"
+            ),
+        ));
+    }
+}
+
+/// How many bits it takes to deal a hand: those of `queues × (queues - 1) × …`.
+#[allow(clippy::cast_precision_loss, reason = "numbers of queues are small")]
+fn entropy_bits(queues: i64, hand: i64) -> f64 {
+    let dealt = hand.min(64);
+    let bits: f64 = (0..dealt).map(|card| ((queues - card) as f64).log2()).sum();
+    bits.ceil()
 }

@@ -11,6 +11,7 @@ use crate::{
     fields::{Fields, same},
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle,
+    validate::one_of,
 };
 
 /// Its row.
@@ -50,8 +51,15 @@ impl Strategy for CsiDriverStrategy {
         false
     }
 
-    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+    fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        validate_spec(&mut errors, &Path::new("spec"), spec);
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
         let empty = Object::new();
         let (after, before) = (
             new.object("spec").unwrap_or(&empty),
@@ -93,5 +101,58 @@ impl Strategy for CsiDriverStrategy {
             "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"
                 .to_owned(),
         ]
+    }
+}
+
+fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    one_of(
+        errors,
+        &path.child("fsGroupPolicy"),
+        spec.text("fsGroupPolicy"),
+        &["File", "None", "ReadWriteOnceWithFSType"],
+    );
+    token_requests(errors, &path.child("tokenRequests"), spec);
+    for mode in spec.texts("volumeLifecycleModes") {
+        one_of(
+            errors,
+            &path.child("volumeLifecycleModes"),
+            mode,
+            &["Ephemeral", "Persistent"],
+        );
+    }
+    if let Some(period) = spec
+        .int("nodeAllocatableUpdatePeriodSeconds")
+        .filter(|p| *p < 10)
+    {
+        errors.push(FieldError::invalid(
+            &path.child("nodeAllocatableUpdatePeriodSeconds"),
+            period,
+            "must be greater than or equal to 10 seconds",
+        ));
+    }
+}
+
+fn token_requests(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let mut audiences: Vec<&str> = Vec::new();
+    for (index, request) in spec.objects("tokenRequests") {
+        let at = path.index(index);
+        let audience = request.text("audience");
+        if audiences.contains(&audience) {
+            errors.push(FieldError::duplicate(&at.child("audience"), audience));
+            continue;
+        }
+        audiences.push(audience);
+        let detail = match request.int("expirationSeconds") {
+            Some(seconds) if seconds < 600 => "may not specify a duration less than 10 minutes",
+            Some(seconds) if seconds > 1 << 32 => {
+                "may not specify a duration larger than 2^32 seconds"
+            }
+            _ => continue,
+        };
+        errors.push(FieldError::invalid(
+            &at.child("expirationSeconds"),
+            request.int("expirationSeconds").unwrap_or(0),
+            detail,
+        ));
     }
 }

@@ -2,7 +2,7 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
@@ -10,7 +10,9 @@ use serde_json::Value;
 use crate::{
     fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    validate::invalid_shown,
+    kinds::core::pod_spec::volumes,
+    names,
+    validate::{invalid_shown, non_negative, text},
 };
 
 /// Its row.
@@ -40,8 +42,19 @@ impl Strategy for CsiNodeStrategy {
         false
     }
 
-    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+    fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec").child("drivers");
+        let mut seen: Vec<&str> = Vec::new();
+        for (index, driver) in spec.objects("drivers") {
+            validate_driver(&mut errors, &path.index(index), driver, &mut seen);
+        }
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
         let empty = Object::new();
         let (after, before) = (
             new.object("spec").unwrap_or(&empty),
@@ -74,5 +87,45 @@ impl Strategy for CsiNodeStrategy {
     }
     fn repeats_metadata_rules(&self) -> bool {
         false
+    }
+}
+
+fn validate_driver<'a>(
+    errors: &mut ErrorList,
+    path: &Path,
+    driver: &'a Object,
+    seen: &mut Vec<&'a str>,
+) {
+    const MAX_NODE_ID: usize = 256;
+    let name = driver.text("name");
+    volumes::csi_driver_name(errors, &path.child("name"), name);
+    let node = driver.text("nodeID");
+    if node.is_empty() {
+        errors.push(FieldError::required(&path.child("nodeID"), ""));
+    }
+    if node.len() > MAX_NODE_ID {
+        errors.push(FieldError::invalid(
+            &path.child("nodeID"),
+            node,
+            format!("must be {MAX_NODE_ID} characters or less"),
+        ));
+    }
+    let count = driver.object("allocatable").and_then(|a| a.int("count"));
+    non_negative(errors, &path.child("allocatable").child("count"), count);
+    if seen.contains(&name) {
+        errors.push(FieldError::duplicate(&path.child("name"), name));
+    }
+    seen.push(name);
+    let at = path.child("topologyKeys");
+    let mut keys: Vec<&str> = Vec::new();
+    for key in driver.texts("topologyKeys") {
+        if key.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        }
+        if keys.contains(&key) {
+            errors.push(FieldError::duplicate(&at, key));
+        }
+        keys.push(key);
+        text(errors, &at, key, names::qualified_name(key));
     }
 }

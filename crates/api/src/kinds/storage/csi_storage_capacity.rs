@@ -2,11 +2,17 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
-use crate::kind::{Resource, Scope, Storage, Strategy, verbs};
+use crate::{
+    fields::{Fields, quantity},
+    kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::pod_spec::resources,
+    names,
+    validate::{selectors, text},
+};
 
 /// Its row.
 pub static RESOURCE: Resource = Resource {
@@ -30,8 +36,33 @@ impl Strategy for CsiStorageCapacityStrategy {
         false
     }
 
-    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+    fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let class = object.text("storageClassName");
+        text(
+            &mut errors,
+            &Path::new("storageClassName"),
+            class,
+            names::dns1123_subdomain(class),
+        );
+        if let Some(topology) = object.object("nodeTopology") {
+            selectors::label_selector(&mut errors, &Path::new("nodeTopology"), topology);
+        }
+        for field in ["capacity", "maximumVolumeSize"] {
+            if let Some(value) = object.value(field)
+                && quantity(value).is_some_and(|q| q.sign() < 0)
+            {
+                errors.push(FieldError::invalid(
+                    &Path::new(field),
+                    resources::shown(value),
+                    "must be greater than or equal to 0",
+                ));
+            }
+        }
+        errors
+    }
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
         for field in ["nodeTopology", "storageClassName"] {
             errors.extend(crate::meta::validate_immutable_field(
                 new,

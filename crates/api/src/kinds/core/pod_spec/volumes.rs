@@ -226,6 +226,9 @@ fn iscsi(errors: &mut ErrorList, path: &Path, source: &Object) {
 
 /// The name of a CSI driver.
 pub(crate) fn csi_driver_name(errors: &mut ErrorList, path: &Path, name: &str) {
+    if name.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    }
     if name.len() > 63 {
         errors.push(FieldError::too_long(path, 63));
     }
