@@ -9,6 +9,7 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::core::pod_spec::{resources, scheduling},
     names,
     validate::text,
 };
@@ -44,6 +45,20 @@ impl Strategy for RuntimeClassStrategy {
             handler,
             names::dns1123_label(handler),
         );
+        if let Some(fixed) = object.object("overhead").and_then(|o| o.get("podFixed")) {
+            // Judged as if a container were limited to it.
+            let mut limits = Object::new();
+            limits.set("limits", fixed.clone());
+            resources::requirements(&mut errors, &Path::new("overhead"), &limits);
+        }
+        if let Some(placement) = object.object("scheduling") {
+            let path = Path::new("scheduling");
+            errors.extend(crate::meta::validate_labels(
+                placement.object("nodeSelector"),
+                &path.child("nodeSelector"),
+            ));
+            scheduling::tolerations(&mut errors, &path.child("tolerations"), placement);
+        }
         errors
     }
 

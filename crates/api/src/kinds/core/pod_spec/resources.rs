@@ -78,7 +78,7 @@ pub(crate) fn quantity_value(errors: &mut ErrorList, path: &Path, name: &str, va
 }
 
 /// `resources` of a container or pod.
-pub(super) fn requirements(errors: &mut ErrorList, path: &Path, requirements: &Object) {
+pub(crate) fn requirements(errors: &mut ErrorList, path: &Path, requirements: &Object) {
     let empty = Object::new();
     let limits = requirements.object("limits").unwrap_or(&empty);
     let requests = requirements.object("requests").unwrap_or(&empty);

@@ -97,7 +97,7 @@ fn pod_affinity_term(errors: &mut ErrorList, path: &Path, term: &Object) {
 }
 
 /// `spec.tolerations`.
-pub(super) fn tolerations(errors: &mut ErrorList, path: &Path, spec: &Object) {
+pub(crate) fn tolerations(errors: &mut ErrorList, path: &Path, spec: &Object) {
     for (index, toleration) in spec.objects("tolerations") {
         let at = path.index(index);
         let key = toleration.text("key");
