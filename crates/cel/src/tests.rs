@@ -1,4 +1,5 @@
 mod costs;
+mod declarations;
 mod errors;
 mod expressions;
 mod hostile;
