@@ -30,8 +30,11 @@ pub enum Format {
     },
 }
 
+/// A format's name, and whether a text is of it.
+type TextFormat = (&'static str, fn(&str) -> bool);
+
 /// The formats of strings.
-const TEXT: &[(&str, fn(&str) -> bool)] = &[
+const TEXT: &[TextFormat] = &[
     ("bsonobjectid", is_bson_object_id),
     ("uri", is_request_uri),
     ("email", is_email),

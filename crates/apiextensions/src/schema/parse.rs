@@ -78,8 +78,9 @@ fn node(schema: Option<&Map<String, Value>>, interner: &Interner) -> SchemaRef {
                 .map(Rule::parse)
                 .collect()
         })
-        .filter(|rules: &Box<[Rule]>| !rules.is_empty())
-        .map(|rules| Box::new(Rules::new(rules)));
+        .map(Rules::new)
+        .filter(|rules| !rules.list().is_empty())
+        .map(Box::new);
     let values = value_validation(schema, node.json_type, node.int_or_string, interner);
     node.values = (values != ValueValidation::default()).then(|| Box::new(values));
     node.contains.defaults = node.default.is_some();

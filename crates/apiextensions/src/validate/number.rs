@@ -201,7 +201,7 @@ fn is_written_whole(float: f64) -> bool {
 #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
 pub(super) fn truncate(float: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    (float >= -LIMIT && float < LIMIT).then_some(float as i64)
+    (-LIMIT..LIMIT).contains(&float).then_some(float as i64)
 }
 
 /// Whether a float is an integer to JSON: whole within rounding, and exact.
