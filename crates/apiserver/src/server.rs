@@ -243,6 +243,7 @@ impl Server {
             Arc::clone(&registry),
             Arc::clone(&deps.kv),
             deps.clock.clone(),
+            webhooks.clone(),
         );
         let token = tasks.token().clone();
         tasks.spawn("custom-resources", definitions.run(token));

@@ -27,6 +27,7 @@ use crate::{
     lookup,
     reader::ObjectWriter as _,
     registry::{Registry, ServerWriter},
+    webhook_client::WebhookClients,
 };
 
 /// How long until definitions are followed anew after their watch failed, and until a definition is taken up again that could not be served.
@@ -61,8 +62,13 @@ type Cleaned = (String, Result<(), Status>);
 
 impl CustomResources {
     /// Nothing happens before [`CustomResources::run`].
-    pub(crate) fn new(registry: Arc<Registry>, kv: Arc<dyn Kv>, clock: Clock) -> Self {
-        let serving = Serving::new(Arc::clone(&registry), Arc::clone(&kv));
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        kv: Arc<dyn Kv>,
+        clock: Clock,
+        webhooks: WebhookClients,
+    ) -> Self {
+        let serving = Serving::new(Arc::clone(&registry), Arc::clone(&kv), webhooks);
         Self {
             writer: Arc::new(ServerWriter(Arc::clone(&registry))),
             registry,

@@ -13,6 +13,7 @@ use apimachinery::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::conversion::{Converter, rename};
 use crate::lookup;
 
 /// What `kubectl get` calls the first column of every custom resource.
@@ -24,14 +25,20 @@ pub(crate) struct Custom {
     definition: Arc<Definition>,
     version: Arc<Version>,
     storage: Arc<Version>,
+    converter: Arc<Converter>,
 }
 
 impl Custom {
-    pub(super) fn new(definition: &Arc<Definition>, version: &Arc<Version>) -> Self {
+    pub(super) fn new(
+        definition: &Arc<Definition>,
+        version: &Arc<Version>,
+        converter: &Arc<Converter>,
+    ) -> Self {
         Self {
             definition: Arc::clone(definition),
             version: Arc::clone(version),
             storage: Arc::clone(definition.storage_version().unwrap_or(version)),
+            converter: Arc::clone(converter),
         }
     }
 
@@ -67,24 +74,29 @@ impl Custom {
 
     /// Whether conversion asks a webhook.
     pub(crate) fn asks_webhook(&self) -> bool {
-        false
+        self.converter.asks_webhook()
     }
 
     /// A stored object in this version.
-    pub(crate) async fn open(&self, mut object: Object) -> Result<Object, Status> {
-        rename(&mut object, &self.version);
-        Ok(object)
+    pub(crate) async fn open(&self, object: Object) -> Result<Object, Status> {
+        self.convert(object, &self.version).await
     }
 
     /// Several stored objects in this version.
     pub(crate) async fn open_all(&self, objects: Vec<Object>) -> Result<Vec<Object>, Status> {
-        Ok(objects)
+        self.converter.convert(objects, &self.version).await
     }
 
     /// An object of this version as it is to be stored.
-    pub(crate) async fn seal(&self, mut object: Object) -> Result<Object, Status> {
-        rename(&mut object, &self.storage);
-        Ok(object)
+    pub(crate) async fn seal(&self, object: Object) -> Result<Object, Status> {
+        self.convert(object, &self.storage).await
+    }
+
+    async fn convert(&self, object: Object, to: &Version) -> Result<Object, Status> {
+        let mut converted = self.converter.convert(vec![object], to).await?;
+        converted
+            .pop()
+            .ok_or_else(|| Status::internal("one object was converted to none"))
     }
 
     /// Whether an object was stored in another version than objects are stored in now.
@@ -149,14 +161,5 @@ impl Custom {
         paths
             .set_replicas(object, replicas)
             .map_err(Status::internal)
-    }
-}
-
-/// Conversion of strategy `None`: another `apiVersion`, and what the version's schema does not know is dropped.
-fn rename(object: &mut Object, version: &Version) {
-    let api_version = version.gvk().group_version().to_string();
-    if meta::api_version(object) != api_version {
-        object.insert("apiVersion".to_owned(), api_version.into());
-        ::apiextensions::prune::prune(object, &version.schema, None);
     }
 }

@@ -7,6 +7,7 @@ mod approval;
 mod cleanup;
 mod conditions;
 mod controller;
+mod conversion;
 mod custom;
 mod names;
 mod serving;

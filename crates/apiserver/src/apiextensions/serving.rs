@@ -24,6 +24,7 @@ use ring::digest;
 use super::{
     conditions::{self, TERMINATING},
     controller::group_resource,
+    conversion::Converter,
     custom::Custom,
     stored::Stored,
     strategy::CustomStrategy,
@@ -33,6 +34,7 @@ use crate::{
     cacher::{Cacher, Ingest},
     lookup,
     registry::{Endpoint, Registry},
+    webhook_client::WebhookClients,
 };
 
 /// In upstream's order, which is that of no alphabet.
@@ -77,15 +79,21 @@ impl Fingerprint {
 pub(super) struct Serving {
     registry: Arc<Registry>,
     kv: Arc<dyn Kv>,
+    webhooks: WebhookClients,
     /// Equal parts of schemas are there once.
     interner: Interner,
 }
 
 impl Serving {
-    pub(super) fn new(registry: Arc<Registry>, kv: Arc<dyn Kv>) -> Self {
+    pub(super) fn new(
+        registry: Arc<Registry>,
+        kv: Arc<dyn Kv>,
+        webhooks: WebhookClients,
+    ) -> Self {
         Self {
             registry,
             kv,
+            webhooks,
             interner: Interner::default(),
         }
     }
@@ -108,11 +116,12 @@ impl Serving {
             Some(cacher) => cacher,
             None => self.fill(&definition).await?,
         };
+        let converter = Arc::new(Converter::of(&definition, &self.webhooks));
         let versions = served_versions(&definition);
         let endpoints = versions
             .iter()
             .map(|version| {
-                let custom = Custom::new(&definition, version);
+                let custom = Custom::new(&definition, version, &converter);
                 let row = row(&definition, version, &custom, fingerprint.terminating);
                 Endpoint::custom(Arc::new(row), Arc::clone(&cacher), Arc::new(custom))
             })

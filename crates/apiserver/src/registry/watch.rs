@@ -161,6 +161,11 @@ impl Events {
                     step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
                     () = closing.lifecycle.watch_ends(closing.fraction) => return None,
                 };
+                if let Err(status) = encoder.prepare(&step).await {
+                    let frame = encoder.error(&status);
+                    let frame = frame.map_err(|status| -> BodyError { status.into() });
+                    return Some((frame, Self::Ended));
+                }
                 match encoder.batch(step, &mut watcher) {
                     Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
                     Ok((bytes, false)) => Some((
@@ -190,6 +195,14 @@ struct Encoder {
 }
 
 impl Encoder {
+    /// Converts what takes a webhook to convert.
+    async fn prepare(&self, step: &Step) -> Result<(), Status> {
+        match step {
+            Step::Event(_, object) => self.endpoint.prepare(std::slice::from_ref(object)).await,
+            _ => Ok(()),
+        }
+    }
+
     /// The frame of a step, together with those that are ready behind it. True if it is the last.
     fn batch(&mut self, step: Step, watcher: &mut Watcher) -> Result<(Bytes, bool), Status> {
         let mut batch = Vec::new();
@@ -198,7 +211,8 @@ impl Encoder {
         while let Some(step) = next {
             last = matches!(step, Step::Failed(_));
             self.write(&step, &mut batch)?;
-            next = if last || batch.len() >= BATCH_BYTES {
+            let alone = self.endpoint.needs_preparation();
+            next = if last || alone || batch.len() >= BATCH_BYTES {
                 None
             } else {
                 watcher.try_next()
