@@ -86,6 +86,8 @@ pub struct Config {
     pub encryption_provider_config_automatic_reload: bool,
     /// `--kubelet-client-certificate`, `--kubelet-certificate-authority` and so on.
     pub kubelet: KubeletClientConfig,
+    /// `--proxy-client-cert-file` and `--proxy-client-key-file`: how the server makes itself known to aggregated servers.
+    pub proxy_client_certificate: Option<(PathBuf, PathBuf)>,
     /// `--enable-priority-and-fairness`
     pub enable_priority_and_fairness: bool,
     /// `--max-requests-inflight`
@@ -133,6 +135,7 @@ impl Config {
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,
             kubelet: KubeletClientConfig::default(),
+            proxy_client_certificate: None,
             enable_priority_and_fairness: true,
             max_requests_in_flight: 400,
             max_mutating_requests_in_flight: 200,

@@ -8,6 +8,7 @@ use base::Clock;
 use http::{Method, Request, Response, StatusCode};
 
 use crate::{
+    aggregation::Aggregator,
     body::Body,
     context::Context,
     discovery::{Discovery, Version, root_paths},
@@ -25,6 +26,7 @@ use crate::{
 /// Everything a server answers.
 pub(crate) struct Router {
     pub(crate) registry: Arc<Registry>,
+    pub(crate) aggregator: Arc<Aggregator>,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
     pub(crate) health: Health,
@@ -42,6 +44,9 @@ impl Handler for Router {
         context: &Arc<Context>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
+        if let Some(remote) = self.aggregator.remote(context.info.path.as_str()) {
+            return Ok(self.aggregator.proxy(&remote, context, request).await);
+        }
         if context.info.is_resource {
             return self.registry.handle(context, request).await;
         }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::UnknownPlugin,
+    aggregation::{Aggregator, Availability, ProxyIdentity, Registration},
     allocators::{
         CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
@@ -194,9 +195,19 @@ impl Server {
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
         reload_serving_certificate(&config, &mut security.reloader);
         std::mem::take(&mut security.reloader).start(deps.clock.clone(), &tasks);
-        let served = Arc::clone(&registry);
+        let aggregator = Arc::new(Aggregator::new(
+            Arc::clone(&registry) as Arc<dyn ObjectReader>,
+            proxy_identity(&config)?,
+            tasks.clone(),
+        ));
+        let (served, remote) = (Arc::clone(&registry), Arc::clone(&aggregator));
         let router = Router {
-            discovery: Discovery::new(move || served.served(), &server_address(&config, address)),
+            discovery: Discovery::new(
+                move || served.served(),
+                move || remote.remote_versions(),
+                &server_address(&config, address),
+            ),
+            aggregator: Arc::clone(&aggregator),
             openapi: openapi(&registry, http_date(deps.clock.now())),
             registry: Arc::clone(&registry),
             health,
@@ -247,6 +258,7 @@ impl Server {
         );
         let token = tasks.token().clone();
         tasks.spawn("custom-resources", definitions.run(token));
+        Self::start_aggregation(&config, &deps, &registry, &aggregator, &tasks)?;
         Self::start_services(&config, &deps, &registry, address, &tasks)?;
         let bootstrap = Bootstrap {
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,
@@ -296,6 +308,31 @@ impl Server {
             ready: stages,
             tasks,
         })
+    }
+
+    /// What keeps APIServices.
+    fn start_aggregation(
+        config: &Config,
+        deps: &Dependencies,
+        registry: &Arc<Registry>,
+        aggregator: &Aggregator,
+        tasks: &TaskGroup,
+    ) -> Result<(), Error> {
+        let registration = Registration::new(Arc::clone(registry));
+        let token = tasks.token().clone();
+        tasks.spawn("api-service-registration", registration.run(token));
+        let availability = Availability {
+            reader: Arc::clone(registry) as Arc<dyn ObjectReader>,
+            writer: Arc::new(ServerWriter(Arc::clone(registry))) as Arc<dyn ObjectWriter>,
+            clock: deps.clock.clone(),
+            identity: proxy_identity(config)?,
+            tasks: tasks.clone(),
+            hub: Arc::clone(registry.hub()),
+            discovered: aggregator.discovered(),
+        };
+        let token = tasks.token().clone();
+        tasks.spawn("api-service-availability", availability.run(token));
+        Ok(())
     }
 
     /// The allocators of Services, and the Service of the server itself.
@@ -466,6 +503,15 @@ fn flow_control(
         metrics: metrics.registry().clone(),
     };
     Arc::new(FlowControl::new(settings, dependencies))
+}
+
+/// How the server makes itself known to aggregated servers.
+fn proxy_identity(config: &Config) -> Result<ProxyIdentity, Error> {
+    let certificate = match &config.proxy_client_certificate {
+        Some((certificate, key)) => Some((read(certificate)?, read(key)?)),
+        None => None,
+    };
+    Ok(ProxyIdentity { certificate })
 }
 
 /// Waits until the caches are filled, or it is over.

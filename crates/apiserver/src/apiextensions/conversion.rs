@@ -6,13 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ::apiextensions::{Conversion, Definition, Version, prune};
-use apimachinery::{
-    Object,
-    field::Path,
-    gvk::GroupVersionKind,
-    meta,
-    status::Status,
-};
+use apimachinery::{Object, field::Path, gvk::GroupVersionKind, meta, status::Status};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -82,7 +76,9 @@ impl Converter {
         let Some(first) = foreign.first().map(|at| kind_of(&objects[*at])) else {
             return Ok(objects);
         };
-        let refused = |reason: String| Status::unclassified(format!("conversion webhook for {first} {reason}"));
+        let refused = |reason: String| {
+            Status::unclassified(format!("conversion webhook for {first} {reason}"))
+        };
         match self {
             Self::None => {
                 for at in foreign {
@@ -97,7 +93,9 @@ impl Converter {
                     .map_err(|error| refused(format!("failed: {error}")))?;
                 if converted.len() != asked.len() {
                     let (got, wanted) = (converted.len(), asked.len());
-                    return Err(refused(format!("returned {got} objects, expected {wanted}")));
+                    return Err(refused(format!(
+                        "returned {got} objects, expected {wanted}"
+                    )));
                 }
                 for (index, (at, value)) in foreign.into_iter().zip(converted).enumerate() {
                     let converted = accept(&objects[at], value, to.gvk())
@@ -191,12 +189,19 @@ impl Refusal {
 }
 
 /// The converted object, if it is the one that was sent.
-fn accept(original: &Object, converted: Value, wanted: &GroupVersionKind) -> Result<Object, Refusal> {
+fn accept(
+    original: &Object,
+    converted: Value,
+    wanted: &GroupVersionKind,
+) -> Result<Object, Refusal> {
     const OBJECT: &str = "invalid converted object";
     let Value::Object(mut object) = converted else {
         return Err(Refusal::new(OBJECT, "expected an object"));
     };
-    let (expected, received) = (wanted.group_version().to_string(), meta::api_version(&object));
+    let (expected, received) = (
+        wanted.group_version().to_string(),
+        meta::api_version(&object),
+    );
     if expected != received {
         let why = format!("invalid groupVersion (expected {expected}, received {received})");
         return Err(Refusal::new(OBJECT, why));
@@ -208,7 +213,11 @@ fn accept(original: &Object, converted: Value, wanted: &GroupVersionKind) -> Res
     }
     for (what, expected, received) in [
         ("name", meta::name(original), meta::name(&object)),
-        ("namespace", meta::namespace(original), meta::namespace(&object)),
+        (
+            "namespace",
+            meta::namespace(original),
+            meta::namespace(&object),
+        ),
         ("UID", meta::uid(original), meta::uid(&object)),
     ] {
         if expected != received {
@@ -223,7 +232,10 @@ fn accept(original: &Object, converted: Value, wanted: &GroupVersionKind) -> Res
             continue;
         };
         let Some(map) = value.as_object() else {
-            return Err(Refusal::new("invalid metadata", format!("{field} is not a map")));
+            return Err(Refusal::new(
+                "invalid metadata",
+                format!("{field} is not a map"),
+            ));
         };
         let path = Path::new("metadata").child(field);
         let errors = match field {

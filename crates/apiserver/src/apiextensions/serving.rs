@@ -85,11 +85,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    pub(super) fn new(
-        registry: Arc<Registry>,
-        kv: Arc<dyn Kv>,
-        webhooks: WebhookClients,
-    ) -> Self {
+    pub(super) fn new(registry: Arc<Registry>, kv: Arc<dyn Kv>, webhooks: WebhookClients) -> Self {
         Self {
             registry,
             kv,

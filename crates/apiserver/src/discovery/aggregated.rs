@@ -8,20 +8,24 @@ use http::HeaderValue;
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::{Aggregated, legacy::versions_by_group};
+use super::{Aggregated, legacy::all_versions_by_group};
+use crate::aggregation::RemoteVersion;
 
-pub(super) fn lists(rows: &[Arc<ServedResource>]) -> BTreeMap<&'static str, Aggregated> {
+pub(super) fn lists(
+    rows: &[Arc<ServedResource>],
+    remote: &[RemoteVersion],
+) -> BTreeMap<&'static str, Aggregated> {
     let (core, named): (Vec<_>, Vec<_>) = rows
         .iter()
         .cloned()
         .partition(|row| row.gvr.group.is_empty());
-    [("/api", list(&core)), ("/apis", list(&named))].into()
+    [("/api", list(&core, &[])), ("/apis", list(&named, remote))].into()
 }
 
-fn list(rows: &[Arc<ServedResource>]) -> Aggregated {
-    let groups: Vec<Value> = versions_by_group(rows)
+fn list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Aggregated {
+    let groups: Vec<Value> = all_versions_by_group(rows, remote)
         .into_iter()
-        .map(|(name, versions)| group(name, &versions, rows))
+        .map(|(name, versions)| group(name, &versions, rows, remote))
         .collect();
     let document = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups,
@@ -40,10 +44,23 @@ fn list(rows: &[Arc<ServedResource>]) -> Aggregated {
     }
 }
 
-fn group(name: &str, versions: &[&str], rows: &[Arc<ServedResource>]) -> Value {
+fn group(
+    name: &str,
+    versions: &[&str],
+    rows: &[Arc<ServedResource>],
+    remote: &[RemoteVersion],
+) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
+            // Who has an APIService of another server serves the version, whatever else is here.
+            let elsewhere = |r: &&RemoteVersion| r.group == name && r.version == *version;
+            if let Some(remote) = remote.iter().find(elsewhere) {
+                let freshness = if remote.fresh { "Current" } else { "Stale" };
+                return json!({
+                    "version": version, "resources": *remote.resources, "freshness": freshness,
+                });
+            }
             let own = rows
                 .iter()
                 .filter(|row| row.gvr.group == name && row.gvr.version == *version);

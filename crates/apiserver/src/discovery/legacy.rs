@@ -8,19 +8,20 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::digest;
 use serde_json::{Value, json};
 
-use crate::apiextensions::version_order;
+use crate::{aggregation::RemoteVersion, apiextensions::version_order};
 
 /// The document at a path, without a trailing slash.
 pub(super) fn document(
     rows: &[Arc<ServedResource>],
+    remote: &[RemoteVersion],
     path: &str,
     server_address: &str,
 ) -> Option<(Object, GroupVersionKind)> {
     let (kind, document) = match path.split('/').skip(1).collect::<Vec<_>>().as_slice() {
         ["api"] => ("APIVersions", core_versions(rows, server_address)),
         ["api", version] => ("APIResourceList", resource_list("", version, rows)?),
-        ["apis"] => ("APIGroupList", group_list(rows)),
-        ["apis", group] => ("APIGroup", whole_group(rows, group)?),
+        ["apis"] => ("APIGroupList", group_list(rows, remote)),
+        ["apis", group] => ("APIGroup", whole_group(rows, remote, group)?),
         ["apis", group, version] => ("APIResourceList", resource_list(group, version, rows)?),
         _ => return None,
     };
@@ -29,9 +30,9 @@ pub(super) fn document(
 }
 
 /// All paths with a document.
-pub(super) fn paths(rows: &[Arc<ServedResource>]) -> Vec<String> {
+pub(super) fn paths(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/apis".to_owned()];
-    for (group, versions) in versions_by_group(rows) {
+    for (group, versions) in all_versions_by_group(rows, remote) {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
         }
@@ -66,6 +67,23 @@ pub(super) fn versions_by_group(rows: &[Arc<ServedResource>]) -> Vec<(&str, Vec<
     groups
 }
 
+/// The same with the groups and versions of other servers: those that are not served here come last.
+pub(super) fn all_versions_by_group<'a>(
+    rows: &'a [Arc<ServedResource>],
+    remote: &'a [RemoteVersion],
+) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut groups = versions_by_group(rows);
+    for version in remote {
+        let (group, version) = (version.group.as_str(), version.version.as_str());
+        match groups.iter_mut().find(|(known, _)| *known == group) {
+            Some((_, versions)) if versions.contains(&version) => {}
+            Some((_, versions)) => versions.push(version),
+            None => groups.push((group, vec![version])),
+        }
+    }
+    groups
+}
+
 fn core_versions(rows: &[Arc<ServedResource>], server_address: &str) -> Value {
     let groups = versions_by_group(rows);
     let core = groups.iter().find(|(group, _)| group.is_empty());
@@ -76,8 +94,8 @@ fn core_versions(rows: &[Arc<ServedResource>], server_address: &str) -> Value {
     })
 }
 
-fn group_list(rows: &[Arc<ServedResource>]) -> Value {
-    let groups: Vec<Value> = versions_by_group(rows)
+fn group_list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Value {
+    let groups: Vec<Value> = all_versions_by_group(rows, remote)
         .into_iter()
         .filter(|(group, _)| !group.is_empty())
         .map(|(group, versions)| group_document(group, &versions))
@@ -85,14 +103,19 @@ fn group_list(rows: &[Arc<ServedResource>]) -> Value {
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
-fn whole_group(rows: &[Arc<ServedResource>], group: &str) -> Option<Value> {
+fn whole_group(
+    rows: &[Arc<ServedResource>],
+    remote: &[RemoteVersion],
+    group: &str,
+) -> Option<Value> {
     let own: Vec<_> = rows
         .iter()
         .filter(|row| row.gvr.group == group)
         .cloned()
         .collect();
-    let groups = versions_by_group(&own);
-    let (_, versions) = groups.first().filter(|_| !group.is_empty())?;
+    let groups = all_versions_by_group(&own, remote);
+    let found = groups.iter().find(|(name, _)| *name == group);
+    let (_, versions) = found.filter(|_| !group.is_empty())?;
     let mut document = group_document(group, versions);
     document["kind"] = "APIGroup".into();
     document["apiVersion"] = "v1".into();

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
 use crate::{
+    aggregation::RemoteVersion,
     body::Body,
     negotiation::{Accept, Endpoint, respond_object},
     query::Query,
@@ -31,12 +32,15 @@ pub use version::Version;
 /// The media type of the aggregated form.
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
+/// What other servers serve now.
+type Remote = dyn Fn() -> Arc<Vec<RemoteVersion>> + Send + Sync;
 /// Where the rows are from: everything that is served now.
 type Rows = dyn Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync;
 
 /// All discovery documents.
 pub struct Discovery {
     rows: Box<Rows>,
+    remote: Box<Remote>,
     server_address: String,
     current: ArcSwapOption<Documents>,
 }
@@ -44,6 +48,7 @@ pub struct Discovery {
 /// The documents of one set of resources, each made at its first use.
 struct Documents {
     rows: Arc<Vec<Arc<ServedResource>>>,
+    remote: Arc<Vec<RemoteVersion>>,
     /// The older form, by path. As many as there are paths.
     legacy: Mutex<HashMap<String, Legacy>>,
     /// `/api` and `/apis`.
@@ -60,14 +65,17 @@ struct Aggregated {
 }
 
 impl Discovery {
-    /// Of the rows that `rows` gives when it is asked, built-in groups and versions in order of their first row. `server_address` is where
+    /// Of the rows that `rows` gives when it is asked, built-in groups and versions in order of their first row, and what `remote` says
+    /// that other servers serve, in order of priority. `server_address` is where
     /// clients outside reach the server.
-    pub fn new(
+    pub(crate) fn new(
         rows: impl Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync + 'static,
+        remote: impl Fn() -> Arc<Vec<RemoteVersion>> + Send + Sync + 'static,
         server_address: &str,
     ) -> Self {
         Self {
             rows: Box::new(rows),
+            remote: Box::new(remote),
             server_address: server_address.to_owned(),
             current: ArcSwapOption::empty(),
         }
@@ -75,13 +83,17 @@ impl Discovery {
 
     /// The documents of what is served now.
     fn documents(&self) -> Arc<Documents> {
-        let rows = (self.rows)();
+        let (rows, remote) = ((self.rows)(), (self.remote)());
         let current = self.current.load_full();
-        if let Some(current) = current.filter(|current| Arc::ptr_eq(&current.rows, &rows)) {
+        let same = |current: &Arc<Documents>| {
+            Arc::ptr_eq(&current.rows, &rows) && Arc::ptr_eq(&current.remote, &remote)
+        };
+        if let Some(current) = current.filter(same) {
             return current;
         }
         let documents = Arc::new(Documents {
             rows,
+            remote,
             legacy: Mutex::default(),
             aggregated: OnceLock::new(),
         });
@@ -91,7 +103,8 @@ impl Discovery {
 
     /// Paths with a document.
     pub fn paths(&self) -> Vec<String> {
-        legacy::paths(&self.documents().rows)
+        let documents = self.documents();
+        legacy::paths(&documents.rows, &documents.remote)
     }
 
     /// Answers, if the path is one of discovery's.
@@ -145,7 +158,12 @@ impl Documents {
             return Some(Arc::clone(found));
         }
         // What is not there is not remembered: there is no end to such paths.
-        let document = Arc::new(legacy::document(&self.rows, path, server_address)?);
+        let document = Arc::new(legacy::document(
+            &self.rows,
+            &self.remote,
+            path,
+            server_address,
+        )?);
         made.insert(path.to_owned(), Arc::clone(&document));
         Some(document)
     }
@@ -153,7 +171,7 @@ impl Documents {
     fn aggregated(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         let lists = self
             .aggregated
-            .get_or_init(|| aggregated::lists(&self.rows));
+            .get_or_init(|| aggregated::lists(&self.rows, &self.remote));
         let list = lists.get(path).ok_or_else(Status::unknown_path)?;
         Ok(list.respond(headers))
     }

@@ -4,7 +4,12 @@ use super::*;
 
 fn discovery() -> Discovery {
     let rows = Arc::new(api::served::built_in().to_vec());
-    Discovery::new(move || Arc::clone(&rows), "127.0.0.1:6443")
+    let none = Arc::default();
+    Discovery::new(
+        move || Arc::clone(&rows),
+        move || Arc::clone(&none),
+        "127.0.0.1:6443",
+    )
 }
 
 fn accepting(accept: &str) -> HeaderMap {

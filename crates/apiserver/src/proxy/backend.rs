@@ -23,22 +23,24 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where a request goes.
 #[derive(Clone, Debug)]
-pub(super) struct Location {
+pub(crate) struct Location {
     /// Name or address, without brackets.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// A number, as it was given.
-    pub(super) port: String,
+    pub(crate) port: String,
     /// The path, encoded; empty for none.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// The query with its question mark, or empty.
-    pub(super) query: String,
+    pub(crate) query: String,
     /// Plain HTTP if none.
-    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<Arc<ClientConfig>>,
+    /// What its certificate is for, if that is not the host.
+    pub(crate) server_name: Option<String>,
 }
 
 impl Location {
     /// `host:port`, with brackets around IPv6 addresses.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -47,14 +49,14 @@ impl Location {
     }
 
     /// For messages.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}{}{}", self.authority(), self.path, self.query)
     }
 
     /// Dials, sends the request, and waits for the head of the answer. The connection ends with the answer's body, or lives on if it
     /// was upgraded.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: Request<Body>,
         tasks: &TaskGroup,
@@ -85,8 +87,12 @@ impl Location {
         let Some(tls) = &self.tls else {
             return Ok(Box::new(stream));
         };
-        let name = ServerName::try_from(self.host.clone())
-            .map_err(|error| BackendError::Tls(error.to_string()))?;
+        let name = ServerName::try_from(
+            self.server_name
+                .clone()
+                .unwrap_or_else(|| self.host.clone()),
+        )
+        .map_err(|error| BackendError::Tls(error.to_string()))?;
         let stream = TlsConnector::from(Arc::clone(tls))
             .connect(name, stream)
             .await
@@ -104,7 +110,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Why a backend gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum BackendError {
+pub(crate) enum BackendError {
     /// It cannot be reached; worded as Go does, because clients print it.
     #[error("{0}")]
     Dial(String),

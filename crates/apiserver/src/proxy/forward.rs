@@ -10,6 +10,8 @@ use http::{
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 
+use base::TaskGroup;
+
 use super::{Location, ProxyConnector, redirect, tunnel};
 use crate::{body::Body, context::Context};
 
@@ -31,7 +33,7 @@ impl ProxyConnector {
         if !asks_for_upgrade(&context.headers) {
             return Err(Status::bad_request("Upgrade request required"));
         }
-        self.pass_upgrade(context, &location, request).await
+        pass_upgrade(&self.tasks, context, &location, request, |_| {}).await
     }
 
     /// A proxied request of any sort.
@@ -58,7 +60,7 @@ impl ProxyConnector {
             "/".clone_into(&mut location.path);
         }
         if asks_for_upgrade(&context.headers) {
-            return self.pass_upgrade(context, &location, request).await;
+            return pass_upgrade(&self.tasks, context, &location, request, |_| {}).await;
         }
         let prepend = redirect::prefix(own_path, &context.info);
         let host = host_of(context, &request);
@@ -78,48 +80,66 @@ impl ProxyConnector {
         redirect::rewrite(&mut response, &location, &host, prepend);
         Ok(response)
     }
+}
 
-    async fn pass_upgrade(
-        &self,
-        context: &Context,
-        location: &Location,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>, Status> {
-        let client = hyper::upgrade::on(&mut request);
-        let asked_for = context.headers.get(header::UPGRADE).cloned();
-        let mut outgoing = outgoing(context, location, request.map(|_| Body::Empty))?;
-        outgoing
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        if let Some(protocol) = asked_for {
-            outgoing.headers_mut().insert(header::UPGRADE, protocol);
-        }
-        let mut response = location
-            .send(outgoing, &self.tasks)
-            .await
-            .map_err(|error| Status::unclassified(format!("error dialing backend: {error}")))?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer(response));
-        }
-        let backend = hyper::upgrade::on(&mut response);
-        self.tasks
-            .spawn_cancellable("upgraded-connection", async move {
-                let (client, backend) = match tokio::try_join!(client, backend) {
-                    Ok(both) => both,
-                    Err(error) => return tracing::debug!(%error, "the upgrade did not come about"),
-                };
-                if let Err(error) = tunnel::join(TokioIo::new(client), TokioIo::new(backend)).await
-                {
-                    tracing::debug!(%error, "an upgraded connection broke");
-                }
-            });
-        // The head as it is: it names the protocol.
-        let (parts, _) = response.into_parts();
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = parts.status;
-        *response.headers_mut() = parts.headers;
-        Ok(response)
+/// Passes a request on as it is, upgrades included; `edit` has the last word on its headers.
+pub(crate) async fn pass(
+    tasks: &TaskGroup,
+    context: &Context,
+    location: &Location,
+    request: Request<Body>,
+    edit: impl FnOnce(&mut HeaderMap) + Send,
+) -> Result<Response<Body>, Status> {
+    if asks_for_upgrade(&context.headers) {
+        return pass_upgrade(tasks, context, location, request, edit).await;
     }
+    let mut outgoing = outgoing(context, location, request)?;
+    edit(outgoing.headers_mut());
+    let response = location.send(outgoing, tasks).await;
+    let response = response.map_err(|error| Status::service_unavailable(error.to_string()))?;
+    Ok(answer(response))
+}
+
+async fn pass_upgrade(
+    tasks: &TaskGroup,
+    context: &Context,
+    location: &Location,
+    mut request: Request<Body>,
+    edit: impl FnOnce(&mut HeaderMap) + Send,
+) -> Result<Response<Body>, Status> {
+    let client = hyper::upgrade::on(&mut request);
+    let asked_for = context.headers.get(header::UPGRADE).cloned();
+    let mut outgoing = outgoing(context, location, request.map(|_| Body::Empty))?;
+    outgoing
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Some(protocol) = asked_for {
+        outgoing.headers_mut().insert(header::UPGRADE, protocol);
+    }
+    edit(outgoing.headers_mut());
+    let mut response = location
+        .send(outgoing, tasks)
+        .await
+        .map_err(|error| Status::unclassified(format!("error dialing backend: {error}")))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer(response));
+    }
+    let backend = hyper::upgrade::on(&mut response);
+    tasks.spawn_cancellable("upgraded-connection", async move {
+        let (client, backend) = match tokio::try_join!(client, backend) {
+            Ok(both) => both,
+            Err(error) => return tracing::debug!(%error, "the upgrade did not come about"),
+        };
+        if let Err(error) = tunnel::join(TokioIo::new(client), TokioIo::new(backend)).await {
+            tracing::debug!(%error, "an upgraded connection broke");
+        }
+    });
+    // The head as it is: it names the protocol.
+    let (parts, _) = response.into_parts();
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = parts.headers;
+    Ok(response)
 }
 
 /// Whether the request asks for an upgrade.
@@ -304,6 +324,7 @@ mod tests {
             path: "/x".to_owned(),
             query: "?a=b".to_owned(),
             tls: None,
+            server_name: None,
         };
         let outgoing = outgoing(&context, &location, Request::new(Body::Empty)).unwrap();
         assert_eq!(outgoing.uri(), "/x?a=b");

@@ -121,6 +121,7 @@ impl KubeletClient {
             path,
             query,
             tls: Some(Arc::new(tls)),
+            server_name: None,
         })
     }
 

@@ -29,7 +29,8 @@ use crate::{body::Body, context::Context, reader::ObjectReader, registry::Connec
 
 pub use kubelet_client::KubeletClientConfig;
 
-use backend::Location;
+pub(crate) use backend::Location;
+pub(crate) use forward::pass;
 use kubelet_client::KubeletClient;
 
 const NODES: GroupResource = GroupResource::new("", "nodes");

@@ -29,6 +29,7 @@ impl ProxyConnector {
             } else {
                 None
             },
+            server_name: None,
         })
     }
 }

@@ -41,6 +41,7 @@ impl ProxyConnector {
             path: redirect::split_path(&info.path, info).1.to_owned(),
             query: String::new(),
             tls,
+            server_name: None,
         })
     }
 }

@@ -88,6 +88,7 @@ mod tests {
             path: String::new(),
             query: String::new(),
             tls: None,
+            server_name: None,
         };
         let prepend = "/api/v1/namespaces/d/services/s/proxy";
         for (target, expected) in [

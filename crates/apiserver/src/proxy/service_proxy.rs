@@ -55,6 +55,7 @@ impl ProxyConnector {
             } else {
                 None
             },
+            server_name: None,
         })
     }
 

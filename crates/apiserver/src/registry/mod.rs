@@ -85,6 +85,8 @@ pub struct Registry {
     endpoints: RwLock<Endpoints>,
     /// What is served, as discovery lists it: made anew whenever a custom resource comes or goes.
     served: ArcSwap<Vec<Arc<ServedResource>>>,
+    /// Counts its changes.
+    served_changes: tokio::sync::watch::Sender<u64>,
     plugs: RwLock<Plugs>,
 }
 
@@ -138,6 +140,7 @@ impl Registry {
             watch_life,
             endpoints: RwLock::new(endpoints),
             served: ArcSwap::from_pointee(built_in.to_vec()),
+            served_changes: tokio::sync::watch::Sender::new(0),
             plugs: RwLock::default(),
         })
     }
@@ -200,6 +203,11 @@ impl Registry {
         self.served.load_full()
     }
 
+    /// Tells when [`Registry::served`] gives something else.
+    pub(crate) fn served_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.served_changes.subscribe()
+    }
+
     /// Serves a custom resource in these versions, the preferred one first, in place of what was served of it.
     pub(crate) fn install(&self, resource: &GroupResource, endpoints: Vec<Endpoint>) {
         let versions = endpoints.into_iter().map(Arc::new).collect();
@@ -219,6 +227,7 @@ impl Registry {
         endpoints.replace_custom(resource, versions);
         // Under the lock, so that a later set is never overwritten by an earlier one.
         self.served.store(Arc::new(endpoints.rows()));
+        self.served_changes.send_modify(|count| *count += 1);
     }
 
     /// The watch caches.

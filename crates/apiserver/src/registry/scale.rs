@@ -40,6 +40,15 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::Object)?;
+        if self.endpoint.custom.is_some()
+            && content_type(&context.headers) == "application/apply-patch+yaml"
+        {
+            return Err(Status::unclassified(format!(
+                "failed to convert new object ({}/{}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
+                self.namespace(),
+                context.info.name
+            )));
+        }
         let object = match verb {
             "get" => self.scaled().await?,
             _ => self.write_scale(verb, request).await?,

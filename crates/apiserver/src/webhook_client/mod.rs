@@ -16,7 +16,7 @@ mod connection;
 mod error;
 pub mod kubeconfig;
 mod pool;
-mod service_resolver;
+pub(crate) mod service_resolver;
 #[cfg(test)]
 pub(crate) mod test_server;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{lookup, reader::ObjectReader};
 const SERVICES: GroupResource = GroupResource::new("", "services");
 
 /// Host (or address) and port behind which a Service's port is.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     reader: &dyn ObjectReader,
     namespace: &str,
     name: &str,

@@ -94,6 +94,12 @@ pub(crate) struct Flags {
     /// Its key, PEM
     #[arg(long, requires = "kubelet_client_certificate")]
     kubelet_client_key: Option<PathBuf>,
+    /// Certificate by which aggregated servers know this one, PEM
+    #[arg(long, requires = "proxy_client_key_file")]
+    proxy_client_cert_file: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, requires = "proxy_client_cert_file")]
+    proxy_client_key_file: Option<PathBuf>,
     /// Authority of kubelets' certificates, PEM; they are not verified if not given
     #[arg(long)]
     kubelet_certificate_authority: Option<PathBuf>,
@@ -229,6 +235,10 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         api_audiences: flags.api_audiences.clone(),
         allow_privileged: flags.allow_privileged,
         kubelet: kubelet_client(flags),
+        proxy_client_certificate: flags
+            .proxy_client_cert_file
+            .clone()
+            .zip(flags.proxy_client_key_file.clone()),
         ..apiserver::Config::new(Arc::new(certificate))
     };
     flags.serving.apply(&mut config);
