@@ -5,6 +5,7 @@ pub mod bearer;
 mod bootstrap_token;
 pub(crate) mod cache;
 pub mod impersonation;
+pub mod jwt;
 pub mod request_header;
 pub mod reviews;
 pub mod service_account;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 
 pub use anonymous::Anonymous;
 pub use bootstrap_token::BootstrapTokens;
+pub use jwt::JwtAuthenticators;
 pub use request_header::{RequestHeaderConfig, RequestHeaders};
 pub use reviews::{SelfSubjectReview, TokenReview};
 pub use service_account::ServiceAccountTokens;

@@ -55,6 +55,21 @@ impl<'a> Jwt<'a> {
         serde_json::from_slice(&self.claims).ok()
     }
 
+    /// The `alg` of the header.
+    pub fn algorithm(&self) -> &str {
+        &self.algorithm
+    }
+
+    /// The `kid` of the header; may be empty.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Whether `verify` finds the signature to be one of what it signs.
+    pub fn is_signed(&self, verify: impl FnOnce(&[u8], &[u8]) -> bool) -> bool {
+        verify(self.signed.as_bytes(), &self.signature)
+    }
+
     /// The claims, if one of `keys` has signed them. A key id narrows the choice; the algorithm must be the key's own.
     pub fn verify<'k, T: DeserializeOwned>(
         &self,

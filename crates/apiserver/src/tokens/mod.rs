@@ -5,6 +5,7 @@
 pub mod claims;
 mod der;
 mod issuer;
+pub mod jwk;
 mod jwt;
 mod key;
 pub mod openid;

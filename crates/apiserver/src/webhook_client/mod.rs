@@ -145,6 +145,15 @@ impl WebhookClient {
         })
     }
 
+    /// Gets what is at the URL; for documents that others publish, such as an issuer's keys.
+    pub async fn get(&self, call: Call) -> Result<Bytes, CallError> {
+        let exchange = self.exchange(Method::GET, &self.url, Bytes::new(), call);
+        match tokio::time::timeout(call.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(CallError::Deadline),
+        }
+    }
+
     /// Posts JSON; gives the body of an answer of success, whatever is in it.
     pub async fn post(&self, body: Bytes, call: Call) -> Result<Bytes, CallError> {
         let url = if call.announce_timeout {
@@ -152,7 +161,8 @@ impl WebhookClient {
         } else {
             self.url.clone()
         };
-        let answer = tokio::time::timeout(call.timeout, self.exchange(&url, body, call));
+        let answer =
+            tokio::time::timeout(call.timeout, self.exchange(Method::POST, &url, body, call));
         let result = match answer.await {
             Ok(result) => result,
             Err(_) => Err(CallError::Deadline),
@@ -166,12 +176,18 @@ impl WebhookClient {
         })
     }
 
-    async fn exchange(&self, url: &str, body: Bytes, call: Call) -> Result<Bytes, CallError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        url: &str,
+        body: Bytes,
+        call: Call,
+    ) -> Result<Bytes, CallError> {
         let uri: Uri = url
             .parse()
             .map_err(|error: http::uri::InvalidUri| CallError::Broken(error.to_string()))?;
         let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
+        *request.method_mut() = method;
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
         let json = HeaderValue::from_static("application/json");
