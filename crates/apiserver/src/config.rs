@@ -10,7 +10,11 @@ use std::{
 use base::tls::ServingCertificate;
 
 use crate::{
-    audit, authn::RequestHeaderConfig, authz::Mode, lifecycle, proxy::KubeletClientConfig,
+    audit,
+    authn::{RequestHeaderConfig, jwt::OidcFlags, webhook::ReviewVersion},
+    authz::Mode,
+    lifecycle,
+    proxy::KubeletClientConfig,
 };
 
 /// A server's settings; each names upstream's flag.
@@ -38,8 +42,18 @@ pub struct Config {
     pub anonymous_auth: bool,
     /// `--enable-bootstrap-token-auth`
     pub enable_bootstrap_token_auth: bool,
+    /// `--authentication-config`: in place of the `--oidc-*` flags; read again when it changes.
+    pub authentication_config_file: Option<PathBuf>,
+    /// The `--oidc-*` flags, if there is an issuer.
+    pub oidc: Option<OidcFlags>,
+    /// `--authentication-token-webhook-config-file` and its siblings.
+    pub token_webhook: Option<TokenWebhookConfig>,
     /// `--authorization-mode`
     pub authorization_modes: Vec<Mode>,
+    /// `--authorization-webhook-config-file` and its siblings, for mode `Webhook`.
+    pub authorization_webhook: AuthorizationWebhookConfig,
+    /// `--authorization-config`: in place of the modes; read again when it changes.
+    pub authorization_config_file: Option<PathBuf>,
     /// `--enable-admission-plugins`
     pub enable_admission_plugins: Vec<String>,
     /// `--disable-admission-plugins`
@@ -111,7 +125,12 @@ impl Config {
             token_auth_file: None,
             anonymous_auth: true,
             enable_bootstrap_token_auth: false,
+            authentication_config_file: None,
+            oidc: None,
+            token_webhook: None,
             authorization_modes: vec![Mode::AlwaysAllow],
+            authorization_webhook: AuthorizationWebhookConfig::default(),
+            authorization_config_file: None,
             enable_admission_plugins: Vec::new(),
             disable_admission_plugins: Vec::new(),
             service_cluster_ip_ranges: vec!["10.0.0.0/24".to_owned()],
@@ -139,6 +158,41 @@ impl Config {
             enable_priority_and_fairness: true,
             max_requests_in_flight: 400,
             max_mutating_requests_in_flight: 200,
+        }
+    }
+}
+
+/// A webhook that judges bearer tokens.
+#[derive(Clone, Debug)]
+pub struct TokenWebhookConfig {
+    /// `--authentication-token-webhook-config-file`, in kubeconfig form.
+    pub file: PathBuf,
+    /// `--authentication-token-webhook-version`
+    pub version: ReviewVersion,
+    /// `--authentication-token-webhook-cache-ttl`
+    pub cache_ttl: Duration,
+}
+
+/// A webhook that authorizes.
+#[derive(Clone, Debug)]
+pub struct AuthorizationWebhookConfig {
+    /// `--authorization-webhook-config-file`, in kubeconfig form.
+    pub file: Option<PathBuf>,
+    /// `--authorization-webhook-version`
+    pub version: ReviewVersion,
+    /// `--authorization-webhook-cache-authorized-ttl`
+    pub cache_authorized_ttl: Duration,
+    /// `--authorization-webhook-cache-unauthorized-ttl`
+    pub cache_unauthorized_ttl: Duration,
+}
+
+impl Default for AuthorizationWebhookConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            version: ReviewVersion::default(),
+            cache_authorized_ttl: Duration::from_secs(300),
+            cache_unauthorized_ttl: Duration::from_secs(30),
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod body;
 pub mod bootstrap;
 pub mod cacher;
 mod compactor;
-mod config;
+pub mod config;
 pub mod context;
 pub mod derived;
 pub mod discovery;

@@ -88,6 +88,17 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file of the configuration that says what cannot be.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Flags that say what cannot be.
+    #[error("{0}")]
+    Flags(String),
     /// The serving certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -112,6 +123,15 @@ pub enum Error {
     /// `--service-cluster-ip-range`
     #[error(transparent)]
     ServiceRange(#[from] CidrError),
+}
+
+impl Error {
+    pub(crate) fn file(path: &Path, problem: String) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            problem,
+        }
+    }
 }
 
 /// A running server. Dropping it stops nothing: cancel the token it was started with, then [`Server::wait`].
@@ -175,9 +195,9 @@ impl Server {
         }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
-        let mut security = Security::new(&config, &deps, &registry)?;
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
+        let mut security = Security::new(&config, &deps, &registry, &webhooks)?;
         security.plug_in(&config, &deps, &registry, &webhooks)?;
         let connector = deps.connector.clone().unwrap_or_else(|| {
             let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;

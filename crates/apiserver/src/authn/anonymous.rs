@@ -1,4 +1,4 @@
-//! `system:anonymous`: who asks without credentials, where `--anonymous-auth` allows it.
+//! `system:anonymous`: who asks without credentials, where `--anonymous-auth` or the authentication configuration allows it.
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -7,8 +7,11 @@ use super::{Authenticated, AuthenticationError, Authenticator, Peer};
 use crate::user::{ANONYMOUS, UNAUTHENTICATED, UserInfo};
 
 /// The last row of the union: everybody is somebody.
-#[derive(Debug)]
-pub struct Anonymous;
+#[derive(Clone, Debug, Default)]
+pub struct Anonymous {
+    /// Only for these paths; for all if there are none.
+    pub paths: Vec<String>,
+}
 
 #[async_trait]
 impl Authenticator for Anonymous {
@@ -16,7 +19,11 @@ impl Authenticator for Anonymous {
         &self,
         _headers: &HeaderMap,
         _peer: &Peer,
+        path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
+        if !self.paths.is_empty() && !self.paths.iter().any(|allowed| allowed == path) {
+            return Ok(None);
+        }
         let user = UserInfo {
             name: ANONYMOUS.to_owned(),
             groups: vec![UNAUTHENTICATED.to_owned()],

@@ -11,6 +11,7 @@ pub mod reviews;
 pub mod service_account;
 mod token_file;
 mod union;
+pub mod webhook;
 mod x509;
 
 use std::sync::Arc;
@@ -50,11 +51,12 @@ pub struct Authenticated {
 /// Turns the credentials of a request into a user.
 #[async_trait]
 pub trait Authenticator: Send + Sync {
-    /// `Ok(None)`: no credentials of this sort. `Err`: there were some and they are bad; the request ends with 401.
+    /// `path` is what is asked for. `Ok(None)`: no credentials of this sort. `Err`: there were some and they are bad; the request ends with 401.
     async fn authenticate(
         &self,
         headers: &http::HeaderMap,
         peer: &Peer,
+        path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError>;
 
     /// Takes its sort of credentials out of a request, so that nothing behind authentication sees them.

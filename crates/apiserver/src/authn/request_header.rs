@@ -120,6 +120,7 @@ impl Authenticator for RequestHeaders {
         &self,
         headers: &HeaderMap,
         peer: &Peer,
+        _path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
         let Some(proxy) = self.verifier.verify(&peer.certificates)? else {
             return Ok(None);

@@ -372,7 +372,7 @@ async fn client_certificates_name_user_and_groups() {
             address: None,
         };
         authenticator
-            .authenticate(&http::HeaderMap::new(), &peer)
+            .authenticate(&http::HeaderMap::new(), &peer, "/api")
             .await
     };
     let (ca, leaf) = certificates("alice", &["admins"], ClientAuth);
@@ -437,7 +437,7 @@ async fn a_front_proxy_says_for_whom_it_asks_and_nobody_else_does() {
             address: None,
         };
         RequestHeaders::new(config(allowed), Arc::new(verifier))
-            .authenticate(headers, &peer)
+            .authenticate(headers, &peer, "/api")
             .await
     };
     let found = ask("front-proxy-client", Some(&proxy), &headers).await;

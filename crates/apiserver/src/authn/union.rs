@@ -39,10 +39,11 @@ impl Authenticator for Union {
         &self,
         headers: &HeaderMap,
         peer: &Peer,
+        path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
         let mut refusals = Vec::new();
         for authenticator in &self.authenticators {
-            match authenticator.authenticate(headers, peer).await {
+            match authenticator.authenticate(headers, peer, path).await {
                 Ok(Some(authenticated)) => {
                     return Ok(Some(with_authenticated_group(authenticated)));
                 }
@@ -54,7 +55,7 @@ impl Authenticator for Union {
             return Err(AuthenticationError(refusals.join("; ")));
         }
         match &self.anonymous {
-            Some(anonymous) => anonymous.authenticate(headers, peer).await,
+            Some(anonymous) => anonymous.authenticate(headers, peer, path).await,
             None => Ok(None),
         }
     }
@@ -121,6 +122,7 @@ impl Authenticator for BearerTokens {
         &self,
         headers: &HeaderMap,
         _peer: &Peer,
+        _path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
         let Some(token) = bearer::token(headers) else {
             return Ok(None);
@@ -164,14 +166,14 @@ mod tests {
     #[tokio::test]
     async fn bad_tokens_are_not_anonymous() {
         let tokens = BearerTokens::new(vec![Arc::new(Known("a")), Arc::new(Known("b"))]);
-        let union = Union::new(vec![Arc::new(tokens)], Some(Arc::new(Anonymous)));
+        let union = Union::new(vec![Arc::new(tokens)], Some(Arc::new(Anonymous::default())));
         let ask = async |header: Option<&str>| {
             let mut headers = HeaderMap::new();
             if let Some(header) = header {
                 headers.insert(http::header::AUTHORIZATION, header.parse().unwrap());
             }
             union
-                .authenticate(&headers, &Peer::default())
+                .authenticate(&headers, &Peer::default(), "/api")
                 .await
                 .map(|found| found.unwrap().user)
         };

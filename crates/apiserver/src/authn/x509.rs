@@ -125,6 +125,7 @@ impl Authenticator for ClientCertificates {
         &self,
         _headers: &HeaderMap,
         peer: &Peer,
+        _path: &str,
     ) -> Result<Option<Authenticated>, AuthenticationError> {
         let Some(holder) = self.verifier.verify(&peer.certificates)? else {
             return Ok(None);

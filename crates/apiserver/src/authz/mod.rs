@@ -1,17 +1,20 @@
 //! Authorization: one file an authorizer, asked in the order of `--authorization-mode`; the first with an opinion decides.
 
 mod always;
+pub mod configuration;
 mod forbidden;
 pub mod node;
 pub mod rbac;
 pub mod reviews;
 mod union;
+pub mod webhook;
 
 use async_trait::async_trait;
 
 pub use always::{AlwaysAllow, AlwaysDeny, PrivilegedGroup};
 pub use forbidden::forbidden;
-pub use union::{Mode, Union};
+pub use union::{Mode, Union, of_mode};
+pub use webhook::{Webhook, WebhookSettings};
 
 use crate::{request_info::RequestInfo, user::UserInfo};
 

@@ -159,9 +159,16 @@ fn selector(review: &Object, name: &str) -> String {
         |requirement| {
             let key = lookup::text(requirement, &["key"]);
             let values = lookup::strings(requirement, &["values"]);
-            match (lookup::text(requirement, &["operator"]), values.as_slice()) {
+            let operator = lookup::text(requirement, &["operator"]);
+            match (operator, values.as_slice()) {
                 ("In", [value]) => Some(format!("{key}={value}")),
                 ("NotIn", [value]) => Some(format!("{key}!={value}")),
+                // Fields are compared with one value, or not at all.
+                _ if name == "fieldSelector" => None,
+                ("In", values) => Some(format!("{key} in ({})", values.join(","))),
+                ("NotIn", values) => Some(format!("{key} notin ({})", values.join(","))),
+                ("Exists", _) => Some(key.to_owned()),
+                ("DoesNotExist", _) => Some(format!("!{key}")),
                 _ => None,
             }
         },

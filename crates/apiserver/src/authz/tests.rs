@@ -163,7 +163,12 @@ async fn a_changed_role_counts_at_once() {
 async fn superusers_need_no_role() {
     let reader: Arc<dyn ObjectReader> = MemoryReader::with([]);
     let resolver = Arc::new(RuleResolver::new(&reader));
-    let union = Union::of_modes(&[Mode::Node, Mode::Rbac], &reader, &resolver);
+    let union = Union::new(
+        [Mode::Node, Mode::Rbac]
+            .into_iter()
+            .filter_map(|mode| of_mode(mode, &reader, &resolver))
+            .collect(),
+    );
     let uri = "/api/v1/nodes";
     assert_eq!(
         decide(&union, &user("root", &[MASTERS]), Method::DELETE, uri)

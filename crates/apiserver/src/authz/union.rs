@@ -1,7 +1,8 @@
-//! The authorizers of `--authorization-mode` in order, behind the superusers' group.
+//! The authorizers of `--authorization-mode` or `--authorization-config` in order, behind the superusers' group.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 
 use super::{
@@ -23,6 +24,8 @@ pub enum Mode {
     AlwaysAllow,
     /// Nobody anything.
     AlwaysDeny,
+    /// Somebody else decides.
+    Webhook,
 }
 
 impl std::str::FromStr for Mode {
@@ -34,46 +37,56 @@ impl std::str::FromStr for Mode {
             "RBAC" => Ok(Self::Rbac),
             "AlwaysAllow" => Ok(Self::AlwaysAllow),
             "AlwaysDeny" => Ok(Self::AlwaysDeny),
+            "Webhook" => Ok(Self::Webhook),
             _ => Err(format!("{text:?} is not a valid authorization mode")),
         }
     }
 }
 
-/// Asks each in turn.
+/// Asks each in turn. Who is asked can be exchanged while serving.
 pub struct Union {
-    authorizers: Vec<Arc<dyn Authorizer>>,
+    authorizers: ArcSwap<Vec<Arc<dyn Authorizer>>>,
 }
 
 impl Union {
-    /// Of these, in order.
+    /// Of these, in order, behind the superusers' group.
     pub fn new(authorizers: Vec<Arc<dyn Authorizer>>) -> Self {
-        Self { authorizers }
+        let union = Self {
+            authorizers: ArcSwap::default(),
+        };
+        union.replace(authorizers);
+        union
     }
 
-    /// Of the modes, in order, behind the superusers' group.
-    pub fn of_modes(
-        modes: &[Mode],
-        reader: &Arc<dyn ObjectReader>,
-        resolver: &Arc<RuleResolver>,
-    ) -> Self {
-        let mut authorizers: Vec<Arc<dyn Authorizer>> = vec![Arc::new(PrivilegedGroup)];
-        authorizers.extend(modes.iter().map(|mode| -> Arc<dyn Authorizer> {
-            match mode {
-                Mode::Node => Arc::new(NodeAuthorizer::new(Arc::clone(reader))),
-                Mode::Rbac => Arc::new(Rbac::new(Arc::clone(resolver))),
-                Mode::AlwaysAllow => Arc::new(AlwaysAllow),
-                Mode::AlwaysDeny => Arc::new(AlwaysDeny),
-            }
-        }));
-        Self { authorizers }
+    /// Asks these from now on.
+    pub fn replace(&self, authorizers: Vec<Arc<dyn Authorizer>>) {
+        let mut all: Vec<Arc<dyn Authorizer>> = vec![Arc::new(PrivilegedGroup)];
+        all.extend(authorizers);
+        self.authorizers.store(Arc::new(all));
     }
+}
+
+/// The authorizer of a mode; `None` of [`Mode::Webhook`], which needs to know more.
+pub fn of_mode(
+    mode: Mode,
+    reader: &Arc<dyn ObjectReader>,
+    resolver: &Arc<RuleResolver>,
+) -> Option<Arc<dyn Authorizer>> {
+    Some(match mode {
+        Mode::Node => Arc::new(NodeAuthorizer::new(Arc::clone(reader))),
+        Mode::Rbac => Arc::new(Rbac::new(Arc::clone(resolver))),
+        Mode::AlwaysAllow => Arc::new(AlwaysAllow),
+        Mode::AlwaysDeny => Arc::new(AlwaysDeny),
+        Mode::Webhook => return None,
+    })
 }
 
 #[async_trait]
 impl Authorizer for Union {
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String) {
         let mut reasons = Vec::new();
-        for authorizer in &self.authorizers {
+        let authorizers = self.authorizers.load_full();
+        for authorizer in authorizers.iter() {
             match authorizer.authorize(attributes).await {
                 (Decision::NoOpinion, reason) if reason.is_empty() => {}
                 (Decision::NoOpinion, reason) => reasons.push(reason),

@@ -13,7 +13,10 @@ pub(super) struct Authentication(pub(super) Arc<dyn Authenticator>);
 #[async_trait]
 impl Stage for Authentication {
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
-        match self.0.authenticate(&context.headers, &context.peer).await {
+        let found = self
+            .0
+            .authenticate(&context.headers, &context.peer, &context.info.path);
+        match found.await {
             Ok(Some(authenticated)) => {
                 context.user = authenticated.user;
                 // Nobody behind this stage has a use for the credentials, and a proxy must not pass them on.

@@ -58,7 +58,7 @@ pub(crate) struct Flags {
     /// Let in bootstrap tokens
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     enable_bootstrap_token_auth: bool,
-    /// Authorizers in their order: Node, RBAC, AlwaysAllow, AlwaysDeny
+    /// Authorizers in their order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny
     #[arg(long, value_delimiter = ',', default_value = "AlwaysAllow")]
     authorization_mode: Vec<Mode>,
     /// Admission plugins besides those that are on by default
@@ -244,7 +244,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
     flags.serving.apply(&mut config);
     config.audit = flags.audit.config();
     config.flags = serving::given_flags(std::env::args());
-    flags.authentication.apply(&mut config);
+    flags.authentication.apply(&mut config)?;
     Ok(config)
 }
 

@@ -1,18 +1,22 @@
 //! What the configuration makes of authentication, authorization and admission, and the resources that ask them.
 
+mod authentication;
+mod authorization;
+
 use std::{path::Path, sync::Arc};
 
+use apimachinery::field::ErrorList;
 use base::Reloader;
 
 use crate::{
     admission::{self, Chain},
     authn::{
-        self, Anonymous, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier,
-        ClientCertificates, RequestHeaders, SelfSubjectReview, ServiceAccountTokens,
-        TokenAuthenticator, TokenFile, TokenReview,
+        self, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier, ClientCertificates,
+        RequestHeaders, SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile,
+        TokenReview,
     },
     authz::{
-        self, Authorizer,
+        Authorizer,
         rbac::RuleResolver,
         reviews::{AccessReview, Scope as ReviewScope, SelfSubjectRulesReview},
     },
@@ -39,11 +43,19 @@ pub(crate) struct Security {
     pub(crate) reloader: Reloader,
 }
 
+/// What the gates are made of.
+struct Building<'a> {
+    config: &'a Config,
+    deps: &'a Dependencies,
+    webhooks: &'a WebhookClients,
+}
+
 impl Security {
     pub(crate) fn new(
         config: &Config,
         deps: &Dependencies,
         registry: &Arc<Registry>,
+        webhooks: &WebhookClients,
     ) -> Result<Self, Error> {
         let reader: Arc<dyn ObjectReader> = Arc::clone(registry) as Arc<dyn ObjectReader>;
         let audiences = match config.api_audiences.as_slice() {
@@ -104,8 +116,15 @@ impl Security {
                 clock: deps.clock.clone(),
             }));
         }
-        let bearer_tokens = Arc::new(BearerTokens::new(bearers));
         let mut reloader = Reloader::new();
+        let building = Building {
+            config,
+            deps,
+            webhooks,
+        };
+        let others = building.other_tokens(&audiences, &mut reloader)?;
+        bearers.extend(others.authenticators);
+        let bearer_tokens = Arc::new(BearerTokens::new(bearers));
         let mut authenticators: Vec<Arc<dyn Authenticator>> = Vec::new();
         if let Some(path) = &config.request_header_client_ca_file {
             let verifier = chain_verifier(path, deps, &mut reloader)?;
@@ -119,16 +138,12 @@ impl Security {
             authenticators.push(Arc::new(ClientCertificates::new(verifier)));
         }
         authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
-        let anonymous = config
-            .anonymous_auth
-            .then(|| Arc::new(Anonymous) as Arc<dyn Authenticator>);
+        let anonymous = others
+            .anonymous
+            .map(|anonymous| Arc::new(anonymous) as Arc<dyn Authenticator>);
 
         let resolver = Arc::new(RuleResolver::new(&reader));
-        let authorizer: Arc<dyn Authorizer> = Arc::new(authz::Union::of_modes(
-            &config.authorization_modes,
-            &reader,
-            &resolver,
-        ));
+        let authorizer = building.authorizer(&reader, &resolver, &mut reloader)?;
         Ok(Self {
             reader,
             authenticator: Arc::new(authn::Union::new(authenticators, anonymous)),
@@ -217,4 +232,14 @@ fn chain_verifier(
             .map_err(|error| error.to_string())
     });
     Ok(verifier)
+}
+
+/// All complaints as one.
+fn aggregate(errors: &ErrorList) -> Result<(), String> {
+    let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    match texts.as_slice() {
+        [] => Ok(()),
+        [one] => Err(one.clone()),
+        many => Err(format!("[{}]", many.join(", "))),
+    }
 }
