@@ -203,14 +203,16 @@ async fn a_connection_closed_meanwhile_is_replaced() {
     let client = clients.client(&config).unwrap();
     for _ in 0..3 {
         let error = client
-            .post(Bytes::new(), Call::within(Duration::from_millis(30)))
+            .post(Bytes::new(), Call::within(Duration::from_millis(300)))
             .await;
         assert!(error.unwrap_err().is_timeout());
     }
-    let connections: BTreeSet<_> = server.peers.lock().unwrap().iter().copied().collect();
+    // On a busy machine a call may run out of time before it is sent; those that were sent came by connections of their own.
+    let peers = server.peers.lock().unwrap().clone();
+    let connections: BTreeSet<_> = peers.iter().copied().collect();
     assert_eq!(
         connections.len(),
-        3,
+        peers.len(),
         "a connection with an answer outstanding is not used again"
     );
 }
