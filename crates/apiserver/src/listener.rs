@@ -6,7 +6,7 @@
 
 mod stall_guard;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
 use base::TaskGroup;
 use http::{Request, Response, Version};
@@ -149,6 +149,10 @@ async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Sh
     }
 }
 
+/// Serves a connection to its end.
+///
+/// A connection that is woken stands back once before it goes to work: whatever else is ready at the moment runs first, and what an event gives to
+/// ten watches of one client goes out in one record and one system call instead of ten.
 async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);
@@ -179,8 +183,17 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     let builder = http_builder();
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
+    let mut stood_back = false;
+    let coalescing = poll_fn(|cx| {
+        stood_back = !stood_back;
+        if stood_back {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        serving.as_mut().poll(cx)
+    });
     let result = tokio::select! {
-        result = serving.as_mut() => result,
+        result = coalescing => result,
         () = either(&shared.finish, &go_away) => {
             serving.as_mut().graceful_shutdown();
             serving.await

@@ -60,6 +60,9 @@ impl From<Arc<CachedObject>> for Entry {
 /// The root of all keys of objects.
 pub const ROOT: &str = "/registry/";
 
+/// The fewest values for which it pays to start a thread.
+const SHARE: usize = 1024;
+
 /// The watch cache of one resource.
 #[derive(Debug)]
 pub struct Cacher {
@@ -204,7 +207,26 @@ impl Cacher {
         Snapshot { objects, revision }
     }
 
+    /// Many values are read by as many threads as there are processors: this is most of what a start with a full store takes.
     fn objects_of(&self, values: &[KeyValue]) -> Objects {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = values.len().div_ceil(processors).max(SHARE);
+        if values.len() <= share {
+            return self.entries_of(values).into_iter().collect();
+        }
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = values
+                .chunks(share)
+                .map(|values| scope.spawn(|| self.entries_of(values)))
+                .collect();
+            let entries = readers
+                .into_iter()
+                .flat_map(|reader| reader.join().expect("reading a value does not panic"));
+            entries.collect()
+        })
+    }
+
+    fn entries_of(&self, values: &[KeyValue]) -> Vec<(Bytes, Entry)> {
         let ingested = values.iter().filter_map(|value| {
             self.ingest(value)
                 .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
@@ -366,3 +388,6 @@ fn suffix(namespace: &str, name: &str) -> String {
         format!("{namespace}/{name}")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,6 +135,10 @@ async fn decrypt_changes(transformers: &Transformers, changes: &mut [Change]) {
 
 #[async_trait]
 impl Kv for EncryptedKv {
+    fn tells_progress(&self) -> bool {
+        self.kv.tells_progress()
+    }
+
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, KvError> {
         let empty = request.keys_only || request.count_only;
         let mut response = self.kv.range(request).await?;

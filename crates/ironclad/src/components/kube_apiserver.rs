@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -113,6 +114,9 @@ pub(crate) struct Flags {
     /// An external etcd; the embedded store if none is given
     #[arg(long, value_delimiter = ',')]
     etcd_servers: Vec<String>,
+    /// How often the store's history is forgotten, up to the time before; 0 leaves that to others
+    #[arg(long, default_value = "5m0s", value_parser = serving::duration)]
+    etcd_compaction_interval: Duration,
     /// Authority of the external etcd's certificate, PEM
     #[arg(long)]
     etcd_cafile: Option<PathBuf>,
@@ -234,6 +238,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         service_account_signing_key_file: Some(signing_key),
         api_audiences: flags.api_audiences.clone(),
         allow_privileged: flags.allow_privileged,
+        etcd_compaction_interval: flags.etcd_compaction_interval,
         kubelet: kubelet_client(flags),
         proxy_client_certificate: flags
             .proxy_client_cert_file

@@ -1,0 +1,165 @@
+//! What a cache's watchers are woken by, and what its snapshots select.
+
+use std::time::Duration;
+
+use etcd::LeaseId;
+
+use super::*;
+
+const PODS: &str = "pods";
+
+fn pods() -> Arc<Cacher> {
+    let resource = api::kinds::by_kind(&apimachinery::gvk::GroupVersionKind::new("", "v1", "Pod"));
+    let strategy = StrategyRef::Fixed(resource.unwrap().strategy);
+    let cacher = Hub::new().add(PODS, Ingest::of(&strategy));
+    cacher.load(&[], Revision(1));
+    cacher
+}
+
+fn put(name: &str, node: &str, revision: i64) -> Change {
+    let key = Bytes::from(format!("{ROOT}{PODS}/d/{name}"));
+    let value = format!(
+        r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"{name}","namespace":"d","labels":{{"app":"{name}"}}}},"spec":{{"nodeName":"{node}"}}}}"#
+    );
+    Change {
+        revision: Revision(revision),
+        new: Some(KeyValue {
+            key: key.clone(),
+            value: value.into(),
+            create_revision: Revision(revision),
+            mod_revision: Revision(revision),
+            version: 1,
+            lease: LeaseId(0),
+        }),
+        key,
+        old: None,
+    }
+}
+
+fn selecting(labels: &str, fields: &str) -> Predicate {
+    Predicate {
+        labels: apimachinery::labels::Selector::parse(labels).unwrap(),
+        fields: apimachinery::fields::Selector::parse(fields).unwrap(),
+        ..Predicate::default()
+    }
+}
+
+#[test]
+fn selections_are_what_matches() {
+    let cacher = pods();
+    for number in 0..500 {
+        let (name, node) = (format!("p{number}"), format!("n{}", number % 7));
+        cacher.apply(&[&put(&name, &node, number + 2)]);
+    }
+    let snapshot = cacher.snapshot();
+    for (labels, fields) in [
+        ("", ""),
+        ("app=p3", ""),
+        ("app in (p3,p4)", ""),
+        ("app!=p3", "spec.nodeName=n1"),
+        ("", "spec.nodeName=n1,metadata.name=p8"),
+        ("", "spec.nodeName!=n1"),
+        ("", "spec.nodeName="),
+        ("app=p3", "spec.nodeName=n4"),
+    ] {
+        let predicate = selecting(labels, fields);
+        let names = |objects: Vec<&Arc<CachedObject>>| -> Vec<Bytes> {
+            objects.iter().map(|object| object.key.clone()).collect()
+        };
+        let selected = names(snapshot.select(&predicate, None).collect());
+        let all = snapshot.iter("", None);
+        let expected = names(all.filter(|object| predicate.matches(object)).collect());
+        assert_eq!(selected, expected, "{labels} {fields}");
+    }
+    let of_node = selecting("", "spec.nodeName=n1");
+    assert_eq!(snapshot.select(&of_node, None).count(), 72);
+}
+
+#[tokio::test]
+async fn a_watcher_of_one_node_sleeps_through_the_others_and_does_not_fall_behind() {
+    let cacher = pods();
+    let options = WatcherOptions {
+        after: Some(Revision(1)),
+        ..WatcherOptions::default()
+    };
+    let predicate = selecting("", "spec.nodeName=n1");
+    let mut watcher = Watcher::start(Arc::clone(&cacher), predicate, options).unwrap();
+    // Far more than the ring holds, and nothing for this watcher.
+    let busy = async {
+        for number in 0..3 * ring::MAX_EVENTS as i64 {
+            cacher.apply(&[&put("other", "n2", number + 2)]);
+            tokio::task::yield_now().await;
+        }
+        cacher.apply(&[&put("mine", "n1", 1_000_000)]);
+        std::future::pending::<()>().await;
+    };
+    let step = tokio::select! {
+        () = busy => None,
+        step = watcher.next() => step,
+    };
+    match step {
+        Some(Step::Event(EventType::Added, object)) => {
+            assert_eq!(object.namespace_and_name(), ("d", "mine"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn only_those_are_woken_whom_an_event_concerns() {
+    let cacher = pods();
+    let node = |node: &str| selecting("", &format!("spec.nodeName={node}"));
+    let namespace = |namespace: &str| Predicate {
+        namespace: namespace.to_owned(),
+        ..Predicate::default()
+    };
+    let name = |name: &str| Predicate {
+        name: name.to_owned(),
+        ..Predicate::default()
+    };
+    let predicates = [
+        node("n1"),
+        node("n2"),
+        namespace("d"),
+        namespace("e"),
+        name("a"),
+        name("b"),
+        Predicate::default(),
+    ];
+    let mut wakers = predicates.map(|predicate| cacher.wakers.subscribe(&predicate));
+    let mut woken = |change: Change| -> Vec<bool> {
+        cacher.apply(&[&change]);
+        let changed = |waker: &mut watch::Receiver<u64>| waker.has_changed().unwrap();
+        let woken = wakers.iter_mut().map(changed).collect();
+        wakers.iter_mut().for_each(watch::Receiver::mark_unchanged);
+        woken
+    };
+    // The ring is short still, so that everyone is woken now and then; later events are what counts.
+    for revision in 2..100 {
+        woken(put("x", "n3", revision));
+    }
+    assert_eq!(
+        woken(put("a", "n1", 100)),
+        [true, false, true, false, true, false, true]
+    );
+    // It moves: those who saw it leave are to know.
+    assert_eq!(
+        woken(put("a", "n2", 101)),
+        [true, true, true, false, true, false, true]
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_that_nobody_polls_falls_out_of_the_ring() {
+    let cacher = pods();
+    let options = WatcherOptions {
+        after: Some(Revision(1)),
+        ..WatcherOptions::default()
+    };
+    let mut watcher = Watcher::start(Arc::clone(&cacher), Predicate::default(), options).unwrap();
+    for number in 0..=ring::MAX_EVENTS as i64 {
+        cacher.apply(&[&put("a", "n", number + 2)]);
+    }
+    let step = tokio::time::timeout(Duration::from_secs(1), watcher.next()).await;
+    assert!(matches!(step, Ok(Some(Step::Failed(status))) if status.code == 410));
+}
