@@ -277,6 +277,11 @@ impl Counter {
 pub struct Gauge(Vector);
 
 impl Gauge {
+    /// The series with these label values, to be kept by who counts often.
+    pub fn series(&self, values: &[&str]) -> GaugeSeries {
+        GaugeSeries(find_series(&self.0.series, values))
+    }
+
     /// Is so much now.
     pub fn set(&self, values: &[&str], value: f64) {
         self.0.with(values, |cell| {
@@ -298,6 +303,17 @@ impl CounterSeries {
     /// One more.
     pub fn increment(&self) {
         add(&self.0, 1.0);
+    }
+}
+
+/// One series of a [`Gauge`]: found once.
+#[derive(Clone)]
+pub struct GaugeSeries(Arc<AtomicU64>);
+
+impl GaugeSeries {
+    /// So much more, or less.
+    pub fn add(&self, amount: f64) {
+        add(&self.0, amount);
     }
 }
 

@@ -203,7 +203,7 @@ impl Kv for EncryptedKv {
 }
 
 /// The resource whose object stands under a key: the built-in ones by the prefix that they are stored under, custom ones by `group/resource/`.
-fn resource_of(key: &[u8]) -> Option<GroupResource> {
+pub(crate) fn resource_of(key: &[u8]) -> Option<GroupResource> {
     static PREFIXES: OnceLock<HashMap<&'static str, GroupResource>> = OnceLock::new();
     let prefixes = PREFIXES.get_or_init(|| {
         let rows = api::kinds::TABLE.iter();
