@@ -160,11 +160,10 @@ impl Pki {
             )?,
             kubelet_server: room.leaf(&ca, "kubelet", &kubelet_server)?,
             kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
-            // One user for all controllers, where upstream gives each a service account of its own.
             controller_manager: client(
                 "controller-manager",
                 "system:kube-controller-manager",
-                Some("system:masters"),
+                None,
             )?,
             scheduler: client("scheduler", "system:kube-scheduler", None)?,
             proxy: client("kube-proxy", "system:kube-proxy", None)?,
@@ -344,7 +343,14 @@ fn is_current(pem: &str, authority: &Authority, subject: &Subject, now: Timestam
         .iter_common_name()
         .next()
         .and_then(|name| name.as_str().ok());
+    // What was issued with other groups (by an older version) is not what is wanted now.
+    let group = leaf
+        .subject()
+        .iter_organization()
+        .next()
+        .and_then(|group| group.as_str().ok());
     name == Some(&subject.common_name)
+        && group == subject.organization.as_deref()
         && (subject.usage == Usage::Client || names_all(&leaf, subject))
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use base::{Clock, TaskGroup};
-use client::{Client, EventRecorder, InformerFactory, LeaderElector};
+use client::{
+    Client, EventRecorder, InformerFactory, LeaderElector, ServiceAccountTransport, Transport,
+};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -16,12 +18,37 @@ use crate::{
 /// What the controllers stand on.
 #[derive(Clone)]
 pub struct Deps {
-    /// To the API server.
+    /// To the API server, as the controller manager.
     pub client: Client,
+    /// To the same, without credentials: `--use-service-account-credentials`. Each controller then writes as a service account of its own;
+    /// without it all act as the controller manager.
+    pub bare_transport: Option<Arc<dyn Transport>>,
     /// Shared with whoever else in this process reads the same kinds; it outlives the controllers.
     pub informers: InformerFactory,
     /// Time.
     pub clock: Clock,
+}
+
+/// Where the controllers' service accounts are.
+const NAMESPACE: &str = "kube-system";
+
+impl Deps {
+    /// A client as the service account of that name.
+    fn client_of(&self, service_account: &str) -> Client {
+        let Some(bare) = &self.bare_transport else {
+            return self.client.clone();
+        };
+        let transport = ServiceAccountTransport::new(
+            NAMESPACE,
+            service_account,
+            self.client.clone(),
+            Arc::clone(bare),
+            self.clock.clone(),
+        );
+        let agent =
+            format!("kube-controller-manager/system:serviceaccount:{NAMESPACE}:{service_account}");
+        Client::new(Arc::new(transport), &agent)
+    }
 }
 
 /// Why the controller manager ended before it was told to.
@@ -94,7 +121,7 @@ async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
     {
         info!(controller = controller.name, "starting");
         (controller.start)(ControllerContext {
-            client: deps.client.clone(),
+            client: deps.client_of(controller.service_account),
             informers: deps.informers.clone(),
             recorder: events.with_component(controller.event_source),
             clock: deps.clock.clone(),

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) struct Controller {
     /// Upstream's name, as `--controllers` takes it.
     pub(crate) name: &'static str,
+    /// The service account in `kube-system` as which it acts, where each controller has its own; the bootstrap policy grants it what it needs.
+    pub(crate) service_account: &'static str,
     /// The name that its events carry as their source.
     pub(crate) event_source: &'static str,
     /// Whether `*` includes it.
@@ -23,11 +25,13 @@ pub(crate) struct Controller {
 
 const fn on(
     name: &'static str,
+    service_account: &'static str,
     event_source: &'static str,
     start: fn(ControllerContext),
 ) -> Controller {
     Controller {
         name,
+        service_account,
         event_source,
         default_on: true,
         start,
@@ -37,23 +41,23 @@ const fn on(
 /// The table.
 #[rustfmt::skip]
 pub(crate) const TABLE: &[Controller] = &[
-    on(node_ipam::NAME, "cidrAllocator", node_ipam::start),
-    on(node_lifecycle::NAME, "node-controller", node_lifecycle::start),
-    on(taint_eviction::NAME, "taint-eviction-controller", taint_eviction::start),
-    on(namespace::NAME, "namespace-controller", namespace::start),
-    on(service_account::NAME, "serviceaccount-controller", service_account::start),
-    on(root_ca_cert_publisher::NAME, "root-ca-cert-publisher", root_ca_cert_publisher::start),
-    on(clusterrole_aggregation::NAME, "clusterrole-aggregation-controller", clusterrole_aggregation::start),
-    on(deployment::NAME, "deployment-controller", deployment::start),
-    on(replica_set::REPLICA_SET, "replicaset-controller", replica_set::start::<ReplicaSet>),
-    on(replica_set::REPLICATION_CONTROLLER, "replication-controller", replica_set::start::<ReplicationController>),
-    on(daemonset::NAME, "daemonset-controller", daemonset::start),
-    on(statefulset::NAME, "statefulset-controller", statefulset::start),
-    on(job::NAME, "job-controller", job::start),
-    on(ttl_after_finished::NAME, "ttl-after-finished-controller", ttl_after_finished::start),
-    on(disruption::NAME, "controllermanager", disruption::start),
-    on(endpoints::NAME, "endpoint-controller", endpoints::start),
-    on(endpoint_slice::NAME, "endpoint-slice-controller", endpoint_slice::start),
-    on(pod_garbage_collector::NAME, "pod-garbage-collector", pod_garbage_collector::start),
-    on(garbage_collector::NAME, "garbage-collector-controller", garbage_collector::start),
+    on(node_ipam::NAME, "node-controller", "cidrAllocator", node_ipam::start),
+    on(node_lifecycle::NAME, "node-controller", "node-controller", node_lifecycle::start),
+    on(taint_eviction::NAME, "node-controller", "taint-eviction-controller", taint_eviction::start),
+    on(namespace::NAME, "namespace-controller", "namespace-controller", namespace::start),
+    on(service_account::NAME, "service-account-controller", "serviceaccount-controller", service_account::start),
+    on(root_ca_cert_publisher::NAME, "root-ca-cert-publisher", "root-ca-cert-publisher", root_ca_cert_publisher::start),
+    on(clusterrole_aggregation::NAME, "clusterrole-aggregation-controller", "clusterrole-aggregation-controller", clusterrole_aggregation::start),
+    on(deployment::NAME, "deployment-controller", "deployment-controller", deployment::start),
+    on(replica_set::REPLICA_SET, "replicaset-controller", "replicaset-controller", replica_set::start::<ReplicaSet>),
+    on(replica_set::REPLICATION_CONTROLLER, "replication-controller", "replication-controller", replica_set::start::<ReplicationController>),
+    on(daemonset::NAME, "daemon-set-controller", "daemonset-controller", daemonset::start),
+    on(statefulset::NAME, "statefulset-controller", "statefulset-controller", statefulset::start),
+    on(job::NAME, "job-controller", "job-controller", job::start),
+    on(ttl_after_finished::NAME, "ttl-after-finished-controller", "ttl-after-finished-controller", ttl_after_finished::start),
+    on(disruption::NAME, "disruption-controller", "controllermanager", disruption::start),
+    on(endpoints::NAME, "endpoint-controller", "endpoint-controller", endpoints::start),
+    on(endpoint_slice::NAME, "endpointslice-controller", "endpoint-slice-controller", endpoint_slice::start),
+    on(pod_garbage_collector::NAME, "pod-garbage-collector", "pod-garbage-collector", pod_garbage_collector::start),
+    on(garbage_collector::NAME, "generic-garbage-collector", "garbage-collector-controller", garbage_collector::start),
 ];

@@ -16,6 +16,9 @@ pub(crate) struct Flags {
     client: ClientFlags,
     #[command(flatten)]
     leader_election: LeaderElectionFlags,
+    /// Give each controller the credentials of a service account of its own
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    use_service_account_credentials: bool,
     /// Controllers to run: `*` is all that are on by default, `name` one more, `-name` one less
     #[arg(long, value_delimiter = ',', default_value = "*")]
     controllers: Vec<String>,
@@ -58,8 +61,13 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             ..controllers::Config::default()
         };
         let informers = InformerFactory::new(client.clone(), tasks);
+        let bare_transport = match flags.use_service_account_credentials {
+            true => Some(flags.client.bare_transport()?),
+            false => None,
+        };
         let deps = controllers::Deps {
             client,
+            bare_transport,
             informers,
             clock: Clock::system(),
         };

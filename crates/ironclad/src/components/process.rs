@@ -1,6 +1,6 @@
 //! What every component that runs alone needs around it: logs, a runtime, signals, a client.
 
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use base::{
@@ -9,7 +9,7 @@ use base::{
     shutdown,
 };
 use clap::Args;
-use client::{Client, Config, LeaderElectionConfig};
+use client::{Auth, Client, Config, Https, LeaderElectionConfig, Transport};
 use tokio_util::sync::CancellationToken;
 
 /// Flags of every component that is a client of the API.
@@ -26,6 +26,15 @@ impl ClientFlags {
         let config = Config::from_kubeconfig_or_in_cluster(self.kubeconfig.clone())
             .context("finding the API server")?;
         Ok(Client::from_config(config, user_agent)?)
+    }
+
+    /// The way to the same server without credentials.
+    pub(crate) fn bare_transport(&self) -> anyhow::Result<Arc<dyn Transport>> {
+        let mut config = Config::from_kubeconfig_or_in_cluster(self.kubeconfig.clone())
+            .context("finding the API server")?;
+        config.auth = Auth::None;
+        config.tls.client_identity = None;
+        Ok(Arc::new(Https::new(config)?))
     }
 }
 

@@ -166,6 +166,7 @@ impl Cluster {
         let deps = controllers::Deps {
             informers: InformerFactory::new(client.clone(), self.tasks.clone()),
             client,
+            bare_transport: Some(Arc::new(InProcess::bare(self.server.pipeline()))),
             clock: self.clock.clone(),
         };
         let config = controllers::Config {

@@ -16,6 +16,14 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
+    /// As nobody: who uses it adds credentials of its own.
+    pub(crate) fn bare(pipeline: Arc<Pipeline>) -> Self {
+        Self {
+            pipeline,
+            peer: Peer::default(),
+        }
+    }
+
     /// As whoever this certificate (DER) names.
     pub(crate) fn new(pipeline: Arc<Pipeline>, certificate: Vec<u8>) -> Self {
         Self {
