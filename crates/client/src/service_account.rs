@@ -105,10 +105,10 @@ impl ServiceAccountTransport {
     async fn ask(&self) -> Result<String, ApiError> {
         let accounts = self.issuer.api::<ServiceAccount>(&self.namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec {
+            spec: Some(TokenRequestSpec {
                 expiration_seconds: i64::try_from(LIFETIME.as_secs()).ok(),
                 ..TokenRequestSpec::default()
-            },
+            }),
             ..TokenRequest::default()
         };
         let answer = match accounts.create_token(&self.name, &request).await {
@@ -118,7 +118,8 @@ impl ServiceAccountTransport {
             }
             answer => answer?,
         };
-        Ok(answer.status.map(|status| status.token).unwrap_or_default())
+        let token = answer.status.and_then(|status| status.token);
+        Ok(token.unwrap_or_default())
     }
 
     async fn create_account(&self) -> Result<(), ApiError> {
