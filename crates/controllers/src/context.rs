@@ -6,7 +6,7 @@ use base::{Clock, TaskGroup};
 use client::{Client, EventRecorder, InformerFactory, LeaderElectionConfig};
 
 /// The controller manager's configuration, under upstream's flag names.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// `--controllers`: `*` is all that are on by default, `name` one more, `-name` one less.
     pub controllers: Vec<String>,
@@ -14,6 +14,10 @@ pub struct Config {
     pub leader_election: Option<LeaderElectionConfig>,
     /// `--root-ca-file`: what `kube-root-ca.crt` holds, as PEM.
     pub root_ca: Option<String>,
+    /// `--cluster-signing-cert-file` and `--cluster-signing-key-file`, as PEM: what certificate requests are signed with.
+    pub cluster_signing: Option<(String, String)>,
+    /// `--cluster-signing-duration`: the longest life of a certificate.
+    pub cluster_signing_duration: Duration,
     /// `--allocate-node-cidrs`.
     pub allocate_node_cidrs: bool,
     /// `--cluster-cidr`: one IPv4 and at most one IPv6 range.
@@ -40,6 +44,8 @@ impl Default for Config {
             controllers: vec!["*".to_owned()],
             leader_election: None,
             root_ca: None,
+            cluster_signing: None,
+            cluster_signing_duration: Duration::from_secs(365 * 24 * 3600),
             allocate_node_cidrs: false,
             cluster_cidr: Vec::new(),
             node_cidr_mask_size_ipv4: 24,

@@ -1,5 +1,6 @@
 //! kube-controller-manager: one file per controller, one table of them.
 
+mod certificates;
 mod clusterrole_aggregation;
 mod context;
 mod controller_ref;

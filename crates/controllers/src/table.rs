@@ -3,10 +3,10 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    clusterrole_aggregation, context::ControllerContext, daemonset, deployment, disruption,
-    endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam, node_lifecycle,
-    pod_garbage_collector, replica_set, root_ca_cert_publisher, service_account, statefulset,
-    taint_eviction, ttl_after_finished,
+    certificates, clusterrole_aggregation, context::ControllerContext, daemonset, deployment,
+    disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam,
+    node_lifecycle, pod_garbage_collector, replica_set, root_ca_cert_publisher, service_account,
+    statefulset, taint_eviction, ttl_after_finished,
 };
 
 /// One controller.
@@ -47,6 +47,9 @@ pub(crate) const TABLE: &[Controller] = &[
     on(namespace::NAME, "namespace-controller", "namespace-controller", namespace::start),
     on(service_account::NAME, "service-account-controller", "serviceaccount-controller", service_account::start),
     on(root_ca_cert_publisher::NAME, "root-ca-cert-publisher", "root-ca-cert-publisher", root_ca_cert_publisher::start),
+    on(certificates::APPROVER, "certificate-controller", "certificate-controller", certificates::start_approver),
+    on(certificates::SIGNER, "certificate-controller", "certificate-controller", certificates::start_signer),
+    on(certificates::CLEANER, "certificate-controller", "certificate-controller", certificates::start_cleaner),
     on(clusterrole_aggregation::NAME, "clusterrole-aggregation-controller", "clusterrole-aggregation-controller", clusterrole_aggregation::start),
     on(deployment::NAME, "deployment-controller", "deployment-controller", deployment::start),
     on(replica_set::REPLICA_SET, "replicaset-controller", "replicaset-controller", replica_set::start::<ReplicaSet>),

@@ -3,6 +3,7 @@
 mod always;
 pub mod configuration;
 mod forbidden;
+mod match_conditions;
 pub mod node;
 pub mod rbac;
 pub mod reviews;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 
 pub use always::{AlwaysAllow, AlwaysDeny, PrivilegedGroup};
 pub use forbidden::forbidden;
+pub use match_conditions::MatchConditions;
 pub use union::{Mode, Union, of_mode};
 pub use webhook::{Webhook, WebhookSettings};
 

@@ -12,7 +12,7 @@ use base::Clock;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Attributes, Authorizer, Decision};
+use super::{Attributes, Authorizer, Decision, MatchConditions};
 use crate::{
     authn::{
         cache::{self, Cache},
@@ -49,19 +49,32 @@ pub struct WebhookSettings {
 pub struct Webhook {
     client: Arc<WebhookClient>,
     settings: WebhookSettings,
+    conditions: Option<MatchConditions>,
     clock: Clock,
     answers: Cache<(Decision, String)>,
 }
 
 impl Webhook {
-    /// Asks by `client`.
-    pub fn new(client: Arc<WebhookClient>, settings: WebhookSettings, clock: Clock) -> Self {
+    /// Asks by `client`, about everything unless there are conditions.
+    pub fn new(
+        client: Arc<WebhookClient>,
+        settings: WebhookSettings,
+        conditions: Option<MatchConditions>,
+        clock: Clock,
+    ) -> Self {
         Self {
             client,
             settings,
+            conditions,
             clock,
             answers: Cache::default(),
         }
+    }
+
+    fn failed(&self, error: &str) -> (Decision, String) {
+        let webhook = self.settings.name.as_str();
+        tracing::warn!(webhook, error, "an authorization webhook failed");
+        (self.settings.on_failure, String::new())
     }
 
     async fn ask(&self, spec: &str) -> Result<(Decision, String), String> {
@@ -99,6 +112,13 @@ impl Webhook {
 #[async_trait]
 impl Authorizer for Webhook {
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String) {
+        if let Some(conditions) = &self.conditions {
+            match conditions.hold(&review_spec(attributes, ReviewVersion::V1)) {
+                Ok(true) => {}
+                Ok(false) => return (Decision::NoOpinion, String::new()),
+                Err(error) => return self.failed(&error),
+            }
+        }
         let spec = review_spec(attributes, self.settings.version).to_string();
         let now = self.clock.now();
         let key = cache::key([spec.as_bytes()]);
@@ -116,11 +136,7 @@ impl Authorizer for Webhook {
                 }
                 answer
             }
-            Err(error) => {
-                let webhook = self.settings.name.as_str();
-                tracing::warn!(webhook, error, "an authorization webhook failed");
-                (self.settings.on_failure, String::new())
-            }
+            Err(error) => self.failed(&error),
         }
     }
 }
@@ -342,7 +358,7 @@ mod tests {
         };
         let clock = Clock::manual(jiff::Timestamp::UNIX_EPOCH);
         let client = clients.client(&config).unwrap();
-        let webhook = Webhook::new(client, settings, clock.clone());
+        let webhook = Webhook::new(client, settings, None, clock.clone());
         let ask = async |name: &str| {
             let (user, request) = (user(name), list_pods());
             let attributes = Attributes {

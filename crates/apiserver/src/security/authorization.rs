@@ -8,7 +8,7 @@ use super::Building;
 use crate::{
     authn::webhook::ReviewVersion,
     authz::{
-        Authorizer, Decision, Mode, Union, Webhook, WebhookSettings,
+        Authorizer, Decision, MatchConditions, Mode, Union, Webhook, WebhookSettings,
         configuration::{
             AuthorizationConfiguration, AuthorizerConfig, WebhookConfig, parse_duration,
         },
@@ -84,7 +84,7 @@ impl Building<'_> {
             on_failure: Decision::NoOpinion,
         };
         maker
-            .webhook(file, settings)
+            .webhook(file, settings, None)
             .map_err(|why| Error::file(file, why))
     }
 }
@@ -138,27 +138,37 @@ impl Maker {
                 _ => Decision::NoOpinion,
             },
         };
-        if !config.match_conditions.is_empty() {
-            return Err("match conditions are not supported".to_owned());
-        }
+        let conditions = match config.match_conditions.as_slice() {
+            [] => None,
+            conditions => {
+                let expressions = conditions.iter().map(|one| one.expression.as_str());
+                Some(MatchConditions::compile(expressions)?)
+            }
+        };
         let Some(file) = &config.connection_info.kube_config_file else {
             return Err(
                 "this server does not run in a cluster: InClusterConfig leads nowhere".to_owned(),
             );
         };
-        self.webhook(Path::new(file), settings)
+        self.webhook(Path::new(file), settings, conditions)
     }
 
     fn webhook(
         &self,
         file: &Path,
         settings: WebhookSettings,
+        conditions: Option<MatchConditions>,
     ) -> Result<Arc<dyn Authorizer>, String> {
         let to = kubeconfig::read(file).map_err(|error| error.to_string())?;
         let client = self
             .webhooks
             .client(&to)
             .map_err(|error| error.to_string())?;
-        Ok(Arc::new(Webhook::new(client, settings, self.clock.clone())))
+        Ok(Arc::new(Webhook::new(
+            client,
+            settings,
+            conditions,
+            self.clock.clone(),
+        )))
     }
 }

@@ -25,6 +25,15 @@ pub(crate) struct Flags {
     /// Authorities that pods shall trust when they speak to the API server; PEM
     #[arg(long, value_name = "FILE")]
     root_ca_file: Option<PathBuf>,
+    /// The authority that signs certificate requests; PEM
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_key_file")]
+    cluster_signing_cert_file: Option<PathBuf>,
+    /// Its key; PEM
+    #[arg(long, value_name = "FILE", requires = "cluster_signing_cert_file")]
+    cluster_signing_key_file: Option<PathBuf>,
+    /// The longest life of what it signs, in hours (8760h)
+    #[arg(long, default_value = "8760h", value_parser = parse_hours)]
+    cluster_signing_duration: std::time::Duration,
     /// Give each node a range of pod addresses
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     allocate_node_cidrs: bool,
@@ -39,21 +48,32 @@ pub(crate) struct Flags {
     concurrent_deployment_syncs: usize,
 }
 
+fn parse_hours(text: &str) -> Result<std::time::Duration, String> {
+    text.strip_suffix('h')
+        .and_then(|hours| hours.parse::<u64>().ok())
+        .and_then(|hours| hours.checked_mul(3600))
+        .map(std::time::Duration::from_secs)
+        .ok_or_else(|| format!("{text:?} is not a number of hours such as 8760h"))
+}
+
 /// Runs until stopped or until the lead is lost.
 pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
     process::run(|cancel, tasks| async move {
         let client = flags.client.client("kube-controller-manager")?;
-        let root_ca = match &flags.root_ca_file {
-            Some(file) => Some(
-                std::fs::read_to_string(file)
-                    .with_context(|| format!("reading {}", file.display()))?,
-            ),
-            None => None,
+        let read = |file: &Option<PathBuf>| match file {
+            Some(file) => std::fs::read_to_string(file)
+                .map(Some)
+                .with_context(|| format!("reading {}", file.display())),
+            None => Ok(None),
         };
+        let root_ca = read(&flags.root_ca_file)?;
+        let signing = read(&flags.cluster_signing_cert_file)?;
         let config = controllers::Config {
             controllers: flags.controllers,
             leader_election: flags.leader_election.config("kube-controller-manager"),
             root_ca,
+            cluster_signing: signing.zip(read(&flags.cluster_signing_key_file)?),
+            cluster_signing_duration: flags.cluster_signing_duration,
             allocate_node_cidrs: flags.allocate_node_cidrs,
             cluster_cidr: flags.cluster_cidr,
             node_cidr_mask_size_ipv4: flags.node_cidr_mask_size,

@@ -161,7 +161,7 @@ impl Cluster {
     }
 
     /// Starts controllers and scheduler.
-    pub(crate) fn start_controllers(&self) {
+    pub(crate) fn start_controllers(&self) -> anyhow::Result<()> {
         let client = self.client(&self.pki.controller_manager, "kube-controller-manager");
         let deps = controllers::Deps {
             informers: InformerFactory::new(client.clone(), self.tasks.clone()),
@@ -171,6 +171,11 @@ impl Cluster {
         };
         let config = controllers::Config {
             root_ca: Some(self.pki.ca_pem.clone()),
+            cluster_signing: Some((
+                self.pki.ca_pem.clone(),
+                std::fs::read_to_string(self.pki.path("ca.key"))
+                    .context("reading the authority's key")?,
+            )),
             allocate_node_cidrs: true,
             cluster_cidr: vec![self.settings.cluster_range.to_string()],
             ..controllers::Config::default()
@@ -202,6 +207,7 @@ impl Cluster {
             "kube-scheduler",
             scheduler::run(config, deps, self.tasks.token().clone()),
         );
+        Ok(())
     }
 
     /// Makes the example image, starts kubelet and proxy, and DNS as soon as the node has its range of addresses.

@@ -200,7 +200,7 @@ async fn start(
         stage.done(&format!("context {CONTEXT} in {}", file.display()));
 
         let stage = progress.stage("node");
-        cluster.start_controllers();
+        cluster.start_controllers()?;
         cluster.start_node().await?;
         control::start(place, &cluster, cancel).await?;
         let admin = cluster.admin();

@@ -5,6 +5,7 @@
 
 mod claims;
 pub mod config;
+mod expression;
 mod key_set;
 #[cfg(test)]
 mod tests;

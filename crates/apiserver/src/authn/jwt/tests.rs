@@ -272,3 +272,76 @@ fn configurations_are_read_strictly() {
         assert_eq!(complaints(rest), expected, "{rest}");
     }
 }
+
+#[tokio::test]
+async fn expressions_map_and_judge() {
+    let issuer = TestIssuer::start().await;
+    let indented = issuer.server.authority.replace('\n', "\n        ");
+    let text = format!(
+        r#"apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+jwt:
+- issuer:
+    url: {}
+    audiences: [kubernetes]
+    certificateAuthority: |
+        {indented}
+  claimValidationRules:
+  - expression: 'claims.exp - claims.iat <= 86400'
+    message: too long a life
+  claimMappings:
+    username: {{expression: 'claims.sub + ":" + claims.?realm.orValue("none")'}}
+    groups: {{expression: 'claims.groups.map(g, "x:" + g)'}}
+    uid: {{claim: sub}}
+    extra:
+    - {{key: example.com/realm, valueExpression: 'claims.?realm.orValue("")'}}
+  userValidationRules:
+  - expression: "!user.username.startsWith('system:')"
+    message: not one of ours
+"#,
+        issuer.url()
+    );
+    let config = AuthenticationConfiguration::parse(&text).unwrap();
+    assert_eq!(config.validate(&[]).len(), 0);
+    let all = authenticators(&config.jwt, Clock::system()).unwrap();
+    let now = jiff::Timestamp::now().as_second();
+    let token = issuer.token(json!({"iat": now, "realm": "r"}));
+    let user = ask(&all, &token).await.unwrap().unwrap().user;
+    assert_eq!(
+        (user.name.as_str(), user.uid.as_str()),
+        ("alice:r", "alice")
+    );
+    assert_eq!(user.groups, ["x:a", "x:b"]);
+    assert_eq!(user.extra["example.com/realm"], ["r"]);
+    for (changes, expected) in [
+        (
+            json!({"iat": 1}),
+            "oidc: error evaluating claim validation expression: validation expression 'claims.exp - claims.iat <= 86400' failed: too long a life",
+        ),
+        (
+            json!({"iat": now, "sub": "system:masters"}),
+            "oidc: error evaluating user info validation rule: validation expression '!user.username.startsWith('system:')' failed: not one of ours",
+        ),
+        (
+            json!({"iat": now, "sub": 7}),
+            "oidc: error evaluating username claim expression:",
+        ),
+    ] {
+        let error = ask(&all, &issuer.token(changes)).await.unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let refused = |username: &str| {
+        let mut config = config.jwt[0].clone();
+        config.claim_mappings.username.expression = username.to_owned();
+        authenticators(&[config], Clock::system()).err()
+    };
+    assert!(
+        refused("claims.email")
+            .unwrap()
+            .contains("claims.email_verified must be used")
+    );
+    assert!(refused("claims.email_verified ? claims.email : ''").is_none());
+    for broken in ["claims.", "1 + 1", "nothing"] {
+        assert!(refused(broken).is_some(), "{broken}");
+    }
+}
