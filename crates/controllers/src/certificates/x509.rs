@@ -68,9 +68,9 @@ const PURPOSES: &[(&str, &[u64])] = &[
 /// A request, taken apart; its signature has been checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
-    subject: Vec<u8>,
-    key: Vec<u8>,
-    alternative_names: Option<Vec<u8>>,
+    pub(super) subject: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) alternative_names: Option<Vec<u8>>,
     /// The last common name of the subject.
     pub(super) common_name: String,
     /// Its organizations.
