@@ -13,4 +13,4 @@ pub use certificate::{Authority, Issued, Subject, Usage};
 pub use encryption::ensure_encryption_config;
 pub use files::write_atomically;
 pub use kubeconfig::{KubeconfigParams, render as render_kubeconfig};
-pub use pki::{Identity, Pki, PkiConfig, PkiError};
+pub use pki::{Identity, Pki, PkiConfig, PkiError, certificate_der};

@@ -81,10 +81,13 @@ pub struct Identity {
 impl Identity {
     /// The leaf certificate in DER, as a TLS peer would show it.
     pub fn certificate_der(&self) -> Vec<u8> {
-        parse_x509_pem(self.issued.certificate_pem.as_bytes())
-            .map(|(_, pem)| pem.contents)
-            .unwrap_or_default()
+        certificate_der(self.issued.certificate_pem.as_bytes()).unwrap_or_default()
     }
+}
+
+/// The first certificate of a PEM file, in DER.
+pub fn certificate_der(pem: &[u8]) -> Option<Vec<u8>> {
+    parse_x509_pem(pem).ok().map(|(_, pem)| pem.contents)
 }
 
 /// Everything that the components of one node need to know and trust each other.

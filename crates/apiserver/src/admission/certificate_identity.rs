@@ -130,6 +130,22 @@ fn date_conditions(request: &mut Object, old: Option<&Object>, now: &str) {
     }
 }
 
+/// The last common name that a request (base64 of PEM) asks for.
+pub(super) fn common_name(encoded: &str) -> Result<String, String> {
+    let pem = BASE64_STANDARD.decode(encoded).unwrap_or_default();
+    let Ok((SectionKind::Csr, der)) = <(SectionKind, Vec<u8>)>::from_pem_slice(&pem) else {
+        return Err("PEM block type must be CERTIFICATE REQUEST".to_owned());
+    };
+    let (_, request) = X509CertificationRequest::from_der(&der)
+        .map_err(|error| format!("x509: malformed certificate request: {error}"))?;
+    let names = request
+        .certification_request_info
+        .subject
+        .iter_common_name();
+    let name = names.filter_map(|name| name.as_str().ok()).last();
+    Ok(name.unwrap_or_default().to_owned())
+}
+
 /// Whether it is a PKCS #10 request, signed by the key it is about.
 fn judge_request(encoded: &str) -> Result<(), String> {
     let pem = BASE64_STANDARD.decode(encoded).unwrap_or_default();

@@ -5,14 +5,27 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use apimachinery::{
+    Object,
+    gvk::{GroupResource, GroupVersion},
+    meta,
+    status::Status,
+};
 use async_trait::async_trait;
 
-use super::{Admission, Operation, Plugin};
-use crate::{authz::node::node_of, lookup, reader::ObjectReader};
+use super::{Admission, Operation, Plugin, certificate_identity};
+use crate::{
+    authz::{Attributes, Authorizer, Decision, node::node_of},
+    lookup,
+    reader::ObjectReader,
+    request_info::RequestInfo,
+};
 
 const PODS: GroupResource = GroupResource::new("", "pods");
 const NODES: GroupResource = GroupResource::new("", "nodes");
+const CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
+const VOLUMES: GroupResource = GroupResource::new("", "persistentvolumes");
+const CSI_DRIVERS: GroupResource = GroupResource::new("storage.k8s.io", "csidrivers");
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Labels of kubernetes.io and k8s.io that a kubelet may set on its node.
@@ -35,11 +48,12 @@ type Verdict = Result<(), Status>;
 
 pub(super) struct NodeRestriction {
     reader: Arc<dyn ObjectReader>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 impl NodeRestriction {
-    pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
-        Self { reader }
+    pub(super) fn new(reader: Arc<dyn ObjectReader>, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { reader, authorizer }
     }
 }
 
@@ -82,6 +96,9 @@ impl Plugin for NodeRestriction {
             ("coordination.k8s.io", "leases", _) => lease(admission, node),
             ("storage.k8s.io", "csinodes", _) => csi_node(admission, node),
             ("resource.k8s.io", "resourceslices", _) => resource_slice(admission, node),
+            ("certificates.k8s.io", "certificatesigningrequests", "") => {
+                certificate_request(admission)
+            }
             _ => Ok(()),
         }
     }
@@ -263,7 +280,81 @@ impl NodeRestriction {
             &pod,
             node,
             "node requested token bound to a pod scheduled on a different node",
-        )
+        )?;
+        self.audience(admission, request, &pod).await
+    }
+
+    /// The token is for somebody whom the pod speaks to: an audience that its volumes name. Others are for those who are allowed them
+    /// by name (KEP-4935).
+    async fn audience(&self, admission: &Admission<'_>, request: &Object, pod: &Object) -> Verdict {
+        let audiences = lookup::strings(request, &["spec", "audiences"]);
+        let audience = match audiences.as_slice() {
+            [] => "",
+            [one] => one.as_str(),
+            _ => return Err(admission.forbidden("node may only request 0 or 1 audiences")),
+        };
+        if self.pod_names_audience(pod, audience) {
+            return Ok(());
+        }
+        let question = RequestInfo {
+            is_resource: true,
+            verb: "request-serviceaccounts-token-audience".to_owned(),
+            group_version: GroupVersion::new("", "v1"),
+            namespace: admission.request.namespace.clone(),
+            resource: audience.to_owned(),
+            name: admission.request.name.clone(),
+            ..RequestInfo::default()
+        };
+        let attributes = Attributes {
+            user: admission.user,
+            request: &question,
+        };
+        if self.authorizer.authorize(attributes).await.0 == Decision::Allow {
+            return Ok(());
+        }
+        Err(admission.forbidden(format!(
+            "audience {audience:?} not found in pod spec volume"
+        )))
+    }
+
+    fn pod_names_audience(&self, pod: &Object, audience: &str) -> bool {
+        let driver_wants = |driver: &str| {
+            let driver = self.reader.get(&CSI_DRIVERS, "", driver);
+            driver.is_some_and(|driver| {
+                lookup::objects(&driver, &["spec", "tokenRequests"])
+                    .any(|one| lookup::text(one, &["audience"]) == audience)
+            })
+        };
+        lookup::objects(pod, &["spec", "volumes"]).any(|volume| {
+            let projected = lookup::objects(volume, &["projected", "sources"])
+                .filter_map(|source| lookup::map(source, &["serviceAccountToken"]))
+                .any(|token| lookup::text(token, &["audience"]) == audience);
+            if projected {
+                return true;
+            }
+            let inline = lookup::text(volume, &["csi", "driver"]);
+            if !inline.is_empty() {
+                return driver_wants(inline);
+            }
+            self.driver_of_claim(pod, volume)
+                .is_some_and(|driver| driver_wants(&driver))
+        })
+    }
+
+    /// The CSI driver of the volume that a pod's claim, named or its own, is bound to.
+    fn driver_of_claim(&self, pod: &Object, volume: &Object) -> Option<String> {
+        let named = lookup::text(volume, &["persistentVolumeClaim", "claimName"]);
+        let name = match named {
+            "" if volume.contains_key("ephemeral") => {
+                format!("{}-{}", meta::name(pod), lookup::text(volume, &["name"]))
+            }
+            "" => return None,
+            named => named.to_owned(),
+        };
+        let claim = self.reader.get(&CLAIMS, meta::namespace(pod), &name)?;
+        let bound = lookup::text(&claim, &["spec", "volumeName"]);
+        let bound = self.reader.get(&VOLUMES, "", bound)?;
+        Some(lookup::text(&bound, &["spec", "csi", "driver"]).to_owned())
     }
 
     fn pod_of(&self, admission: &Admission<'_>) -> Option<Arc<Object>> {
@@ -404,6 +495,27 @@ fn lease(admission: &Admission<'_>, node: &str) -> Verdict {
         return Ok(());
     }
     Err(admission.forbidden("can only access node lease with the same name as the requesting node"))
+}
+
+/// A kubelet asks for its own certificates, not for another node's.
+fn certificate_request(admission: &Admission<'_>) -> Verdict {
+    const OF_KUBELETS: [&str; 2] = [
+        "kubernetes.io/kubelet-serving",
+        "kubernetes.io/kube-apiserver-client-kubelet",
+    ];
+    let Some(request) = admission.new_object() else {
+        return Ok(());
+    };
+    let signer = lookup::text(request, &["spec", "signerName"]);
+    if admission.operation != Operation::Create || !OF_KUBELETS.contains(&signer) {
+        return Ok(());
+    }
+    let user = &admission.user.name;
+    match certificate_identity::common_name(lookup::text(request, &["spec", "request"])) {
+        Err(why) => Err(admission.forbidden(format!("unable to parse csr: {why}"))),
+        Ok(name) if name == *user => Ok(()),
+        Ok(_) => Err(admission.forbidden(format!("can only create a node CSR with CN={user}"))),
+    }
 }
 
 fn csi_node(admission: &Admission<'_>, node: &str) -> Verdict {

@@ -68,7 +68,7 @@ const TABLE: &[Row] = &[
     row("NamespaceLifecycle", true, |deps| Arc::new(NamespaceLifecycle::new(deps.reader.clone()))),
     row("LimitRanger", true, |deps| Arc::new(LimitRanger::new(deps.reader.clone()))),
     row("ServiceAccount", true, |deps| Arc::new(ServiceAccount::new(deps.reader.clone(), deps.clock.clone()))),
-    row("NodeRestriction", false, |deps| Arc::new(NodeRestriction::new(deps.reader.clone()))),
+    row("NodeRestriction", false, |deps| Arc::new(NodeRestriction::new(deps.reader.clone(), deps.authorizer.clone()))),
     row("TaintNodesByCondition", true, |_| Arc::new(TaintNodesByCondition)),
     row("PodSecurity", true, |deps| Arc::new(PodSecurity::new(deps.reader.clone()))),
     row("Priority", true, |deps| Arc::new(Priority::new(&deps.reader))),

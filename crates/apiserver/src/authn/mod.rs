@@ -23,7 +23,7 @@ pub use bootstrap_token::BootstrapTokens;
 pub use jwt::JwtAuthenticators;
 pub use request_header::{RequestHeaderConfig, RequestHeaders};
 pub use reviews::{SelfSubjectReview, TokenReview};
-pub use service_account::ServiceAccountTokens;
+pub use service_account::{ServiceAccountTokens, VerifiedTokens};
 pub use token_file::{TokenFile, TokenFileError};
 pub use union::{BearerTokens, Union};
 pub use x509::{ChainVerifier, ClientCertificates};

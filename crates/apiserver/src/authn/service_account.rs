@@ -6,15 +6,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apimachinery::{Object, gvk::GroupResource};
+use apimachinery::{Object, gvk::GroupResource, meta};
 use async_trait::async_trait;
 use base::Clock;
 use jiff::Timestamp;
 
-use super::{Authenticated, AuthenticationError, TokenAuthenticator};
+use super::{
+    Authenticated, AuthenticationError, TokenAuthenticator,
+    cache::{self, Cache},
+};
 use crate::{
     lookup,
-    reader::ObjectReader,
+    reader::{ObjectReader, ObjectWriter},
     tokens::{
         Jwt, PublicKey,
         claims::{Claims, LEGACY_ISSUER, LegacyClaims, Reference},
@@ -43,9 +46,22 @@ pub struct ServiceAccountTokens {
     pub audiences: Vec<String>,
     /// Where the bound objects are.
     pub reader: Arc<dyn ObjectReader>,
+    /// Notes when a token of the older form was last used; not at all if there is none.
+    pub writer: Option<Arc<dyn ObjectWriter>>,
     /// For expiry.
     pub clock: Clock,
+    /// Claims of tokens whose signature has been verified. What they are bound to is looked at each time.
+    pub verified: VerifiedTokens,
 }
+
+/// Remembers signatures that were found good.
+#[derive(Debug, Default)]
+pub struct VerifiedTokens(Cache<Arc<Claims>>);
+
+/// How long a signature is not verified again.
+const VERIFIED_FOR: Duration = Duration::from_secs(300);
+/// Says on which day a token of the older form was last used; the legacy token cleaner reads it.
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 
 #[async_trait]
 impl TokenAuthenticator for ServiceAccountTokens {
@@ -80,10 +96,46 @@ impl ServiceAccountTokens {
         if !self.issuers.contains(&unverified.issuer) {
             return Ok(None);
         }
-        let claims: Claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+        let claims = self.verified_claims(token, &jwt)?;
         let audiences = intersection(&claims.audiences, audiences)?;
         let user = self.check_bound(&claims).await?;
         Ok(Some(Authenticated { user, audiences }))
+    }
+
+    fn verified_claims(
+        &self,
+        token: &str,
+        jwt: &Jwt<'_>,
+    ) -> Result<Arc<Claims>, AuthenticationError> {
+        let key = cache::key([token.as_bytes()]);
+        let now = self.clock.now();
+        if let Some(claims) = self.verified.0.get(&key, now) {
+            return Ok(claims);
+        }
+        let claims: Claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+        let claims = Arc::new(claims);
+        self.verified
+            .0
+            .put(key, Arc::clone(&claims), now, VERIFIED_FOR);
+        Ok(claims)
+    }
+
+    /// Once a day. That it fails is no reason to refuse the token.
+    async fn note_use(&self, secret: &Object) {
+        let today = self.clock.now().strftime("%Y-%m-%d").to_string();
+        let Some(writer) = &self.writer else {
+            return;
+        };
+        if meta::label(secret, LAST_USED) == Some(today.as_str()) {
+            return;
+        }
+        let mut noted = secret.clone();
+        meta::set_label(&mut noted, LAST_USED, Some(&today));
+        let (namespace, name) = (meta::namespace(secret), meta::name(secret));
+        if let Err(status) = writer.update(&SECRETS, namespace, noted).await {
+            let error = status.message;
+            tracing::debug!(namespace, name, error, "the use of a token was not noted");
+        }
     }
 
     async fn check_bound(&self, claims: &Claims) -> Result<UserInfo, AuthenticationError> {
@@ -197,6 +249,7 @@ impl ServiceAccountTokens {
         };
         self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account)
             .await?;
+        self.note_use(&secret).await;
         Ok(user_info(namespace, name, uid))
     }
 

@@ -50,7 +50,9 @@ fn world() -> World {
         keys: public_keys(public_pem.as_bytes()).unwrap(),
         audiences: vec![ISSUER.to_owned()],
         reader: Arc::clone(&dynamic),
+        writer: None,
         clock: clock.clone(),
+        verified: VerifiedTokens::default(),
     };
     let requests = TokenRequest {
         issuer: Arc::new(Issuer {

@@ -13,7 +13,7 @@ use crate::{
     authn::{
         self, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier, ClientCertificates,
         RequestHeaders, SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile,
-        TokenReview,
+        TokenReview, VerifiedTokens,
     },
     authz::{
         Authorizer,
@@ -89,7 +89,9 @@ impl Security {
                 keys,
                 audiences: audiences.clone(),
                 reader: Arc::clone(&reader),
+                writer: Some(Arc::new(ServerWriter(Arc::clone(registry)))),
                 clock: deps.clock.clone(),
+                verified: VerifiedTokens::default(),
             })
         });
         let issuer =

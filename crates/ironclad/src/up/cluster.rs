@@ -4,13 +4,15 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use apiserver::{Server, authn::RequestHeaderConfig, authz::Mode, proxy::KubeletClientConfig};
 use base::tls::ServingCertificate;
-use base::{Clock, TaskGroup};
+use base::{Clock, Reloader, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
 use client::{Client, EventRecorder, InformerFactory};
 use kubelet::{KubeletConfig, KubeletDeps};
@@ -23,6 +25,9 @@ use super::{
     in_process::InProcess,
     place::{BRIDGE, Place},
 };
+
+/// How often certificates are looked at: those with less than a third of their life left are renewed.
+const RENEWAL_PERIOD: Duration = Duration::from_secs(3600);
 
 /// What can be chosen about a cluster.
 #[derive(Clone, Debug)]
@@ -72,19 +77,17 @@ impl Cluster {
         cancel: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let clock = Clock::system();
-        let pki = Pki::ensure(
-            &PkiConfig {
-                directory: place.file("pki"),
-                node_name: settings.node_name.clone(),
-                addresses: vec![
-                    settings.node_ip,
-                    Ipv4Addr::LOCALHOST.into(),
-                    settings.service_address(1),
-                ],
-                cluster_domain: settings.cluster_domain.clone(),
-            },
-            clock.now(),
-        )?;
+        let pki_config = PkiConfig {
+            directory: place.file("pki"),
+            node_name: settings.node_name.clone(),
+            addresses: vec![
+                settings.node_ip,
+                Ipv4Addr::LOCALHOST.into(),
+                settings.service_address(1),
+            ],
+            cluster_domain: settings.cluster_domain.clone(),
+        };
+        let pki = Pki::ensure(&pki_config, clock.now())?;
         let store_tasks = TaskGroup::new(&CancellationToken::new());
         let store = etcd::Embedded::open(
             etcd::embedded::Config::new(place.file("etcd")),
@@ -93,6 +96,10 @@ impl Cluster {
         )
         .with_context(|| format!("opening the store at {}", place.file("etcd").display()))?;
         let tasks = TaskGroup::new(cancel);
+        tasks.spawn_cancellable(
+            "certificate-renewal",
+            renew_certificates(pki_config, clock.clone()),
+        );
         let kv = Arc::clone(&store);
         let encryption = pki.path("encryption.yaml");
         bootstrap::ensure_encryption_config(&encryption)
@@ -151,7 +158,9 @@ impl Cluster {
 
     /// A client as the user that `identity` names.
     pub(crate) fn client(&self, identity: &Identity, user_agent: &str) -> Client {
-        let transport = InProcess::new(self.server.pipeline(), identity.certificate_der());
+        let mut reloader = Reloader::new();
+        let transport = InProcess::new(self.server.pipeline(), identity, &mut reloader);
+        reloader.start(self.clock.clone(), &self.tasks);
         Client::new(Arc::new(transport), user_agent)
     }
 
@@ -254,9 +263,24 @@ impl Cluster {
         client: Option<Client>,
     ) -> anyhow::Result<kubelet::server::Server> {
         let identity = &self.pki.kubelet_server;
-        let certificate = ServingCertificate::read(&identity.certificate_path, &identity.key_path)?;
+        let (certificate_file, key_file) =
+            (identity.certificate_path.clone(), identity.key_path.clone());
+        let certificate = Arc::new(ServingCertificate::read(&certificate_file, &key_file)?);
+        let mut reloader = Reloader::new();
+        let (paths, serving) = (
+            [certificate_file.clone(), key_file.clone()],
+            Arc::clone(&certificate),
+        );
+        reloader.watch(paths.iter().map(PathBuf::as_path), move || {
+            let read = |path: &PathBuf| std::fs::read(path).map_err(|error| error.to_string());
+            let (chain, key) = (read(&certificate_file)?, read(&key_file)?);
+            serving
+                .replace(&chain, &key)
+                .map_err(|error| error.to_string())
+        });
+        reloader.start(self.clock.clone(), &self.tasks);
         let address = SocketAddr::new(self.settings.bind_address, self.settings.kubelet_port);
-        let mut config = kubelet::server::ServerConfig::new(address, Arc::new(certificate));
+        let mut config = kubelet::server::ServerConfig::new(address, certificate);
         config.client_ca_pem = Some(self.pki.ca_pem.clone().into());
         let node = &self.settings.node_name;
         Ok(kubelet::server::Server::bind(config, client, node, self.clock.clone()).await?)
@@ -343,6 +367,18 @@ impl Cluster {
         self.tasks.wait().await;
         self.server.wait().await;
         self.store_tasks.shutdown().await;
+    }
+}
+
+/// Looks once an hour whether a certificate has grown old, and renews it: a node may run for longer than its certificates do. Whoever
+/// uses one follows its file.
+async fn renew_certificates(config: PkiConfig, clock: Clock) {
+    loop {
+        clock.sleep_until(clock.now() + RENEWAL_PERIOD).await;
+        if let Err(error) = Pki::ensure(&config, clock.now()) {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(error, "certificates could not be renewed");
+        }
     }
 }
 

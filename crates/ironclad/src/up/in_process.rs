@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use apiserver::{authn::Peer, pipeline::Pipeline};
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use base::Reloader;
+use bootstrap::Identity;
 use bytes::Bytes;
 use client::{Body, Transport, TransportError};
 use http_body_util::BodyExt;
@@ -12,7 +15,7 @@ use http_body_util::BodyExt;
 /// Calls the pipeline as one user.
 pub(crate) struct InProcess {
     pipeline: Arc<Pipeline>,
-    peer: Peer,
+    peer: Arc<ArcSwap<Peer>>,
 }
 
 impl InProcess {
@@ -20,19 +23,33 @@ impl InProcess {
     pub(crate) fn bare(pipeline: Arc<Pipeline>) -> Self {
         Self {
             pipeline,
-            peer: Peer::default(),
+            peer: Arc::default(),
         }
     }
 
-    /// As whoever this certificate (DER) names.
-    pub(crate) fn new(pipeline: Arc<Pipeline>, certificate: Vec<u8>) -> Self {
-        Self {
-            pipeline,
-            peer: Peer {
-                certificates: [certificate].into(),
-                address: None,
-            },
-        }
+    /// As whoever this identity's certificate names, also when its file has been renewed: `reloader` follows it.
+    pub(crate) fn new(
+        pipeline: Arc<Pipeline>,
+        identity: &Identity,
+        reloader: &mut Reloader,
+    ) -> Self {
+        let peer = Arc::new(ArcSwap::from_pointee(showing(identity.certificate_der())));
+        let (path, shown) = (identity.certificate_path.clone(), Arc::clone(&peer));
+        reloader.watch([identity.certificate_path.as_path()], move || {
+            let pem = std::fs::read(&path).map_err(|error| error.to_string())?;
+            let certificate = bootstrap::certificate_der(&pem)
+                .ok_or_else(|| "there is no certificate in it".to_owned())?;
+            shown.store(Arc::new(showing(certificate)));
+            Ok(())
+        });
+        Self { pipeline, peer }
+    }
+}
+
+fn showing(certificate: Vec<u8>) -> Peer {
+    Peer {
+        certificates: [certificate].into(),
+        address: None,
     }
 }
 
@@ -43,7 +60,10 @@ impl Transport for InProcess {
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Body>, TransportError> {
         let request = request.map(apiserver::Body::from);
-        let response = self.pipeline.serve(request, self.peer.clone()).await;
+        let response = self
+            .pipeline
+            .serve(request, Peer::clone(&self.peer.load()))
+            .await;
         Ok(response.map(BodyExt::boxed))
     }
 }
