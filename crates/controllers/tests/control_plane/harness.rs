@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::{Dependencies, Server, authz::Mode};
+use apiserver::{Dependencies, Server};
 use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use client::{
-    Auth, Client, Config, DeleteOptionsExt as _, Event, Https, Informer, InformerFactory, Kind,
+    Auth, Client, Config, DeleteOptionsExt as _, Event, Informer, InformerFactory, Kind,
     Object as _, Patch, Pem, Store, TlsConfig,
 };
 use k8s_openapi::{
@@ -25,10 +25,6 @@ const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) struct ControlPlane {
     pub(crate) client: Client,
-    /// The controllers, which have no more rights than a real cluster gives them.
-    manager: InformerFactory,
-    manager_client: Client,
-    bare: Arc<Https>,
     pub(crate) informers: InformerFactory,
     tasks: TaskGroup,
     store: TaskGroup,
@@ -48,12 +44,7 @@ impl ControlPlane {
         let identity = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (chain, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
         let tokens = data.path().join("tokens.csv");
-        let users =
-            "secret,admin,admin-uid,system:masters\nmanager,system:kube-controller-manager,,\n";
-        std::fs::write(&tokens, users).unwrap();
-        let account_key = data.path().join("sa.key");
-        let pair = rcgen::KeyPair::generate().unwrap();
-        std::fs::write(&account_key, pair.serialize_pem()).unwrap();
+        std::fs::write(&tokens, "secret,admin,admin-uid,system:masters\n").unwrap();
 
         let cancel = CancellationToken::new();
         let store = TaskGroup::new(&CancellationToken::new());
@@ -65,9 +56,6 @@ impl ControlPlane {
         server_config.bind_address = "127.0.0.1".parse().unwrap();
         server_config.secure_port = 0;
         server_config.token_auth_file = Some(tokens);
-        server_config.authorization_modes = vec![Mode::Node, Mode::Rbac];
-        server_config.service_account_issuers = vec!["https://kubernetes.default.svc".to_owned()];
-        server_config.service_account_signing_key_file = Some(account_key);
         let deps = Dependencies {
             kv,
             clock: clock.clone(),
@@ -84,22 +72,11 @@ impl ControlPlane {
             auth: Auth::Token("secret".to_owned()),
             namespace: None,
         };
-        let with = |auth: Auth| Config {
-            auth,
-            ..client_config.clone()
-        };
-        let bare = Arc::new(Https::new(with(Auth::None)).unwrap());
-        let manager = with(Auth::Token("manager".to_owned()));
-        let manager = Client::from_config(manager, "kube-controller-manager").unwrap();
         let client = Client::from_config(client_config, "control-plane-test").unwrap();
-        server.wait_ready().await;
         let tasks = TaskGroup::new(&cancel);
         let informers = InformerFactory::new(client.clone(), tasks.clone());
         let plane = Self {
             client,
-            manager: InformerFactory::new(manager.clone(), tasks.clone()),
-            manager_client: manager,
-            bare,
             informers,
             tasks,
             store,
@@ -123,9 +100,9 @@ impl ControlPlane {
     pub(crate) fn run_controllers(&self, config: controllers::Config) -> TaskGroup {
         let group = TaskGroup::new(self.tasks.token());
         let deps = controllers::Deps {
-            client: self.manager_client.clone(),
-            bare_transport: Some(self.bare.clone()),
-            informers: self.manager.clone(),
+            client: self.client.clone(),
+            bare_transport: None,
+            informers: self.informers.clone(),
             clock: Clock::system(),
         };
         let (token, all) = (group.token().clone(), group.clone());

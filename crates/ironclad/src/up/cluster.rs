@@ -175,7 +175,7 @@ impl Cluster {
         let deps = controllers::Deps {
             informers: InformerFactory::new(client.clone(), self.tasks.clone()),
             client,
-            bare_transport: Some(Arc::new(InProcess::bare(self.server.pipeline()))),
+            bare_transport: None,
             clock: self.clock.clone(),
         };
         let config = controllers::Config {

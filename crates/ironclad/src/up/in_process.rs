@@ -19,14 +19,6 @@ pub(crate) struct InProcess {
 }
 
 impl InProcess {
-    /// As nobody: who uses it adds credentials of its own.
-    pub(crate) fn bare(pipeline: Arc<Pipeline>) -> Self {
-        Self {
-            pipeline,
-            peer: Arc::default(),
-        }
-    }
-
     /// As whoever this identity's certificate names, also when its file has been renewed: `reloader` follows it.
     pub(crate) fn new(
         pipeline: Arc<Pipeline>,
