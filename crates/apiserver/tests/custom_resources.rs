@@ -58,7 +58,9 @@ impl Cluster {
             store,
             _dir: dir,
         };
-        cluster.until("/readyz", |code, _| code == StatusCode::OK).await;
+        cluster
+            .until("/readyz", |code, _| code == StatusCode::OK)
+            .await;
         cluster
     }
 
@@ -224,8 +226,7 @@ async fn names_that_are_taken_are_granted_when_they_become_free() {
         .await;
     let mut second = widgets(json!([version("v1", true, json!({}))]));
     second["metadata"]["name"] = json!("gadgets.example.com");
-    second["spec"]["names"] =
-        json!({"plural": "gadgets", "singular": "gadget", "kind": "Widget", "listKind": "GadgetList"});
+    second["spec"]["names"] = json!({"plural": "gadgets", "singular": "gadget", "kind": "Widget", "listKind": "GadgetList"});
     cluster.create(DEFINITIONS, second).await;
     let path = format!("{DEFINITIONS}/gadgets.example.com");
     let conflict = |_, body: &Value| condition(body, "NamesAccepted") == "False";
@@ -245,7 +246,10 @@ async fn names_that_are_taken_are_granted_when_they_become_free() {
 async fn versions_show_the_same_object_and_a_change_of_schema_ends_watches() {
     let cluster = Cluster::start().await;
     let size = json!({"size": {"type": "integer"}});
-    let both = json!([version("v1", true, size.clone()), version("v2", false, size.clone())]);
+    let both = json!([
+        version("v1", true, size.clone()),
+        version("v2", false, size.clone())
+    ]);
     let definition = cluster.define(widgets(both)).await;
     cluster.create(WIDGETS, widget(json!({"size": 1}))).await;
     let v2 = WIDGETS.replace("/v1/", "/v2/");
@@ -301,7 +305,11 @@ async fn what_custom_resources_do_not_have_is_refused_as_upstream_refuses_it() {
     // No such subresource, no such scope, no such method.
     for (method, path, code) in [
         (Method::GET, format!("{object}/status"), 404),
-        (Method::GET, "/apis/example.com/v1/widgets/w".to_owned(), 404),
+        (
+            Method::GET,
+            "/apis/example.com/v1/widgets/w".to_owned(),
+            404,
+        ),
         (Method::PUT, WIDGETS.to_owned(), 400),
     ] {
         let (status, body) = cluster.json(method, &path, None).await;

@@ -113,10 +113,11 @@ fn read(media_type: &str, body: &[u8]) -> Option<Value> {
             .api_version
             .split_once('/')
             .unwrap_or(("", envelope.api_version));
-        let mut gvk = GroupVersionKind::default();
-        gvk.group = group.to_owned().into();
-        gvk.version = version.to_owned().into();
-        gvk.kind = envelope.kind.to_owned().into();
+        let gvk = GroupVersionKind {
+            group: group.to_owned().into(),
+            version: version.to_owned().into(),
+            kind: envelope.kind.to_owned().into(),
+        };
         let ty = api::facts::type_of(&gvk)?;
         let object =
             protobuf::decode(envelope.raw, ty, envelope.api_version, envelope.kind).ok()?;

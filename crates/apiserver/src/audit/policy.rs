@@ -240,9 +240,7 @@ impl GroupResources {
         if self.group != info.group_version.group {
             return false;
         }
-        let named = || {
-            self.resource_names.is_empty() || self.resource_names.iter().any(|n| *n == info.name)
-        };
+        let named = || self.resource_names.is_empty() || self.resource_names.contains(&info.name);
         let (resource, subresource) = (info.resource.as_str(), info.subresource.as_str());
         let is_it = |wanted: &String| match wanted.split_once('/') {
             None => wanted == "*" || (subresource.is_empty() && wanted == resource),

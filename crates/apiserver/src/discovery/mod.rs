@@ -127,7 +127,7 @@ impl Discovery {
                 .strip_prefix("/apis/")
                 .or(group.strip_prefix("/api"))?;
             let built_in = |row: &&api::Resource| row.gvr.group == name;
-            let known = api::kinds::TABLE.iter().any(|row| built_in(&row));
+            let known = api::kinds::TABLE.iter().any(built_in);
             return (known && group != "/apis").then(|| Err(Status::unknown_path()));
         };
         if method != Method::GET && method != Method::HEAD {

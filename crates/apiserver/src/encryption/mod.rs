@@ -223,11 +223,9 @@ pub(crate) fn resource_of(key: &[u8]) -> Option<GroupResource> {
     if let Some(resource) = prefixes.get(both) {
         return Some(resource.clone());
     }
-    first.contains('.').then(|| {
-        let mut resource = GroupResource::default();
-        resource.group = first.to_owned().into();
-        resource.resource = second.to_owned().into();
-        resource
+    first.contains('.').then(|| GroupResource {
+        group: first.to_owned().into(),
+        resource: second.to_owned().into(),
     })
 }
 

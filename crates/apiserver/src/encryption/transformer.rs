@@ -65,12 +65,10 @@ impl Pattern {
         match (resource, group) {
             ("*", "*") => Self::All,
             ("*", group) => Self::Group(group.to_owned()),
-            (resource, group) => {
-                let mut found = GroupResource::default();
-                found.resource = resource.to_owned().into();
-                found.group = group.to_owned().into();
-                Self::Resource(found)
-            }
+            (resource, group) => Self::Resource(GroupResource {
+                group: group.to_owned().into(),
+                resource: resource.to_owned().into(),
+            }),
         }
     }
 

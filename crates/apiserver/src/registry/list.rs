@@ -211,7 +211,7 @@ impl Call<'_> {
             let (object, gvk) = match accept.transform {
                 Transform::None => self.list_tree(&page)?,
                 Transform::Table => super::table::of_page(self, &page)?,
-                _ => super::table::partial_object_metadata_list(&self.endpoint, &page),
+                _ => super::table::partial_object_metadata_list(self.endpoint, &page),
             };
             return respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk);
         };

@@ -20,10 +20,13 @@ const MAX_TREES: usize = 512;
 /// Objects larger than this are parsed anew.
 const MAX_BYTES: usize = 4 << 10;
 
+/// By the endpoint's number and the object's key.
+type ByKey = HashMap<(u64, Bytes), (Revision, Arc<Object>)>;
+
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Trees {
-    trees: Mutex<HashMap<(u64, Bytes), (Revision, Arc<Object>)>>,
+    trees: Mutex<ByKey>,
 }
 
 impl Trees {
@@ -49,7 +52,7 @@ impl Trees {
         tree
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(u64, Bytes), (Revision, Arc<Object>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ByKey> {
         self.trees.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

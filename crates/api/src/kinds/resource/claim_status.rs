@@ -49,12 +49,12 @@ pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
     }
     let at = path.child("allocation");
     match (before.get("allocation"), status.get("allocation")) {
-        (Some(then @ Value::Object(_)), Some(now @ Value::Object(_))) => {
-            if !same(Some(then), Some(now)) {
-                let ty = "io.k8s.api.resource.v1.AllocationResult";
-                let shown = internal::shown(ty, Some(now));
-                errors.push(invalid_shown(&at, &shown, "field is immutable"));
-            }
+        (Some(then @ Value::Object(_)), Some(now @ Value::Object(_)))
+            if !same(Some(then), Some(now)) =>
+        {
+            let ty = "io.k8s.api.resource.v1.AllocationResult";
+            let shown = internal::shown(ty, Some(now));
+            errors.push(invalid_shown(&at, &shown, "field is immutable"));
         }
         (_, Some(Value::Object(now))) => {
             allocation_result(&mut errors, &at, now, &RequestNames::of_claim(new));

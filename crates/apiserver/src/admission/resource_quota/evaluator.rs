@@ -161,7 +161,7 @@ fn claim_usage(claim: &Object) -> Resources {
     }
     if !class.is_empty() {
         let name = format!("{class}{STORAGE_CLASS}requests.storage");
-        usage.insert(name, storage.clone());
+        usage.insert(name, storage);
     }
     usage.insert("requests.storage".to_owned(), storage);
     usage

@@ -173,9 +173,9 @@ fn quantity(value: &serde_json::Value) -> Option<Quantity> {
 fn add(to: &mut Resources, from: &Resources) {
     for (name, quantity) in from {
         match to.get_mut(name) {
-            Some(sum) => *sum = sum.clone() + quantity.clone(),
+            Some(sum) => *sum += *quantity,
             None => {
-                to.insert(name.clone(), quantity.clone());
+                to.insert(name.clone(), *quantity);
             }
         }
     }

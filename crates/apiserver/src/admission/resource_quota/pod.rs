@@ -42,15 +42,15 @@ fn named(requests: &Resources, limits: &Resources) -> Resources {
     let mut named = Resources::new();
     for (name, quantity) in requests {
         if PLAIN.contains(&name.as_str()) || name.starts_with(HUGE_PAGES) {
-            named.insert(name.clone(), quantity.clone());
-            named.insert(format!("requests.{name}"), quantity.clone());
+            named.insert(name.clone(), *quantity);
+            named.insert(format!("requests.{name}"), *quantity);
         } else if is_extended(name) {
-            named.insert(format!("requests.{name}"), quantity.clone());
+            named.insert(format!("requests.{name}"), *quantity);
         }
     }
     for (name, quantity) in limits {
         if PLAIN.contains(&name.as_str()) {
-            named.insert(format!("limits.{name}"), quantity.clone());
+            named.insert(format!("limits.{name}"), *quantity);
         }
     }
     named
