@@ -5,6 +5,7 @@
 //! [`custom`] follows what users define.
 
 mod custom;
+mod names;
 mod operations;
 mod parameters;
 mod schemas;

@@ -6,7 +6,10 @@ use ::apiextensions::openapi::model_name;
 use api::{Scope, ServedResource, StrategyRef, served::ServedSubresource};
 use apimachinery::gvk::GroupVersionKind;
 
-use super::parameters::{self, Parameter};
+use super::{
+    names::{Names, camel, lower_first, upper_first},
+    parameters::{self, Parameter},
+};
 
 pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -226,58 +229,6 @@ fn text(name: &str, id: &str, tag: &str, media: Media) -> PathItem {
         parameters: Vec::new(),
         operations: vec![operation],
     }
-}
-
-/// How a group and version stand in names.
-struct Names {
-    /// `/apis/apps/v1`
-    root: String,
-    /// `AppsV1`
-    camel: String,
-    /// `apps_v1`
-    tag: String,
-}
-
-impl Names {
-    fn of(group: &str, version: &str) -> Self {
-        let root = if group.is_empty() {
-            format!("/api/{version}")
-        } else {
-            format!("/apis/{group}/{version}")
-        };
-        let group = camel(if group.is_empty() { "core" } else { group });
-        Self {
-            root,
-            camel: format!("{group}{}", camel(version)),
-            tag: format!("{}_{version}", lower_first(&group)),
-        }
-    }
-}
-
-/// `rbac.authorization.k8s.io` → `RbacAuthorization`.
-fn camel(name: &str) -> String {
-    let name = name.strip_suffix(".k8s.io").unwrap_or(name);
-    name.split(['.', '-']).map(upper_first).collect()
-}
-
-fn upper_first(word: &str) -> String {
-    let mut chars = word.chars();
-    chars
-        .next()
-        .map(|first| first.to_ascii_uppercase())
-        .into_iter()
-        .chain(chars)
-        .collect()
-}
-
-fn lower_first(word: &str) -> String {
-    let mut chars = word.chars();
-    chars
-        .next()
-        .map(|first| first.to_ascii_lowercase())
-        .into_iter()
-        .chain(chars)
-        .collect()
 }
 
 /// Resources whose deletion answers with the deleted object; all others answer with a Status.
