@@ -64,8 +64,9 @@ impl Handler for Router {
         if let Some(answer) = self.openapi.respond(request.method(), path, headers, query) {
             return answer;
         }
-        if let Some(response) = self.openid.as_ref().and_then(|openid| openid.respond(path)) {
-            return Ok(response.map(Body::from));
+        let openid = self.openid.as_ref();
+        if let Some(answer) = openid.and_then(|openid| openid.respond(path, headers)) {
+            return answer.map(|response| response.map(Body::from));
         }
         if let Some(dump) = path.strip_prefix("/debug/api_priority_and_fairness/") {
             let with_details = context.query.get("includeRequestDetails");

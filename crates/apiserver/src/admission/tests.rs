@@ -348,7 +348,10 @@ async fn priorities_come_from_classes() {
 async fn a_node_writes_itself_and_its_mirror_pods() {
     let reader = world();
     reader.put("nodes", json!({"metadata": {"name": "n1", "uid": "u"}}));
-    reader.put("pods", json!({"metadata": {"name": "own", "namespace": "ns", "uid": "1"}, "spec": {"nodeName": "n1"}}));
+    reader.put("pods", json!({"metadata": {"name": "own", "namespace": "ns", "uid": "1"}, "spec": {
+        "nodeName": "n1",
+        "volumes": [{"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}],
+    }}));
     reader.put("pods", json!({"metadata": {"name": "other", "namespace": "ns", "uid": "2"}, "spec": {"nodeName": "n2"}}));
     let gate = Gate::of(&reader).by("system:node:n1", &["system:nodes"]);
     let node = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
@@ -422,6 +425,14 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
         assert!(refusal.ends_with(words), "{refusal}");
     }
     let own = json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "own", "uid": "1"}}});
+    let mut vault = own.clone();
+    vault["spec"]["audiences"] = json!(["vault"]);
+    let tokens = "/api/v1/namespaces/ns/serviceaccounts/default/token";
+    let refusal = gate.why_not(Method::POST, tokens, vault, None).await;
+    assert!(
+        refusal.ends_with("audience \"vault\" not found in pod spec volume"),
+        "{refusal}"
+    );
     assert!(
         gate.create("/api/v1/namespaces/ns/serviceaccounts/default/token", own)
             .await

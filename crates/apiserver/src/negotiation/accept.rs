@@ -98,7 +98,7 @@ impl Accept {
         query: &Query,
         endpoint: Endpoint,
     ) -> Result<Self, Status> {
-        if !route_accepts(accept_header(headers)) {
+        if !route_accepts(accept_header(headers), &SERIALIZERS) {
             return Err(route_status(406, "Not Acceptable", Some(&SERIALIZERS)));
         }
         Self::negotiate_behind_router(headers, query, endpoint)
@@ -235,12 +235,23 @@ fn accept_header(headers: &HeaderMap) -> &str {
 }
 
 /// Whether the route produces anything of what is accepted: parameters and ranges but `*/*` do not count here.
-fn route_accepts(accept: &str) -> bool {
+fn route_accepts(accept: &str, produced: &[&str]) -> bool {
     accept.trim().is_empty()
         || accept.split(',').any(|clause| {
             let media_type = clause.split(';').next().unwrap_or_default().trim();
-            media_type == "*/*" || SERIALIZERS.contains(&media_type)
+            media_type == "*/*" || produced.contains(&media_type)
         })
+}
+
+/// For a route that produces one media type.
+///
+/// # Errors
+/// 406, if the client takes others only.
+pub(crate) fn route_produces(headers: &HeaderMap, media_type: &str) -> Result<(), Status> {
+    if route_accepts(accept_header(headers), &[media_type]) {
+        return Ok(());
+    }
+    Err(route_status(406, "Not Acceptable", Some(&[media_type])))
 }
 
 /// What the router says by itself: `<code>: <words>`.

@@ -10,8 +10,8 @@ mod encode;
 mod respond;
 mod yaml;
 
-pub(crate) use accept::route_status;
 pub use accept::{Accept, Encoding, Endpoint, Transform};
+pub(crate) use accept::{route_produces, route_status};
 pub use compress::maybe_gzip;
 pub use content::{ContentEncoding, content_type};
 pub use encode::encode_object;

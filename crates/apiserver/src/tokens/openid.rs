@@ -1,10 +1,12 @@
 //! `/.well-known/openid-configuration` and `/openid/v1/jwks`: what another system needs to verify our tokens by itself (KEP-1393).
 
+use apimachinery::status::Status;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
 use super::PublicKey;
+use crate::negotiation::route_produces;
 
 /// Path of the configuration document.
 pub const CONFIGURATION_PATH: &str = "/.well-known/openid-configuration";
@@ -39,12 +41,22 @@ impl OpenIdDiscovery {
     }
 
     /// The document at `path`, if it is one of the two.
-    pub fn respond(&self, path: &str) -> Option<Response<Bytes>> {
+    ///
+    /// # Errors
+    /// The client does not take its media type.
+    pub fn respond(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Option<Result<Response<Bytes>, Status>> {
         let (body, media_type) = match path.strip_suffix('/').unwrap_or(path) {
             CONFIGURATION_PATH => (&self.configuration, "application/json"),
             JWKS_PATH => (&self.keys, "application/jwk-set+json"),
             _ => return None,
         };
+        if let Err(status) = route_produces(headers, media_type) {
+            return Some(Err(status));
+        }
         let mut response = Response::new(body.clone());
         *response.status_mut() = StatusCode::OK;
         response
@@ -54,6 +66,6 @@ impl OpenIdDiscovery {
             header::CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=3600"),
         );
-        Some(response)
+        Some(Ok(response))
     }
 }

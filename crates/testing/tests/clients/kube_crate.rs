@@ -179,8 +179,9 @@ async fn applied(client: &Client) -> anyhow::Result<()> {
         .await?;
     let applied = forced.managed_fields().iter();
     let applied = applied.filter(|entry| entry.operation.as_deref() == Some("Apply"));
+    // Who changed nothing has no time, and stands before those who have one.
     let managers = applied.filter_map(|entry| entry.manager.as_deref());
-    assert_eq!(managers.collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(managers.collect::<Vec<_>>(), ["two", "one"]);
     let scale = api.get_scale("applied").await?;
     // Zero is left out, as upstream has it.
     assert_eq!(scale.spec.map(|spec| spec.replicas), Some(None));

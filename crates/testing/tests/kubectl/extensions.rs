@@ -118,7 +118,7 @@ pub(crate) fn custom_resources(k: &Kubectl<'_>) {
     k.run("delete crd shirts.wardrobe.test");
     k.refuses(
         "get shirts",
-        "the server doesn't have a resource type \"shirts\"",
+        "the server could not find the requested resource",
     );
 }
 
@@ -210,7 +210,8 @@ namePrefix: my-
 images: [{name: busybox.test/busybox, newTag: "1"}]
 patches:
 - target: {kind: Deployment}
-  patch: '[{op: replace, path: /spec/replicas, value: 2}]'
+  patch: |-
+    - {op: replace, path: /spec/replicas, value: 2}
 "#,
         ),
     ] {
