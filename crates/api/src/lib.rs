@@ -12,6 +12,7 @@ pub mod kinds;
 pub mod lifecycle;
 pub mod meta;
 pub mod printers;
+pub mod quota;
 pub mod scale;
 pub mod served;
 pub mod validate;

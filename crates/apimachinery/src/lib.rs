@@ -7,6 +7,7 @@ pub mod fields;
 pub mod gvk;
 pub mod intstr;
 pub mod labels;
+pub mod lookup;
 pub mod managed_fields;
 pub mod meta;
 pub mod names;

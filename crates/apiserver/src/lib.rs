@@ -23,7 +23,6 @@ pub mod flow_control;
 pub mod health;
 pub mod lifecycle;
 mod listener;
-pub mod lookup;
 #[cfg(test)]
 mod memory_reader;
 pub mod metered_kv;
@@ -47,6 +46,7 @@ pub mod virtual_resource;
 pub mod webhook_client;
 mod zpages;
 
+pub use apimachinery::lookup;
 pub use body::Body;
 pub use config::Config;
 pub use server::{Dependencies, Error, Server, run};

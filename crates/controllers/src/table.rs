@@ -5,8 +5,8 @@ use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use crate::{
     certificates, clusterrole_aggregation, context::ControllerContext, daemonset, deployment,
     disruption, endpoint_slice, endpoints, garbage_collector, job, namespace, node_ipam,
-    node_lifecycle, pod_garbage_collector, replica_set, root_ca_cert_publisher, service_account,
-    statefulset, taint_eviction, ttl_after_finished,
+    node_lifecycle, pod_garbage_collector, replica_set, resource_quota, root_ca_cert_publisher,
+    service_account, statefulset, taint_eviction, ttl_after_finished,
 };
 
 /// One controller.
@@ -61,6 +61,7 @@ pub(crate) const TABLE: &[Controller] = &[
     on(disruption::NAME, "disruption-controller", "controllermanager", disruption::start),
     on(endpoints::NAME, "endpoint-controller", "endpoint-controller", endpoints::start),
     on(endpoint_slice::NAME, "endpointslice-controller", "endpoint-slice-controller", endpoint_slice::start),
+    on(resource_quota::NAME, "resourcequota-controller", "resourcequota-controller", resource_quota::start),
     on(pod_garbage_collector::NAME, "pod-garbage-collector", "pod-garbage-collector", pod_garbage_collector::start),
     on(garbage_collector::NAME, "generic-garbage-collector", "garbage-collector-controller", garbage_collector::start),
 ];

@@ -1,10 +1,9 @@
 //! The garbage collector: deletes what has lost all its owners, and carries out foreground deletion and orphaning.
 //!
-//! [`graph`] knows who owns whom; [`monitors`] feed it; two queues hold what must be looked at. Before anything is deleted the object and
+//! [`graph`] knows who owns whom; [`monitors`](crate::monitors) feed it; two queues hold what must be looked at. Before anything is deleted the object and
 //! its owners are read at the server: the graph may be behind.
 
 mod graph;
-mod monitors;
 mod sweep;
 
 use std::{
@@ -15,12 +14,13 @@ use std::{
 
 use apimachinery::gvk::GroupVersionResource;
 use async_trait::async_trait;
-use client::{Discovery, PartialObjectMetadata, Workqueue};
+use client::{Discovery, Event, PartialObjectMetadata, Store, Workqueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
 use crate::{
     context::ControllerContext,
+    monitors::{self, Watcher},
     reconcile::{Error, Next, Reconciler, run_workers},
 };
 
@@ -88,7 +88,7 @@ impl GarbageCollector {
         }
     }
 
-    fn observe(&self, gvr: &GroupVersionResource, metadata: &ObjectMeta) {
+    fn observe_object(&self, gvr: &GroupVersionResource, metadata: &ObjectMeta) {
         let work = lock(&self.graph).upsert(gvr, metadata);
         self.enqueue(work);
     }
@@ -127,17 +127,9 @@ impl GarbageCollector {
             if let Some(uid) = &object.metadata.uid {
                 gone.remove(uid);
             }
-            self.observe(gvr, &object.metadata);
+            self.observe_object(gvr, &object.metadata);
         }
         gone.iter().for_each(|uid| self.remove(uid));
-    }
-
-    fn forget_resource(&self, gvr: &GroupVersionResource) {
-        self.observe_all(gvr, Vec::new());
-    }
-
-    fn set_discovery(&self, discovery: Discovery) {
-        *lock(&self.discovery) = Arc::new(discovery);
     }
 
     fn discovery(&self) -> Arc<Discovery> {
@@ -148,6 +140,50 @@ impl GarbageCollector {
         let mut synced = self.synced.subscribe();
         // The sender lives as long as `self`.
         let _ = synced.wait_for(|synced| *synced).await;
+    }
+}
+
+impl Watcher for GarbageCollector {
+    const NAME: &'static str = NAME;
+
+    fn context(&self) -> &ControllerContext {
+        &self.ctx
+    }
+
+    fn synced(&self) -> &watch::Sender<bool> {
+        &self.synced
+    }
+
+    fn wanted(&self, discovery: &Discovery) -> Vec<GroupVersionResource> {
+        let resources = discovery.preferred().into_iter();
+        resources
+            .filter(|resource| resource.supports(&["delete", "list", "watch"]))
+            .map(|resource| resource.gvr.clone())
+            .filter(|gvr| !monitors::IGNORED.contains(&gvr.group_resource()))
+            .collect()
+    }
+
+    fn discovered(&self, discovery: Discovery) {
+        *lock(&self.discovery) = Arc::new(discovery);
+    }
+
+    fn observe(
+        &self,
+        gvr: &GroupVersionResource,
+        event: Event<PartialObjectMetadata>,
+        store: &Store<PartialObjectMetadata>,
+    ) {
+        match event {
+            Event::Resync => self.observe_all(gvr, store.list()),
+            Event::Added(object) | Event::Updated { new: object, .. } => {
+                self.observe_object(gvr, &object.metadata);
+            }
+            Event::Deleted(object) => self.observe_deletion(&object.metadata),
+        }
+    }
+
+    fn forget(&self, gvr: &GroupVersionResource) {
+        self.observe_all(gvr, Vec::new());
     }
 }
 

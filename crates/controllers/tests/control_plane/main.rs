@@ -6,6 +6,7 @@
 )]
 
 mod harness;
+mod quotas;
 
 use std::time::Duration;
 

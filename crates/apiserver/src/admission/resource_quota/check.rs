@@ -3,43 +3,53 @@
 
 use std::sync::Arc;
 
+use api::quota::{self, Evaluator, Resources};
 use apimachinery::{Object, meta, quantity::Quantity, status::Status};
 use serde_json::Value;
 
-use super::{
-    Resources, add,
-    evaluator::{self, Evaluator},
-    resources, scope,
-};
 use crate::{
     admission::{Admission, Operation},
     lookup,
 };
+
+/// The evaluator of a request, if it is one that quotas are about.
+pub(super) fn evaluator(admission: &Admission<'_>) -> Option<Evaluator> {
+    let info = admission.request;
+    let update = admission.operation == Operation::Update;
+    let whole = info.subresource.is_empty();
+    let evaluator = Evaluator::of(&info.gvr().group_resource())?;
+    let counted = match evaluator {
+        Evaluator::Pods => whole && !update || info.subresource == "resize" && update,
+        Evaluator::Services | Evaluator::Claims => whole,
+        Evaluator::Count(_) => whole && !update,
+    };
+    counted.then_some(evaluator)
+}
 
 /// The quotas whose status changes, as they are to be written.
 pub(super) fn check(
     quotas: &[Arc<Object>],
     admission: &Admission<'_>,
 ) -> Result<Vec<Object>, Status> {
-    let (Some(evaluator), Some(object)) = (evaluator::of(admission), admission.new_object()) else {
+    let (Some(evaluator), Some(object)) = (evaluator(admission), admission.new_object()) else {
         return Ok(Vec::new());
     };
     let mut concerned = Vec::new();
     for quota in quotas {
-        let hard = resources(quota, &["status", "hard"]);
+        let hard = quota::resources(quota, &["status", "hard"]);
         let limited: Vec<&str> = hard
             .keys()
             .map(String::as_str)
             .filter(|name| evaluator.counts(name))
             .collect();
-        if limited.is_empty() || !scope::matches(quota, &evaluator, object) {
+        if limited.is_empty() || !quota::matches(quota, &evaluator, object) {
             continue;
         }
         if let Err(reason) = evaluator.constraints(&limited, object) {
             let name = meta::name(quota);
             return Err(admission.forbidden(format!("failed quota: {name}: {reason}")));
         }
-        let used = resources(quota, &["status", "used"]);
+        let used = quota::resources(quota, &["status", "used"]);
         if !limited.iter().all(|name| used.contains_key(*name)) {
             return Err(admission.forbidden(format!(
                 "status unknown for quota: {}, resources: {}",
@@ -82,7 +92,7 @@ fn delta(
     let mut delta = usage.clone();
     if admission.operation == Operation::Update
         && let Some(old) = admission.old_object
-        && scope::matches(quota, evaluator, old)
+        && quota::matches(quota, evaluator, old)
     {
         for (name, before) in evaluator.usage(old) {
             let now = delta.remove(&name).unwrap_or_else(|| Quantity::from(0));
@@ -109,7 +119,7 @@ fn grant(
         return Ok(None);
     }
     let mut sum = used.clone();
-    add(&mut sum, &requested);
+    quota::add(&mut sum, &requested);
     let exceeded: Vec<&str> = names(&requested, |_| true)
         .into_iter()
         .filter(|name| sum.get(*name) > hard.get(*name))

@@ -1,36 +1,28 @@
 //! ResourceQuota: what a namespace may use, counted before an object comes into being.
 //!
-//! [`evaluator`] knows what an object uses, [`scope`] which quotas it falls under, [`check`] decides; all three are pure. This file takes
-//! what was granted by writing `status.used` with the optimistic concurrency of any update: two requests never share what is left. Within
-//! this server, requests of one namespace take their turns, so that they do not fight over the same status.
+//! [`api::quota`] knows what an object uses and which quotas it falls under, [`check`] decides; both are pure. This file takes what was
+//! granted by writing `status.used` with the optimistic concurrency of any update: two requests never share what is left. Within this
+//! server, requests of one namespace take their turns, so that they do not fight over the same status. The status as a whole is the
+//! controller's (`controllers/src/resource_quota`).
 
 mod check;
-mod evaluator;
-mod pod;
-mod scope;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use apimachinery::{Object, gvk::GroupResource, meta, quantity::Quantity, status::Status};
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
 
 use super::{Admission, Dependencies, Operation, Plugin};
-use crate::{
-    lookup,
-    reader::{ObjectReader, ObjectWriter},
-};
+use crate::reader::{ObjectReader, ObjectWriter};
 
 const QUOTAS: GroupResource = GroupResource::new("", "resourcequotas");
 /// How often a status that changed underneath is tried again.
 const ATTEMPTS: usize = 4;
-
-/// Quantities by resource name.
-type Resources = BTreeMap<String, Quantity>;
 
 /// The quotas of a namespace as this server wrote them last: they reach the cache a moment later.
 type Written = HashMap<String, Arc<Object>>;
@@ -140,7 +132,7 @@ impl Plugin for ResourceQuota {
         if namespace.is_empty() || admission.request.resource == "namespaces" {
             return Ok(());
         }
-        if evaluator::of(admission).is_none() {
+        if check::evaluator(admission).is_none() {
             return Ok(());
         }
         if self.reader.list(&QUOTAS, namespace).is_empty() {
@@ -150,33 +142,5 @@ impl Plugin for ResourceQuota {
         let turn = self.turn(namespace);
         let mut written = turn.lock().await;
         self.take(admission, &mut written).await
-    }
-}
-
-/// The quantities in a map.
-fn resources(object: &Object, path: &[&str]) -> Resources {
-    let entries = lookup::map(object, path).into_iter().flatten();
-    entries
-        .filter_map(|(name, value)| Some((name.clone(), quantity(value)?)))
-        .collect()
-}
-
-fn quantity(value: &serde_json::Value) -> Option<Quantity> {
-    match value {
-        serde_json::Value::String(text) => text.parse().ok(),
-        serde_json::Value::Number(number) => number.to_string().parse().ok(),
-        _ => None,
-    }
-}
-
-/// Adds, name by name.
-fn add(to: &mut Resources, from: &Resources) {
-    for (name, quantity) in from {
-        match to.get_mut(name) {
-            Some(sum) => *sum += *quantity,
-            None => {
-                to.insert(name.clone(), *quantity);
-            }
-        }
     }
 }

@@ -1,12 +1,9 @@
 //! What objects use. Pods, Services and PersistentVolumeClaims are measured; of everything else the number counts.
 
-use apimachinery::{Object, gvk::GroupResource, meta, quantity::Quantity};
+use apimachinery::{Object, Quantity, gvk::GroupResource, lookup, meta};
 
-use super::{Resources, pod, quantity};
-use crate::{
-    admission::{Admission, Operation},
-    lookup,
-};
+use super::{Resources, pod};
+use crate::fields::quantity;
 
 /// Counted under their bare names as well, for these were counted before `count/…` was.
 const ALIASES: &[&str] = &[
@@ -18,33 +15,16 @@ const ALIASES: &[&str] = &[
 const STORAGE_CLASS: &str = ".storageclass.storage.k8s.io/";
 
 /// How objects of a resource are measured.
-#[derive(Clone, Debug)]
-pub(super) enum Evaluator {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Evaluator {
+    /// What their containers want; only while they run.
     Pods,
+    /// Node ports and load balancers.
     Services,
+    /// Storage, also by class.
     Claims,
+    /// Anything else.
     Count(GroupResource),
-}
-
-/// The evaluator of a request, if it is one that quotas are about.
-pub(super) fn of(admission: &Admission<'_>) -> Option<Evaluator> {
-    let info = admission.request;
-    let update = admission.operation == Operation::Update;
-    let core = info.group_version.group.is_empty();
-    let whole = info.subresource.is_empty();
-    match (core, info.resource.as_str()) {
-        // Events come and go by themselves.
-        (true, "events") => None,
-        (false, "events") if info.group_version.group == "events.k8s.io" => None,
-        (true, "pods") => {
-            let counted = whole && !update || info.subresource == "resize" && update;
-            counted.then_some(Evaluator::Pods)
-        }
-        (true, "services") => whole.then_some(Evaluator::Services),
-        (true, "persistentvolumeclaims") => whole.then_some(Evaluator::Claims),
-        _ if whole && !update => Some(Evaluator::Count(info.gvr().group_resource())),
-        _ => None,
-    }
 }
 
 fn count_name(resource: &GroupResource) -> String {
@@ -56,8 +36,36 @@ fn count_name(resource: &GroupResource) -> String {
 }
 
 impl Evaluator {
+    /// How objects of a resource are measured; events come and go by themselves.
+    pub fn of(resource: &GroupResource) -> Option<Self> {
+        match (&*resource.group, &*resource.resource) {
+            ("" | "events.k8s.io", "events") => None,
+            ("", "pods") => Some(Self::Pods),
+            ("", "services") => Some(Self::Services),
+            ("", "persistentvolumeclaims") => Some(Self::Claims),
+            _ => Some(Self::Count(resource.clone())),
+        }
+    }
+
+    /// What measures the resource that a quota names so, served or not.
+    pub fn counting(name: &str) -> Option<Self> {
+        if let Some(counted) = name.strip_prefix("count/") {
+            let (resource, group) = counted.split_once('.').unwrap_or((counted, ""));
+            return Self::of(&GroupResource {
+                group: group.to_owned().into(),
+                resource: resource.to_owned().into(),
+            });
+        }
+        if let Some(alias) = ALIASES.iter().find(|alias| **alias == name) {
+            return Some(Self::Count(GroupResource::new("", alias)));
+        }
+        [Self::Pods, Self::Services, Self::Claims]
+            .into_iter()
+            .find(|evaluator| evaluator.counts(name))
+    }
+
     /// Whether it knows how much of this an object uses.
-    pub(super) fn counts(&self, name: &str) -> bool {
+    pub fn counts(&self, name: &str) -> bool {
         match self {
             Self::Pods => pod::counts(name),
             Self::Services => matches!(
@@ -81,7 +89,7 @@ impl Evaluator {
     }
 
     /// What an object must say if these are limited.
-    pub(super) fn constraints(&self, limited: &[&str], object: &Object) -> Result<(), String> {
+    pub fn constraints(&self, limited: &[&str], object: &Object) -> Result<(), String> {
         match self {
             Self::Pods => pod::constraints(limited, object),
             _ => Ok(()),
@@ -89,7 +97,7 @@ impl Evaluator {
     }
 
     /// What an object uses.
-    pub(super) fn usage(&self, object: &Object) -> Resources {
+    pub fn usage(&self, object: &Object) -> Resources {
         match self {
             Self::Pods => pod::usage(object),
             Self::Services => service_usage(object),

@@ -1,8 +1,9 @@
 //! Reading fields of an object by path. A field that is absent, null or of another type reads as empty: what comes here has
 //! passed decoding by schema, or is someone's stored object about which no more is needed than what can be read.
 
-use apimachinery::Object;
 use serde_json::Value;
+
+use crate::Object;
 
 /// The value at `path`, unless it is absent or null.
 pub fn value<'a>(object: &'a Object, path: &[&str]) -> Option<&'a Value> {

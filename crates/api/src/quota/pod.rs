@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apimachinery::{Object, meta, quantity::Quantity};
+use apimachinery::{Object, Quantity, lookup, meta};
 
 use super::{Resources, add, resources};
-use crate::lookup;
 
 /// Of these a container has to say how much it wants, if they are limited: as it was before pods could be defaulted.
 const STATED: &[&str] = &[

@@ -1,11 +1,12 @@
 //! Which quotas an object falls under, by `scopes` and `scopeSelector`. An object falls under a quota if it is in all of its scopes.
 
-use apimachinery::Object;
+use apimachinery::{Object, lookup};
 
-use super::evaluator::Evaluator;
-use crate::lookup;
+use super::Evaluator;
+use crate::kinds::core::pod_spec::qos;
 
-pub(super) fn matches(quota: &Object, evaluator: &Evaluator, object: &Object) -> bool {
+/// Whether a quota counts an object.
+pub fn matches(quota: &Object, evaluator: &Evaluator, object: &Object) -> bool {
     let scopes = lookup::list(quota, &["spec", "scopes"]).iter();
     let mut scopes = scopes.filter_map(serde_json::Value::as_str);
     let mut selectors = lookup::objects(quota, &["spec", "scopeSelector", "matchExpressions"]);
@@ -67,7 +68,7 @@ fn is_terminating(pod: &Object) -> bool {
 }
 
 fn is_best_effort(pod: &Object) -> bool {
-    api::kinds::core::pod_spec::qos::class(pod) == "BestEffort"
+    qos::class(pod) == "BestEffort"
 }
 
 fn crosses_namespaces(pod: &Object) -> bool {
