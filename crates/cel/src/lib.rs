@@ -36,6 +36,7 @@ mod schema;
 mod source;
 mod types;
 mod value;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -56,3 +57,4 @@ pub use schema::{Schema, declaration};
 pub use source::{CompileErrors, Issue};
 pub use types::Type;
 pub use value::{List, ListKind, Map, Text, Value};
+pub use words::is_reserved;

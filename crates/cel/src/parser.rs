@@ -64,27 +64,6 @@ const OPERATORS: Set = Set::of(&[
     Kind::Percent,
 ]);
 
-/// Names kept for the future: no variable may be called so.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// What the language has in this environment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {

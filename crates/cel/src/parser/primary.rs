@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{FIRST, Failure, Parser, RESERVED, Rule};
+use super::{FIRST, Failure, Parser, Rule};
 use crate::{
     ast::{Element, Entry, Expr, Field, Id, Name},
     lexer::{Kind, Set},
     value::Value,
+    words::KEPT,
 };
 
 const OPTIONAL: Set = Set::of(&[Kind::Question]);
@@ -163,7 +164,7 @@ impl Parser<'_> {
         }
         let token = self.advance();
         let mut name = self.name(token);
-        if RESERVED.contains(&&*name) {
+        if KEPT.contains(&&*name) {
             self.issues
                 .report(token.start, format!("reserved identifier: {name}"));
             return Ok((self.add(token.start, Expr::Broken), false));

@@ -199,37 +199,12 @@ pub(super) fn match_conditions_changed(spec: &Object, old: Option<&Object>) -> b
         .any(|field| spec.value(field) != old.value(field))
 }
 
-/// Words that cannot name a variable.
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 fn is_identifier(name: &str) -> bool {
     let mut bytes = name.bytes();
     let first = bytes.next();
     first.is_some_and(|b| b == b'_' || b.is_ascii_alphabetic())
         && bytes.all(|b| b == b'_' || b.is_ascii_alphanumeric())
-        && !RESERVED.contains(&name)
+        && !cel::is_reserved(name)
 }
 
 /// `variables`: each has a name and an expression, which may use those before it. All expressions of the policy after them.
