@@ -17,6 +17,7 @@ fuzz_target!(|input: &[u8]| {
         subresource: "",
         now: jiff::Timestamp::UNIX_EPOCH,
         ignored: &FieldSet::default(),
+        versions: &managed_fields::OneVersion,
     };
     // As the object of an update: whatever stands in its managedFields is taken or passed over.
     let mut updated = config.clone();
