@@ -164,59 +164,138 @@ fn concrete(value: &mut Value) -> bool {
     }
 }
 
+/// A case of the recordings: what was asked one after the other, and answered.
+struct Case {
+    id: Value,
+    area: Value,
+    steps: Vec<Step>,
+}
+
+/// One request and its answer.
+struct Step {
+    name: String,
+    method: String,
+    path: String,
+    query: String,
+    media_type: String,
+    request: Option<Value>,
+    answer: Object,
+    /// Whether all of the answer is known: it has no placeholder that stands for just anything.
+    is_whole: bool,
+}
+
+/// What was recorded, of steps that were answered with an object.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for file in directory("RECORDED_ANSWERS") {
+        if file.extension().is_none_or(|e| e != "jsonl") {
+            continue;
+        }
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let mut case: Value = serde_json::from_str(line).unwrap();
+            let steps = case["steps"].as_array().unwrap();
+            cases.push(Case {
+                steps: steps.iter().filter_map(Step::read).collect(),
+                id: case["id"].take(),
+                area: case["area"].take(),
+            });
+        }
+    }
+    cases
+}
+
+impl Step {
+    fn read(step: &Value) -> Option<Self> {
+        let text = |pointer: &str| {
+            let text = step.pointer(pointer).and_then(Value::as_str);
+            text.unwrap_or_default().to_owned()
+        };
+        let mut answer = step.pointer("/response/body")?.clone();
+        let is_whole = concrete(&mut answer);
+        let Value::Object(answer) = answer else {
+            return None;
+        };
+        let target = text("/request/path");
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        Some(Self {
+            name: text("/name"),
+            method: text("/request/method"),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            media_type: text("/request/headers/Content-Type"),
+            request: step.pointer("/request/body").cloned(),
+            answer,
+            is_whole,
+        })
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.query.contains("dryRun")
+    }
+
+    /// The answer's type, if it is an object of a known kind and known whole.
+    fn answer_type(&self) -> Option<TypeRef<'static>> {
+        let is_object = self.is_whole && meta::kind(&self.answer) != "Status";
+        type_of(&self.answer).filter(|_| is_object)
+    }
+
+    /// Path of the object that the answer shows.
+    fn object_path(&self) -> String {
+        match self.method.as_str() {
+            "POST" => format!("{}/{}", self.path, meta::name(&self.answer)),
+            _ => self.path.trim_end_matches("/status").to_owned(),
+        }
+    }
+}
+
+/// How often what was found, by kind.
+fn count(failures: &mut BTreeMap<String, usize>, object: &Object, found: Vec<String>) {
+    for failure in found {
+        let failure = format!("{}: {failure}", meta::kind(object));
+        *failures.entry(failure).or_default() += 1;
+    }
+}
+
+fn listed(failures: &BTreeMap<String, usize>) -> String {
+    let lines: Vec<String> = failures.iter().map(|(f, n)| format!("{n}x {f}")).collect();
+    lines.join("\n")
+}
+
 #[test]
 #[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
 fn recorded_answers_decode_to_themselves() {
-    let (mut seen, mut failures) = (0, BTreeMap::<String, usize>::new());
-    for file in directory("RECORDED_ANSWERS")
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-    {
-        for line in fs::read_to_string(file).unwrap().lines() {
-            let case: Value = serde_json::from_str(line).unwrap();
-            for step in case["steps"].as_array().unwrap() {
-                let Some(body) = step.pointer("/response/body").and_then(Value::as_object) else {
-                    continue;
-                };
-                let mut body = Value::Object(body.clone());
-                if !concrete(&mut body) {
-                    continue;
-                }
-                let body = body.as_object().unwrap();
-                // Lists and tables are made for an answer: they show an empty list as such.
-                if meta::kind(body).ends_with("List") || meta::kind(body) == "Table" {
-                    continue;
-                }
-                let Some(ty) = type_of(body) else { continue };
-                seen += 1;
-                let mut found = Vec::new();
-                match decode::object(body, ty) {
-                    Ok(decoded) => {
-                        found.extend(decoded.findings);
-                        difference(
-                            "",
-                            &Value::Object(body.clone()),
-                            &Value::Object(decoded.object),
-                            &mut found,
-                        );
-                    }
-                    Err(error) => found.push(error.to_string()),
-                }
-                for failure in found {
-                    *failures
-                        .entry(format!("{}: {failure}", meta::kind(body)))
-                        .or_default() += 1;
-                }
-            }
+    let (mut seen, mut failures) = (0, BTreeMap::new());
+    for step in cases().into_iter().flat_map(|case| case.steps) {
+        // Lists and tables are made for an answer: they show an empty list as such.
+        let kind = meta::kind(&step.answer);
+        if !step.is_whole || kind.ends_with("List") || kind == "Table" {
+            continue;
         }
+        let Some(ty) = type_of(&step.answer) else {
+            continue;
+        };
+        seen += 1;
+        let mut found = Vec::new();
+        match decode::object(&step.answer, ty) {
+            Ok(decoded) => {
+                found.extend(decoded.findings);
+                difference(
+                    "",
+                    &Value::Object(step.answer.clone()),
+                    &Value::Object(decoded.object),
+                    &mut found,
+                );
+            }
+            Err(error) => found.push(error.to_string()),
+        }
+        count(&mut failures, &step.answer, found);
     }
     assert!(seen > 500, "only {seen} answers are of known types");
-    let text: Vec<String> = failures.iter().map(|(f, n)| format!("{n}x {f}")).collect();
     assert!(
         failures.is_empty(),
         "{seen} answers, {} failures:\n{}",
         failures.len(),
-        text.join("\n")
+        listed(&failures)
     );
 }
 
@@ -227,68 +306,48 @@ const DROPPED_LATER: usize = 6;
 #[test]
 #[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
 fn recorded_creates_are_owned_as_recorded() {
-    let (mut seen, mut failures) = (0, BTreeMap::<String, usize>::new());
-    for file in directory("RECORDED_ANSWERS")
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-    {
-        for line in fs::read_to_string(file).unwrap().lines() {
-            let case: Value = serde_json::from_str(line).unwrap();
-            for step in case["steps"].as_array().unwrap() {
-                let method = step.pointer("/request/method").and_then(Value::as_str);
-                let Some(body) = step.pointer("/response/body").and_then(Value::as_object) else {
-                    continue;
-                };
-                let mut body = Value::Object(body.clone());
-                if method != Some("POST") || !concrete(&mut body) {
-                    continue;
-                }
-                let Value::Object(mut body) = body else {
-                    continue;
-                };
-                let Some(ty) = type_of(&body) else { continue };
-                let [entry] = meta::managed_fields(&body) else {
-                    continue;
-                };
-                let expected = entry["fieldsV1"].clone();
-                if entry["operation"] != "Update" {
-                    continue;
-                }
-                let api_version = meta::api_version(&body).to_owned();
-                meta::set_managed_fields(&mut body, Vec::new());
-                let ignored = FieldSet::of_paths(&["status"]);
-                let write = Write {
-                    manager: "golden",
-                    subresource: "",
-                    api_version: &api_version,
-                    now: jiff::Timestamp::UNIX_EPOCH,
-                    ignored: &ignored,
-                    versions: &managed_fields::OneVersion,
-                };
-                managed_fields::update(ty, None, &mut body, &write);
-                seen += 1;
-                let found = meta::managed_fields(&body)
-                    .first()
-                    .map(|e| e["fieldsV1"].clone());
-                let mut differences = Vec::new();
-                difference("", &expected, &found.unwrap_or_default(), &mut differences);
-                for failure in differences {
-                    *failures
-                        .entry(format!("{}: {failure}", meta::kind(&body)))
-                        .or_default() += 1;
-                }
-            }
+    let (mut seen, mut failures) = (0, BTreeMap::new());
+    for step in cases().into_iter().flat_map(|case| case.steps) {
+        if step.method != "POST" || !step.is_whole {
+            continue;
         }
+        let mut body = step.answer;
+        let Some(ty) = type_of(&body) else { continue };
+        let [entry] = meta::managed_fields(&body) else {
+            continue;
+        };
+        let expected = entry["fieldsV1"].clone();
+        if entry["operation"] != "Update" {
+            continue;
+        }
+        let api_version = meta::api_version(&body).to_owned();
+        meta::set_managed_fields(&mut body, Vec::new());
+        let ignored = FieldSet::of_paths(&["status"]);
+        let write = Write {
+            manager: "golden",
+            subresource: "",
+            api_version: &api_version,
+            now: jiff::Timestamp::UNIX_EPOCH,
+            ignored: &ignored,
+            versions: &managed_fields::OneVersion,
+        };
+        managed_fields::update(ty, None, &mut body, &write);
+        seen += 1;
+        let owned = meta::managed_fields(&body)
+            .first()
+            .map(|e| e["fieldsV1"].clone());
+        let mut found = Vec::new();
+        difference("", &expected, &owned.unwrap_or_default(), &mut found);
+        count(&mut failures, &body, found);
     }
     // Ownership is noted before admission and strategies: what these add later is owned by nobody, what they drop is owned all the same.
     failures.retain(|failure, _| !failure.contains("\"<absent>\" became"));
-    let text: Vec<String> = failures.iter().map(|(f, n)| format!("{n}x {f}")).collect();
     assert!(seen > 1000, "only {seen} creates");
     assert!(
         failures.len() <= DROPPED_LATER,
         "{seen} creates, {} failures:\n{}",
         failures.len(),
-        text.join("\n")
+        listed(&failures)
     );
 }
 
@@ -297,103 +356,17 @@ fn recorded_creates_are_owned_as_recorded() {
 #[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
 fn recorded_applies_own_and_conflict_as_recorded() {
     let (mut seen, mut failures) = (0, Vec::new());
-    for file in directory("RECORDED_ANSWERS")
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-    {
-        for line in fs::read_to_string(file).unwrap().lines() {
-            let case: Value = serde_json::from_str(line).unwrap();
-            let mut live: BTreeMap<String, Object> = BTreeMap::new();
-            for step in case["steps"].as_array().unwrap() {
-                let text = |pointer: &str| {
-                    step.pointer(pointer)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                };
-                let (path, query) = text("/request/path")
-                    .split_once('?')
-                    .unwrap_or((text("/request/path"), ""));
-                let Some(answer) = step.pointer("/response/body") else {
-                    continue;
-                };
-                let mut answer = answer.clone();
-                let whole = concrete(&mut answer);
-                let Value::Object(answer) = answer else {
-                    continue;
-                };
-                let applies = text("/request/headers/Content-Type").contains("apply-patch");
-                let config = step.pointer("/request/body").and_then(Value::as_object);
-                let plain = !path.contains("/status")
-                    && !path.contains("/scale")
-                    && !query.contains("dryRun");
-                if let (true, true, Some(config)) = (applies, plain, config)
-                    && let Some(ty) = type_of(config)
-                    && whole
-                {
-                    let manager = query
-                        .split('&')
-                        .find_map(|q| q.strip_prefix("fieldManager="));
-                    let Some(manager) = manager else { continue };
-                    // Requests of certificates reset their spec, too.
-                    let paths: &[&str] = match meta::kind(config) {
-                        "CertificateSigningRequest" => &["status", "spec"],
-                        _ => &["status"],
-                    };
-                    let ignored = FieldSet::of_paths(paths);
-                    let write = Write {
-                        manager,
-                        subresource: "",
-                        api_version: meta::api_version(config),
-                        now: jiff::Timestamp::UNIX_EPOCH,
-                        ignored: &ignored,
-                        versions: &managed_fields::OneVersion,
-                    };
-                    let force = query.contains("force=true");
-                    let id = format!("{} {}", text("/name"), case["id"]);
-                    match managed_fields::apply(ty, live.get(path), config, force, &write) {
-                        Ok(applied)
-                            if type_of(&answer).is_some() && meta::kind(&answer) != "Status" =>
-                        {
-                            seen += 1;
-                            let sets = |object: &Object| {
-                                let sets = meta::managed_fields(object).iter().map(|e| {
-                                    (
-                                        format!("{}/{}", e["manager"], e["operation"]),
-                                        e["fieldsV1"].clone(),
-                                    )
-                                });
-                                Value::Object(sets.collect())
-                            };
-                            let mut found = Vec::new();
-                            difference(&id, &sets(&answer), &sets(&applied.object), &mut found);
-                            failures.append(&mut found);
-                        }
-                        Err(error @ managed_fields::ApplyError::Conflicts(_)) => {
-                            seen += 1;
-                            if answer["message"] != error.to_string() {
-                                failures
-                                    .push(format!("{id}: {} became {error}", answer["message"]));
-                            }
-                        }
-                        Err(error) if meta::kind(&answer) != "Status" => {
-                            failures.push(format!("{id}: {error}"))
-                        }
-                        _ => {}
-                    }
-                }
-                if type_of(&answer).is_some()
-                    && meta::kind(&answer) != "Status"
-                    && !query.contains("dryRun")
-                {
-                    let method = text("/request/method");
-                    let name = meta::name(&answer);
-                    let key = if method == "POST" {
-                        format!("{path}/{name}")
-                    } else {
-                        path.to_owned()
-                    };
-                    live.insert(key.trim_end_matches("/status").to_owned(), answer);
-                }
+    for case in cases() {
+        let mut live: BTreeMap<String, Object> = BTreeMap::new();
+        for step in &case.steps {
+            let id = format!("{} {}", step.name, case.id);
+            if let Some(mut found) = apply(step, live.get(&step.path), &id) {
+                seen += 1;
+                failures.append(&mut found);
+            }
+            let is_object = type_of(&step.answer).is_some() && meta::kind(&step.answer) != "Status";
+            if is_object && !step.is_dry_run() {
+                live.insert(step.object_path(), step.answer.clone());
             }
         }
     }
@@ -405,101 +378,87 @@ fn recorded_applies_own_and_conflict_as_recorded() {
     );
 }
 
+/// What differs when the step, if it is an apply of a whole object, is done on the live object.
+fn apply(step: &Step, live: Option<&Object>, id: &str) -> Option<Vec<String>> {
+    let of_subresource = ["/status", "/scale"].iter().any(|s| step.path.contains(s));
+    if !step.media_type.contains("apply-patch")
+        || of_subresource
+        || step.is_dry_run()
+        || !step.is_whole
+    {
+        return None;
+    }
+    let config = step.request.as_ref()?.as_object()?;
+    let ty = type_of(config)?;
+    let mut parameters = step.query.split('&');
+    let manager = parameters.find_map(|q| q.strip_prefix("fieldManager="))?;
+    // Requests of certificates reset their spec, too.
+    let paths: &[&str] = match meta::kind(config) {
+        "CertificateSigningRequest" => &["status", "spec"],
+        _ => &["status"],
+    };
+    let ignored = FieldSet::of_paths(paths);
+    let write = Write {
+        manager,
+        subresource: "",
+        api_version: meta::api_version(config),
+        now: jiff::Timestamp::UNIX_EPOCH,
+        ignored: &ignored,
+        versions: &managed_fields::OneVersion,
+    };
+    let force = step.query.contains("force=true");
+    let is_refused = meta::kind(&step.answer) == "Status";
+    let mut found = Vec::new();
+    match managed_fields::apply(ty, live, config, force, &write) {
+        Ok(applied) if type_of(&step.answer).is_some() && !is_refused => {
+            let sets = |object: &Object| {
+                let sets = meta::managed_fields(object).iter().map(|e| {
+                    let owner = format!("{}/{}", e["manager"], e["operation"]);
+                    (owner, e["fieldsV1"].clone())
+                });
+                Value::Object(sets.collect())
+            };
+            difference(id, &sets(&step.answer), &sets(&applied.object), &mut found);
+        }
+        Err(error @ managed_fields::ApplyError::Conflicts(_)) => {
+            if step.answer["message"] != error.to_string() {
+                found.push(format!("{id}: {} became {error}", step.answer["message"]));
+            }
+        }
+        Err(error) if !is_refused => found.push(format!("{id}: {error}")),
+        _ => return None,
+    }
+    Some(found)
+}
+
 /// Each patch on the object that the recording shows before it. What strategies do afterwards is left out: generation, status.
 #[test]
 #[ignore = "needs RECORDED_ANSWERS, the recorded answers of a reference server"]
 fn recorded_patches_change_what_is_recorded() {
     let (mut seen, mut failures) = (0, Vec::new());
-    for file in directory("RECORDED_ANSWERS")
-        .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "jsonl"))
-    {
-        for line in fs::read_to_string(file).unwrap().lines() {
-            let case: Value = serde_json::from_str(line).unwrap();
-            let mut live: BTreeMap<String, Object> = BTreeMap::new();
-            for step in case["steps"].as_array().unwrap() {
-                let text = |pointer: &str| {
-                    step.pointer(pointer)
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                };
-                let (path, query) = text("/request/path")
-                    .split_once('?')
-                    .unwrap_or((text("/request/path"), ""));
-                let Some(answer) = step.pointer("/response/body") else {
-                    continue;
-                };
-                let mut answer = answer.clone();
-                let whole = concrete(&mut answer);
-                let Value::Object(answer) = answer else {
-                    continue;
-                };
-                let Some(ty) =
-                    type_of(&answer).filter(|_| whole && meta::kind(&answer) != "Status")
-                else {
-                    live.remove(path);
-                    continue;
-                };
-                let media = text("/request/headers/Content-Type");
-                let patch = step
-                    .pointer("/request/body")
-                    .filter(|patch| concrete(&mut (*patch).clone()));
-                if let (Some(before), Some(patch), "PATCH") =
-                    (live.get(path), patch, text("/request/method"))
-                {
-                    let mut object = before.clone();
-                    let done = match (media, patch.as_object()) {
-                        ("application/merge-patch+json", Some(map)) => {
-                            patch::merge(&mut object, map);
-                            true
-                        }
-                        ("application/strategic-merge-patch+json", Some(map)) => {
-                            patch::strategic(&mut object, map.clone(), ty).unwrap();
-                            true
-                        }
-                        ("application/json-patch+json", None) => {
-                            object = patch::json(&object, patch.to_string().as_bytes()).unwrap();
-                            true
-                        }
-                        _ => false,
-                    };
-                    if done {
-                        seen += 1;
-                        let mut decoded = decode::object(&object, ty).unwrap().object;
-                        default::apply(&mut decoded, ty);
-                        let mut expected = answer.clone();
-                        for object in [&mut decoded, &mut expected] {
-                            for field in ["resourceVersion", "managedFields", "generation"] {
-                                meta::remove(object, field);
-                            }
-                            object.remove("status");
-                        }
-                        let id = format!("{} {}", text("/name"), case["id"]);
-                        let mut found = Vec::new();
-                        difference(
-                            &id,
-                            &Value::Object(expected),
-                            &Value::Object(decoded),
-                            &mut found,
-                        );
-                        // Defaults that are code, and what a strategy takes back, are the business of the kinds.
-                        found.retain(|f| {
-                            let left_out = f.ends_with("\"<absent>\"") || f.ends_with(" became 0");
-                            !left_out && case["area"] == "strategic"
-                        });
-                        failures.append(&mut found);
-                    }
+    for case in cases() {
+        let mut live: BTreeMap<String, Object> = BTreeMap::new();
+        for step in &case.steps {
+            let Some(ty) = step.answer_type() else {
+                live.remove(&step.path);
+                continue;
+            };
+            let patched = live.get(&step.path).and_then(|live| patch(step, live, ty));
+            if let Some(patched) = patched {
+                seen += 1;
+                // Defaults that are code, and what a strategy takes back, are the business of the kinds.
+                if case.area == "strategic" {
+                    let id = format!("{} {}", step.name, case.id);
+                    let mut found = Vec::new();
+                    let expected = without_bookkeeping(step.answer.clone());
+                    let patched = without_bookkeeping(patched);
+                    difference(&id, &expected, &patched, &mut found);
+                    found.retain(|f| !f.ends_with("\"<absent>\"") && !f.ends_with(" became 0"));
+                    failures.append(&mut found);
                 }
-                if !query.contains("dryRun") {
-                    let name = meta::name(&answer);
-                    let created = text("/request/method") == "POST";
-                    let key = if created {
-                        format!("{path}/{name}")
-                    } else {
-                        path.to_owned()
-                    };
-                    live.insert(key, answer);
-                }
+            }
+            if !step.is_dry_run() {
+                live.insert(step.object_path(), step.answer.clone());
             }
         }
     }
@@ -509,4 +468,35 @@ fn recorded_patches_change_what_is_recorded() {
         failures.len(),
         failures.join("\n")
     );
+}
+
+/// The live object after the step's patch, if it is one whose content is known.
+fn patch(step: &Step, live: &Object, ty: TypeRef<'static>) -> Option<Object> {
+    let patch = step.request.as_ref()?;
+    if step.method != "PATCH" || !concrete(&mut patch.clone()) {
+        return None;
+    }
+    let mut object = live.clone();
+    match (step.media_type.as_str(), patch.as_object()) {
+        ("application/merge-patch+json", Some(map)) => patch::merge(&mut object, map),
+        ("application/strategic-merge-patch+json", Some(map)) => {
+            patch::strategic(&mut object, map.clone(), ty).unwrap();
+        }
+        ("application/json-patch+json", None) => {
+            object = patch::json(&object, patch.to_string().as_bytes()).unwrap();
+        }
+        _ => return None,
+    }
+    let mut object = decode::object(&object, ty).unwrap().object;
+    default::apply(&mut object, ty);
+    Some(object)
+}
+
+/// Without what the server counts and notes by itself.
+fn without_bookkeeping(mut object: Object) -> Value {
+    for field in ["resourceVersion", "managedFields", "generation"] {
+        meta::remove(&mut object, field);
+    }
+    object.remove("status");
+    Value::Object(object)
 }

@@ -229,6 +229,44 @@ async fn an_object_lives_through_all_verbs() {
 }
 
 #[tokio::test]
+async fn whoever_asked_for_a_deletion_hears_of_it_even_if_a_kubelet_ends_it_first() {
+    let cluster = Cluster::start().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = json!({
+        "metadata": {"name": "brief"},
+        "spec": {
+            "nodeName": "here",
+            "terminationGracePeriodSeconds": 0,
+            "serviceAccountName": "default",
+            "automountServiceAccountToken": false,
+            "containers": [{"name": "main", "image": "example"}],
+        },
+    });
+    let account = json!({"metadata": {"name": "default"}});
+    cluster
+        .create("/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    for _ in 0..50 {
+        let created = cluster.create(pods, pod.clone()).await;
+        let since = version(&created);
+        let mut events = cluster
+            .watch(&format!("{pods}?watch=true&resourceVersion={since}"))
+            .await;
+        let path = format!("{pods}/brief");
+        let kubelet = async {
+            events.next().await;
+            let now = json!({"gracePeriodSeconds": 0, "preconditions": {"uid": created["metadata"]["uid"]}});
+            cluster.json(Method::DELETE, &path, Some(now)).await;
+        };
+        let ((status, answer), ()) =
+            tokio::join!(cluster.json(Method::DELETE, &path, None), kubelet);
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["metadata"]["uid"], created["metadata"]["uid"]);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
     let cluster = Cluster::start().await;
     let mut object = config_map("held", "1");

@@ -189,6 +189,26 @@ impl Call<'_, '_, '_> {
         })))
     }
 
+    /// A loop over what the macro was called on, with the accumulator of all macros.
+    fn over_target(
+        &mut self,
+        vars: (Name, Option<Name>),
+        init: Id,
+        condition: Id,
+        step: Id,
+        result: Id,
+    ) -> Id {
+        self.fold(
+            self.target,
+            vars,
+            ACCUMULATOR,
+            init,
+            condition,
+            step,
+            result,
+        )
+    }
+
     /// `all` and `exists`: go on while it is undecided.
     fn quantifier(&mut self, all: bool) -> Expansion {
         let vars = self.variables(self.args.len() == 3)?;
@@ -205,15 +225,7 @@ impl Call<'_, '_, '_> {
         let operator = if all { "_&&_" } else { "_||_" };
         let step = self.call(operator, vec![accumulator, predicate]);
         let result = self.accumulator();
-        Ok(self.fold(
-            self.target,
-            vars,
-            ACCUMULATOR,
-            init,
-            condition,
-            step,
-            result,
-        ))
+        Ok(self.over_target(vars, init, condition, step, result))
     }
 
     fn exists_one(&mut self) -> Expansion {
@@ -227,15 +239,7 @@ impl Call<'_, '_, '_> {
         let step = self.call("_?_:_", vec![predicate, more, same]);
         let (accumulator, one) = (self.accumulator(), self.literal(Value::Int(1)));
         let result = self.call("_==_", vec![accumulator, one]);
-        Ok(self.fold(
-            self.target,
-            vars,
-            ACCUMULATOR,
-            init,
-            condition,
-            step,
-            result,
-        ))
+        Ok(self.over_target(vars, init, condition, step, result))
     }
 
     /// A loop that appends `element` where `predicate` holds.
@@ -250,15 +254,7 @@ impl Call<'_, '_, '_> {
             step = self.call("_?_:_", vec![predicate, step, same]);
         }
         let result = self.accumulator();
-        self.fold(
-            self.target,
-            vars,
-            ACCUMULATOR,
-            init,
-            condition,
-            step,
-            result,
-        )
+        self.over_target(vars, init, condition, step, result)
     }
 
     fn map(&mut self) -> Expansion {
@@ -299,15 +295,7 @@ impl Call<'_, '_, '_> {
             step = self.call("_?_:_", vec![predicate, step, same]);
         }
         let result = self.accumulator();
-        Ok(self.fold(
-            self.target,
-            vars,
-            ACCUMULATOR,
-            init,
-            condition,
-            step,
-            result,
-        ))
+        Ok(self.over_target(vars, init, condition, step, result))
     }
 
     /// A loop of no turns, whose accumulator is the variable.

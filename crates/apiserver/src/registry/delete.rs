@@ -150,7 +150,15 @@ impl Call<'_> {
                     uid: Some(meta::uid(&marked.object).to_owned()),
                     ..DeleteOptions::default()
                 };
-                self.remove(namespace, name, &rest, Some(marked)).await
+                let as_marked = marked.object.clone();
+                let ended = self.remove(namespace, name, &rest, Some(marked)).await;
+                match ended {
+                    // Somebody who saw the mark, a kubelet, has ended it before us: it is gone, as was asked for.
+                    Err(status) if status.is_not_found() || status.is_conflict() => {
+                        Ok(Deleted::Gone(as_marked))
+                    }
+                    ended => ended,
+                }
             }
             other => Ok(other),
         }
