@@ -163,11 +163,10 @@ impl Pki {
             )?,
             kubelet_server: room.leaf(&ca, "kubelet", &kubelet_server)?,
             kubelet_client: client("kubelet-client", &node, Some("system:nodes"))?,
-            // One user for all controllers of the process; alone, the controller manager gives each a service account of its own.
             controller_manager: client(
                 "controller-manager",
                 "system:kube-controller-manager",
-                Some("system:masters"),
+                None,
             )?,
             scheduler: client("scheduler", "system:kube-scheduler", None)?,
             proxy: client("kube-proxy", "system:kube-proxy", None)?,

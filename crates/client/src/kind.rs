@@ -66,6 +66,12 @@ pub trait Object: Send + Sync + 'static {
         self.metadata().labels.as_ref().unwrap_or(&NONE)
     }
 
+    /// All annotations.
+    fn annotations(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.metadata().annotations.as_ref().unwrap_or(&NONE)
+    }
+
     /// All owners.
     fn owner_references(&self) -> &[OwnerReference] {
         self.metadata()
@@ -222,7 +228,7 @@ kinds! {
     certificates::v1::{CertificateSigningRequest},
     coordination::v1::{Lease},
     discovery::v1::{EndpointSlice},
-    networking::v1::{IngressClass, Ingress, NetworkPolicy},
+    networking::v1::{IPAddress, Ingress, IngressClass, NetworkPolicy, ServiceCIDR},
     node::v1::{RuntimeClass},
     policy::v1::{Eviction, PodDisruptionBudget},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},

@@ -4,6 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use base::{Clock, TaskGroup};
 use client::{Client, EventRecorder, InformerFactory, LeaderElectionConfig};
+use serde_json::Value;
+
+/// Signs the claims of a service account token; the error is told as it is.
+pub type SignToken = Arc<dyn Fn(&Value) -> Result<String, String> + Send + Sync>;
 
 /// The controller manager's configuration, under upstream's flag names.
 #[derive(Clone)]
@@ -18,6 +22,10 @@ pub struct Config {
     pub cluster_signing: Option<(String, String)>,
     /// `--cluster-signing-duration`: the longest life of a certificate.
     pub cluster_signing_duration: Duration,
+    /// `--service-account-private-key-file`: signs the tokens that Secrets hold. Without it such Secrets are left alone.
+    pub sign_token: Option<SignToken>,
+    /// `--legacy-service-account-token-clean-up-period`, in whole days.
+    pub legacy_token_clean_up_period: Duration,
     /// `--allocate-node-cidrs`.
     pub allocate_node_cidrs: bool,
     /// `--cluster-cidr`: one IPv4 and at most one IPv6 range.
@@ -46,6 +54,8 @@ impl Default for Config {
             root_ca: None,
             cluster_signing: None,
             cluster_signing_duration: Duration::from_secs(365 * 24 * 3600),
+            sign_token: None,
+            legacy_token_clean_up_period: Duration::from_secs(365 * 24 * 3600),
             allocate_node_cidrs: false,
             cluster_cidr: Vec::new(),
             node_cidr_mask_size_ipv4: 24,

@@ -46,13 +46,14 @@ pub(crate) fn claim<O: Object, T: Object>(
     }
 }
 
-/// Adopts and releases as needed; what is left is what `owner` owns.
+/// Adopts and releases as needed; what is left is what `owner` owns. What is adopted gets `finalizer`, what is released loses it.
 pub(crate) async fn claim_all<O: Kind, T: Kind>(
     owners: &Api<O>,
     owned: &Api<T>,
     owner: &O,
     selector: &LabelSelector,
     candidates: Vec<Arc<T>>,
+    finalizer: Option<&str>,
 ) -> Result<Vec<Arc<T>>, Error> {
     let mut claimed = Vec::with_capacity(candidates.len());
     let mut errors = Vec::new();
@@ -63,7 +64,7 @@ pub(crate) async fn claim_all<O: Kind, T: Kind>(
             Claim::Ignore => {}
             Claim::Release => {
                 debug!(owner = %owner.key(), object = %object.key(), "releasing");
-                if let Err(error) = release(owned, owner, &*object).await {
+                if let Err(error) = release(owned, owner, &*object, finalizer).await {
                     errors.push(Error::from(error));
                 }
             }
@@ -72,7 +73,7 @@ pub(crate) async fn claim_all<O: Kind, T: Kind>(
                     may_adopt = Some(lives(owners, owner).await?);
                 }
                 if may_adopt == Some(true) {
-                    match adopt(owned, owner, &*object).await {
+                    match adopt(owned, owner, &*object, finalizer).await {
                         Ok(adopted) => claimed.push(Arc::new(adopted)),
                         Err(error) if error.is_not_found() => {}
                         Err(error) => errors.push(Error::from(error)),
@@ -100,20 +101,37 @@ async fn lives<O: Kind>(owners: &Api<O>, owner: &O) -> Result<bool, Error> {
     Ok(!fresh.is_being_deleted())
 }
 
-async fn adopt<O: Kind, T: Kind>(owned: &Api<T>, owner: &O, object: &T) -> Result<T, ApiError> {
-    let patch = Patch::Strategic(json!({
-        "metadata": { "ownerReferences": [owner.controller_owner_reference()], "uid": object.uid() }
-    }));
+async fn adopt<O: Kind, T: Kind>(
+    owned: &Api<T>,
+    owner: &O,
+    object: &T,
+    finalizer: Option<&str>,
+) -> Result<T, ApiError> {
+    let mut metadata = json!({
+        "ownerReferences": [owner.controller_owner_reference()],
+        "uid": object.uid(),
+    });
+    if let Some(finalizer) = finalizer {
+        metadata["finalizers"] = json!([finalizer]);
+    }
+    let patch = Patch::Strategic(json!({ "metadata": metadata }));
     owned.patch(object.name(), &patch).await
 }
 
-async fn release<O: Kind, T: Kind>(owned: &Api<T>, owner: &O, object: &T) -> Result<(), ApiError> {
-    let patch = Patch::Strategic(json!({
-        "metadata": {
-            "uid": object.uid(),
-            "ownerReferences": [{ "$patch": "delete", "uid": owner.uid() }],
-        }
-    }));
+async fn release<O: Kind, T: Kind>(
+    owned: &Api<T>,
+    owner: &O,
+    object: &T,
+    finalizer: Option<&str>,
+) -> Result<(), ApiError> {
+    let mut metadata = json!({
+        "uid": object.uid(),
+        "ownerReferences": [{ "$patch": "delete", "uid": owner.uid() }],
+    });
+    if let Some(finalizer) = finalizer {
+        metadata["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+    }
+    let patch = Patch::Strategic(json!({ "metadata": metadata }));
     match owned.patch(object.name(), &patch).await {
         // Gone, or a namesake: nothing to release.
         Err(error) if error.is_not_found() || error.is_invalid() => Ok(()),

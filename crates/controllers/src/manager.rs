@@ -33,9 +33,10 @@ pub struct Deps {
 const NAMESPACE: &str = "kube-system";
 
 impl Deps {
-    /// A client as the service account of that name.
+    /// A client as the service account of that name; without a name, as the controller manager.
     fn client_of(&self, service_account: &str) -> Client {
-        let Some(bare) = &self.bare_transport else {
+        let bare = self.bare_transport.as_ref();
+        let Some(bare) = bare.filter(|_| !service_account.is_empty()) else {
             return self.client.clone();
         };
         let transport = ServiceAccountTransport::new(

@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod components;
+mod token_signer;
 mod up;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};

@@ -177,6 +177,7 @@ impl Reconciler for DaemonSetController {
             &*set,
             &spec.selector,
             candidates,
+            None,
         )
         .await?;
         let status = set.status.clone().unwrap_or_default();

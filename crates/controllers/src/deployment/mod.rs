@@ -158,6 +158,7 @@ impl Reconciler for DeploymentController {
             &*deployment,
             &spec.selector,
             candidates,
+            None,
         )
         .await?;
         let pods = self.pods_of(&sets);

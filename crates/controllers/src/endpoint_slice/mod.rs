@@ -2,11 +2,7 @@
 
 mod plan;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use client::{
@@ -24,6 +20,7 @@ use crate::{
     context::ControllerContext,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
     service_pods::{queue_services_of_pods, selected},
+    slice_tracker::SliceTracker,
 };
 
 use self::plan::{MANAGED_BY, MANAGER, Plan, SERVICE_NAME, plan};
@@ -40,8 +37,7 @@ struct EndpointSliceController {
     pods: Informer<Pod>,
     nodes: Informer<Node>,
     slices: Informer<EndpointSlice>,
-    /// Generations of the slices as we last wrote them, by Service.
-    written: Mutex<HashMap<ObjectKey, HashMap<String, i64>>>,
+    written: SliceTracker,
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
@@ -50,7 +46,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         pods: ctx.informers.informer(),
         nodes: ctx.informers.informer(),
         slices: ctx.informers.informer(),
-        written: Mutex::default(),
+        written: SliceTracker::default(),
         ctx: ctx.clone(),
     });
     controller.slices.add_index(SERVICE_INDEX, by_service);
@@ -101,7 +97,7 @@ fn watch_slices(
         }
         Event::Deleted(slice) => {
             if let Some(key) = service_of(&slice) {
-                this.forget(&key, slice.name());
+                this.written.forget(&key, slice.name());
                 queue.add(key);
             }
         }
@@ -141,10 +137,7 @@ impl Reconciler for EndpointSliceController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(service) = self.services.store().get_key(key) else {
             // Its slices go with it, by the garbage collector.
-            self.written
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(key);
+            self.written.forget_all(key);
             return Ok(Next::OnEvent);
         };
         let external =
@@ -156,7 +149,7 @@ impl Reconciler for EndpointSliceController {
             .slices
             .store()
             .by_index(SERVICE_INDEX, &key.to_string());
-        if self.is_behind(key, &existing) {
+        if self.written.is_behind(key, &existing) {
             return Ok(Next::After(BEHIND));
         }
         existing.retain(|slice| !slice.is_being_deleted());
@@ -177,51 +170,24 @@ impl Reconciler for EndpointSliceController {
 }
 
 impl EndpointSliceController {
-    /// Whether the informer has not shown all that we wrote: a plan made now would create slices twice.
-    fn is_behind(&self, key: &ObjectKey, existing: &[Arc<EndpointSlice>]) -> bool {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.get(key).is_some_and(|written| {
-            written.iter().any(|(name, generation)| {
-                !existing
-                    .iter()
-                    .any(|slice| slice.name() == name && slice.generation() >= *generation)
-            })
-        })
-    }
-
-    fn remember(&self, key: &ObjectKey, slice: &EndpointSlice) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written
-            .entry(key.clone())
-            .or_default()
-            .insert(slice.name().to_owned(), slice.generation());
-    }
-
-    fn forget(&self, key: &ObjectKey, name: &str) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slices) = written.get_mut(key) {
-            slices.remove(name);
-        }
-    }
-
     /// Creations first, so that at no time an endpoint is in no slice.
     async fn carry_out(&self, key: &ObjectKey, plan: Plan) -> Result<(), Error> {
         let api = self.ctx.client.api::<EndpointSlice>(&key.namespace);
         for slice in &plan.create {
             match api.create(slice).await {
-                Ok(created) => self.remember(key, &created),
+                Ok(created) => self.written.remember(key, &created),
                 Err(error) if error.is_namespace_terminating() => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
         for slice in &plan.update {
             let updated = api.update(slice).await?;
-            self.remember(key, &updated);
+            self.written.remember(key, &updated);
         }
         for slice in &plan.delete {
             let options = DeleteOptions::default().with_uid(slice.uid());
             ApiError::not_found_is_none(api.delete(slice.name(), &options).await)?;
-            self.forget(key, slice.name());
+            self.written.forget(key, slice.name());
         }
         Ok(())
     }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 /// A set of completion indexes.
 pub(super) type Indexes = BTreeSet<i32>;
 
-/// Parses `0,2-4`; what cannot be read is left out.
-pub(super) fn parse(text: &str) -> Indexes {
+/// Parses `0,2-4`; what cannot be read, and what is not below `completions`, is left out.
+pub(super) fn parse(text: &str, completions: i32) -> Indexes {
     let mut indexes = Indexes::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         if let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) {
-            indexes.extend(first..=last);
+            indexes.extend(first.max(0)..=last.min(completions - 1));
         }
     }
     indexes
@@ -42,8 +42,9 @@ mod tests {
     #[test]
     fn text_and_back() {
         for text in ["", "0", "0,1", "0-2", "1,3-5,7,8,10-12"] {
-            assert_eq!(format(&parse(text)), text);
+            assert_eq!(format(&parse(text, 20)), text);
         }
-        assert_eq!(parse("1-3,x,5"), Indexes::from([1, 2, 3, 5]));
+        assert_eq!(parse("1-3,x,5", 20), Indexes::from([1, 2, 3, 5]));
+        assert_eq!(parse("1-2147483647", 4), Indexes::from([1, 2, 3]));
     }
 }

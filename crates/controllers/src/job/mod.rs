@@ -1,9 +1,17 @@
 //! The Job controller: runs pods until enough of them have succeeded.
 //!
-//! [`plan`] decides. Not supported yet: `podFailurePolicy`, `successPolicy` and `backoffLimitPerIndex`; such Jobs run as if they had none.
+//! [`plan`] decides.
 
+mod backoff;
+mod census;
+mod conditions;
+mod failure_policy;
 mod indexes;
+mod per_index;
 mod plan;
+mod success_policy;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -30,7 +38,11 @@ use crate::{
     reconcile::{Error, Next, Reconciler, on_events, run_workers},
 };
 
-use self::plan::{FINALIZER, INDEX_LABEL, Plan, has_finalizer, is_indexed, plan};
+use self::{
+    census::{FINALIZER, INDEX_LABEL, has_finalizer, is_indexed},
+    per_index::{FAILURES, IGNORED_FAILURES},
+    plan::{NewPod, Plan, plan},
+};
 
 pub(crate) const NAME: &str = "job-controller";
 
@@ -232,12 +244,10 @@ impl Reconciler for JobController {
             &*job,
             &selector,
             candidates,
+            Some(FINALIZER),
         )
         .await?;
-        let mut plan = plan(&job, &pods, self.ctx.clock.now());
-        if job.is_being_deleted() {
-            plan.create.clear();
-        }
+        let plan = plan(&job, &pods, self.ctx.clock.now());
         self.carry_out(&job, plan).await
     }
 }
@@ -264,9 +274,7 @@ impl JobController {
             .filter_map(Result::err)
             .collect();
         if !plan.create.is_empty() {
-            self.expectations.expect_creations(&key, plan.create.len());
-            let created = join_all(plan.create.iter().map(|index| self.create(job, *index))).await;
-            errors.extend(created.into_iter().filter_map(Result::err));
+            errors.extend(self.create_all(job, &plan.create).await.err());
         }
         if job.status.clone().unwrap_or_default() != plan.status {
             let desired = Job {
@@ -279,7 +287,7 @@ impl JobController {
                 .update_status(&desired)
                 .await?;
             for (kind, reason, message) in plan.events {
-                self.ctx.recorder.event(job, kind, reason, message);
+                self.ctx.recorder.event(job, kind, &reason, message);
             }
         }
         // Only now: what is noted is safe.
@@ -317,11 +325,30 @@ impl JobController {
         }
     }
 
-    async fn create(&self, job: &Job, index: Option<i32>) -> Result<(), Error> {
+    /// Creates pods in batches that double, so that what the server refuses is not tried hundreds of times at once.
+    async fn create_all(&self, job: &Job, pods: &[NewPod]) -> Result<(), Error> {
+        let key = job.key();
+        self.expectations.expect_creations(&key, pods.len());
+        let (mut left, mut batch) = (pods, 1);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(batch.min(left.len()));
+            let results = join_all(now.iter().map(|pod| self.create(job, pod))).await;
+            if let Some(error) = results.into_iter().find_map(Result::err) {
+                later
+                    .iter()
+                    .for_each(|_| self.expectations.creation_observed(&key));
+                return Err(error);
+            }
+            (left, batch) = (later, 2 * batch);
+        }
+        Ok(())
+    }
+
+    async fn create(&self, job: &Job, new: &NewPod) -> Result<(), Error> {
         let Some(spec) = &job.spec else { return Ok(()) };
         match self
             .pods(job.namespace())
-            .create(&pod_of(job, spec, index))
+            .create(&pod_of(job, spec, new))
             .await
         {
             Ok(pod) => {
@@ -346,31 +373,42 @@ impl JobController {
     }
 }
 
+/// The longest prefix of generated names: what is left of a label's 63 characters by the five random ones.
+const MAX_PREFIX: usize = 58;
+
 /// A pod of the Job's template, tracked, and with its index where it has one.
-fn pod_of(job: &Job, spec: &JobSpec, index: Option<i32>) -> Pod {
+fn pod_of(job: &Job, spec: &JobSpec, new: &NewPod) -> Pod {
     let mut pod = pods::from_template(&spec.template, job.name(), job.controller_owner_reference());
-    pod.metadata
-        .finalizers
-        .get_or_insert_default()
-        .push(FINALIZER.to_owned());
-    let Some(index) = index.filter(|_| is_indexed(spec)) else {
+    let finalizers = pod.metadata.finalizers.get_or_insert_default();
+    if !finalizers.iter().any(|known| known == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let Some(index) = new.index.filter(|_| is_indexed(spec)) else {
         return pod;
     };
-    pod.metadata.generate_name = Some(format!("{}-{index}-", job.name()));
+    let suffix = format!("-{index}-");
+    let mut prefix = job.name().to_owned();
+    prefix.truncate(MAX_PREFIX - suffix.len());
+    pod.metadata.generate_name = Some(prefix + &suffix);
     for map in [&mut pod.metadata.labels, &mut pod.metadata.annotations] {
         map.get_or_insert_default()
             .insert(INDEX_LABEL.to_owned(), index.to_string());
     }
+    if let Some(failures) = new.failures {
+        let annotations = pod.metadata.annotations.get_or_insert_default();
+        annotations.insert(FAILURES.to_owned(), failures.counted.to_string());
+        if failures.ignored > 0 {
+            annotations.insert(IGNORED_FAILURES.to_owned(), failures.ignored.to_string());
+        }
+    }
     let pod_spec = pod.spec.get_or_insert_default();
-    pod_spec
-        .hostname
-        .get_or_insert_with(|| format!("{}-{index}", job.name()));
+    pod_spec.hostname = Some(format!("{}-{index}", job.name()));
     let variable = EnvVar {
         name: "JOB_COMPLETION_INDEX".to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 api_version: None,
-                field_path: format!("metadata.annotations['{INDEX_LABEL}']"),
+                field_path: format!("metadata.labels['{INDEX_LABEL}']"),
             }),
             ..EnvVarSource::default()
         }),

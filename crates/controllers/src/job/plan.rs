@@ -1,16 +1,17 @@
 //! What a Job does next: `plan(job, pods, now)`. Pure.
 //!
-//! Counting must neither lose nor double an ended pod, whatever crashes when. So each pod carries a finalizer; an ended one is first noted in
-//! `status.uncountedTerminatedPods`, then loses the finalizer, then is counted and its note dropped (KEP-2307). The terminal
-//! condition comes when nothing is left to count and no pod runs.
+//! Counting must neither lose nor double an ended pod, whatever crashes when. So each pod carries a finalizer; an ended one is first noted
+//! (in `status.uncountedTerminatedPods`, or by its index), then loses the finalizer, then is counted and its note dropped (KEP-2307). What the
+//! end will be is written down first, as `FailureTarget` or `SuccessCriteriaMet`; the terminal condition comes when nothing is left to count
+//! and no pod runs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duration};
 
 use client::{EventType, Object as _};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        batch::v1::{Job, JobCondition, JobSpec, JobStatus, UncountedTerminatedPods},
+        batch::v1::{Job, JobSpec, JobStatus, UncountedTerminatedPods},
         core::v1::Pod,
     },
     apimachinery::pkg::apis::meta::v1::Time,
@@ -18,15 +19,27 @@ use k8s_openapi::{
 
 use crate::pods;
 
-use super::indexes::{self, Indexes};
+use super::{
+    backoff,
+    census::{Census, finished_at, has_finalizer, index_of, is_indexed, waits_for_end},
+    conditions::{FAILURE_TARGET, SUCCESS_CRITERIA_MET, get, has, is_ending, is_finished, set},
+    failure_policy::{Verdict, judge},
+    indexes::{self, Indexes},
+    per_index::{self, Failures},
+    success_policy,
+};
 
-pub(super) const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
-pub(super) const INDEX_LABEL: &str = "batch.kubernetes.io/job-completion-index";
 /// Pods created or deleted in one go.
 const BURST: usize = 500;
-/// Delay after the first failure of a row; it doubles with each one, up to [`MAX_BACKOFF`].
-const BACKOFF: i64 = 10;
-const MAX_BACKOFF: i64 = 600;
+
+/// A pod to create.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NewPod {
+    /// Its completion index, if the Job is indexed.
+    pub(super) index: Option<i32>,
+    /// How often its index has failed, where each index has a limit.
+    pub(super) failures: Option<Failures>,
+}
 
 /// What to do, in this order.
 #[derive(Debug, Default)]
@@ -35,105 +48,104 @@ pub(super) struct Plan {
     pub(super) withdraw: Vec<Arc<Pod>>,
     /// Pods to delete that count as failed.
     pub(super) terminate: Vec<Arc<Pod>>,
-    /// Pods to create, with their completion index if the Job is indexed.
-    pub(super) create: Vec<Option<i32>>,
+    /// Pods to create.
+    pub(super) create: Vec<NewPod>,
     /// The status as it should be.
     pub(super) status: JobStatus,
     /// Pods that lose their finalizer once the status is written.
     pub(super) release: Vec<Arc<Pod>>,
-    /// What to tell.
-    pub(super) events: Vec<(EventType, &'static str, String)>,
+    /// What to tell: type, reason, message.
+    pub(super) events: Vec<(EventType, String, String)>,
     pub(super) recheck_after: Option<Duration>,
 }
 
-/// Whether it has ended, well or not.
-pub(super) fn is_finished(status: &JobStatus) -> bool {
-    has(status, "Complete") || has(status, "Failed")
+impl Plan {
+    fn tell(&mut self, kind: EventType, reason: &str, message: &str) {
+        self.events
+            .push((kind, reason.to_owned(), message.to_owned()));
+    }
+
+    fn recheck(&mut self, delay: Duration) {
+        self.recheck_after = Some(self.recheck_after.map_or(delay, |known| known.min(delay)));
+    }
 }
 
-pub(super) fn has_finalizer(pod: &Pod) -> bool {
-    pod.metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == FINALIZER)
+/// A Job as it is now.
+struct State<'a> {
+    spec: &'a JobSpec,
+    census: Census<'a>,
+    /// Successes, noted ones included; of an indexed Job the number of its succeeded indexes.
+    succeeded: i32,
+    /// Failures that count, noted ones included.
+    failed: i32,
+    /// Of an indexed Job.
+    succeeded_indexes: Indexes,
+    /// Where each index has a limit of its own.
+    failed_indexes: Option<Indexes>,
+    /// Failed pods that wait for the one that takes their index on.
+    awaiting_replacement: BTreeMap<i32, &'a Arc<Pod>>,
 }
 
-pub(super) fn is_indexed(spec: &JobSpec) -> bool {
-    spec.completion_mode.as_deref() == Some("Indexed")
+fn to_i32(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn get<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
-    status
-        .conditions
-        .iter()
-        .flatten()
-        .find(|condition| condition.type_ == kind)
-}
-
-fn has(status: &JobStatus, kind: &str) -> bool {
-    get(status, kind).is_some_and(|condition| condition.status == "True")
-}
-
-fn set(
-    status: &mut JobStatus,
-    kind: &str,
-    value: &str,
-    reason: &str,
-    message: &str,
-    now: Timestamp,
-) {
-    let conditions = status.conditions.get_or_insert_default();
-    conditions.retain(|condition| condition.type_ != kind);
-    conditions.push(JobCondition {
-        type_: kind.to_owned(),
-        status: value.to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message.to_owned()),
-        last_probe_time: Some(Time(now)),
-        last_transition_time: Some(Time(now)),
-    });
-}
-
-fn index_of(pod: &Pod) -> Option<i32> {
-    pod.annotation(INDEX_LABEL)
-        .or_else(|| pod.label(INDEX_LABEL))?
-        .parse()
-        .ok()
-}
-
-/// A Job's pods, sorted by what they are to it.
-struct Census<'a> {
-    active: Vec<&'a Arc<Pod>>,
-    terminating: Vec<&'a Arc<Pod>>,
-    succeeded: Vec<&'a Arc<Pod>>,
-    failed: Vec<&'a Arc<Pod>>,
-}
-
-impl<'a> Census<'a> {
-    fn take(spec: &JobSpec, pods: &'a [Arc<Pod>]) -> Self {
-        // By default a pod on its way out is replaced at once, and therefore has failed at once.
-        let wait_for_end = spec.pod_replacement_policy.as_deref() == Some("Failed");
-        let mut census = Self {
-            active: Vec::new(),
-            terminating: Vec::new(),
-            succeeded: Vec::new(),
-            failed: Vec::new(),
+impl<'a> State<'a> {
+    fn of(spec: &'a JobSpec, status: &JobStatus, pods: &'a [Arc<Pod>]) -> Self {
+        let census = Census::take(spec, pods);
+        let notes = status.uncounted_terminated_pods.clone().unwrap_or_default();
+        let (noted_well, noted_failed) = (
+            notes.succeeded.unwrap_or_default(),
+            notes.failed.unwrap_or_default(),
+        );
+        let is_new = |pod: &Pod, noted: &[String]| {
+            has_finalizer(pod)
+                && !noted.iter().any(|uid| uid == pod.uid())
+                && (!is_indexed(spec) || index_of(spec, pod).is_some())
         };
-        for pod in pods {
-            match pods::phase(pod) {
-                "Succeeded" => census.succeeded.push(pod),
-                "Failed" => census.failed.push(pod),
-                _ if pod.is_being_deleted() => {
-                    census.terminating.push(pod);
-                    if !wait_for_end {
-                        census.failed.push(pod);
-                    }
-                }
-                _ => census.active.push(pod),
+        let failed = census
+            .failed
+            .iter()
+            .filter(|pod| is_new(pod, &noted_failed) && judge(spec, pod).counts());
+        let failed =
+            to_i32(failed.count() + noted_failed.len()) + status.failed.unwrap_or_default();
+        let well = census
+            .succeeded
+            .iter()
+            .filter(|pod| is_new(pod, &noted_well) && is_new(pod, &noted_failed));
+        let mut succeeded =
+            to_i32(well.count() + noted_well.len()) + status.succeeded.unwrap_or_default();
+
+        let mut state = Self {
+            spec,
+            succeeded_indexes: Indexes::new(),
+            failed_indexes: None,
+            awaiting_replacement: BTreeMap::new(),
+            succeeded,
+            failed,
+            census,
+        };
+        if is_indexed(spec) {
+            let noted = status.completed_indexes.as_deref().unwrap_or_default();
+            let mut done = indexes::parse(noted, spec.completions.unwrap_or_default());
+            let newly = state
+                .census
+                .succeeded
+                .iter()
+                .filter(|pod| has_finalizer(pod));
+            done.extend(newly.filter_map(|pod| index_of(spec, pod)));
+            succeeded = to_i32(done.len());
+            state.succeeded = succeeded;
+            if let Some(limit) = spec.backoff_limit_per_index {
+                let failed = per_index::failed_indexes(spec, status, &state.census, limit);
+                let settled = &done | &failed;
+                state.awaiting_replacement =
+                    per_index::awaiting_replacement(spec, &state.census, &settled);
+                state.failed_indexes = Some(failed);
             }
+            state.succeeded_indexes = done;
         }
-        census
+        state
     }
 }
 
@@ -145,107 +157,137 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
         ..Plan::default()
     };
     if is_finished(&plan.status) {
-        plan.release = pods
-            .iter()
-            .filter(|pod| has_finalizer(pod))
-            .cloned()
-            .collect();
+        plan.release = held(pods);
         return plan;
     }
     let suspended = spec.suspend.unwrap_or_default();
     if plan.status.start_time.is_none() && !suspended {
         plan.status.start_time = Some(Time(now));
     }
-    let census = Census::take(&spec, pods);
-    let mut completed = indexes::parse(
-        plan.status
-            .completed_indexes
-            .as_deref()
-            .filter(|_| is_indexed(&spec))
-            .unwrap_or_default(),
-    );
-    if is_indexed(&spec) {
-        let completions = spec.completions.unwrap_or_default();
-        let done = census.succeeded.iter().filter_map(|pod| index_of(pod));
-        completed.extend(done.filter(|index| (0..completions).contains(index)));
+    let mut state = State::of(&spec, &plan.status, pods);
+    decide_end(&mut plan, &state, pods, suspended, now);
+    let ending = is_ending(&plan.status);
+    if ending || job.is_being_deleted() {
+        // Nobody will be replaced.
+        state.awaiting_replacement.clear();
     }
-    count(&mut plan, &census, pods);
-    let uncounted = plan
-        .status
-        .uncounted_terminated_pods
-        .clone()
-        .unwrap_or_default();
-    let noted = |uids: &Option<Vec<String>>| uids.as_ref().map_or(0, Vec::len);
-    let to_i32 = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    let failed = plan.status.failed.unwrap_or_default() + to_i32(noted(&uncounted.failed));
-    let succeeded = if is_indexed(&spec) {
-        to_i32(completed.len())
-    } else {
-        plan.status.succeeded.unwrap_or_default() + to_i32(noted(&uncounted.succeeded))
-    };
+    count(&mut plan, &state, pods);
+    if job.is_being_deleted() {
+        // The pods go as well, and nobody else lets go of them.
+        let known: BTreeSet<String> = plan
+            .release
+            .iter()
+            .map(|pod| pod.uid().to_owned())
+            .collect();
+        let rest = held(pods)
+            .into_iter()
+            .filter(|pod| !known.contains(pod.uid()));
+        plan.release.extend(rest);
+    }
 
-    decide_end(&mut plan, &spec, &census, succeeded, failed, now);
-    let mut active = census.active.len();
-    if has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet") {
-        plan.terminate = census.active.iter().map(|pod| (*pod).clone()).collect();
+    let mut active = state.census.active.len();
+    if ending {
+        let all: Vec<Arc<Pod>> = state
+            .census
+            .active
+            .iter()
+            .map(|pod| (*pod).clone())
+            .collect();
+        let failing = has(&plan.status, FAILURE_TARGET);
+        *(if failing {
+            &mut plan.terminate
+        } else {
+            &mut plan.withdraw
+        }) = all;
         active = 0;
-        let quiet = census.active.is_empty() && census.terminating.is_empty();
-        if quiet && noted(&uncounted.failed) + noted(&uncounted.succeeded) == 0 {
-            end(&mut plan, now);
+        let quiet = state.census.active.is_empty() && state.census.terminating.is_empty();
+        let notes = plan.status.uncounted_terminated_pods.as_ref();
+        let settled = notes.is_none_or(|notes| notes.succeeded.is_none() && notes.failed.is_none());
+        // What was released just now is counted at the next look.
+        if quiet && settled && plan.release.is_empty() {
+            end(&mut plan, &state, now);
         }
     } else if suspended {
-        plan.withdraw = census.active.iter().map(|pod| (*pod).clone()).collect();
+        plan.withdraw = state
+            .census
+            .active
+            .iter()
+            .map(|pod| (*pod).clone())
+            .collect();
         active = 0;
-        if !has(&plan.status, "Suspended") {
-            set(
-                &mut plan.status,
-                "Suspended",
-                "True",
-                "JobSuspended",
-                "Job suspended",
-                now,
-            );
-            plan.events
-                .push((EventType::Normal, "Suspended", "Job suspended".to_owned()));
-        }
+        suspend(&mut plan, now);
     } else {
-        if has(&plan.status, "Suspended") {
-            set(
-                &mut plan.status,
-                "Suspended",
-                "False",
-                "JobResumed",
-                "Job resumed",
-                now,
-            );
-            plan.events
-                .push((EventType::Normal, "Resumed", "Job resumed".to_owned()));
-            // The deadline counts from the resumption.
-            plan.status.start_time = Some(Time(now));
+        resume(&mut plan, now);
+        if !job.is_being_deleted() {
+            manage(&mut plan, &state, now);
         }
-        manage(&mut plan, &spec, &census, &completed, succeeded, now);
         active = active - plan.withdraw.len() + plan.create.len();
     }
     let nonzero = |count: i32| (count != 0).then_some(count);
     plan.status.active = nonzero(to_i32(active));
-    plan.status.ready = Some(to_i32(
-        census
-            .active
-            .iter()
-            .filter(|pod| pods::is_ready(pod))
-            .count(),
-    ));
-    plan.status.terminating = Some(to_i32(census.terminating.len()));
+    let going = |pod: &Pod| {
+        let mut leaving = plan.withdraw.iter().chain(&plan.terminate);
+        leaving.any(|leaving| leaving.uid() == pod.uid())
+    };
+    let ready = state
+        .census
+        .active
+        .iter()
+        .filter(|pod| pods::is_ready(pod) && !going(pod));
+    plan.status.ready = Some(to_i32(ready.count()));
+    let leaving = plan.withdraw.len() + plan.terminate.len();
+    plan.status.terminating = Some(to_i32(state.census.terminating.len() + leaving));
     if is_indexed(&spec) {
-        plan.status.succeeded = nonzero(succeeded);
+        plan.status.succeeded = nonzero(state.succeeded);
         plan.status.completed_indexes =
-            Some(indexes::format(&completed)).filter(|text| !text.is_empty());
+            Some(indexes::format(&state.succeeded_indexes)).filter(|text| !text.is_empty());
+        plan.status.failed_indexes = state.failed_indexes.as_ref().map(indexes::format);
     }
     plan
 }
 
+/// The pods that still are to be counted.
+fn held(pods: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+    pods.iter()
+        .filter(|pod| has_finalizer(pod))
+        .cloned()
+        .collect()
+}
+
+fn suspend(plan: &mut Plan, now: Timestamp) {
+    if !has(&plan.status, "Suspended") {
+        set(
+            &mut plan.status,
+            "Suspended",
+            "True",
+            "JobSuspended",
+            "Job suspended",
+            now,
+        );
+        plan.tell(EventType::Normal, "Suspended", "Job suspended");
+        plan.status.start_time = None;
+    }
+}
+
+fn resume(plan: &mut Plan, now: Timestamp) {
+    if has(&plan.status, "Suspended") {
+        set(
+            &mut plan.status,
+            "Suspended",
+            "False",
+            "JobResumed",
+            "Job resumed",
+            now,
+        );
+        plan.tell(EventType::Normal, "Resumed", "Job resumed");
+        // The deadline counts from the resumption.
+        plan.status.start_time = Some(Time(now));
+    }
+}
+
 /// Counts what is noted and has lost its finalizer; notes what has ended and is not.
-fn count(plan: &mut Plan, census: &Census<'_>, pods: &[Arc<Pod>]) {
+fn count(plan: &mut Plan, state: &State<'_>, pods: &[Arc<Pod>]) {
+    let spec = state.spec;
     let still_held: BTreeSet<&str> = pods
         .iter()
         .filter(|pod| has_finalizer(pod))
@@ -256,108 +298,162 @@ fn count(plan: &mut Plan, census: &Census<'_>, pods: &[Arc<Pod>]) {
         .uncounted_terminated_pods
         .take()
         .unwrap_or_default();
-    let mut settle =
-        |noted: Option<Vec<String>>, ended: &[&Arc<Pod>], counter: &mut Option<i32>| {
-            let (mut noted, settled): (Vec<String>, Vec<String>) = noted
+    let settle = |noted: Option<Vec<String>>, counter: &mut Option<i32>| -> Vec<String> {
+        let (noted, settled): (Vec<String>, Vec<String>) = noted
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|uid| still_held.contains(uid.as_str()));
+        if !settled.is_empty() {
+            let sum = counter
                 .unwrap_or_default()
-                .into_iter()
-                .partition(|uid| still_held.contains(uid.as_str()));
-            if !settled.is_empty() {
-                let counted = i32::try_from(settled.len()).unwrap_or(i32::MAX);
-                *counter = Some(counter.unwrap_or_default().saturating_add(counted));
-            }
-            for pod in ended.iter().filter(|pod| has_finalizer(pod)).take(BURST) {
-                if !noted.iter().any(|uid| uid == pod.uid()) {
-                    noted.push(pod.uid().to_owned());
-                }
-                plan.release.push((*pod).clone());
-            }
-            (!noted.is_empty()).then_some(noted)
-        };
-    let succeeded = settle(
-        notes.succeeded,
-        &census.succeeded,
-        &mut plan.status.succeeded,
-    );
-    // What was noted as failed stays so, even if it succeeded in the end.
-    let failed = settle(notes.failed, &census.failed, &mut plan.status.failed);
-    plan.status.uncounted_terminated_pods = Some(UncountedTerminatedPods { succeeded, failed });
+                .saturating_add(to_i32(settled.len()));
+            *counter = Some(sum);
+        }
+        noted
+    };
+    let mut succeeded = settle(notes.succeeded, &mut plan.status.succeeded);
+    let mut failed = settle(notes.failed, &mut plan.status.failed);
+
+    let note = |uids: &mut Vec<String>, pod: &Pod| {
+        if !uids.iter().any(|uid| uid == pod.uid()) {
+            uids.push(pod.uid().to_owned());
+        }
+    };
+    let ended = |pods: &[&Arc<Pod>]| -> Vec<Arc<Pod>> {
+        let held = pods.iter().filter(|pod| has_finalizer(pod));
+        held.take(BURST).map(|pod| Arc::clone(pod)).collect()
+    };
+    for pod in ended(&state.census.succeeded) {
+        // What was noted as failed stays so, even if it succeeded in the end. An index is note enough of itself.
+        if !is_indexed(spec) && !failed.iter().any(|uid| uid == pod.uid()) {
+            note(&mut succeeded, &pod);
+        }
+        plan.release.push(pod);
+    }
+    for pod in ended(&state.census.failed) {
+        let mut waiting = state.awaiting_replacement.values();
+        if waiting.any(|waiting| waiting.uid() == pod.uid()) {
+            continue;
+        }
+        let valid = !is_indexed(spec) || index_of(spec, &pod).is_some();
+        if valid && judge(spec, &pod).counts() {
+            note(&mut failed, &pod);
+        }
+        plan.release.push(pod);
+    }
+    let some = |uids: Vec<String>| (!uids.is_empty()).then_some(uids);
+    plan.status.uncounted_terminated_pods = Some(UncountedTerminatedPods {
+        succeeded: some(succeeded),
+        failed: some(failed),
+    });
 }
 
 /// Decides whether the Job has reached its end; what is decided stands.
 fn decide_end(
     plan: &mut Plan,
-    spec: &JobSpec,
-    census: &Census<'_>,
-    succeeded: i32,
-    failed: i32,
+    state: &State<'_>,
+    pods: &[Arc<Pod>],
+    suspended: bool,
     now: Timestamp,
 ) {
-    if has(&plan.status, "FailureTarget") || has(&plan.status, "SuccessCriteriaMet") {
+    if is_ending(&plan.status) {
         return;
     }
-    let started = plan.status.start_time.as_ref().map_or(now, |time| time.0);
-    let suspended = spec.suspend.unwrap_or_default();
-    let left = spec
-        .active_deadline_seconds
-        .filter(|_| !suspended)
-        .map(|deadline| deadline - now.duration_since(started).as_secs());
-    let limit = spec.backoff_limit.unwrap_or(6);
-    if failed > limit || restarts_exceed(spec, census, limit) {
-        let message = "Job has reached the specified backoff limit";
-        set(
-            &mut plan.status,
-            "FailureTarget",
-            "True",
-            "BackoffLimitExceeded",
-            message,
-            now,
-        );
-    } else if left.is_some_and(|left| left <= 0) {
-        let message = "Job was active longer than specified deadline";
-        set(
-            &mut plan.status,
-            "FailureTarget",
-            "True",
-            "DeadlineExceeded",
-            message,
-            now,
-        );
-    } else if is_complete(spec, census, succeeded) {
-        let message = "Reached expected number of succeeded pods";
-        set(
-            &mut plan.status,
-            "SuccessCriteriaMet",
-            "True",
-            "CompletionsReached",
-            message,
-            now,
-        );
-    } else if let Some(left) = left {
-        plan.recheck_after = u64::try_from(left).ok().map(Duration::from_secs);
+    if let Some((kind, reason, message)) = verdict(plan, state, pods, suspended, now) {
+        set(&mut plan.status, kind, "True", reason, &message, now);
     }
+}
+
+/// The end that the Job has come to: the condition's type, reason and message. Failures before successes, as upstream.
+fn verdict(
+    plan: &mut Plan,
+    state: &State<'_>,
+    pods: &[Arc<Pod>],
+    suspended: bool,
+    now: Timestamp,
+) -> Option<(&'static str, &'static str, String)> {
+    let spec = state.spec;
+    let fails = |reason, message: &str| Some((FAILURE_TARGET, reason, message.to_owned()));
+    let mut failed = pods.iter().filter(|pod| {
+        let leaving = pod.is_being_deleted() && !waits_for_end(spec);
+        pods::phase(pod) == "Failed" || (leaving && pods::phase(pod) != "Succeeded")
+    });
+    let failing_pod = failed.find_map(|pod| match judge(spec, pod) {
+        Verdict::FailJob(message) => Some(message),
+        _ => None,
+    });
+    if let Some(message) = failing_pod {
+        return fails("PodFailurePolicy", &message);
+    }
+    let limit = spec.backoff_limit.unwrap_or(6);
+    if state.failed > limit || restarts_exceed(spec, &state.census, limit) {
+        return fails(
+            "BackoffLimitExceeded",
+            "Job has reached the specified backoff limit",
+        );
+    }
+    if let (Some(deadline), false) = (spec.active_deadline_seconds, suspended) {
+        let started = plan.status.start_time.as_ref().map_or(now, |time| time.0);
+        // A resumed Job starts anew.
+        let started = if has(&plan.status, "Suspended") {
+            now
+        } else {
+            started
+        };
+        let left = deadline - now.duration_since(started).as_secs();
+        match u64::try_from(left) {
+            Ok(left) if left > 0 => plan.recheck(Duration::from_secs(left)),
+            _ => {
+                return fails(
+                    "DeadlineExceeded",
+                    "Job was active longer than specified deadline",
+                );
+            }
+        }
+    }
+    if let Some(failed) = &state.failed_indexes {
+        let count = to_i32(failed.len());
+        if spec.max_failed_indexes.is_some_and(|most| count > most) {
+            return fails(
+                "MaxFailedIndexesExceeded",
+                "Job has exceeded the specified maximal number of failed indexes",
+            );
+        }
+        if count > 0 && count + state.succeeded >= spec.completions.unwrap_or_default() {
+            return fails("FailedIndexes", "Job has failed indexes");
+        }
+    }
+    if is_indexed(spec)
+        && let Some(message) = success_policy::met(spec, &state.succeeded_indexes)
+    {
+        return Some((SUCCESS_CRITERIA_MET, "SuccessPolicy", message));
+    }
+    let complete = match spec.completions {
+        // A work queue: one success says that there is no more work, the others may finish what they have.
+        None => state.succeeded > 0 && (suspended || state.census.active.is_empty()),
+        Some(completions) => state.succeeded >= completions,
+    };
+    let message = "Reached expected number of succeeded pods";
+    complete.then(|| {
+        (
+            SUCCESS_CRITERIA_MET,
+            "CompletionsReached",
+            message.to_owned(),
+        )
+    })
 }
 
 /// With `restartPolicy: OnFailure` failures are restarts of containers, not ends of pods.
 fn restarts_exceed(spec: &JobSpec, census: &Census<'_>, limit: i32) -> bool {
-    let policy = spec
-        .template
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.restart_policy.as_deref());
-    if policy != Some("OnFailure") {
+    let template = spec.template.spec.as_ref();
+    if template.and_then(|spec| spec.restart_policy.as_deref()) != Some("OnFailure") {
         return false;
     }
-    let restarts: i32 = census
-        .active
-        .iter()
-        .filter_map(|pod| pod.status.as_ref())
+    let statuses = census.active.iter().filter_map(|pod| pod.status.as_ref());
+    let restarts: i32 = statuses
         .flat_map(|status| {
-            status
-                .init_container_statuses
-                .iter()
-                .flatten()
-                .chain(status.container_statuses.iter().flatten())
+            let init = status.init_container_statuses.iter().flatten();
+            init.chain(status.container_statuses.iter().flatten())
         })
         .map(|container| container.restart_count)
         .sum();
@@ -368,353 +464,94 @@ fn restarts_exceed(spec: &JobSpec, census: &Census<'_>, limit: i32) -> bool {
     }
 }
 
-fn is_complete(spec: &JobSpec, census: &Census<'_>, succeeded: i32) -> bool {
-    match spec.completions {
-        // A work queue: one success says that there is no more work, the others may finish what they have.
-        None => succeeded > 0 && census.active.is_empty(),
-        Some(completions) => succeeded >= completions,
-    }
-}
-
 /// Adds the terminal condition.
-fn end(plan: &mut Plan, now: Timestamp) {
+fn end(plan: &mut Plan, state: &State<'_>, now: Timestamp) {
     let copied = |status: &JobStatus, kind: &str| {
-        get(status, kind).map(|target| {
-            (
-                target.reason.clone().unwrap_or_default(),
-                target.message.clone().unwrap_or_default(),
-            )
-        })
+        get(status, kind)
+            .filter(|target| target.status == "True")
+            .map(|target| {
+                (
+                    target.reason.clone().unwrap_or_default(),
+                    target.message.clone().unwrap_or_default(),
+                )
+            })
     };
-    if let Some((reason, message)) = copied(&plan.status, "FailureTarget") {
-        set(&mut plan.status, "Failed", "True", &reason, &message, now);
-        let reason = if reason == "DeadlineExceeded" {
-            "DeadlineExceeded"
-        } else {
-            "BackoffLimitExceeded"
-        };
-        plan.events.push((EventType::Warning, reason, message));
-    } else if let Some((reason, message)) = copied(&plan.status, "SuccessCriteriaMet") {
+    if let Some((reason, message)) = copied(&plan.status, SUCCESS_CRITERIA_MET) {
         set(&mut plan.status, "Complete", "True", &reason, &message, now);
         plan.status.completion_time = Some(Time(now));
-        plan.events
-            .push((EventType::Normal, "Completed", "Job completed".to_owned()));
+        if state
+            .spec
+            .completions
+            .is_some_and(|wanted| state.succeeded > wanted)
+        {
+            let message = "Too many succeeded pods running after completion count reached";
+            plan.tell(EventType::Warning, "TooManySucceededPods", message);
+        }
+        plan.tell(EventType::Normal, "Completed", "Job completed");
+    } else if let Some((reason, message)) = copied(&plan.status, FAILURE_TARGET) {
+        set(&mut plan.status, "Failed", "True", &reason, &message, now);
+        plan.tell(EventType::Warning, &reason, &message);
     }
 }
 
 /// Brings the number of active pods to what is wanted now.
-fn manage(
-    plan: &mut Plan,
-    spec: &JobSpec,
-    census: &Census<'_>,
-    completed: &Indexes,
-    succeeded: i32,
-    now: Timestamp,
-) {
+fn manage(plan: &mut Plan, state: &State<'_>, now: Timestamp) {
+    let (spec, census) = (state.spec, &state.census);
     let to_usize = |count: i32| usize::try_from(count).unwrap_or_default();
     let parallelism = to_usize(spec.parallelism.unwrap_or(1));
     let active = census.active.len();
     let wanted = match spec.completions {
-        None if succeeded > 0 => active.min(parallelism),
+        None if state.succeeded > 0 => active,
         None => parallelism,
-        Some(completions) => to_usize(completions - succeeded).min(parallelism),
+        Some(completions) => to_usize(completions - state.succeeded).min(parallelism),
     };
-    if active > wanted {
-        let mut surplus = census.active.clone();
-        // Those that have come least far go first.
-        surplus.sort_by_key(|pod| {
-            let created = pod.metadata.creation_timestamp.clone();
-            (
-                pods::is_ready(pod),
-                pods::phase(pod) == "Running",
-                std::cmp::Reverse(created),
-            )
-        });
-        plan.withdraw = surplus
-            .into_iter()
-            .take((active - wanted).min(BURST))
-            .cloned()
-            .collect();
+    plan.withdraw = census.surplus(spec, wanted);
+    plan.withdraw.truncate(BURST);
+    if !plan.withdraw.is_empty() {
         return;
     }
-    let waits = spec.pod_replacement_policy.as_deref() == Some("Failed");
-    let occupied = active + if waits { census.terminating.len() } else { 0 };
-    let missing = wanted.saturating_sub(occupied).min(BURST);
+    let leaving = if waits_for_end(spec) {
+        census.terminating.len()
+    } else {
+        0
+    };
+    let missing = wanted.saturating_sub(active + leaving).min(BURST);
     if missing == 0 {
         return;
     }
-    if let Some(delay) = backoff(census, now) {
-        plan.recheck_after = Some(
-            plan.recheck_after
-                .map_or(delay, |recheck| recheck.min(delay)),
-        );
+    let limit_per_index = state.failed_indexes.as_ref();
+    if limit_per_index.is_none()
+        && let Some(delay) = backoff::remaining_of_job(census, now)
+    {
+        plan.recheck(delay);
         return;
     }
-    if is_indexed(spec) {
-        let running: Indexes = census
-            .active
-            .iter()
-            .chain(census.terminating.iter().filter(|_| waits))
-            .filter_map(|pod| index_of(pod))
-            .collect();
-        let completions = spec.completions.unwrap_or_default();
-        let free =
-            (0..completions).filter(|index| !completed.contains(index) && !running.contains(index));
-        plan.create = free.take(missing).map(Some).collect();
-    } else {
-        plan.create = vec![None; missing];
+    if !is_indexed(spec) {
+        plan.create = vec![NewPod::default(); missing];
+        return;
     }
-}
-
-/// How long to wait after failures in a row, by when the last one was.
-fn backoff(census: &Census<'_>, now: Timestamp) -> Option<Duration> {
-    let last_success = census
-        .succeeded
-        .iter()
-        .filter_map(|pod| finished_at(pod))
-        .max();
-    let failures: Vec<Timestamp> = census
-        .failed
-        .iter()
-        .filter_map(|pod| finished_at(pod))
-        .filter(|time| last_success.is_none_or(|success| *time > success))
-        .collect();
-    let last = failures.iter().max()?;
-    let exponent = u32::try_from(failures.len() - 1)
-        .unwrap_or(u32::MAX)
-        .min(10);
-    let delay = (BACKOFF << exponent).min(MAX_BACKOFF);
-    let until = last
-        .checked_add(SignedDuration::from_secs(delay))
-        .unwrap_or(Timestamp::MAX);
-    (until > now).then(|| until.duration_since(now).unsigned_abs())
-}
-
-/// When a pod ended: its last container, or as good as known otherwise.
-fn finished_at(pod: &Pod) -> Option<Timestamp> {
-    let containers = pod
-        .status
-        .iter()
-        .flat_map(|status| status.container_statuses.iter().flatten());
-    let ends = containers.filter_map(|container| {
-        Some(
-            container
-                .state
-                .as_ref()?
-                .terminated
-                .as_ref()?
-                .finished_at
-                .as_ref()?
-                .0,
-        )
+    let occupied = census.occupied(spec);
+    let free = (0..spec.completions.unwrap_or_default()).filter(|index| {
+        !state.succeeded_indexes.contains(index)
+            && !occupied.contains(index)
+            && limit_per_index.is_none_or(|failed| !failed.contains(index))
     });
-    let ready_changed =
-        pods::condition(pod, "Ready").and_then(|ready| ready.last_transition_time.as_ref());
-    ends.max()
-        .or_else(|| ready_changed.map(|time| time.0))
-        .or_else(|| pod.metadata.deletion_timestamp.as_ref().map(|time| time.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::{
-        api::core::v1::{PodCondition, PodStatus},
-        apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    };
-
-    use super::*;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn job(parallelism: i32, completions: Option<i32>) -> Job {
-        let spec = JobSpec {
-            parallelism: Some(parallelism),
-            completions,
-            backoff_limit: Some(2),
-            ..JobSpec::default()
-        };
-        Job {
-            spec: Some(spec),
-            ..Job::default()
-        }
-    }
-
-    fn pod(uid: &str, phase: &str, index: Option<i32>, held: bool) -> Arc<Pod> {
-        let ended = PodCondition {
-            type_: "Ready".to_owned(),
-            status: "False".to_owned(),
-            last_transition_time: Some(Time(at(0))),
-            ..PodCondition::default()
-        };
-        Arc::new(Pod {
-            metadata: ObjectMeta {
-                name: Some(uid.to_owned()),
-                uid: Some(uid.to_owned()),
-                finalizers: held.then(|| vec![FINALIZER.to_owned()]),
-                annotations: index
-                    .map(|index| [(INDEX_LABEL.to_owned(), index.to_string())].into()),
-                ..ObjectMeta::default()
-            },
-            status: Some(PodStatus {
-                phase: Some(phase.to_owned()),
-                conditions: Some(vec![ended]),
-                ..PodStatus::default()
-            }),
-            ..Pod::default()
-        })
-    }
-
-    /// The Job with the planned status written.
-    fn written(job: &Job, plan: &Plan) -> Job {
-        Job {
-            status: Some(plan.status.clone()),
-            ..job.clone()
-        }
-    }
-
-    #[test]
-    fn a_job_runs_to_completion() {
-        let job = job(2, Some(3));
-        let first = plan(&job, &[], at(0));
-        assert_eq!((first.create.len(), first.status.active), (2, Some(2)));
-        let job = written(&job, &first);
-
-        // One has ended: noted, not counted yet, and replaced.
-        let pods = [
-            pod("a", "Succeeded", None, true),
-            pod("b", "Running", None, true),
-        ];
-        let noted = plan(&job, &pods, at(1));
-        assert_eq!(
-            (
-                noted.release.len(),
-                noted.create.len(),
-                noted.status.succeeded
-            ),
-            (1, 1, None)
-        );
-        let job = written(&job, &noted);
-        // A crash before the release: the same again.
-        let again = plan(&job, &pods, at(1));
-        assert_eq!((again.release.len(), &again.status), (1, &noted.status));
-
-        let pods = [
-            pod("a", "Succeeded", None, false),
-            pod("b", "Succeeded", None, true),
-            pod("c", "Succeeded", None, true),
-        ];
-        let counted = plan(&job, &pods, at(2));
-        assert_eq!(
-            (counted.status.succeeded, counted.create.len()),
-            (Some(1), 0)
-        );
-        assert!(has(&counted.status, "SuccessCriteriaMet") && !is_finished(&counted.status));
-        let job = written(&job, &counted);
-        let done = plan(&job, &[], at(3));
-        assert_eq!(done.status.succeeded, Some(3));
-        assert!(has(&done.status, "Complete") && done.status.completion_time.is_some());
-        assert_eq!(done.events[0].1, "Completed");
-    }
-
-    #[test]
-    fn failures_back_off_and_end_it() {
-        let mut job = job(1, Some(1));
-        let one = [pod("a", "Failed", None, true)];
-        let waits = plan(&job, &one, at(4));
-        assert_eq!(
-            (waits.create.len(), waits.recheck_after),
-            (0, Some(Duration::from_secs(6)))
-        );
-        assert_eq!(plan(&job, &one, at(10)).create.len(), 1);
-
-        job.status = Some(JobStatus {
-            failed: Some(2),
-            ..JobStatus::default()
+    for index in free.take(missing) {
+        let before = state.awaiting_replacement.get(&index);
+        let failures = limit_per_index.map(|_| {
+            before
+                .map(|pod| Failures::after(spec, pod))
+                .unwrap_or_default()
         });
-        let last = [
-            pod("c", "Failed", None, true),
-            pod("d", "Running", None, true),
-        ];
-        let over = plan(&job, &last, at(100));
-        assert_eq!(
-            get(&over.status, "FailureTarget")
-                .unwrap()
-                .reason
-                .as_deref(),
-            Some("BackoffLimitExceeded")
-        );
-        assert_eq!(over.terminate.len(), 1);
-        let failed = plan(&written(&job, &over), &[], at(101));
-        assert!(has(&failed.status, "Failed"));
-        assert_eq!(failed.status.failed, Some(3));
-    }
-
-    #[test]
-    fn indexes_are_each_run_once() {
-        let mut job = job(3, Some(4));
-        job.spec.as_mut().unwrap().completion_mode = Some("Indexed".to_owned());
-        let pods = [
-            pod("a", "Succeeded", Some(1), true),
-            pod("b", "Running", Some(0), true),
-        ];
-        let plan = plan(&job, &pods, at(0));
-        assert_eq!(plan.create, [Some(2), Some(3)]);
-        assert_eq!(
-            (
-                plan.status.completed_indexes.as_deref(),
-                plan.status.succeeded
-            ),
-            (Some("1"), Some(1))
-        );
-    }
-
-    #[test]
-    fn suspension_withdraws_and_deadlines_end() {
-        let mut job = job(1, Some(1));
-        job.spec.as_mut().unwrap().suspend = Some(true);
-        let pods = [pod("a", "Running", None, true)];
-        let suspended = plan(&job, &pods, at(0));
-        assert_eq!(
-            (suspended.withdraw.len(), suspended.status.active),
-            (1, None)
-        );
-        assert!(has(&suspended.status, "Suspended"));
-
-        job = written(&job, &suspended);
-        job.spec.as_mut().unwrap().suspend = Some(false);
-        job.spec.as_mut().unwrap().active_deadline_seconds = Some(30);
-        let resumed = plan(&job, &[], at(50));
-        assert_eq!(
-            (resumed.create.len(), resumed.recheck_after),
-            (1, Some(Duration::from_secs(30)))
-        );
-        let over = plan(&written(&job, &resumed), &pods, at(80));
-        assert_eq!(
-            get(&over.status, "FailureTarget")
-                .unwrap()
-                .reason
-                .as_deref(),
-            Some("DeadlineExceeded")
-        );
-    }
-
-    #[test]
-    fn a_work_queue_ends_with_its_workers() {
-        let job = job(2, None);
-        let pods = [
-            pod("a", "Succeeded", None, true),
-            pod("b", "Running", None, true),
-        ];
-        let winding_down = plan(&job, &pods, at(0));
-        assert_eq!(winding_down.create.len(), 0);
-        assert!(!has(&winding_down.status, "SuccessCriteriaMet"));
-        let pods = [
-            pod("a", "Succeeded", None, false),
-            pod("b", "Succeeded", None, true),
-        ];
-        let done = plan(&written(&job, &winding_down), &pods, at(1));
-        assert!(has(&done.status, "SuccessCriteriaMet"));
+        let delay = before.zip(failures).and_then(|(pod, failures)| {
+            backoff::remaining(failures.total(), finished_at(pod)?, now)
+        });
+        match delay {
+            Some(delay) => plan.recheck(delay),
+            None => plan.create.push(NewPod {
+                index: Some(index),
+                failures,
+            }),
+        }
     }
 }

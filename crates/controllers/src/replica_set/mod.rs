@@ -250,7 +250,15 @@ impl<K: Replicated> Controller<K> {
         candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(owner.namespace())));
         candidates.retain(|pod| pods::is_active(pod));
         let owners = self.ctx.client.api::<K>(owner.namespace());
-        let active = claim_all(&owners, &self.pods(owner), owner, selector, candidates).await?;
+        let active = claim_all(
+            &owners,
+            &self.pods(owner),
+            owner,
+            selector,
+            candidates,
+            None,
+        )
+        .await?;
         Ok((active, i32::try_from(terminating).unwrap_or(i32::MAX)))
     }
 

@@ -182,6 +182,7 @@ impl StatefulSetController {
             set,
             &spec.selector,
             candidates,
+            None,
         )
         .await
     }

@@ -1,13 +1,13 @@
-//! A control plane in one process: our API server on the embedded store, the controllers over HTTPS, and a kubelet that only says it
-//! runs what it is given.
+//! A control plane in one process: our API server on the embedded store with RBAC, the controllers over HTTPS, each as its own service
+//! account, and a kubelet that only says it runs what it is given. What a controller is not allowed to do fails here as in a cluster.
 
 use std::{sync::Arc, time::Duration};
 
-use apiserver::{Dependencies, Server};
+use apiserver::{Dependencies, Server, authz::Mode};
 use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use client::{
-    Auth, Client, Config, DeleteOptionsExt as _, Event, Informer, InformerFactory, Kind,
+    Auth, Client, Config, DeleteOptionsExt as _, Event, Https, Informer, InformerFactory, Kind,
     Object as _, Patch, Pem, Store, TlsConfig,
 };
 use k8s_openapi::{
@@ -24,8 +24,11 @@ use tokio_util::sync::CancellationToken;
 const BOUND: Duration = Duration::from_secs(60);
 
 pub(crate) struct ControlPlane {
+    /// The administrator's.
     pub(crate) client: Client,
     pub(crate) informers: InformerFactory,
+    /// What the controllers stand on.
+    deps: controllers::Deps,
     tasks: TaskGroup,
     store: TaskGroup,
     server: Arc<Server>,
@@ -35,7 +38,7 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     /// With one node, `node-1`, whose kubelet runs every pod at once.
-    pub(crate) async fn start(config: controllers::Config) -> Self {
+    pub(crate) async fn start(mut config: controllers::Config) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -44,7 +47,19 @@ impl ControlPlane {
         let identity = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (chain, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
         let tokens = data.path().join("tokens.csv");
-        std::fs::write(&tokens, "secret,admin,admin-uid,system:masters\n").unwrap();
+        std::fs::write(
+            &tokens,
+            "secret,admin,admin-uid,system:masters\nmanager,system:kube-controller-manager,manager-uid\n",
+        )
+        .unwrap();
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let signer =
+            apiserver::tokens::private_key(signing_key.serialize_pem().as_bytes()).unwrap();
+        config.sign_token = Some(Arc::new(move |claims| {
+            apiserver::tokens::sign(claims, &signer).map_err(|error| error.to_string())
+        }));
+        let private = data.path().join("sa.key");
+        std::fs::write(&private, signing_key.serialize_pem()).unwrap();
 
         let cancel = CancellationToken::new();
         let store = TaskGroup::new(&CancellationToken::new());
@@ -56,6 +71,9 @@ impl ControlPlane {
         server_config.bind_address = "127.0.0.1".parse().unwrap();
         server_config.secure_port = 0;
         server_config.token_auth_file = Some(tokens);
+        server_config.authorization_modes = vec![Mode::Rbac];
+        server_config.service_account_issuers = vec!["https://kubernetes.default.svc".to_owned()];
+        server_config.service_account_signing_key_file = Some(private);
         let deps = Dependencies {
             kv,
             clock: clock.clone(),
@@ -63,21 +81,33 @@ impl ControlPlane {
         };
         let server = Arc::new(Server::start(server_config, deps, &cancel).await.unwrap());
 
-        let client_config = Config {
+        server.wait_ready().await;
+        let config_of = |auth: Auth| Config {
             server: format!("https://{}", server.address()),
             tls: TlsConfig {
-                ca: Some(Pem::Inline(chain.into_bytes())),
+                ca: Some(Pem::Inline(chain.clone().into_bytes())),
                 ..TlsConfig::default()
             },
-            auth: Auth::Token("secret".to_owned()),
+            auth,
             namespace: None,
         };
-        let client = Client::from_config(client_config, "control-plane-test").unwrap();
+        let client_of = |token: &str, agent: &str| {
+            Client::from_config(config_of(Auth::Token(token.to_owned())), agent).unwrap()
+        };
+        let client = client_of("secret", "control-plane-test");
+        let manager = client_of("manager", "kube-controller-manager");
         let tasks = TaskGroup::new(&cancel);
         let informers = InformerFactory::new(client.clone(), tasks.clone());
+        let deps = controllers::Deps {
+            informers: InformerFactory::new(manager.clone(), tasks.clone()),
+            client: manager,
+            bare_transport: Some(Arc::new(Https::new(config_of(Auth::None)).unwrap())),
+            clock,
+        };
         let plane = Self {
             client,
             informers,
+            deps,
             tasks,
             store,
             server,
@@ -99,12 +129,7 @@ impl ControlPlane {
     /// Runs (more) controllers; their group stops them.
     pub(crate) fn run_controllers(&self, config: controllers::Config) -> TaskGroup {
         let group = TaskGroup::new(self.tasks.token());
-        let deps = controllers::Deps {
-            client: self.client.clone(),
-            bare_transport: None,
-            informers: self.informers.clone(),
-            clock: Clock::system(),
-        };
+        let deps = self.deps.clone();
         let (token, all) = (group.token().clone(), group.clone());
         group.spawn("controllers", async move {
             controllers::run(config, deps, token).await.unwrap()

@@ -7,6 +7,8 @@
 
 mod harness;
 mod quotas;
+mod schedules;
+mod storage;
 
 use std::time::Duration;
 
@@ -14,11 +16,12 @@ use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+        authentication::v1::TokenReview,
         batch::v1::Job,
         coordination::v1::Lease,
         core::v1::{
-            ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolumeClaim, Pod, Service,
-            ServiceAccount,
+            ConfigMap, Endpoints, Event, Namespace, Node, PersistentVolumeClaim, Pod, Secret,
+            Service, ServiceAccount,
         },
         discovery::v1::EndpointSlice,
     },
@@ -327,22 +330,16 @@ async fn a_namespace_is_furnished_and_emptied() {
             store.get("", "team").is_none()
         })
         .await;
-    for left in [
-        plane
-            .informers
-            .informer::<Pod>()
-            .store()
-            .list_namespace("team")
-            .len(),
-        plane
-            .informers
-            .informer::<ConfigMap>()
-            .store()
-            .list_namespace("team")
-            .len(),
-    ] {
-        assert_eq!(left, 0);
-    }
+    plane
+        .wait::<Pod>("its pods are gone", |store| {
+            store.list_namespace("team").is_empty()
+        })
+        .await;
+    plane
+        .wait::<ConfigMap>("its root CA is gone", |store| {
+            store.list_namespace("team").is_empty()
+        })
+        .await;
     plane.stop().await;
 }
 
@@ -709,6 +706,96 @@ async fn a_daemonset_has_a_pod_on_each_node() {
                 .and_then(|set| set.status.clone())
                 .unwrap_or_default();
             status.desired_number_scheduled == 1 && status.updated_number_scheduled == Some(1)
+        })
+        .await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_of_ones_own_are_mirrored() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let service: Service = decode(&json!({
+        "metadata": {"name": "outside"}, "spec": {"ports": [{"name": "http", "port": 80}]},
+    }));
+    let services = plane.client.api::<Service>("default");
+    services.create(&service).await.unwrap();
+    let endpoints: Endpoints = decode(&json!({
+        "metadata": {"name": "outside", "labels": {"from": "hand"}},
+        "subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"name": "http", "port": 80}]}],
+    }));
+    let api = plane.client.api::<Endpoints>("default");
+    api.create(&endpoints).await.unwrap();
+    let mirrored = |address: &'static str| {
+        move |store: &client::Store<EndpointSlice>| {
+            let slices = store.list_namespace("default");
+            let mut ours = slices
+                .iter()
+                .filter(|slice| slice.label("kubernetes.io/service-name") == Some("outside"));
+            ours.next().is_some_and(|slice| {
+                let endpoints = slice.endpoints.as_deref().unwrap_or_default();
+                slice.label("from") == Some("hand")
+                    && endpoints.iter().any(|e| e.addresses == [address])
+            }) && ours.next().is_none()
+        }
+    };
+    plane
+        .wait::<EndpointSlice>("the mirror", mirrored("10.1.2.3"))
+        .await;
+    let moved = json!({"subsets": [{"addresses": [{"ip": "10.1.2.4"}], "ports": [{"name": "http", "port": 80}]}]});
+    api.patch("outside", &Patch::Strategic(moved))
+        .await
+        .unwrap();
+    plane
+        .wait::<EndpointSlice>("the mirror follows", mirrored("10.1.2.4"))
+        .await;
+    api.delete("outside", &DeleteOptions::default())
+        .await
+        .unwrap();
+    plane
+        .wait::<EndpointSlice>("the mirror goes", |store| {
+            let mut all = store.list_namespace("default").into_iter();
+            !all.any(|slice| slice.label("kubernetes.io/service-name") == Some("outside"))
+        })
+        .await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_gets_the_token_of_its_account() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let accounts = plane.client.api::<ServiceAccount>("default");
+    accounts
+        .create(&decode(&json!({"metadata": {"name": "robot"}})))
+        .await
+        .unwrap();
+    let secret: Secret = decode(&json!({
+        "metadata": {"name": "robot-token", "annotations": {"kubernetes.io/service-account.name": "robot"}},
+        "type": "kubernetes.io/service-account-token",
+    }));
+    let secrets = plane.client.api::<Secret>("default");
+    secrets.create(&secret).await.unwrap();
+    let token = |store: &client::Store<Secret>| {
+        let secret = store.get("default", "robot-token")?;
+        String::from_utf8(secret.data.as_ref()?.get("token")?.0.clone()).ok()
+    };
+    plane
+        .wait::<Secret>("the token", |store| token(store).is_some())
+        .await;
+    let token = token(plane.informers.informer::<Secret>().store()).unwrap();
+    let review: TokenReview = decode(&json!({"metadata": {}, "spec": {"token": token}}));
+    let reviewed = plane.client.api::<TokenReview>("").create(&review).await;
+    let user = reviewed.unwrap().status.and_then(|status| status.user);
+    assert_eq!(
+        user.and_then(|user| user.username).as_deref(),
+        Some("system:serviceaccount:default:robot")
+    );
+    accounts
+        .delete("robot", &DeleteOptions::default())
+        .await
+        .unwrap();
+    plane
+        .wait::<Secret>("the secret goes with the account", |store| {
+            store.get("default", "robot-token").is_none()
         })
         .await;
     plane.stop().await;

@@ -7,6 +7,8 @@ use base::Clock;
 use clap::Args;
 use client::InformerFactory;
 
+use crate::token_signer;
+
 use super::process::{self, ClientFlags, LeaderElectionFlags};
 
 /// Upstream's flags.
@@ -34,6 +36,12 @@ pub(crate) struct Flags {
     /// The longest life of what it signs, in hours (8760h)
     #[arg(long, default_value = "8760h", value_parser = parse_hours)]
     cluster_signing_duration: std::time::Duration,
+    /// The key that signs the tokens of Secrets of type kubernetes.io/service-account-token; PEM
+    #[arg(long, value_name = "FILE")]
+    service_account_private_key_file: Option<PathBuf>,
+    /// How long such a token that the server made may be unused before it is invalid, and invalid before it is deleted, in hours
+    #[arg(long, default_value = "8760h", value_parser = parse_hours)]
+    legacy_service_account_token_clean_up_period: std::time::Duration,
     /// Give each node a range of pod addresses
     #[arg(long, default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     allocate_node_cidrs: bool,
@@ -74,6 +82,12 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             root_ca,
             cluster_signing: signing.zip(read(&flags.cluster_signing_key_file)?),
             cluster_signing_duration: flags.cluster_signing_duration,
+            sign_token: flags
+                .service_account_private_key_file
+                .as_deref()
+                .map(token_signer::from_file)
+                .transpose()?,
+            legacy_token_clean_up_period: flags.legacy_service_account_token_clean_up_period,
             allocate_node_cidrs: flags.allocate_node_cidrs,
             cluster_cidr: flags.cluster_cidr,
             node_cidr_mask_size_ipv4: flags.node_cidr_mask_size,

@@ -20,6 +20,8 @@ use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
 use runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
+use crate::token_signer;
+
 use super::{
     addons, hello_image,
     in_process::InProcess,
@@ -175,7 +177,7 @@ impl Cluster {
         let deps = controllers::Deps {
             informers: InformerFactory::new(client.clone(), self.tasks.clone()),
             client,
-            bare_transport: None,
+            bare_transport: Some(Arc::new(InProcess::bare(self.server.pipeline()))),
             clock: self.clock.clone(),
         };
         let config = controllers::Config {
@@ -185,6 +187,7 @@ impl Cluster {
                 std::fs::read_to_string(self.pki.path("ca.key"))
                     .context("reading the authority's key")?,
             )),
+            sign_token: Some(token_signer::from_file(&self.pki.path("sa.key"))?),
             allocate_node_cidrs: true,
             cluster_cidr: vec![self.settings.cluster_range.to_string()],
             ..controllers::Config::default()

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use client::{Body, Transport, TransportError};
 use http_body_util::BodyExt;
 
-/// Calls the pipeline as one user.
+/// Calls the pipeline: as one user, or with what credentials each request brings.
 pub(crate) struct InProcess {
     pipeline: Arc<Pipeline>,
     peer: Arc<ArcSwap<Peer>>,
@@ -34,6 +34,12 @@ impl InProcess {
             shown.store(Arc::new(showing(certificate)));
             Ok(())
         });
+        Self { pipeline, peer }
+    }
+
+    /// As whoever the bearer token of a request names, and otherwise as nobody.
+    pub(crate) fn bare(pipeline: Arc<Pipeline>) -> Self {
+        let peer = Arc::new(ArcSwap::from_pointee(Peer::default()));
         Self { pipeline, peer }
     }
 }

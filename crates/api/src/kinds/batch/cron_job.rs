@@ -11,7 +11,7 @@ use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
-        batch::{cron, job::job_spec},
+        batch::{cron::Schedule, job::job_spec},
         core::pod_spec::{self, defaults},
     },
     lifecycle,
@@ -109,7 +109,7 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
             schedule,
             "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
         ));
-    } else if let Err(complaint) = cron::check(schedule) {
+    } else if let Err(complaint) = Schedule::parse(schedule) {
         errors.push(FieldError::invalid(&at, schedule, complaint));
     }
     match spec.text_opt("timeZone") {

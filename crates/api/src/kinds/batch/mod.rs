@@ -1,6 +1,6 @@
 //! The kinds of `batch`, one file each.
 
-mod cron;
+pub mod cron;
 pub mod cron_job;
 pub mod job;
 mod job_status;
