@@ -1,7 +1,7 @@
 //! The kubelet assembled: what runs beside what, and the handle that the HTTPS server asks.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::PathBuf,
     sync::Arc,
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::{
     admission,
+    allocation::{AllocationManager, order_of_resizes},
     config::KubeletConfig,
     container::parse_resolv_conf,
     events::{EventKind, PodEvents},
@@ -329,6 +330,7 @@ pub async fn prepare(
         .unwrap_or_else(|| "127.0.0.1".to_owned());
     let node_facts = node_facts(&config, &facts, version.runtime_name);
     let context = Arc::new(WorkerContext {
+        allocation: AllocationManager::new(paths.clone(), events.clone(), deps.clock.clone()),
         paths,
         clock: deps.clock.clone(),
         runtime: deps.runtime.clone(),
@@ -501,6 +503,7 @@ pub async fn run(prepared: PreparedKubelet, cancel: CancellationToken) {
         wakes,
         awaited,
         mirrors,
+        resizes: BTreeSet::new(),
     };
     tasks.spawn("sync-loop", main.run(token()));
     info!(node = config.node_name, "kubelet started");
@@ -539,7 +542,12 @@ struct SyncLoop {
     /// Sources that have not said everything once.
     awaited: HashSet<Source>,
     mirrors: watch::Sender<MirrorWork>,
+    /// Uids of pods whose resize waits until it fits.
+    resizes: BTreeSet<String>,
 }
+
+/// How often a resize that waits is looked at, though no pod has changed.
+const RETRY_RESIZES: Duration = Duration::from_secs(30);
 
 impl SyncLoop {
     async fn run(mut self, cancel: CancellationToken) {
@@ -548,6 +556,9 @@ impl SyncLoop {
                 () = cancel.cancelled() => return,
                 Some(update) = self.receiver.recv() => self.take_in(update).await,
                 Some(uid) = self.wakes.recv() => self.inner.workers.wake(&uid),
+                () = tokio::time::sleep(RETRY_RESIZES), if !self.resizes.is_empty() => {
+                    self.judge_resizes(None);
+                }
             }
         }
     }
@@ -565,7 +576,7 @@ impl SyncLoop {
         }
     }
 
-    fn set(&self, pod: Arc<Pod>) {
+    fn set(&mut self, pod: Arc<Pod>) {
         if is_mirror(&pod) {
             // An image of what runs already.
             self.mirrors
@@ -577,13 +588,71 @@ impl SyncLoop {
                 .send_modify(|work| drop(work.originals.insert(uid(&pod).to_owned(), pod.clone())));
         }
         if self.inner.workers.knows(uid(&pod)) {
+            // Judged first, so that no status tells of the new spec as if nothing were to be done.
+            self.judge_resizes(Some(&pod));
             self.inner.workers.update(pod);
         } else {
             self.admit(pod);
         }
     }
 
-    fn remove(&self, pod: &Arc<Pod>) {
+    /// Looks at the resizes that wait, and at that of a pod whose newest state the workers do not have yet.
+    fn judge_resizes(&mut self, newest: Option<&Arc<Pod>>) {
+        let allocation = &self.inner.context.allocation;
+        if let Some(pod) = newest {
+            if allocation.wants_resize(pod) {
+                self.resizes.insert(uid(pod).to_owned());
+            } else if self.resizes.remove(uid(pod)) {
+                allocation.clear_pending(uid(pod));
+            }
+        }
+        if self.resizes.is_empty() {
+            return;
+        }
+        let mut pods = self.active_pods();
+        if let Some(pod) = newest {
+            pods.retain(|other| uid(other) != uid(pod));
+            pods.push(pod.clone());
+        }
+        let node = self.inner.node.borrow().clone();
+        self.resizes
+            .retain(|waiting| pods.iter().any(|pod| uid(pod) == waiting));
+        for pod in order_of_resizes(allocation, &pods, &self.resizes) {
+            let others: Vec<_> = pods
+                .iter()
+                .filter(|other| uid(other) != uid(&pod))
+                .map(|other| allocation.allocated(other))
+                .collect();
+            let (config, facts) = (&self.inner.config, &self.inner.context.node);
+            let changed = allocation.judge(&pod, |pod| {
+                admission::admit(pod, &others, config, facts, node.as_deref())
+            });
+            if !allocation.wants_resize(&pod) {
+                self.resizes.remove(uid(&pod));
+            }
+            if changed {
+                self.inner.workers.wake(uid(&pod));
+            }
+        }
+    }
+
+    /// Pods that have not ended.
+    fn active_pods(&self) -> Vec<Arc<Pod>> {
+        let mut pods = self.inner.workers.pods();
+        pods.retain(|pod| {
+            let status = self
+                .inner
+                .context
+                .status
+                .get(uid(pod))
+                .or_else(|| pod.status.clone());
+            let phase = status.and_then(|status| status.phase);
+            !matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
+        });
+        pods
+    }
+
+    fn remove(&mut self, pod: &Arc<Pod>) {
         if is_mirror(pod) {
             self.mirrors
                 .send_modify(|work| drop(work.mirrors.remove(uid(pod))));
@@ -596,10 +665,12 @@ impl SyncLoop {
         if self.inner.workers.knows(uid(pod)) {
             self.inner.workers.remove(pod);
         }
+        self.resizes.remove(uid(pod));
+        self.judge_resizes(None);
     }
 
     /// A pod that is new to this kubelet: it may not fit, unless it runs already.
-    fn admit(&self, pod: Arc<Pod>) {
+    fn admit(&mut self, pod: Arc<Pod>) {
         let workers = &self.inner.workers;
         let phase = pod
             .status
@@ -611,19 +682,11 @@ impl SyncLoop {
             workers.update(pod);
             return;
         }
-        let others: Vec<_> = workers
-            .pods()
-            .into_iter()
-            .filter(|other| {
-                let status = self
-                    .inner
-                    .context
-                    .status
-                    .get(uid(other))
-                    .or_else(|| other.status.clone());
-                let phase = status.and_then(|status| status.phase);
-                !matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
-            })
+        let allocation = &self.inner.context.allocation;
+        let others: Vec<_> = self
+            .active_pods()
+            .iter()
+            .map(|other| allocation.allocated(other))
             .collect();
         // A pod that has started was admitted before: a restarted kubelet does not judge it anew.
         let started = phase == Some("Running")
@@ -644,7 +707,12 @@ impl SyncLoop {
             )
         };
         match verdict {
-            Ok(()) => workers.update(pod),
+            Ok(()) => {
+                allocation.add(&pod);
+                // What an earlier kubelet had granted may be less than what is asked for now.
+                self.judge_resizes(Some(&pod));
+                self.inner.workers.update(pod);
+            }
             Err(refusal) => {
                 self.inner.context.events.pod(
                     &pod,

@@ -4,6 +4,7 @@
 //! [`status`]. The [`Kubelet`] handle is what the HTTPS server asks.
 
 pub mod admission;
+pub mod allocation;
 pub mod config;
 pub mod container;
 pub mod env;

@@ -42,6 +42,11 @@ impl Paths {
         self.pod(uid).join("etc-hosts")
     }
 
+    /// `<root>/pods/<uid>/resources.json`: what was granted to the pod and its containers.
+    pub fn resources(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("resources.json")
+    }
+
     /// `<root>/pods/<uid>/volumes/kubernetes.io~<plugin>/<volume>`.
     pub fn volume(&self, uid: &str, plugin: &str, volume: &str) -> PathBuf {
         self.pod(uid)

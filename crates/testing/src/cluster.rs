@@ -21,6 +21,8 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Options {
     /// Arguments of `ironclad up` beyond those that place it.
     pub arguments: Vec<String>,
+    /// Its environment beyond that of the test.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A running cluster.
@@ -73,6 +75,7 @@ impl Cluster {
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .args(arguments)
+            .envs(self.options.environment.clone())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -15,17 +15,36 @@ const APPLETS: &[&str] = &[
     "stat", "sync", "tail", "tar", "test", "top", "touch", "true", "vi", "wc", "wget", "whoami",
 ];
 
+/// An image of one layer, in the bytes that a registry gives.
+#[derive(Clone, Debug)]
+pub struct Image {
+    pub(crate) config: Vec<u8>,
+    pub(crate) layer: Vec<u8>,
+}
+
+impl Image {
+    /// Of busybox. Debian's busybox-static must be installed.
+    pub fn busybox() -> anyhow::Result<Self> {
+        let layer = layer(&[(busybox()?, "bin/busybox")], APPLETS)?;
+        let config = config(&sha256(&layer), &["/bin/sh"]).into_bytes();
+        Ok(Self { config, layer })
+    }
+}
+
+fn busybox() -> anyhow::Result<&'static Path> {
+    ["/bin/busybox", "/usr/bin/busybox"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.exists())
+        .context("no busybox: install Debian's busybox-static")
+}
+
 /// Writes a docker-archive of busybox, tagged `name`, into `directory`. Debian's busybox-static must be installed.
 pub fn busybox_archive(directory: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let busybox = ["/bin/busybox", "/usr/bin/busybox"]
-        .iter()
-        .map(Path::new)
-        .find(|path| path.exists())
-        .context("no busybox: install Debian's busybox-static")?;
     image_archive(
         directory,
         name,
-        &[(busybox, "bin/busybox")],
+        &[(busybox()?, "bin/busybox")],
         APPLETS,
         &["/bin/sh"],
     )
@@ -66,13 +85,7 @@ fn archive(
     command: &[&str],
 ) -> anyhow::Result<PathBuf> {
     let digest = sha256(layer);
-    let config = json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "os": "linux",
-        "config": { "Cmd": command, "Env": ["PATH=/bin:/usr/bin:/sbin:/usr/sbin"] },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
-    })
-    .to_string();
+    let config = config(&digest, command);
     let config_name = format!("{}.json", sha256(config.as_bytes()));
     let manifest = json!([{
         "Config": config_name,
@@ -92,6 +105,16 @@ fn archive(
     }
     archive.into_inner()?.sync_all()?;
     Ok(path)
+}
+
+fn config(layer: &str, command: &[&str]) -> String {
+    json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": { "Cmd": command, "Env": ["PATH=/bin:/usr/bin:/sbin:/usr/sbin"] },
+        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer}")] },
+    })
+    .to_string()
 }
 
 fn layer(files: &[(&Path, &str)], applets: &[&str]) -> anyhow::Result<Vec<u8>> {
@@ -157,7 +180,7 @@ fn root_header() -> tar::Header {
     header
 }
 
-fn sha256(data: &[u8]) -> String {
+pub(crate) fn sha256(data: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, data);
     digest
         .as_ref()

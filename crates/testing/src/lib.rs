@@ -9,12 +9,14 @@ mod image;
 mod kubectl;
 mod load;
 mod netns;
+mod registry;
 mod wait;
 
 pub use clients::beside_clients;
 pub use cluster::{Cluster, Options};
-pub use image::{busybox_archive, image_archive, rootfs_archive};
+pub use image::{Image, busybox_archive, image_archive, rootfs_archive};
 pub use kubectl::Kubectl;
 pub use load::{Load, Tally};
 pub use netns::{Door, NetworkNamespace};
+pub use registry::{Access, Registry};
 pub use wait::eventually;

@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 
 use super::HookRunner;
 use crate::{
-    config::KubeletConfig, container::HostResolver, env::FieldContext, events::PodEvents,
-    images::ImageManager, objects::ObjectCache, observed::ObservedPod, paths::Paths,
-    probes::ProbeManager, resources::PodCgroups, runtime_view::RuntimeView, status::StatusManager,
-    volumes::TokenManager,
+    allocation::AllocationManager, config::KubeletConfig, container::HostResolver,
+    env::FieldContext, events::PodEvents, images::ImageManager, objects::ObjectCache,
+    observed::ObservedPod, paths::Paths, probes::ProbeManager, resources::PodCgroups,
+    runtime_view::RuntimeView, status::StatusManager, volumes::TokenManager,
 };
 
 /// First delay of CrashLoopBackOff.
@@ -62,6 +62,8 @@ pub struct WorkerContext {
     pub hooks: HookRunner,
     /// Events.
     pub events: PodEvents,
+    /// Resources that were granted to pods.
+    pub allocation: AllocationManager,
     /// Cgroups of pods.
     pub cgroups: PodCgroups,
     /// Services, for variables; none without an API server.

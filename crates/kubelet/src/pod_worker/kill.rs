@@ -69,7 +69,7 @@ impl WorkerContext {
         let of_probe = match reason {
             KillReason::LivenessProbe => container.liveness_probe.as_ref(),
             KillReason::StartupProbe => container.startup_probe.as_ref(),
-            KillReason::SpecChanged | KillReason::Unknown => None,
+            KillReason::SpecChanged | KillReason::Resize | KillReason::Unknown => None,
         };
         of_probe
             .and_then(|probe| probe.termination_grace_period_seconds)

@@ -11,6 +11,7 @@ mod hooks;
 mod kill;
 mod plan;
 mod pods;
+mod resize;
 mod restart_policy;
 mod start;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     restart_policy::{never_restarts, restarts_after_exit, should_start},
 };
 use crate::{
+    allocation::{ContainerResize, PodResources, container_resize, pod_resizes},
     observed::{ContainerState, ObservedContainer, ObservedPod},
     pod::{
         ContainerKind, container_hash, containers, ephemeral_containers, host_network,
@@ -48,6 +49,11 @@ pub enum PodAction {
         /// Id in the runtime.
         id: String,
     },
+    /// Give the pod's cgroups what was allocated to it.
+    Resize {
+        /// Ids and names of running containers, and the limit of memory of those whose limit gets lower.
+        containers: Vec<(String, String, Option<i64>)>,
+    },
     /// Pull the image, create and start.
     StartContainer {
         /// Which list it is in.
@@ -69,6 +75,8 @@ pub enum PodAction {
 /// Why a container is stopped, which decides about its grace period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillReason {
+    /// Its resize policy asks for a restart.
+    Resize,
     /// Its startup probe failed.
     StartupProbe,
     /// Its liveness probe failed.
@@ -88,6 +96,8 @@ pub struct PlanState {
     pub liveness: HashMap<String, ProbeResult>,
     /// Startup by container id; absent: unknown, which is not started if there is a startup probe.
     pub startup: HashMap<String, ProbeResult>,
+    /// What the pod's cgroups have.
+    pub actuated: PodResources,
 }
 
 /// The key of a container's back-off: a change of its spec starts over.
@@ -207,6 +217,7 @@ impl Planner<'_> {
             return vec![PodAction::KillPod];
         }
         let init_actions = init.actions;
+        plan.extend(self.resize());
         if !init.done {
             plan.extend(init_actions);
             return plan;
@@ -225,6 +236,33 @@ impl Planner<'_> {
         plan
     }
 
+    /// Changes of cgroups of containers that run and stay.
+    fn resize(&self) -> Option<PodAction> {
+        let mut smaller = Vec::new();
+        let mut others = Vec::new();
+        for container in containers(self.pod).iter().chain(init_containers(self.pod)) {
+            let run = self.observed.container(&container.name);
+            let Some(run) = run.filter(|run| run.state == ContainerState::Running) else {
+                continue;
+            };
+            let resize = container_resize(container, &self.state.actuated);
+            if let Some(ContainerResize::InPlace { memory_below }) = resize {
+                let entry = (run.id.clone(), run.name.clone(), memory_below);
+                // Who gives goes before who takes.
+                if memory_below.is_some() {
+                    smaller.push(entry);
+                } else {
+                    others.push(entry);
+                }
+            }
+        }
+        smaller.extend(others);
+        let needed = !smaller.is_empty() || pod_resizes(self.pod, &self.state.actuated);
+        needed.then_some(PodAction::Resize {
+            containers: smaller,
+        })
+    }
+
     /// Plans one regular container; says whether a running one is kept.
     fn regular(&self, plan: &mut Vec<PodAction>, container: &Container) -> bool {
         let newest = self.observed.container(&container.name);
@@ -239,9 +277,11 @@ impl Planner<'_> {
                 let Some((reason, message)) = self.kill_reason(container, run) else {
                     return true;
                 };
-                let restarts =
-                    reason == KillReason::SpecChanged || !never_restarts(self.pod, container);
-                let then = if restarts {
+                let of_spec = matches!(reason, KillReason::SpecChanged | KillReason::Resize);
+                let restarts = of_spec || !never_restarts(self.pod, container);
+                let then = if reason == KillReason::Resize {
+                    message
+                } else if restarts {
                     format!("{message}, will be restarted")
                 } else {
                     message
@@ -285,6 +325,12 @@ impl Planner<'_> {
             return Some((
                 KillReason::SpecChanged,
                 format!("Container {name} definition changed"),
+            ));
+        }
+        if container_resize(container, &self.state.actuated) == Some(ContainerResize::Restart) {
+            return Some((
+                KillReason::Resize,
+                format!("Container {name} resize requires restart"),
             ));
         }
         if self.state.startup.get(&run.id) == Some(&ProbeResult::Failure) {

@@ -151,6 +151,11 @@ impl WorkerContext {
                 StartError::new("CreateContainerError", error.message())
             })?;
         emit(EventKind::Normal, "Created", "Container created".to_owned());
+        if kind != ContainerKind::Ephemeral {
+            let resources = container.resources.clone().unwrap_or_default();
+            self.allocation
+                .set_actuated(pod, &container.name, &resources);
+        }
         let request = v1::StartContainerRequest {
             container_id: created.container_id.clone(),
         };

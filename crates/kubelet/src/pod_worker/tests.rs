@@ -40,6 +40,7 @@ fn state() -> PlanState {
         backoff,
         liveness: HashMap::new(),
         startup: HashMap::new(),
+        actuated: Default::default(),
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     go_duration, plan,
 };
 use crate::{
+    allocation::is_resizing,
     events::EventKind,
     observed::{ContainerState, ObservedPod},
     pod::{self, ContainerKind, find_container, format_pod, name, namespace, uid},
@@ -167,8 +168,10 @@ impl PodWorker {
         }
     }
 
+    /// The pod as it was ordered, with the resources that this node granted it.
     fn pod(&self) -> Arc<Pod> {
-        self.orders.borrow().pod.clone()
+        let ordered = self.orders.borrow().pod.clone();
+        self.context.allocation.allocated(&ordered)
     }
 
     async fn observe(&self, pod: &Pod) -> Result<ObservedPod, cri::CriError> {
@@ -201,6 +204,9 @@ impl PodWorker {
         };
         self.context.probes.sync(&pod, &observed, &self.wake);
         self.context.collect_garbage(&observed).await;
+        let actuated = self.context.allocation.actuated(uid(&pod));
+        let resizing = is_resizing(&pod, &observed, &actuated);
+        self.context.allocation.progress(&pod, resizing);
         let status = self.report(&pod, &observed, Stage::Sync);
         if matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")) {
             // It ended by itself: nothing is to be started, and what is left is to be cleaned up.
@@ -241,7 +247,8 @@ impl PodWorker {
 
     async fn act(&mut self, pod: &Pod, observed: ObservedPod) -> Duration {
         self.context.objects.register(pod);
-        if let Err(error) = self.context.cgroups.ensure(pod) {
+        let actuated = self.context.allocation.actuated(uid(pod));
+        if let Err(error) = self.context.cgroups.ensure(pod, &actuated) {
             let message = format!(
                 "failed to ensure that the pod: {} cgroups exist and are correctly applied: {error}",
                 uid(pod)
@@ -296,6 +303,7 @@ impl PodWorker {
             backoff: self.backoff.clone(),
             liveness: of(ProbeType::Liveness),
             startup: of(ProbeType::Startup),
+            actuated: self.context.allocation.actuated(&observed.uid),
         }
     }
 
@@ -374,6 +382,13 @@ impl PodWorker {
                         return RETRY;
                     }
                 }
+                PodAction::Resize { containers } => {
+                    if let Err(error) = context.resize(pod, &observed, &containers).await {
+                        context.allocation.fail(pod, &error);
+                        pause = pause.min(SLOW_RETRY);
+                    }
+                    acted = true;
+                }
                 PodAction::BackOff { kind, name, until } => {
                     pause = pause.min(self.back_off(pod, kind, &name, until, now));
                 }
@@ -389,6 +404,9 @@ impl PodWorker {
             // What was done is to be seen and told at once, not when the runtime's event arrives.
             if let Ok(observed) = self.observe(pod).await {
                 self.context.probes.sync(pod, &observed, &self.wake);
+                let actuated = self.context.allocation.actuated(uid(pod));
+                let resizing = is_resizing(pod, &observed, &actuated);
+                self.context.allocation.progress(pod, resizing);
                 self.report(pod, &observed, Stage::Sync);
                 let next = plan(
                     pod,
@@ -505,6 +523,8 @@ impl PodWorker {
             previous,
             // A verdict counts when nothing runs any more: until then the pod is what it is.
             verdict: verdict.or(own).filter(|_| stage == Stage::Terminated),
+            resize: context.allocation.conditions(uid(pod)),
+            actuated: context.allocation.actuated(uid(pod)),
             terminating: stage >= Stage::Terminating,
             terminated: stage == Stage::Terminated,
         };
@@ -601,6 +621,7 @@ impl PodWorker {
         self.context.objects.unregister(uid(&pod));
         self.context.tokens.forget(uid(&pod));
         self.context.images.forget(uid(&pod));
+        self.context.allocation.forget(uid(&pod));
         self.set_stage(Stage::Terminated);
         self.context.status.finish_deletion(&pod);
     }

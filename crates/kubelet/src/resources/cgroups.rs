@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use linux::cgroup::{Cgroup, Hierarchy, Resources};
 
 use super::{QosClass, amount, oom_score_adj, pod_requests, qos_class, requests::pod_limits};
-use crate::{config::KubeletConfig, pod::uid};
+use crate::{allocation::PodResources, config::KubeletConfig, pod::uid};
 
 const MIN_SHARES: i64 = 2;
 const MAX_SHARES: i64 = 262_144;
@@ -105,6 +105,17 @@ pub fn pod_resources(config: &KubeletConfig, pod: &Pod) -> LinuxContainerResourc
     }
 }
 
+/// The larger of two sizes; no limit is larger than any.
+fn larger(a: &LinuxContainerResources, b: &LinuxContainerResources) -> LinuxContainerResources {
+    let limit = |a: i64, b: i64| if a > 0 && b > 0 { a.max(b) } else { 0 };
+    LinuxContainerResources {
+        cpu_shares: a.cpu_shares.max(b.cpu_shares),
+        cpu_quota: limit(a.cpu_quota, b.cpu_quota),
+        memory_limit_in_bytes: limit(a.memory_limit_in_bytes, b.memory_limit_in_bytes),
+        ..a.clone()
+    }
+}
+
 /// Makes and removes pods' cgroups.
 #[derive(Clone, Debug)]
 pub struct PodCgroups {
@@ -150,15 +161,19 @@ impl PodCgroups {
         self.hierarchy.is_some()
     }
 
-    /// Makes the pod's cgroup and sets its limits. Idempotent.
-    pub fn ensure(&self, pod: &Pod) -> io::Result<()> {
+    /// Makes the pod's cgroup and sets its limits: what was allocated to it, or what its cgroups have where that is more, so that a
+    /// resize finds room. Idempotent.
+    pub fn ensure(&self, pod: &Pod, actuated: &PodResources) -> io::Result<()> {
         let Some(cgroup) = self.cgroup(pod)? else {
             return Ok(());
         };
         if !cgroup.exists() {
             cgroup.create()?;
         }
-        let values = pod_resources(&self.config, pod);
+        let mut values = pod_resources(&self.config, pod);
+        if let Some(now) = actuated.put_into(pod) {
+            values = larger(&values, &pod_resources(&self.config, &now));
+        }
         cgroup.apply(&Resources {
             cpu_shares: u64::try_from(values.cpu_shares).ok(),
             cpu_quota_us: Some(if values.cpu_quota > 0 {

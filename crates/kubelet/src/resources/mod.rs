@@ -8,4 +8,4 @@ mod requests;
 pub use amount::amount;
 pub use cgroups::{PodCgroups, cgroup_parent, container_resources, pod_resources};
 pub use qos::{QosClass, oom_score_adj, qos_class};
-pub use requests::{Requests, pod_requests};
+pub use requests::{Requests, effective_resources, pod_requests};

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use apimachinery::quantity::{Format, Quantity as Amount};
 use k8s_openapi::{
-    api::core::v1::{Container, Pod},
+    api::core::v1::{Container, Pod, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity,
 };
 
@@ -21,6 +22,44 @@ pub fn pod_requests(pod: &Pod) -> Requests {
         |container| container.resources.as_ref()?.requests.as_ref(),
         true,
     )
+}
+
+/// What a pod asks for and is limited to as a whole, as its status tells it.
+pub fn effective_resources(pod: &Pod) -> ResourceRequirements {
+    let of_pod = spec(pod).resources.as_ref();
+    let all = || {
+        let each = containers(pod).iter().chain(init_containers(pod));
+        of_pod
+            .into_iter()
+            .chain(each.filter_map(|container| container.resources.as_ref()))
+    };
+    // A sum is written as its first part is: `Mi` or `M`.
+    let format = |name: &str| {
+        all()
+            .flat_map(|resources| [resources.requests.as_ref(), resources.limits.as_ref()])
+            .flatten()
+            .find_map(|list| list.get(name)?.0.parse::<Amount>().ok())
+            .map_or(Format::DecimalSi, |amount| amount.format())
+    };
+    let written = |list: Requests| {
+        let quantity = |name: &str, value: i64| match name {
+            "cpu" => Amount::from_milli(value),
+            _ => Amount::new(value, format(name)),
+        };
+        let list: BTreeMap<_, _> = list
+            .into_iter()
+            .map(|(name, value)| {
+                let quantity = Quantity(quantity(&name, value).to_string());
+                (name, quantity)
+            })
+            .collect();
+        Some(list).filter(|list| !list.is_empty())
+    };
+    ResourceRequirements {
+        requests: written(pod_requests(pod)),
+        limits: written(pod_limits(pod)),
+        claims: of_pod.and_then(|resources| resources.claims.clone()),
+    }
 }
 
 /// The limits that hold for the whole pod. A resource is there only if every container limits it.

@@ -7,12 +7,15 @@ use k8s_openapi::{
 
 use super::{containers::Statuses, generate::StatusInputs};
 use crate::{
+    allocation::{IN_PROGRESS, PENDING},
     observed::ObservedPod,
     pod::{containers, host_network, init_containers, is_sidecar, spec},
 };
 
 /// Types of conditions that the kubelet writes; `PodScheduled` of static pods alone.
-pub(super) const OWNED: [&str; 5] = [
+pub(super) const OWNED: [&str; 7] = [
+    PENDING,
+    IN_PROGRESS,
     "PodReadyToStartContainers",
     "Initialized",
     "Ready",
@@ -68,6 +71,9 @@ pub(super) fn conditions(
             }
         })
         .collect();
+    if !inputs.terminated {
+        list.extend(inputs.resize.iter().cloned());
+    }
     let foreign = pod
         .status
         .iter()

@@ -1,7 +1,5 @@
 //! `containerStatuses` and its two sisters.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -148,11 +146,10 @@ impl Maker<'_> {
                             .filter(|list| !list.is_empty()),
                     }),
                 }),
-            resources: running.then(|| resources(container)).flatten(),
+            resources: self.resources(container, running),
             allocated_resources: container
                 .resources
                 .as_ref()
-                .filter(|_| running)
                 .and_then(|resources| resources.requests.clone())
                 .filter(|requests| !requests.is_empty()),
             volume_mounts: volume_mounts(container),
@@ -208,6 +205,26 @@ impl Maker<'_> {
         }
     }
 
+    /// The resources that the container runs with: those of the spec, until a resize is under way. Ephemeral containers have none.
+    fn resources(&self, container: &Container, running: bool) -> Option<ResourceRequirements> {
+        let mut resources = container.resources.clone().unwrap_or_default();
+        let actuated = self.inputs.actuated.containers.get(&container.name);
+        if let Some(actuated) = actuated.filter(|_| running) {
+            for (list, has) in [
+                (&mut resources.limits, &actuated.limits),
+                (&mut resources.requests, &actuated.requests),
+            ] {
+                for name in ["cpu", "memory"] {
+                    let Some(list) = list.as_mut() else { continue };
+                    if let Some(quantity) = has.as_ref().and_then(|has| has.get(name)) {
+                        list.insert(name.to_owned(), quantity.clone());
+                    }
+                }
+            }
+        }
+        Some(resources)
+    }
+
     fn waiting_reason(&self, name: &str) -> (String, String) {
         if let Some(known) = self.inputs.waiting.get(name) {
             return known.clone();
@@ -249,16 +266,6 @@ fn waiting_state(reason: &str, message: &str) -> ContainerStateWaiting {
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()).filter(|message| !message.is_empty()),
     }
-}
-
-/// The resources that the container runs with: those of the spec, until a resize is under way.
-fn resources(container: &Container) -> Option<ResourceRequirements> {
-    let empty = |list: &Option<BTreeMap<_, _>>| list.as_ref().is_none_or(BTreeMap::is_empty);
-    container
-        .resources
-        .clone()
-        .filter(|r| !empty(&r.limits) || !empty(&r.requests))
-        .or(Some(ResourceRequirements::default()))
 }
 
 fn volume_mounts(container: &Container) -> Option<Vec<VolumeMountStatus>> {

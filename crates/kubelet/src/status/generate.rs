@@ -4,7 +4,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    api::core::v1::{HostIP, Pod, PodCondition, PodIP, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -13,7 +13,12 @@ use super::{
     containers::{Statuses, container_statuses},
     phase::pod_phase,
 };
-use crate::{observed::ObservedPod, pod::host_network, resources::qos_class};
+use crate::{
+    allocation::PodResources,
+    observed::ObservedPod,
+    pod::host_network,
+    resources::{effective_resources, qos_class},
+};
 
 /// What a status is made from, beside the pod.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +41,10 @@ pub struct StatusInputs {
     pub previous: PodStatus,
     /// The kubelet ended the pod: phase, reason, message.
     pub verdict: Option<(String, String, String)>,
+    /// How far a resize is.
+    pub resize: Vec<PodCondition>,
+    /// What the pod's cgroups have, where it may differ from the spec.
+    pub actuated: PodResources,
     /// The pod is being stopped, and nothing is started any more.
     pub terminating: bool,
     /// Nothing of it runs any more, and nothing will.
@@ -81,6 +90,7 @@ pub fn generate_status(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs)
         ips
     };
     let conditions = conditions(pod, observed, &phase, &statuses, inputs);
+    let present = inputs.actuated.put_into(pod);
     let host_ips: Vec<String> = inputs.host_ips.iter().map(ToString::to_string).collect();
     PodStatus {
         conditions: Some(conditions),
@@ -101,6 +111,8 @@ pub fn generate_status(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs)
         phase: Some(phase),
         reason,
         message,
+        allocated_resources: effective_resources(pod).requests,
+        resources: Some(effective_resources(present.as_ref().unwrap_or(pod))),
         observed_generation: pod.metadata.generation,
         qos_class: Some(qos_class(pod).as_str().to_owned()),
         start_time: inputs

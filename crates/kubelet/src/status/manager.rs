@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::allocation::{IN_PROGRESS, PENDING};
 use crate::pod::{is_static, name, namespace, uid};
 
 /// How long a status that could not be delivered waits for the next try.
@@ -268,10 +269,16 @@ fn patch_body(api_uid: &str, status: &PodStatus) -> Value {
                     .as_str()
                     .is_some_and(|type_| super::conditions::OWNED.contains(&type_))
             });
-            for condition in conditions {
+            for condition in conditions.iter_mut() {
                 if let Some(condition) = condition.as_object_mut() {
                     condition.entry("reason").or_insert(Value::Null);
                     condition.entry("message").or_insert(Value::Null);
+                }
+            }
+            // What is over is to be gone from the API, too.
+            for over in [PENDING, IN_PROGRESS] {
+                if conditions.iter().all(|condition| condition["type"] != over) {
+                    conditions.push(json!({"$patch": "delete", "type": over}));
                 }
             }
         }
