@@ -94,6 +94,8 @@ pub struct Config {
     pub audit: audit::Config,
     /// The flags that were given, by name, for `/flagz`.
     pub flags: Vec<(String, String)>,
+    /// `--tracing-config-file`
+    pub tracing_config_file: Option<PathBuf>,
     /// `--encryption-provider-config`
     pub encryption_provider_config: Option<PathBuf>,
     /// `--encryption-provider-config-automatic-reload`
@@ -151,6 +153,7 @@ impl Config {
             goaway_chance: 0.0,
             audit: audit::Config::default(),
             flags: Vec::new(),
+            tracing_config_file: None,
             encryption_provider_config: None,
             encryption_provider_config_automatic_reload: false,
             kubelet: KubeletClientConfig::default(),

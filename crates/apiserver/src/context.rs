@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -44,6 +44,8 @@ pub struct Context {
     pub(crate) leave: Leave,
     /// How long it has waited for them.
     pub(crate) waited: Duration,
+    /// How many bytes the request's body had, once it has been read.
+    body_bytes: OnceLock<usize>,
     warnings: Mutex<Vec<String>>,
     annotations: Annotations,
     /// What the audit log writes of it; none if it is not interested.
@@ -92,6 +94,16 @@ impl Context {
     /// The warnings, which are gone then.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The body has been read. The first to say so is believed.
+    pub(crate) fn note_body_bytes(&self, bytes: usize) {
+        let _ = self.body_bytes.set(bytes);
+    }
+
+    /// How many bytes the body had; none if nobody wanted it.
+    pub(crate) fn body_bytes(&self) -> Option<usize> {
+        self.body_bytes.get().copied()
     }
 
     /// Tells the audit log; the first to use a key keeps it, as upstream.

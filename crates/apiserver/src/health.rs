@@ -97,6 +97,8 @@ pub enum Scope {
     Ready,
     /// `/healthz` and `/livez`.
     Alive,
+    /// `/healthz` and `/readyz`: to start anew would not help.
+    NotLive,
 }
 
 struct Row {
@@ -250,11 +252,12 @@ impl Health {
     }
 
     fn checks_of(&self, endpoint: &str) -> impl Iterator<Item = &Row> {
-        let ready = endpoint == "readyz";
+        let (live, ready) = (endpoint == "livez", endpoint == "readyz");
         self.rows.iter().filter(move |row| match row.scope {
             Scope::All => true,
             Scope::Ready => ready,
             Scope::Alive => !ready,
+            Scope::NotLive => !live,
         })
     }
 }

@@ -8,7 +8,7 @@ mod stall_guard;
 
 use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
 
-use base::TaskGroup;
+use base::{TaskGroup, metrics::CounterSeries};
 use http::{Request, Response, Version};
 use hyper::service::service_fn;
 use hyper_util::{
@@ -51,6 +51,8 @@ pub(crate) struct Serving {
     pub(crate) drain: Duration,
     /// `--goaway-chance`
     pub(crate) goaway_chance: f64,
+    /// `apiserver_tls_handshake_errors_total`
+    pub(crate) handshake_errors: CounterSeries,
 }
 
 /// What a connection needs.
@@ -59,6 +61,7 @@ struct Shared {
     acceptor: TlsAcceptor,
     pipeline: Arc<Pipeline>,
     goaway_chance: f64,
+    handshake_errors: CounterSeries,
     /// Finish what you are doing.
     finish: CancellationToken,
     /// Stop where you are.
@@ -74,6 +77,7 @@ impl Serving {
             acceptor: TlsAcceptor::from(tls),
             pipeline: Arc::clone(&self.pipeline),
             goaway_chance: self.goaway_chance,
+            handshake_errors: self.handshake_errors.clone(),
             finish: connections.token().clone(),
             cut: cut.clone(),
         };
@@ -161,8 +165,14 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         () = shared.finish.cancelled() => return,
         accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)) => match accepted {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%address, %error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!(%address, "TLS handshake timed out"),
+            Ok(Err(error)) => {
+                shared.handshake_errors.increment();
+                return tracing::debug!(%address, %error, "TLS handshake failed");
+            }
+            Err(_) => {
+                shared.handshake_errors.increment();
+                return tracing::debug!(%address, "TLS handshake timed out");
+            }
         },
     };
     let peer = peer(&stream, address);

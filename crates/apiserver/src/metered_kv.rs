@@ -35,13 +35,13 @@ impl MeteredKv {
             kv,
             seconds: registry.histogram(
                 "etcd_request_duration_seconds",
-                "Etcd request latency in seconds for each operation and object type.",
+                "[ALPHA] Etcd request latency in seconds for each operation and object type.",
                 LABELS,
                 SECONDS,
             ),
             requests: registry.counter(
                 "etcd_requests_total",
-                "Etcd request counts for each operation and object type.",
+                "[ALPHA] Etcd request counts for each operation and object type.",
                 LABELS,
             ),
             errors: registry.counter(

@@ -1,4 +1,8 @@
 //! The server's metrics, under upstream's names, so that dashboards and alerts written for it work.
+//!
+//! Here is what the pipeline counts of requests. What other parts count stands beside these, in files of this name.
+
+mod attempts;
 
 use std::{
     collections::HashMap,
@@ -9,17 +13,31 @@ use std::{
 
 use apimachinery::gvk::GroupResource;
 use base::metrics::{
-    Counter, CounterSeries, Gauge, GaugeSeries, Histogram, HistogramSeries, Registry,
+    Counter, CounterSeries, Gauge, GaugeSeries, Histogram, HistogramSeries, Registry, exponential,
+    linear,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 
-use crate::{context::Context, request_info::RequestInfo};
+use crate::{context::Context, discovery::Version, request_info::RequestInfo};
+
+pub(crate) use attempts::{Attempts, SECONDS};
 
 /// Upstream's bounds for `apiserver_request_duration_seconds`.
-const SECONDS: &[f64] = &[
+const REQUEST_SECONDS: &[f64] = &[
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
     10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+];
+
+/// Upstream's bounds for `apiserver_request_sli_duration_seconds`: the same, but for the shortest two.
+const SLI_SECONDS: &[f64] = &[
+    0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0,
+    30.0, 45.0, 60.0,
+];
+
+/// Upstream's bounds for `apiserver_request_filter_duration_seconds`.
+const FILTER_SECONDS: &[f64] = &[
+    0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0, 10.0, 15.0, 30.0,
 ];
 
 /// What the pipeline counts. Cheap to clone; clones count the same.
@@ -35,11 +53,18 @@ struct Families {
     inflight: Gauge,
     long_running: Gauge,
     sizes: Histogram,
+    body_sizes: Histogram,
     sli_seconds: Histogram,
+    filter_seconds: Histogram,
+    terminations: Counter,
+    self_requests: Counter,
 }
 
 /// Upstream's bounds for `apiserver_response_sizes`, in bytes.
-const BYTES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const BYTES: &[f64] = &exponential::<7>(1e3, 10.0);
+
+/// Upstream's bounds for `apiserver_request_body_size_bytes`: up to the largest body there may be.
+const BODY_BYTES: &[f64] = &linear::<31>(50_000.0, 100_000.0);
 
 /// What requests are told apart by, beside code and dry run.
 const REQUEST: &[&str] = &[
@@ -54,49 +79,66 @@ const REQUEST: &[&str] = &[
 
 impl Metrics {
     /// Into a registry of its own, which also holds the process' metrics.
-    pub fn new(git_version: &str) -> Self {
+    pub fn new() -> Self {
         let registry = Registry::new();
         base::metrics::process(&registry);
-        let build = registry.gauge(
-            "kubernetes_build_info",
-            "Which build this is.",
-            &["git_version", "major", "minor"],
-        );
-        build.set(&[git_version, "1", "36"], 1.0);
+        build_info(&registry);
         Self(Arc::new(Families {
             known: RwLock::default(),
             requests: registry.counter(
                 "apiserver_request_total",
-                "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.",
+                "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.",
                 &["code", "component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"],
             ),
             seconds: registry.histogram(
                 "apiserver_request_duration_seconds",
-                "Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.",
+                "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.",
                 &["component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version"],
-                SECONDS,
+                REQUEST_SECONDS,
             ),
             inflight: registry.gauge(
                 "apiserver_current_inflight_requests",
-                "Maximal number of currently used inflight request limit of this apiserver per request kind in last second.",
+                "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last second.",
                 &["request_kind"],
             ),
             long_running: registry.gauge(
                 "apiserver_longrunning_requests",
-                "Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.",
+                "[STABLE] Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.",
                 REQUEST,
             ),
             sizes: registry.histogram(
                 "apiserver_response_sizes",
-                "Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.",
+                "[STABLE] Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.",
                 REQUEST,
                 BYTES,
             ),
             sli_seconds: registry.histogram(
                 "apiserver_request_sli_duration_seconds",
-                "Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.",
+                "[ALPHA] Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.",
                 REQUEST,
-                SECONDS,
+                SLI_SECONDS,
+            ),
+            body_sizes: registry.histogram(
+                "apiserver_request_body_size_bytes",
+                "[ALPHA] Apiserver request body size in bytes broken out by resource and verb.",
+                &["group", "resource", "verb"],
+                BODY_BYTES,
+            ),
+            filter_seconds: registry.histogram(
+                "apiserver_request_filter_duration_seconds",
+                "[ALPHA] Request filter latency distribution in seconds, for each filter type",
+                &["filter"],
+                FILTER_SECONDS,
+            ),
+            terminations: registry.counter(
+                "apiserver_request_terminations_total",
+                "[ALPHA] Number of requests which apiserver terminated in self-defense.",
+                &["code", "component", "group", "resource", "scope", "subresource", "verb", "version"],
+            ),
+            self_requests: registry.counter(
+                "apiserver_selfrequest_total",
+                "[ALPHA] Counter of apiserver self-requests broken out for each verb, API resource and subresource.",
+                &["group", "resource", "subresource", "verb"],
             ),
             registry,
         }))
@@ -122,26 +164,80 @@ impl Metrics {
         let info = &context.info;
         let dry_run = context.query.get("dryRun").unwrap_or_default();
         // Free text of clients makes no series.
-        let dry_run = if dry_run == "All" { "All" } else { "" };
+        let dry_run = match dry_run {
+            "All" => "All",
+            "" => "",
+            _ => "invalid",
+        };
+        let header = |name| context.headers.get(name).map(HeaderValue::as_bytes);
+        let applies = header(header::CONTENT_TYPE) == Some(b"application/apply-patch+yaml");
+        let verb = reported_verb(info, applies);
         let in_flight = InFlight {
-            series: self.series(info, dry_run),
+            series: self.series(info, verb, dry_run),
             start: Instant::now(),
             waited: Duration::ZERO,
+            terminated: false,
         };
+        let agent = header(header::USER_AGENT).unwrap_or_default();
+        if agent.starts_with(b"kube-apiserver/") {
+            let labels = &in_flight.series.labels;
+            let values = [&labels.group, &labels.resource, &labels.subresource];
+            let [group, resource, subresource] = values.map(String::as_str);
+            let values = [group, resource, subresource, verb];
+            self.0.self_requests.increment(&values);
+        }
         in_flight.series.under_way.add(1.0);
         in_flight
     }
 
+    /// Connections whose TLS handshake failed.
+    pub(crate) fn handshake_errors(&self) -> CounterSeries {
+        let errors = self.0.registry.counter(
+            "apiserver_tls_handshake_errors_total",
+            "[ALPHA] Number of requests dropped with 'TLS handshake error from' error",
+            &[],
+        );
+        errors.series(&[])
+    }
+
+    /// How long a stage of the pipeline takes.
+    pub(crate) fn of_filter(&self, name: &str) -> HistogramSeries {
+        self.0.filter_seconds.series(&[name])
+    }
+
+    /// The body of a write has been read.
+    pub(crate) fn note_request_body(&self, context: &Context) {
+        let info = &context.info;
+        let verb = match info.verb.as_str() {
+            verb @ ("create" | "update" | "patch" | "delete") => verb,
+            "deletecollection" => "delete_collection",
+            _ => return,
+        };
+        // A body is read of what is served alone: the names are no free text.
+        if let Some(bytes) = context.body_bytes() {
+            let values = [&*info.group_version.group, &info.resource, verb];
+            self.0.body_sizes.observe(&values, bytes as f64);
+        }
+    }
+
     /// The series of a request: found by its hash if others like it came before.
-    fn series(&self, info: &RequestInfo, dry_run: &'static str) -> Arc<RequestSeries> {
-        let hash = hash_of(info, dry_run);
+    fn series(
+        &self,
+        info: &RequestInfo,
+        verb: &'static str,
+        dry_run: &'static str,
+    ) -> Arc<RequestSeries> {
+        let hash = hash_of(info, verb, dry_run);
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
         let alike = known.get(&hash).into_iter().flatten();
-        if let Some(found) = alike.into_iter().find(|series| series.is_of(info, dry_run)) {
+        if let Some(found) = alike
+            .into_iter()
+            .find(|series| series.is_of(info, verb, dry_run))
+        {
             return Arc::clone(found);
         }
         drop(known);
-        let series = Arc::new(RequestSeries::new(&self.0, info, dry_run));
+        let series = Arc::new(RequestSeries::new(&self.0, info, verb, dry_run));
         if series.labels.say_it_all(info) {
             let mut known = self.0.known.write().unwrap_or_else(PoisonError::into_inner);
             known.entry(hash).or_default().push(Arc::clone(&series));
@@ -154,7 +250,7 @@ impl Metrics {
         &self,
         counts: impl Fn() -> Vec<(GroupResource, usize)> + Clone + Send + Sync + 'static,
     ) {
-        let help = "Number of stored objects at the time of last check split by kind.";
+        let help = "[STABLE] (Deprecated since 1.34.0) [DEPRECATED, consider using apiserver_resource_objects instead] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.";
         let by_group = counts.clone();
         self.0
             .registry
@@ -163,6 +259,7 @@ impl Metrics {
                     sink.sample(&[("resource", &resource.to_string())], count as f64);
                 }
             });
+        let help = "[ALPHA] Number of stored objects at the time of last check split by kind. In case of a fetching error, the value will be -1.";
         self.0
             .registry
             .on_scrape("apiserver_resource_objects", help, "gauge", move |sink| {
@@ -181,24 +278,42 @@ pub struct InFlight {
     series: Arc<RequestSeries>,
     start: Instant,
     waited: Duration,
+    terminated: bool,
 }
 
 impl InFlight {
+    /// How long ago it came.
+    pub fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// It has been answered with this code.
     pub fn finish(self, code: u16) {
         self.series.answered(code);
+        if self.terminated {
+            self.series.terminated(code);
+        }
         // How long a stream lasts says nothing of the server.
         if self.series.ends {
             let elapsed = self.start.elapsed();
             self.series.seconds.observe(elapsed.as_secs_f64());
-            let own = elapsed.saturating_sub(self.waited).as_secs_f64();
-            self.series.sli_seconds.observe(own);
+            if self.series.dry_run.is_empty() {
+                let own = elapsed.saturating_sub(self.waited).as_secs_f64();
+                self.series.sli_seconds.observe(own);
+            }
         }
     }
 
-    /// How many bytes the answer has; of one that is made while it is sent nobody knows.
+    /// How many bytes the answer to a read has; of one that is made while it is sent nobody knows.
     pub fn note_size(&self, bytes: usize) {
-        self.series.sizes.observe(bytes as f64);
+        if matches!(self.series.labels.verb, "GET" | "LIST") {
+            self.series.sizes.observe(bytes as f64);
+        }
+    }
+
+    /// The server ends it in its own defence: it takes too long, or there are too many.
+    pub fn note_terminated(&mut self) {
+        self.terminated = true;
     }
 
     /// So long it waited for its turn, which is not the server's own slowness.
@@ -216,12 +331,11 @@ impl Drop for InFlight {
 /// What is counted of requests that are alike: found once, counted with atomics.
 struct RequestSeries {
     labels: Labels,
-    /// As [`RequestInfo`] has it.
-    verb: String,
     dry_run: &'static str,
     /// Whether such a request ends by itself: watches and streams last as long as they like.
     ends: bool,
     requests: Counter,
+    terminations: Counter,
     by_code: RwLock<Vec<(u16, CounterSeries)>>,
     seconds: HistogramSeries,
     sli_seconds: HistogramSeries,
@@ -229,23 +343,28 @@ struct RequestSeries {
     under_way: GaugeSeries,
 }
 
-fn hash_of(info: &RequestInfo, dry_run: &str) -> u64 {
+fn hash_of(info: &RequestInfo, verb: &str, dry_run: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     let gv = &info.group_version;
     let parts = (
-        &info.verb,
+        verb,
         &*gv.group,
         &*gv.version,
         &info.resource,
         &info.subresource,
     );
-    (parts, Labels::scope(info), dry_run, info.is_resource).hash(&mut hasher);
+    (parts, scope(info), dry_run, info.is_resource).hash(&mut hasher);
     hasher.finish()
 }
 
 impl RequestSeries {
-    fn new(families: &Families, info: &RequestInfo, dry_run: &'static str) -> Self {
-        let labels = Labels::of(info);
+    fn new(
+        families: &Families,
+        info: &RequestInfo,
+        verb: &'static str,
+        dry_run: &'static str,
+    ) -> Self {
+        let labels = Labels::of(info, verb);
         let of_request = labels.of_request();
         let [
             component,
@@ -273,10 +392,10 @@ impl RequestSeries {
             (true, _) => families.inflight.series(&["mutating"]),
         };
         Self {
-            verb: info.verb.clone(),
             dry_run,
             ends,
             requests: families.requests.clone(),
+            terminations: families.terminations.clone(),
             by_code: RwLock::default(),
             seconds: families.seconds.series(&with_dry_run),
             sli_seconds: families.sli_seconds.series(&of_request),
@@ -286,11 +405,34 @@ impl RequestSeries {
         }
     }
 
-    fn is_of(&self, info: &RequestInfo, dry_run: &str) -> bool {
-        self.verb == info.verb
+    fn is_of(&self, info: &RequestInfo, verb: &str, dry_run: &str) -> bool {
+        self.labels.verb == verb
             && self.dry_run == dry_run
-            && self.labels.scope == Labels::scope(info)
+            && self.labels.scope == scope(info)
             && self.labels.say_it_all(info)
+    }
+
+    /// Seldom enough to look for the series each time.
+    fn terminated(&self, code: u16) {
+        let [
+            component,
+            group,
+            resource,
+            scope,
+            subresource,
+            verb,
+            version,
+        ] = self.labels.of_request();
+        self.terminations.increment(&[
+            &code.to_string(),
+            component,
+            group,
+            resource,
+            scope,
+            subresource,
+            verb,
+            version,
+        ]);
     }
 
     fn answered(&self, code: u16) {
@@ -333,7 +475,7 @@ struct Labels {
     resource: String,
     subresource: String,
     scope: &'static str,
-    verb: String,
+    verb: &'static str,
 }
 
 impl Labels {
@@ -346,19 +488,6 @@ impl Labels {
             && self.version == *info.group_version.version
     }
 
-    fn scope(info: &RequestInfo) -> &'static str {
-        match (
-            info.is_resource,
-            info.namespace.is_empty(),
-            info.name.is_empty(),
-        ) {
-            (false, ..) => "",
-            (true, _, false) => "resource",
-            (true, false, true) => "namespace",
-            (true, true, true) => "cluster",
-        }
-    }
-
     /// The values of [`REQUEST`].
     fn of_request(&self) -> [&str; 7] {
         [
@@ -367,12 +496,12 @@ impl Labels {
             &self.resource,
             self.scope,
             &self.subresource,
-            &self.verb,
+            self.verb,
             &self.version,
         ]
     }
 
-    fn of(info: &RequestInfo) -> Self {
+    fn of(info: &RequestInfo, verb: &'static str) -> Self {
         if !info.is_resource {
             // Of other paths, only the first segment: scanners ask for any.
             let first = info
@@ -390,7 +519,6 @@ impl Labels {
             } else {
                 String::new()
             };
-            let verb = known_verb(&info.verb.to_ascii_uppercase());
             return Self {
                 group: String::new(),
                 version: String::new(),
@@ -400,7 +528,6 @@ impl Labels {
                 verb,
             };
         }
-        let scope = Self::scope(info);
         // A resource that is not served would be the client's text.
         let row = api::kinds::by_resource(&info.gvr());
         let served = row.is_some();
@@ -413,12 +540,6 @@ impl Labels {
                 String::new()
             }
         };
-        let verb = match info.verb.as_str() {
-            "create" => "POST".to_owned(),
-            "update" => "PUT".to_owned(),
-            "deletecollection" => "DELETECOLLECTION".to_owned(),
-            other => known_verb(&other.to_ascii_uppercase()),
-        };
         Self {
             group: text(&info.group_version.group),
             version: text(&info.group_version.version),
@@ -428,21 +549,88 @@ impl Labels {
             } else {
                 String::new()
             },
-            scope,
+            scope: scope(info),
             verb,
         }
     }
 }
 
-fn known_verb(verb: &str) -> String {
-    const KNOWN: [&str; 9] = [
-        "GET", "LIST", "WATCH", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "PROXY",
-    ];
-    if KNOWN.contains(&verb) {
-        verb.to_owned()
-    } else {
-        "other".to_owned()
+/// As upstream calls it in metrics: `resource` for one object, or `namespace`, or `cluster`.
+pub(crate) fn scope(info: &RequestInfo) -> &'static str {
+    match (
+        info.is_resource,
+        info.namespace.is_empty(),
+        info.name.is_empty(),
+    ) {
+        (false, ..) => "",
+        (true, _, false) => "resource",
+        (true, ..) if info.verb == "create" => "resource",
+        (true, false, true) => "namespace",
+        (true, true, true) => "cluster",
     }
+}
+
+/// The method, told apart where one method means several things; free text is `other`.
+fn reported_verb(info: &RequestInfo, applies: bool) -> &'static str {
+    const STREAMS: [&str; 5] = ["log", "exec", "portforward", "attach", "proxy"];
+    if info.is_resource && STREAMS.contains(&info.subresource.as_str()) {
+        return "CONNECT";
+    }
+    match info.verb.as_str() {
+        "get" | "head" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" | "post" => "POST",
+        "update" | "put" => "PUT",
+        "patch" if applies => "APPLY",
+        "patch" => "PATCH",
+        "delete" | "deletecollection" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// Which build this is, and which version's behaviour it shows.
+fn build_info(registry: &Registry) {
+    let document = Version::CURRENT.document();
+    let text = |name: &str| document.get(name).and_then(serde_json::Value::as_str);
+    let text = |name| text(name).unwrap_or_default();
+    let build = registry.gauge(
+        "kubernetes_build_info",
+        "[BETA] A metric with a constant '1' value labeled by major, minor, git version, git commit, git tree state, build date, Go version, and compiler from which Kubernetes was built, and platform on which it is running.",
+        &[
+            "build_date",
+            "compiler",
+            "git_commit",
+            "git_tree_state",
+            "git_version",
+            "go_version",
+            "major",
+            "minor",
+            "platform",
+        ],
+    );
+    let names = [
+        "buildDate",
+        "compiler",
+        "gitCommit",
+        "gitTreeState",
+        "gitVersion",
+        "goVersion",
+        "major",
+        "minor",
+        "platform",
+    ];
+    build.set(&names.map(text), 1.0);
+    let version = registry.gauge(
+        "version_info",
+        "[ALPHA] Provides the compatibility version info of the component. The component label is the name of the component, usually kube, but is relevant for aggregated-apiservers.",
+        &["binary", "component", "emulation", "min_compat"],
+    );
+    let version_of = |major, minor| format!("{}.{}", text(major), text(minor));
+    let emulation = version_of("emulationMajor", "emulationMinor");
+    let least = version_of("minCompatibilityMajor", "minCompatibilityMinor");
+    let own = version_of("major", "minor");
+    version.set(&[&own, "kube", &emulation, &least], 1.0);
 }
 
 #[cfg(test)]
@@ -462,7 +650,7 @@ mod tests {
 
     #[test]
     fn requests_that_are_alike_share_series_and_free_text_makes_none() {
-        let metrics = Metrics::new("v1.36.0");
+        let metrics = Metrics::new();
         for name in ["a", "b"] {
             let uri = format!("/api/v1/namespaces/default/pods/{name}");
             count(&metrics, Method::GET, &uri, 200);

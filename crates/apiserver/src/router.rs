@@ -11,6 +11,7 @@ use crate::{
     aggregation::Aggregator,
     body::Body,
     context::Context,
+    debug_flags,
     discovery::{Discovery, Version, root_paths},
     flow_control::FlowControl,
     health::Health,
@@ -75,6 +76,10 @@ impl Handler for Router {
                 Some(text) => zpages::text(text),
                 None => page_not_found(),
             });
+        }
+        if path == "/debug/flags" || path.starts_with("/debug/flags/") {
+            let path = path.to_owned();
+            return Ok(debug_flags::respond(&path, request).await);
         }
         match path.strip_suffix('/').unwrap_or(path) {
             "" => self.document(context, &self.root()),

@@ -35,7 +35,7 @@ use crate::{
     discovery::{Discovery, Version},
     encryption::{self, ConfigurationError, EncryptedKv, EncryptionConfiguration},
     flow_control::{self, FlowControl},
-    health,
+    health::{self, Check},
     lifecycle::Lifecycle,
     listener,
     metered_kv::MeteredKv,
@@ -49,6 +49,7 @@ use crate::{
     security::Security,
     startup::{self, Stages},
     tokens::KeyError,
+    traces::{Tracer, TracingConfiguration},
     webhook_client::WebhookClients,
     zpages::Pages,
 };
@@ -171,11 +172,11 @@ impl Server {
         let tls = config.serving_certificate.server_config()?;
 
         let lifecycle = Lifecycle::new(config.shutdown, cancel.clone());
-        let metrics = Metrics::new(&Version::CURRENT.git_version());
+        let metrics = Metrics::new();
         let kv: Arc<dyn Kv> = Arc::new(MeteredKv::new(Arc::clone(&deps.kv), metrics.registry()));
         // What the server consists of outlives the order to stop, by the time that requests need to be answered.
         let tasks = TaskGroup::new(&CancellationToken::new());
-        let encrypted = encrypted(&config, &kv, &deps.clock, &tasks)?;
+        let encrypted = encrypted(&config, &kv, &deps.clock, &tasks, metrics.registry())?;
         let kv = match &encrypted {
             Some(encrypted) => Arc::new(encrypted.clone()) as Arc<dyn Kv>,
             None => kv,
@@ -189,15 +190,21 @@ impl Server {
             deps.clock.clone(),
             event_ttl,
             watch_life(&config, &lifecycle),
+            metrics.registry(),
         );
+        let mut plugins = None;
         if let Some(encrypted) = encrypted {
+            // Plugins may come with another configuration.
+            if config.encryption_provider_config_automatic_reload || encrypted.has_plugins() {
+                plugins = Some(Arc::new(encrypted.clone()) as Arc<dyn Check>);
+            }
             registry.set_encryption(encrypted);
         }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
-        let mut security = Security::new(&config, &deps, &registry, &webhooks)?;
+        let mut security = Security::new(&config, &deps, &registry, &webhooks, metrics.registry())?;
         security.plug_in(&config, &deps, &registry, &webhooks)?;
         let connector = deps.connector.clone().unwrap_or_else(|| {
             let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
@@ -210,7 +217,7 @@ impl Server {
         registry.set_connector(connector);
         let store = health::Store(Arc::clone(&deps.kv));
         let shutdown = health::Shutdown(lifecycle.initiated().clone());
-        let (health, stages) = startup::checks(Arc::new(store), Arc::new(shutdown));
+        let (health, stages) = startup::checks(Arc::new(store), plugins, Arc::new(shutdown));
 
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
         reload_serving_certificate(&config, &mut security.reloader);
@@ -251,12 +258,13 @@ impl Server {
             authenticator: security.authenticator,
             authorizer: security.authorizer,
             flow_control: Arc::clone(&flow_control),
-            metrics,
+            metrics: metrics.clone(),
             handler: Arc::new(router),
             request_timeout: config.request_timeout,
             audit,
             lifecycle: lifecycle.clone(),
             tasks: tasks.clone(),
+            tracer: tracer(&config, &deps.clock, &tasks)?,
         }));
 
         let (feeding, kv) = (Arc::clone(&hub), Arc::clone(&deps.kv));
@@ -314,6 +322,7 @@ impl Server {
             lifecycle: lifecycle.clone(),
             drain: config.request_timeout,
             goaway_chance: config.goaway_chance,
+            handshake_errors: metrics.handshake_errors(),
         };
         let stopping = tasks.token().clone();
         tasks.spawn("lifecycle", async move {
@@ -462,12 +471,18 @@ fn encrypted(
     kv: &Arc<dyn Kv>,
     clock: &Clock,
     tasks: &TaskGroup,
+    metrics: &base::metrics::Registry,
 ) -> Result<Option<EncryptedKv>, Error> {
     let Some(path) = &config.encryption_provider_config else {
         return Ok(None);
     };
     let configuration = EncryptionConfiguration::read(path)?;
-    let store = EncryptedKv::new(Arc::clone(kv), &configuration, tasks.clone())?;
+    let store = EncryptedKv::new(
+        Arc::clone(kv),
+        &configuration,
+        tasks.clone(),
+        encryption::Metrics::new(metrics),
+    )?;
     if config.encryption_provider_config_automatic_reload {
         let reload = encryption::Reload {
             path: path.clone(),
@@ -477,6 +492,18 @@ fn encrypted(
         tasks.spawn("encryption-reload", reload.run(tasks.token().clone()));
     }
     Ok(Some(store))
+}
+
+/// Who is told of requests, if anybody is.
+fn tracer(config: &Config, clock: &Clock, tasks: &TaskGroup) -> Result<Option<Tracer>, Error> {
+    let Some(path) = &config.tracing_config_file else {
+        return Ok(None);
+    };
+    let contents = String::from_utf8_lossy(&read(path)?).into_owned();
+    TracingConfiguration::parse(&contents)
+        .and_then(|configuration| Tracer::start(&configuration, clock.clone(), tasks))
+        .map(Some)
+        .map_err(|error| Error::file(path, error.to_string()))
 }
 
 fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {

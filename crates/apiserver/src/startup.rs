@@ -24,7 +24,6 @@ const FLOW_CONTROL: Stage = |stages| &stages.flow_control;
 const BOOTSTRAP: Stage = |stages| &stages.bootstrap;
 
 const TABLE: &[(&str, Scope, Stage)] = &[
-    ("etcd-readiness", Scope::Ready, SYNCED),
     ("informer-sync", Scope::Ready, SYNCED),
     (
         "poststarthook/start-apiserver-admission-initializer",
@@ -164,13 +163,21 @@ const TABLE: &[(&str, Scope, Stage)] = &[
 ];
 
 /// All checks, in their order.
-pub(crate) fn checks(store: Arc<dyn Check>, shutdown: Arc<dyn Check>) -> (Health, Stages) {
+pub(crate) fn checks(
+    store: Arc<dyn Check>,
+    plugins: Option<Arc<dyn Check>>,
+    shutdown: Arc<dyn Check>,
+) -> (Health, Stages) {
     let stages = Stages::default();
     let mut health = Health::new();
     health.add("ping", Scope::All, Arc::new(Ping));
     health.add("log", Scope::All, Arc::new(Ping));
     health.add("loopback-serving-certificate", Scope::Alive, Arc::new(Ping));
-    health.add("etcd", Scope::All, store);
+    health.add("etcd", Scope::All, Arc::clone(&store));
+    if let Some(plugins) = plugins {
+        health.add("kms-providers", Scope::NotLive, plugins);
+    }
+    health.add("etcd-readiness", Scope::Ready, store);
     for (name, scope, stage) in TABLE {
         health.add(name, *scope, Arc::new(stage(&stages).clone()));
     }

@@ -345,7 +345,7 @@ pub fn status(error: KvError) -> Status {
             Status::expired("The resourceVersion for the provided list is too old.")
         }
         KvError::TooLarge { .. } => Status::unclassified("etcdserver: request is too large"),
-        KvError::Unavailable(message) => Status::timeout(message, 1),
+        error @ KvError::Unavailable(_) => Status::timeout(error, 1),
         other => Status::unclassified(other),
     }
 }

@@ -20,16 +20,17 @@ use tokio_util::sync::CancellationToken;
 const ON_ETCD: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"registry_on_etcd");
 
 /// A server on a store of its own.
-struct Cluster {
+pub(crate) struct Cluster {
     server: Server,
     cancel: CancellationToken,
     store: TaskGroup,
-    _etcd: Option<etcd::testing::EtcdProcess>,
+    #[allow(dead_code, reason = "stopped and started by the tests of etcd alone")]
+    pub(crate) etcd: Option<etcd::testing::EtcdProcess>,
     _dir: tempfile::TempDir,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = TaskGroup::new(&CancellationToken::new());
         let clock = Clock::system();
@@ -66,21 +67,25 @@ impl Cluster {
             server,
             cancel,
             store,
-            _etcd: etcd,
+            etcd,
             _dir: dir,
         };
+        cluster.until_ready().await;
+        cluster
+    }
+
+    pub(crate) async fn until_ready(&self) {
         let ready = async {
-            while cluster.get("/readyz").await.0 != StatusCode::OK {
+            while self.get("/readyz").await.0 != StatusCode::OK {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(20), ready)
             .await
             .expect("the server gets ready");
-        cluster
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.cancel.cancel();
         self.server.wait().await;
         self.store.shutdown().await;
@@ -106,7 +111,12 @@ impl Cluster {
         self.server.call(request, Peer::default()).await
     }
 
-    async fn json(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub(crate) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         let media_type = match method {
             Method::PATCH => "application/merge-patch+json",
             _ => "application/json",
@@ -120,17 +130,17 @@ impl Cluster {
         )
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.json(Method::GET, path, None).await
     }
 
-    async fn create(&self, path: &str, object: Value) -> Value {
+    pub(crate) async fn create(&self, path: &str, object: Value) -> Value {
         let (status, created) = self.json(Method::POST, path, Some(object)).await;
         assert_eq!(status, StatusCode::CREATED, "{created}");
         created
     }
 
-    async fn watch(&self, path: &str) -> Events {
+    pub(crate) async fn watch(&self, path: &str) -> Events {
         let response = self.send(Method::GET, path, "", None).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events {
@@ -141,13 +151,13 @@ impl Cluster {
 }
 
 /// The events of a watch, line by line.
-struct Events {
+pub(crate) struct Events {
     body: Body,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    async fn next(&mut self) -> (String, Value) {
+    pub(crate) async fn next(&mut self) -> (String, Value) {
         let next = async {
             loop {
                 if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -166,9 +176,9 @@ impl Events {
     }
 }
 
-const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-fn config_map(name: &str, value: &str) -> Value {
+pub(crate) fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": value}})
 }
 
@@ -439,5 +449,19 @@ async fn bodies_over_the_bound_are_refused() {
         answer["message"],
         "Request entity too large: limit is 3145728"
     );
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_lies_in_the_future_is_waited_for_in_vain() {
+    let cluster = Cluster::start().await;
+    cluster.create(CONFIG_MAPS, config_map("a", "1")).await;
+    for path in ["/a?", "?", "?resourceVersionMatch=Exact&"] {
+        let path = format!("{CONFIG_MAPS}{path}resourceVersion=999999999999");
+        let (status, answer) = cluster.get(&path).await;
+        assert_eq!(status, StatusCode::GATEWAY_TIMEOUT, "{path}: {answer}");
+        let cause = &answer["details"]["causes"][0]["reason"];
+        assert_eq!(cause, "ResourceVersionTooLarge", "{path}: {answer}");
+    }
     cluster.stop().await;
 }

@@ -1,11 +1,21 @@
-//! Logs: to standard error or a file, one line an event, filtered by `IRONCLAD_LOG` (`info`, `debug`, `scheduler=debug,info`).
+//! Logs: to standard error or a file, one line an event, filtered by `IRONCLAD_LOG` (`info`, `debug`, `scheduler=debug,info`). How much is
+//! logged can be changed while the process runs.
 
-use std::{fs::File, io::IsTerminal as _, sync::Arc};
+use std::{
+    fs::File,
+    io::IsTerminal as _,
+    sync::{Arc, OnceLock},
+};
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 /// The environment variable that says what is logged.
 pub const VARIABLE: &str = "IRONCLAD_LOG";
+
+/// Exchanges the filter.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Where logs go.
 pub enum LogTarget {
@@ -19,6 +29,7 @@ pub enum LogTarget {
 pub fn init(target: LogTarget, default_filter: &str) {
     let filter =
         EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match target {
         LogTarget::Stderr => {
@@ -31,6 +42,21 @@ pub fn init(target: LogTarget, default_filter: &str) {
             .with(fmt::layer().with_writer(Arc::new(file)).with_ansi(false))
             .try_init(),
     };
-    // Somebody has started it already: tests in one process do.
-    drop(started);
+    // Somebody may have started it already: tests in one process do.
+    if started.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// Logs as much as klog does at this verbosity: up to 2 what `info` shows, up to 5 `debug`, from there on everything.
+pub fn set_verbosity(level: u32) -> Result<(), String> {
+    let filter = match level {
+        0..=2 => "info",
+        3..=5 => "debug",
+        _ => "trace",
+    };
+    let handle = FILTER.get().ok_or("nothing is logged")?;
+    handle
+        .reload(EnvFilter::new(filter))
+        .map_err(|error| error.to_string())
 }

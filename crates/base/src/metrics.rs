@@ -304,6 +304,11 @@ impl CounterSeries {
     pub fn increment(&self) {
         add(&self.0, 1.0);
     }
+
+    /// So many more.
+    pub fn add(&self, amount: f64) {
+        add(&self.0, amount);
+    }
 }
 
 /// One series of a [`Gauge`]: found once.
@@ -413,6 +418,28 @@ impl Histogram {
     }
 }
 
+/// Upper bounds that grow by `factor` from `start`.
+pub const fn exponential<const N: usize>(start: f64, factor: f64) -> [f64; N] {
+    let mut bounds = [start; N];
+    let mut index = 1;
+    while index < N {
+        bounds[index] = bounds[index - 1] * factor;
+        index += 1;
+    }
+    bounds
+}
+
+/// Upper bounds that are `width` apart.
+pub const fn linear<const N: usize>(start: f64, width: f64) -> [f64; N] {
+    let mut bounds = [start; N];
+    let mut index = 1;
+    while index < N {
+        bounds[index] = bounds[index - 1] + width;
+        index += 1;
+    }
+    bounds
+}
+
 /// The process' own metrics, as every Prometheus client names them. Elsewhere than on Linux there are none.
 pub fn process(registry: &Registry) {
     registry.on_scrape(
@@ -455,6 +482,42 @@ pub fn process(registry: &Registry) {
             }
         },
     );
+    for (name, help, limit) in [
+        (
+            "process_max_fds",
+            "Maximum number of open file descriptors.",
+            "Max open files",
+        ),
+        (
+            "process_virtual_memory_max_bytes",
+            "Maximum amount of virtual memory available in bytes.",
+            "Max address space",
+        ),
+    ] {
+        registry.on_scrape(name, help, "gauge", move |sink| {
+            if let Some(value) = soft_limit(limit) {
+                sink.sample(&[], value);
+            }
+        });
+    }
+    for (name, help, field) in [
+        (
+            "process_network_receive_bytes_total",
+            "Number of bytes received by the process over the network.",
+            "InOctets",
+        ),
+        (
+            "process_network_transmit_bytes_total",
+            "Number of bytes sent by the process over the network.",
+            "OutOctets",
+        ),
+    ] {
+        registry.on_scrape(name, help, "counter", move |sink| {
+            if let Some(value) = ip_field(field) {
+                sink.sample(&[], value);
+            }
+        });
+    }
     let start = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
     registry.on_scrape(
         "process_start_time_seconds",
@@ -475,6 +538,27 @@ fn status_field(name: &str) -> Option<f64> {
         .ok()
 }
 
+/// A soft limit of the process; one that does not bound is shown as the largest number there is, as by other clients.
+fn soft_limit(name: &str) -> Option<f64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let values = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    match values.split_whitespace().next()? {
+        "unlimited" => Some(u64::MAX as f64),
+        number => number.parse().ok(),
+    }
+}
+
+/// A figure of the network namespace's IP traffic: a line of names, and below it the line of their values.
+fn ip_field(name: &str) -> Option<f64> {
+    let table = std::fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("IpExt: "));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let position = names.split(' ').position(|field| field == name)?;
+    values.split(' ').nth(position)?.parse().ok()
+}
+
 /// User and system time, in the kernel's fixed 100 ticks a second.
 fn cpu_seconds() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -488,6 +572,27 @@ fn cpu_seconds() -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bounds_grow() {
+        assert_eq!(exponential::<4>(0.001, 2.0), [0.001, 0.002, 0.004, 0.008]);
+        assert_eq!(linear::<3>(50.0, 100.0), [50.0, 150.0, 250.0]);
+    }
+
+    #[test]
+    fn the_process_tells_its_limits_and_traffic() {
+        let registry = Registry::new();
+        process(&registry);
+        let shown = registry.encode();
+        for name in [
+            "process_max_fds",
+            "process_virtual_memory_max_bytes",
+            "process_network_receive_bytes_total",
+            "process_cpu_seconds_total",
+        ] {
+            assert!(shown.contains(&format!("\n{name} ")), "{name}\n{shown}");
+        }
+    }
 
     #[test]
     fn the_text_is_what_prometheus_reads() {

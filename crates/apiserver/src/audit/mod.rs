@@ -128,7 +128,7 @@ impl Audit {
             clock: clock.clone(),
             events: metrics.counter(
                 "apiserver_audit_event_total",
-                "Counter of audit events generated and sent to the audit backend.",
+                "[ALPHA] Counter of audit events generated and sent to the audit backend.",
                 &[],
             ),
             levels: metrics.counter(
@@ -138,7 +138,7 @@ impl Audit {
             ),
             rejected: metrics.counter(
                 "apiserver_audit_requests_rejected_total",
-                "Counter of apiserver requests rejected due to an error in audit logging backend.",
+                "[ALPHA] Counter of apiserver requests rejected due to an error in audit logging backend.",
                 &[],
             ),
         }

@@ -367,8 +367,9 @@ fn certificates(
 async fn client_certificates_name_user_and_groups() {
     use rcgen::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
     let ask = async |ca: &str, leaf: &[u8], clock: Clock| {
+        let metrics = base::metrics::Registry::new();
         let verifier = ChainVerifier::new(ca.as_bytes(), clock).unwrap();
-        let authenticator = ClientCertificates::new(Arc::new(verifier));
+        let authenticator = ClientCertificates::new(Arc::new(verifier), &metrics);
         let peer = Peer {
             certificates: [leaf.to_vec()].into(),
             address: None,

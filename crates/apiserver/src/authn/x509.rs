@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base::{
     Clock,
+    metrics::{HistogramSeries, Registry},
     tls::{TlsError, client_verifier},
 };
 use http::HeaderMap;
@@ -32,11 +33,31 @@ const UID_OID: &str = "1.3.6.1.4.1.57683.2";
 /// How long a certificate that was found good is not verified again. Its authorities are asked anew when they change.
 const VERIFIED_FOR: Duration = Duration::from_secs(60);
 
+/// Upstream's bounds for the time a certificate is still valid for: none, half an hour, hours, days, months.
+const REMAINING_SECONDS: &[f64] = &[
+    0.0,
+    1800.0,
+    3600.0,
+    7200.0,
+    21_600.0,
+    43_200.0,
+    86_400.0,
+    172_800.0,
+    345_600.0,
+    604_800.0,
+    2_592_000.0,
+    7_776_000.0,
+    15_552_000.0,
+    31_104_000.0,
+];
+
 /// What a certificate that an authority has signed says of its holder.
 #[derive(Clone, Debug)]
 pub struct Holder {
     /// The last common name.
     pub common_name: Option<String>,
+    /// When it ends, in seconds of the epoch.
+    not_after: i64,
     /// Whom it identifies, or why it cannot.
     user: Result<Option<UserInfo>, String>,
 }
@@ -94,9 +115,10 @@ impl ChainVerifier {
             .map_err(|error| AuthenticationError(format!("x509: {error}")))?;
         let holder = Arc::new(Holder {
             common_name: common_name(&certificate).map(str::to_owned),
+            not_after: certificate.validity().not_after.timestamp(),
             user: subject_to_user(leaf, &certificate),
         });
-        let left = certificate.validity().not_after.timestamp() - now.as_second();
+        let left = holder.not_after - now.as_second();
         let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
         // Authorities that were exchanged meanwhile have not vouched for it.
         if Arc::ptr_eq(&verifier, &self.verifier.load_full()) {
@@ -110,12 +132,22 @@ impl ChainVerifier {
 /// Authenticates by client certificate.
 pub struct ClientCertificates {
     verifier: Arc<ChainVerifier>,
+    remaining: HistogramSeries,
 }
 
 impl ClientCertificates {
-    /// Those that `verifier` trusts.
-    pub fn new(verifier: Arc<ChainVerifier>) -> Self {
-        Self { verifier }
+    /// Those that `verifier` trusts. How long they are still valid is counted in `metrics`.
+    pub fn new(verifier: Arc<ChainVerifier>, metrics: &Registry) -> Self {
+        let remaining = metrics.histogram(
+            "apiserver_client_certificate_expiration_seconds",
+            "[ALPHA] Distribution of the remaining lifetime on the certificate used to authenticate a request.",
+            &[],
+            REMAINING_SECONDS,
+        );
+        Self {
+            verifier,
+            remaining: remaining.series(&[]),
+        }
     }
 }
 
@@ -130,6 +162,8 @@ impl Authenticator for ClientCertificates {
         let Some(holder) = self.verifier.verify(&peer.certificates)? else {
             return Ok(None);
         };
+        let left = holder.not_after - self.verifier.clock.now().as_second();
+        self.remaining.observe(left as f64);
         let user = holder.user.clone().map_err(AuthenticationError)?;
         Ok(user.map(|user| Authenticated {
             user,

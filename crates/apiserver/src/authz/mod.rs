@@ -4,6 +4,7 @@ mod always;
 pub mod configuration;
 mod forbidden;
 mod match_conditions;
+mod metrics;
 pub mod node;
 pub mod rbac;
 pub mod reviews;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 pub use always::{AlwaysAllow, AlwaysDeny, PrivilegedGroup};
 pub use forbidden::forbidden;
 pub use match_conditions::MatchConditions;
+pub use metrics::{AuthorizationMetrics, DecisionMetrics};
 pub use union::{Mode, Union, of_mode};
 pub use webhook::{Webhook, WebhookSettings};
 

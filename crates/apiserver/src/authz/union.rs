@@ -28,6 +28,30 @@ pub enum Mode {
     Webhook,
 }
 
+impl Mode {
+    /// As flags and `AuthorizationConfiguration` write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "Node",
+            Self::Rbac => "RBAC",
+            Self::AlwaysAllow => "AlwaysAllow",
+            Self::AlwaysDeny => "AlwaysDeny",
+            Self::Webhook => "Webhook",
+        }
+    }
+
+    /// The authorizer's name where flags ask for it, which give it none.
+    pub fn default_name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Rbac => "rbac",
+            Self::AlwaysAllow => "alwaysallow",
+            Self::AlwaysDeny => "alwaysdeny",
+            Self::Webhook => "default",
+        }
+    }
+}
+
 impl std::str::FromStr for Mode {
     type Err = String;
 

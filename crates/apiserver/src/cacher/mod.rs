@@ -13,6 +13,7 @@ mod object;
 mod predicate;
 mod ring;
 mod signature;
+mod stats;
 mod wakers;
 mod watcher;
 
@@ -33,6 +34,8 @@ pub use hub::{Hub, HubError};
 pub use object::{CachedObject, Coerce, EventType, Ingest, JSON_SUFFIX, MalformedObject};
 pub use predicate::Predicate;
 pub use ring::Event;
+pub(crate) use ring::MAX_EVENTS as RING_CAPACITY;
+pub use stats::Stats;
 pub use watcher::{Step, Watcher, WatcherOptions};
 
 use object::Index;
@@ -72,6 +75,7 @@ pub struct Cacher {
     state: RwLock<State>,
     wakers: Wakers,
     hub_revision: watch::Receiver<Revision>,
+    stats: Stats,
     /// Cancelled when nothing more will come.
     ended: CancellationToken,
 }
@@ -108,6 +112,7 @@ impl Cacher {
             }),
             wakers: Wakers::default(),
             hub_revision,
+            stats: Stats::default(),
             ended: CancellationToken::new(),
         }
     }
@@ -139,6 +144,11 @@ impl Cacher {
         }
         key.extend_from_slice(name.as_bytes());
         key.into()
+    }
+
+    /// What it counts of itself.
+    pub(crate) fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Whether it has been filled.
@@ -247,6 +257,7 @@ impl Cacher {
         state.loaded = true;
         let sequence = state.ring.next_sequence();
         drop(state);
+        self.stats.loads.add(1);
         self.wakers.wake_all(sequence);
     }
 
@@ -269,6 +280,7 @@ impl Cacher {
         }
         let (sequence, length) = (state.ring.next_sequence(), state.ring.len());
         drop(state);
+        self.stats.events.add(events.len());
         self.wakers.wake(&events, sequence, length);
     }
 

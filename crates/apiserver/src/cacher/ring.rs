@@ -10,7 +10,7 @@ use etcd::Revision;
 use super::{object::CachedObject, signature::Signature};
 
 /// At most so many events are kept for a resource…
-pub(super) const MAX_EVENTS: usize = 8192;
+pub(crate) const MAX_EVENTS: usize = 8192;
 /// …and at most so many bytes of versions that are no longer current, though never fewer events than [`MIN_EVENTS`].
 pub(super) const MAX_BYTES: usize = 24 << 20;
 /// However large they are.

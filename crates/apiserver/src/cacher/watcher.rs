@@ -199,6 +199,7 @@ impl Watcher {
         };
         let Some((passed, events)) = found else {
             self.failed = true;
+            self.cacher.stats.terminated.add(1);
             let oldest = number(self.cacher.oldest());
             let status = Status::expired(format!(
                 "too old resource version: watcher fell behind ({oldest})"

@@ -8,21 +8,18 @@
 use std::{
     collections::HashMap,
     future::Future,
-    pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use hyper_util::rt::TokioIo;
 use prost::Message as _;
-use tokio::net::UnixStream;
-use tonic::{
-    codegen::{Service, http::Uri},
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::{Channel, Endpoint};
 
-use super::ciphers::{Cipher, CipherError};
+use super::{
+    ciphers::{Cipher, CipherError},
+    metrics::{self, Metrics},
+};
+use crate::unix_connector::UnixConnector;
 
 #[allow(
     missing_docs,
@@ -46,6 +43,11 @@ const MAX_SEEDS: usize = 1000;
 const STATUS_PERIOD: Duration = Duration::from_secs(60);
 /// How long a seed is used for writing while the plugin does not answer.
 const SEED_LIFE: Duration = Duration::from_secs(180);
+/// How long it counts as well when it has said so, and as unwell when it has not.
+const WELL_FOR: Duration = Duration::from_secs(20);
+const UNWELL_FOR: Duration = Duration::from_secs(3);
+/// Bytes of a key's id.
+const MAX_KEY_ID: usize = 1024;
 /// Random bytes that a value's key is made with.
 const INFO: usize = 32;
 const SEED: usize = 32;
@@ -59,7 +61,7 @@ pub(super) enum KmsError {
     #[error("KMS plugin: {0}")]
     Plugin(Box<tonic::Status>),
     /// It is unwell.
-    #[error("KMS plugin is not healthy: {0}")]
+    #[error("{0}")]
     Unhealthy(String),
     /// What is stored is not of this provider.
     #[error("stored value: {0}")]
@@ -70,6 +72,16 @@ pub(super) enum KmsError {
     /// There is no randomness.
     #[error("no randomness: {0}")]
     Random(String),
+}
+
+impl KmsError {
+    /// As metrics show it.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Plugin(status) => metrics::code(status),
+            _ => metrics::NOT_GRPC,
+        }
+    }
 }
 
 impl From<tonic::Status> for KmsError {
@@ -91,26 +103,33 @@ struct Seed {
 
 /// A plugin.
 pub(super) struct Kms {
+    name: String,
+    metrics: Metrics,
     client: KeyManagementServiceClient<Channel>,
     /// What new values are written with. Held across the calls that make it, so that it is made once.
     current: tokio::sync::Mutex<Option<Seed>>,
     current_key_id: Mutex<String>,
     /// Seeds by what is stored of them.
     known: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
+    /// When it was last asked how it is, and what it said.
+    checked: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
 }
 
 impl Kms {
     /// At a Unix socket (`@name` is an abstract one). Nothing is dialled yet.
-    pub(super) fn new(socket: &str, timeout: Duration) -> Self {
+    pub(super) fn new(name: &str, socket: &str, timeout: Duration, metrics: Metrics) -> Self {
         let endpoint = Endpoint::from_static("http://kms")
             .timeout(timeout)
             .connect_timeout(timeout);
-        let channel = endpoint.connect_with_connector_lazy(Connector(socket.to_owned()));
+        let channel = endpoint.connect_with_connector_lazy(UnixConnector(socket.to_owned()));
         Self {
+            name: name.to_owned(),
+            metrics,
             client: KeyManagementServiceClient::new(channel),
             current: tokio::sync::Mutex::default(),
             current_key_id: Mutex::default(),
             known: Mutex::default(),
+            checked: tokio::sync::Mutex::default(),
         }
     }
 
@@ -156,25 +175,53 @@ impl Kms {
         })
     }
 
+    /// Whether it is well, as it has said a moment ago. A key that it has changed meanwhile is used from here on.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let mut checked = self.checked.lock().await;
+        if let Some((at, outcome)) = checked.as_ref() {
+            let holds = if outcome.is_ok() {
+                WELL_FOR
+            } else {
+                UNWELL_FOR
+            };
+            if at.elapsed() < holds {
+                return outcome.clone();
+            }
+        }
+        let renewed = self.renew(&mut *self.current.lock().await).await;
+        let outcome = renewed.map_err(|error| match error {
+            KmsError::Plugin(status) => format!(
+                "failed to perform status section of the healthz check for KMS Provider {}, error: {status}",
+                self.name
+            ),
+            error => format!("kmsv2 Provider {} is not healthy, error: {error}", self.name),
+        });
+        *checked = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+
     /// The seed to write with, made anew when the plugin's key has changed.
     async fn seed(&self) -> Result<Seed, KmsError> {
         let mut current = self.current.lock().await;
-        if let Some(seed) = current.as_mut() {
-            if seed.confirmed.elapsed() < STATUS_PERIOD {
-                return Ok(seed.clone());
-            }
-            match self.key_id().await {
-                Ok(key_id) if key_id == seed.key_id => {
-                    seed.confirmed = Instant::now();
-                    return Ok(seed.clone());
-                }
-                Ok(_) => {}
-                Err(error) if seed.confirmed.elapsed() < SEED_LIFE => {
+        let age = current.as_ref().map(|seed| seed.confirmed.elapsed());
+        if age.is_none_or(|age| age >= STATUS_PERIOD) {
+            match self.renew(&mut current).await {
+                Err(error) if age.is_some_and(|age| age < SEED_LIFE) => {
                     tracing::warn!(%error, "a KMS plugin does not say which key it uses");
-                    return Ok(seed.clone());
                 }
-                Err(error) => return Err(error),
+                outcome => outcome?,
             }
+        }
+        let missing = || KmsError::Unhealthy("it has given no key".to_owned());
+        current.clone().ok_or_else(missing)
+    }
+
+    /// Asks which key the plugin uses; makes a seed with it if it is another one.
+    async fn renew(&self, current: &mut Option<Seed>) -> Result<(), KmsError> {
+        let key_id = self.key_id().await?;
+        if let Some(seed) = current.as_mut().filter(|seed| seed.key_id == key_id) {
+            seed.confirmed = Instant::now();
+            return Ok(());
         }
         let seed = self.new_seed().await?;
         self.remember(&seed.source, &seed.bytes);
@@ -184,21 +231,49 @@ impl Kms {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         );
-        *current = Some(seed.clone());
-        Ok(seed)
+        *current = Some(seed);
+        Ok(())
     }
 
+    /// The plugin's key, if it is well.
     async fn key_id(&self) -> Result<String, KmsError> {
-        let status = self
-            .client
-            .clone()
-            .status(StatusRequest {})
-            .await?
-            .into_inner();
+        let mut client = self.client.clone();
+        let asked = client.status(StatusRequest {});
+        let status = self.call("/v2.KeyManagementService/Status", asked).await?;
+        let mut complaints = Vec::new();
         if status.healthz != "ok" {
-            return Err(KmsError::Unhealthy(status.healthz));
+            complaints.push(format!("got unexpected healthz status: {}", status.healthz));
         }
-        Ok(status.key_id)
+        if !matches!(status.version.as_str(), "v2" | "v2beta1") {
+            let version = &status.version;
+            complaints.push(format!("expected KMSv2 API version v2, got {version}"));
+        }
+        match status.key_id.len() {
+            0 => complaints.push("keyID is empty".to_owned()),
+            1..=MAX_KEY_ID => {}
+            length => complaints.push(format!(
+                "keyID is {length} bytes, which exceeds the max size of {MAX_KEY_ID}"
+            )),
+        }
+        match complaints.as_slice() {
+            [] => Ok(status.key_id),
+            [one] => Err(KmsError::Unhealthy(one.clone())),
+            many => Err(KmsError::Unhealthy(format!("[{}]", many.join(", ")))),
+        }
+    }
+
+    /// A call, timed.
+    async fn call<T>(
+        &self,
+        method: &str,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, KmsError> {
+        let start = Instant::now();
+        let answer = call.await;
+        let code = answer.as_ref().map_or_else(metrics::code, |_| metrics::OK);
+        self.metrics
+            .called(&self.name, method, code, start.elapsed());
+        Ok(answer?.into_inner())
     }
 
     async fn new_seed(&self) -> Result<Seed, KmsError> {
@@ -208,7 +283,9 @@ impl Kms {
             plaintext: bytes.to_vec(),
             uid: uuid::Uuid::new_v4().to_string(),
         };
-        let answer = self.client.clone().encrypt(request).await?.into_inner();
+        let mut client = self.client.clone();
+        let asked = client.encrypt(request);
+        let answer = self.call("/v2.KeyManagementService/Encrypt", asked).await?;
         if answer.key_id.is_empty() || answer.ciphertext.is_empty() {
             return Err(KmsError::Unhealthy(
                 "it answered without a key or a ciphertext".to_owned(),
@@ -238,7 +315,9 @@ impl Kms {
             key_id: object.key_id.clone(),
             annotations: object.annotations.clone(),
         };
-        let answer = self.client.clone().decrypt(request).await?.into_inner();
+        let mut client = self.client.clone();
+        let asked = client.decrypt(request);
+        let answer = self.call("/v2.KeyManagementService/Decrypt", asked).await?;
         self.remember(&object.encrypted_dek_source, &answer.plaintext);
         Ok(answer.plaintext)
     }
@@ -273,34 +352,11 @@ fn derived(seed: &[u8], info: &[u8]) -> Result<Cipher, KmsError> {
     Ok(Cipher::aes_gcm(&key)?)
 }
 
-/// Dials the socket.
-#[derive(Clone)]
-struct Connector(String);
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<UnixStream>;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        // Tokio takes a leading NUL for an abstract name, which is written as `@`.
-        let path = match self.0.strip_prefix("/@").or(self.0.strip_prefix('@')) {
-            Some(name) => format!("\0{name}"),
-            None => self.0.clone(),
-        };
-        Box::pin(async move { UnixStream::connect(path).await.map(TokioIo::new) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     };
 
     use base::TaskGroup;
@@ -316,8 +372,32 @@ mod tests {
     /// A plugin that turns bytes around, and counts.
     #[derive(Clone, Default)]
     struct Plugin {
+        unwell: Arc<AtomicBool>,
         encrypted: Arc<AtomicUsize>,
         decrypted: Arc<AtomicUsize>,
+    }
+
+    fn kms(socket: &std::path::Path, metrics: &base::metrics::Registry) -> Kms {
+        let timeout = Duration::from_secs(20);
+        Kms::new(
+            "mine",
+            socket.to_str().unwrap(),
+            timeout,
+            Metrics::new(metrics),
+        )
+    }
+
+    /// A plugin that listens at `socket`.
+    fn serve(socket: &std::path::Path, plugin: Plugin, tasks: &TaskGroup) {
+        let listener = UnixListener::bind(socket).unwrap();
+        let incoming = futures_util::stream::unfold(listener, |listener| async {
+            Some((listener.accept().await.map(|(stream, _)| stream), listener))
+        });
+        let server = tonic::transport::Server::builder()
+            .add_service(KeyManagementServiceServer::new(plugin));
+        tasks.spawn_cancellable("plugin", async move {
+            let _ = server.serve_with_incoming(incoming).await;
+        });
     }
 
     fn reversed(bytes: &[u8]) -> Vec<u8> {
@@ -332,7 +412,10 @@ mod tests {
         ) -> Result<Response<StatusResponse>, Status> {
             Ok(Response::new(StatusResponse {
                 version: "v2".to_owned(),
-                healthz: "ok".to_owned(),
+                healthz: match self.unwell.load(SeqCst) {
+                    true => "a fever".to_owned(),
+                    false => "ok".to_owned(),
+                },
                 key_id: "k1".to_owned(),
             }))
         }
@@ -369,25 +452,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("kms.sock");
         let plugin = Plugin::default();
-        let listener = UnixListener::bind(&socket).unwrap();
-        let incoming = futures_util::stream::unfold(listener, |listener| async {
-            Some((listener.accept().await.map(|(stream, _)| stream), listener))
-        });
         let tasks = TaskGroup::default();
-        let server = tonic::transport::Server::builder()
-            .add_service(KeyManagementServiceServer::new(plugin.clone()));
-        tasks.spawn_cancellable("plugin", async move {
-            let _ = server.serve_with_incoming(incoming).await;
-        });
-        let timeout = Duration::from_secs(20);
-        let kms = Kms::new(socket.to_str().unwrap(), timeout);
+        serve(&socket, plugin.clone(), &tasks);
+        let metrics = base::metrics::Registry::new();
+        let kms = self::kms(&socket, &metrics);
         let first = kms.encrypt(b"one", b"/a").await.unwrap();
         let second = kms.encrypt(b"two", b"/b").await.unwrap();
         assert_eq!(plugin.encrypted.load(SeqCst), 1);
         assert_eq!(kms.decrypt(&first, b"/a").await.unwrap(), b"one");
         assert_eq!(plugin.decrypted.load(SeqCst), 0, "it is our own seed");
         // After a restart each seed is asked for once.
-        let restarted = Kms::new(socket.to_str().unwrap(), timeout);
+        let restarted = self::kms(&socket, &metrics);
         assert_eq!(restarted.decrypt(&first, b"/a").await.unwrap(), b"one");
         assert_eq!(restarted.decrypt(&second, b"/b").await.unwrap(), b"two");
         assert_eq!(plugin.decrypted.load(SeqCst), 1);
@@ -407,7 +482,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_plugin_that_is_not_there_is_an_error() {
-        let kms = Kms::new("/nonexistent/kms.sock", Duration::from_secs(5));
+        let metrics = base::metrics::Registry::new();
+        let kms = kms("/nonexistent/kms.sock".as_ref(), &metrics);
         assert!(kms.encrypt(b"one", b"/a").await.is_err());
+        let error = kms.check().await.unwrap_err();
+        let wanted = "failed to perform status section of the healthz check for KMS Provider mine";
+        assert!(error.starts_with(wanted), "{error}");
+        let call = "apiserver_envelope_encryption_kms_operations_latency_seconds_count{grpc_status_code=\"Unavailable\",method_name=\"/v2.KeyManagementService/Status\",provider_name=\"mine\"} 2";
+        assert!(metrics.encode().contains(call), "{}", metrics.encode());
+    }
+
+    #[tokio::test]
+    async fn a_plugin_says_how_it_is_now_and_then() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("kms.sock");
+        let tasks = TaskGroup::default();
+        let plugin = Plugin::default();
+        serve(&socket, plugin.clone(), &tasks);
+        let metrics = base::metrics::Registry::new();
+        let kms = self::kms(&socket, &metrics);
+        assert_eq!(kms.check().await, Ok(()));
+        plugin.unwell.store(true, SeqCst);
+        assert_eq!(kms.check().await, Ok(()), "it was well a moment ago");
+        let asked_first_now = self::kms(&socket, &metrics);
+        let unwell =
+            "kmsv2 Provider mine is not healthy, error: got unexpected healthz status: a fever";
+        assert_eq!(asked_first_now.check().await, Err(unwell.to_owned()));
+        assert!(asked_first_now.encrypt(b"one", b"/a").await.is_err());
+        assert!(
+            kms.encrypt(b"one", b"/a").await.is_ok(),
+            "its seed lives on"
+        );
+        tasks.shutdown().await;
     }
 }

@@ -13,6 +13,7 @@
 mod ciphers;
 pub mod configuration;
 mod kms;
+mod metrics;
 mod reload;
 mod transformer;
 
@@ -33,16 +34,18 @@ use etcd::{
 use tokio::sync::mpsc;
 
 pub use configuration::{ConfigurationError, EncryptionConfiguration};
+pub use metrics::Metrics;
 pub use reload::Reload;
 use transformer::Transformers;
 
-use crate::cacher::ROOT;
+use crate::{cacher::ROOT, health::Check};
 
 /// The store, its values encrypted. Cheap to clone; clones share the configuration.
 #[derive(Clone)]
 pub struct EncryptedKv {
     kv: Arc<dyn Kv>,
     transformers: Arc<ArcSwap<Transformers>>,
+    metrics: Metrics,
     tasks: TaskGroup,
 }
 
@@ -58,11 +61,13 @@ impl EncryptedKv {
         kv: Arc<dyn Kv>,
         configuration: &EncryptionConfiguration,
         tasks: TaskGroup,
+        metrics: Metrics,
     ) -> Result<Self, ConfigurationError> {
-        let transformers = Transformers::new(configuration)?;
+        let transformers = Transformers::new(configuration, metrics.clone())?;
         Ok(Self {
             kv,
             transformers: Arc::new(ArcSwap::from_pointee(transformers)),
+            metrics,
             tasks,
         })
     }
@@ -72,9 +77,14 @@ impl EncryptedKv {
         &self,
         configuration: &EncryptionConfiguration,
     ) -> Result<(), ConfigurationError> {
-        let transformers = Transformers::new(configuration)?;
+        let transformers = Transformers::new(configuration, self.metrics.clone())?;
         self.transformers.store(Arc::new(transformers));
         Ok(())
+    }
+
+    /// Whether some of the keys are held by plugins.
+    pub fn has_plugins(&self) -> bool {
+        self.transformers.load().has_plugins()
     }
 
     /// Whether the value at `key` is there and was written by another provider than the one that writes now.
@@ -103,6 +113,14 @@ impl EncryptedKv {
             }
         }
         Ok(())
+    }
+}
+
+/// `kms-providers`: the plugins, whichever there are at the time, say that they are well.
+#[async_trait]
+impl Check for EncryptedKv {
+    async fn check(&self) -> Result<(), String> {
+        self.transformers.load_full().check_plugins().await
     }
 }
 

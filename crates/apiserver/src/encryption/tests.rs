@@ -34,7 +34,9 @@ impl Fixture {
         let settings = etcd::embedded::Config::new(directory.path());
         let raw = etcd::Embedded::open(settings, base::Clock::system(), &tasks).unwrap();
         let raw: Arc<dyn Kv> = raw;
-        let store = EncryptedKv::new(Arc::clone(&raw), configuration, tasks.clone()).unwrap();
+        let metrics = Metrics::new(&base::metrics::Registry::new());
+        let store =
+            EncryptedKv::new(Arc::clone(&raw), configuration, tasks.clone(), metrics).unwrap();
         Self {
             raw,
             store,

@@ -20,47 +20,47 @@ type OfSchema = (
 const OF_LEVELS: &[OfLevel] = &[
     (
         "apiserver_flowcontrol_nominal_limit_seats",
-        "Nominal number of execution seats configured for each priority level",
+        "[BETA] Nominal number of execution seats configured for each priority level",
         |s| s.bounds.nominal.into(),
     ),
     (
         "apiserver_flowcontrol_lower_limit_seats",
-        "Configured lower bound on number of execution seats available to each priority level",
+        "[ALPHA] Configured lower bound on number of execution seats available to each priority level",
         |s| s.bounds.min.into(),
     ),
     (
         "apiserver_flowcontrol_upper_limit_seats",
-        "Configured upper bound on number of execution seats available to each priority level",
+        "[ALPHA] Configured upper bound on number of execution seats available to each priority level",
         |s| s.bounds.max.into(),
     ),
     (
         "apiserver_flowcontrol_current_limit_seats",
-        "current derived number of execution seats available to each priority level",
+        "[ALPHA] current derived number of execution seats available to each priority level",
         |s| s.set.limit().into(),
     ),
     (
         "apiserver_flowcontrol_demand_seats_high_watermark",
-        "High watermark, over last adjustment period, of demand_seats",
+        "[ALPHA] High watermark, over last adjustment period, of demand_seats",
         |s| s.demand.last.high_watermark,
     ),
     (
         "apiserver_flowcontrol_demand_seats_average",
-        "Time-weighted average, over last adjustment period, of demand_seats",
+        "[ALPHA] Time-weighted average, over last adjustment period, of demand_seats",
         |s| s.demand.last.average,
     ),
     (
         "apiserver_flowcontrol_demand_seats_stdev",
-        "Time-weighted standard deviation, over last adjustment period, of demand_seats",
+        "[ALPHA] Time-weighted standard deviation, over last adjustment period, of demand_seats",
         |s| s.demand.last.deviation,
     ),
     (
         "apiserver_flowcontrol_demand_seats_smoothed",
-        "Smoothed seat demands",
+        "[ALPHA] Smoothed seat demands",
         |s| s.demand.smoothed,
     ),
     (
         "apiserver_flowcontrol_target_seats",
-        "Seat allocation targets",
+        "[ALPHA] Seat allocation targets",
         |s| s.target,
     ),
 ];
@@ -68,7 +68,7 @@ const OF_LEVELS: &[OfLevel] = &[
 const OF_SCHEMAS: &[OfSchema] = &[
     (
         "apiserver_flowcontrol_dispatched_requests_total",
-        "Number of requests executed by API Priority and Fairness subsystem",
+        "[BETA] Number of requests executed by API Priority and Fairness subsystem",
         "counter",
         |s| s.dispatched.load(Relaxed) as f64,
     ),
@@ -86,13 +86,13 @@ const OF_SCHEMAS: &[OfSchema] = &[
     ),
     (
         "apiserver_flowcontrol_current_executing_requests",
-        "Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
+        "[BETA] Number of requests in initial (for a WATCH) or any (for a non-WATCH) execution stage in the API Priority and Fairness subsystem",
         "gauge",
         |s| s.executing.load(Relaxed) as f64,
     ),
     (
         "apiserver_flowcontrol_current_executing_seats",
-        "Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
+        "[BETA] Concurrency (number of seats) occupied by the currently executing (initial stage for a WATCH, any stage otherwise) requests in the API Priority and Fairness subsystem",
         "gauge",
         |s| s.executing_seats.load(Relaxed) as f64,
     ),

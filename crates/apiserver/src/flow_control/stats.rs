@@ -23,13 +23,13 @@ impl Histograms {
         Self {
             wait: registry.histogram(
                 "apiserver_flowcontrol_request_wait_duration_seconds",
-                "Length of time a request spent waiting in its queue",
+                "[BETA] Length of time a request spent waiting in its queue",
                 &["execute", "flow_schema", "priority_level"],
                 SECONDS,
             ),
             execution: registry.histogram(
                 "apiserver_flowcontrol_request_execution_seconds",
-                "Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority and Fairness subsystem",
+                "[ALPHA] Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority and Fairness subsystem",
                 &["flow_schema", "priority_level", "type"],
                 SECONDS,
             ),

@@ -12,6 +12,10 @@ pub(super) struct Audit(pub(super) Arc<audit::Audit>);
 
 #[async_trait]
 impl Stage for Audit {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         context.audit = self.0.begin(context);
         if let Some(record) = &context.audit

@@ -1,25 +1,34 @@
 //! Whether they may.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 
 use super::{Refusal, Stage};
 use crate::{
-    authz::{Attributes, Authorizer, Decision, forbidden},
+    authz::{Attributes, AuthorizationMetrics, Authorizer, Decision, forbidden},
     context::Context,
 };
 
-pub(super) struct Authorization(pub(super) Arc<dyn Authorizer>);
+pub(super) struct Authorization {
+    pub(super) authorizer: Arc<dyn Authorizer>,
+    pub(super) metrics: AuthorizationMetrics,
+}
 
 #[async_trait]
 impl Stage for Authorization {
+    fn name(&self) -> &'static str {
+        "authorization"
+    }
+
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         let attributes = Attributes {
             user: &context.user,
             request: &context.info,
         };
-        let (decision, reason) = self.0.authorize(attributes).await;
+        let start = Instant::now();
+        let (decision, reason) = self.authorizer.authorize(attributes).await;
+        self.metrics.decided(decision, start.elapsed());
         let allowed = decision == Decision::Allow;
         if context.audit.is_some() {
             let decision = if allowed { "allow" } else { "forbid" };

@@ -16,6 +16,10 @@ pub(super) struct PriorityAndFairness(pub(super) Arc<FlowControl>);
 
 #[async_trait]
 impl Stage for PriorityAndFairness {
+    fn name(&self) -> &'static str {
+        "priorityandfairness"
+    }
+
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         match self.0.enter(context).await {
             Ok(leave) => {

@@ -5,18 +5,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Refusal, Stage};
-use crate::{authn::impersonation::Impersonator, authz::Authorizer, context::Context};
+use crate::{
+    authn::impersonation::{ImpersonationMetrics, Impersonator},
+    authz::Authorizer,
+    context::Context,
+};
 
 pub(super) struct Impersonation(Impersonator);
 
 impl Impersonation {
-    pub(super) fn new(authorizer: Arc<dyn Authorizer>) -> Self {
-        Self(Impersonator::new(authorizer))
+    pub(super) fn new(authorizer: Arc<dyn Authorizer>, metrics: ImpersonationMetrics) -> Self {
+        Self(Impersonator::new(authorizer, metrics))
     }
 }
 
 #[async_trait]
 impl Stage for Impersonation {
+    fn name(&self) -> &'static str {
+        "constrainedimpersonation"
+    }
+
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
         let Context {
             headers,

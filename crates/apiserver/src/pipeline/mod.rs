@@ -21,15 +21,15 @@ use std::{
 
 use apimachinery::status::Status;
 use async_trait::async_trait;
-use base::TaskGroup;
+use base::{TaskGroup, metrics::HistogramSeries};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     audit::{Audit, Record},
-    authn::{Authenticator, Peer},
-    authz::Authorizer,
+    authn::{AuthenticationMetrics, Authenticator, Peer, impersonation::ImpersonationMetrics},
+    authz::{AuthorizationMetrics, Authorizer},
     body::Body,
     context::Context,
     flow_control::{FlowControl, Leave},
@@ -37,11 +37,15 @@ use crate::{
     metrics::{InFlight, Metrics},
     negotiation::status_response,
     request_info::RequestInfo,
+    traces::{Span, Tracer},
 };
 
 /// A stage: learns something about the request or ends it.
 #[async_trait]
 trait Stage: Send + Sync {
+    /// As upstream calls it in `apiserver_request_filter_duration_seconds`.
+    fn name(&self) -> &'static str;
+
     async fn enter(&self, context: &mut Context) -> Result<(), Refusal>;
 }
 
@@ -88,17 +92,20 @@ pub struct Parts {
     pub lifecycle: Lifecycle,
     /// Where deadlines of answers run.
     pub tasks: TaskGroup,
+    /// Who is told of requests, span by span.
+    pub tracer: Option<Tracer>,
 }
 
 /// The stages, and the handler behind them.
 pub struct Pipeline {
-    stages: Vec<Box<dyn Stage>>,
+    stages: Vec<(Box<dyn Stage>, HistogramSeries)>,
     audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
     request_timeout: Duration,
     lifecycle: Lifecycle,
     tasks: TaskGroup,
+    tracer: Option<Tracer>,
     /// Requests under way, except those that may last as long as they like.
     under_way: TaskTracker,
 }
@@ -117,22 +124,36 @@ impl Pipeline {
             .audit
             .clone()
             .map(|audit| Box::new(audit::Audit(audit)) as Box<dyn Stage>);
-        let authentication = authentication::Authentication(parts.authenticator);
-        let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(authentication)];
+        let registry = parts.metrics.registry();
+        let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(authentication::Authentication {
+            authenticator: parts.authenticator,
+            metrics: AuthenticationMetrics::new(registry),
+        })];
         stages.extend(audit);
         stages.extend::<[Box<dyn Stage>; 3]>([
-            Box::new(impersonation::Impersonation::new(Arc::clone(&authorizer))),
+            Box::new(impersonation::Impersonation::new(
+                Arc::clone(&authorizer),
+                ImpersonationMetrics::new(registry),
+            )),
             Box::new(flow_control::PriorityAndFairness(parts.flow_control)),
-            Box::new(authorization::Authorization(authorizer)),
+            Box::new(authorization::Authorization {
+                authorizer,
+                metrics: AuthorizationMetrics::new(registry),
+            }),
         ]);
+        let timed = stages.into_iter().map(|stage| {
+            let seconds = parts.metrics.of_filter(stage.name());
+            (stage, seconds)
+        });
         Self {
-            stages,
+            stages: timed.collect(),
             audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
             request_timeout: parts.request_timeout,
             lifecycle: parts.lifecycle,
             tasks: parts.tasks,
+            tracer: parts.tracer,
             under_way: TaskTracker::new(),
         }
     }
@@ -153,6 +174,7 @@ impl Pipeline {
             under_way: (!context.info.is_long_running()).then(|| self.under_way.token()),
             leave: Leave::Free,
             audit: None,
+            span: None,
             code: 0,
         };
         let time = deadline::of(&context, self.request_timeout);
@@ -220,13 +242,14 @@ impl Pipeline {
         let Some(time) = time else {
             return passing.await;
         };
-        match tokio::time::timeout(time, passing).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Status::timeout(
-                "request did not complete within the allotted timeout",
-                0,
-            )),
+        if let Ok(answer) = tokio::time::timeout(time, passing).await {
+            return answer;
         }
+        held.note_terminated();
+        Err(Status::timeout(
+            "request did not complete within the allotted timeout",
+            0,
+        ))
     }
 
     async fn pass(
@@ -236,8 +259,17 @@ impl Pipeline {
         context: &mut Context,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
-        for stage in &self.stages {
+        for (number, (stage, seconds)) in self.stages.iter().enumerate() {
+            let start = Instant::now();
             let passed = stage.enter(context).await;
+            if number == 0
+                && passed.is_ok()
+                && let Some(tracer) = &self.tracer
+            {
+                // Whether a request is traced depends on whose it is, which is known from here on.
+                held.span = tracer.begin(context, request.method(), held.age());
+            }
+            seconds.observe(start.elapsed().as_secs_f64());
             marks.flow.clone_from(&context.flow);
             if let Some(in_flight) = &mut held.in_flight {
                 in_flight.note_wait(std::mem::take(&mut context.waited));
@@ -252,7 +284,10 @@ impl Pipeline {
                     }
                     return Err(status);
                 }
-                Err(Refusal::Answer(answer)) => return Ok(*answer),
+                Err(Refusal::Answer(answer)) => {
+                    held.note_terminated();
+                    return Ok(*answer);
+                }
             }
         }
         held.leave = std::mem::take(&mut context.leave);
@@ -262,7 +297,9 @@ impl Pipeline {
             Some(record) => record.listen_request(request, &context.info),
             None => request,
         };
-        self.handler.handle(&context, request).await
+        let answer = self.handler.handle(&context, request).await;
+        self.metrics.note_request_body(&context);
+        answer
     }
 }
 
@@ -273,10 +310,24 @@ struct Held {
     under_way: Option<TaskTrackerToken>,
     leave: Leave,
     audit: Option<Arc<Record>>,
+    span: Option<Span>,
     code: u16,
 }
 
 impl Held {
+    /// How long ago the request came.
+    fn age(&self) -> Duration {
+        let in_flight = self.in_flight.as_ref();
+        in_flight.map_or(Duration::ZERO, InFlight::age)
+    }
+
+    /// The server ends the request, in its own defence.
+    fn note_terminated(&mut self) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.note_terminated();
+        }
+    }
+
     /// Takes over what a stage has found out.
     fn follow(&mut self, context: &Context) {
         if let Some(record) = &context.audit {
@@ -324,6 +375,9 @@ impl Drop for Held {
         }
         if let Some(in_flight) = self.in_flight.take() {
             in_flight.finish(self.code);
+        }
+        if let Some(mut span) = self.span.take() {
+            span.answered(self.code);
         }
     }
 }

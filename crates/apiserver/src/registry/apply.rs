@@ -6,7 +6,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Call, body,
+    Call,
     options::{FieldValidation, WriteOptions},
     update::Want,
     write::Part,
@@ -27,7 +27,7 @@ impl Call<'_> {
             "PatchOptions",
             true,
         )?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let config = self.applied_config(&bytes, &options, &self.endpoint.row.gvk)?;
         let options_object = self.options_object("PatchOptions");
         let part = self.part();

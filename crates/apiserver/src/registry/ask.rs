@@ -3,7 +3,7 @@
 use apimachinery::status::Status;
 use http::{Request, Response, StatusCode};
 
-use super::{Call, admit::Gate, body, options::WriteOptions, table, write::Part};
+use super::{Call, admit::Gate, options::WriteOptions, table, write::Part};
 use crate::{
     admission::Operation,
     body::Body,
@@ -39,7 +39,7 @@ impl Call<'_> {
         let key = (self.endpoint.group_resource(), subresource.to_owned());
         let answerer = self.registry.plugs().virtual_resources.get(&key).cloned();
         let answerer = answerer.ok_or_else(Status::unknown_path)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let mut object = self.decode_as(gvk, &bytes, &options)?;
         if self.endpoint.is_namespaced() {
             self.set_namespace(&mut object)?;

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, admit::Gate, body, options::WriteOptions};
+use super::{Call, admit::Gate, options::WriteOptions};
 use crate::{
     admission::Operation,
     body::Body,
@@ -33,7 +33,7 @@ impl Call<'_> {
             "CreateOptions",
             false,
         )?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
         self.set_namespace(&mut binding)?;
         if !context.info.name.is_empty() {

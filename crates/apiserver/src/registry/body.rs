@@ -2,15 +2,25 @@
 
 use apimachinery::status::Status;
 use bytes::Bytes;
+use http::Request;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
+use super::Call;
 use crate::body::Body;
 
 /// As upstream's `MaxRequestBodyBytes`.
 pub(super) const LIMIT_BYTES: usize = 3 << 20;
 
-/// The whole body, or 413.
-pub(super) async fn read(body: Body) -> Result<Bytes, Status> {
+impl Call<'_> {
+    /// The whole body, or 413.
+    pub(super) async fn body(&self, request: Request<Body>) -> Result<Bytes, Status> {
+        let bytes = read(request.into_body()).await?;
+        self.context.note_body_bytes(bytes.len());
+        Ok(bytes)
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Status> {
     if let Body::Full(bytes) = body {
         return if bytes.len() > LIMIT_BYTES {
             Err(too_large())

@@ -4,7 +4,7 @@ use apimachinery::{Object, meta, status::Status};
 use http::{Request, Response, StatusCode};
 
 use super::{
-    Call, body,
+    Call,
     options::WriteOptions,
     write::{Part, Write},
 };
@@ -28,7 +28,7 @@ impl Call<'_> {
             "CreateOptions",
             false,
         )?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let mut object = self.decode(&bytes, &options)?;
         self.dedup_owner_references(&mut object, "");
         let options_object = self.options_object("CreateOptions");

@@ -16,7 +16,6 @@ use http::{Request, Response, StatusCode};
 use super::{
     Call,
     admit::Gate,
-    body,
     delete_options::{DeleteOptions, Propagation},
     seconds,
 };
@@ -64,7 +63,7 @@ impl Call<'_> {
     pub(super) async fn delete(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::Object)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
         self.warn_of_delete(&options);
         let deleted = self.delete_object(&context.info.name, &options).await?;

@@ -3,7 +3,7 @@
 use apimachinery::status::Status;
 use http::{Request, Response};
 
-use super::{Call, body, delete_options::DeleteOptions, options::ListOptions};
+use super::{Call, delete_options::DeleteOptions, options::ListOptions};
 use crate::{body::Body, negotiation::Endpoint as Sort};
 
 /// How many deletes run at once.
@@ -18,7 +18,7 @@ impl Call<'_> {
         let context = self.context;
         let accept = self.accept(Sort::List)?;
         let list_options = ListOptions::parse(&context.query, false)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
         self.warn_of_delete(&options);
         let page = self.page(&list_options).await?;

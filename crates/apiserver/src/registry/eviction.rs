@@ -15,7 +15,6 @@ use serde_json::{Value, json};
 use super::{
     Call,
     admit::Gate,
-    body,
     delete_options::DeleteOptions,
     options::{Freshness, WriteOptions},
 };
@@ -43,7 +42,7 @@ impl Call<'_> {
             "CreateOptions",
             false,
         )?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
         self.set_name(&mut eviction)?;
         self.set_namespace(&mut eviction)?;

@@ -1,7 +1,9 @@
 //! Get: one object from the watch cache, as fresh as asked for.
 
+use std::time::Instant;
+
 use apimachinery::status::Status;
-use etcd::{KeyRange, RangeRequest};
+use etcd::{KeyRange, RangeRequest, Revision};
 use http::{Response, StatusCode};
 
 use super::{
@@ -23,7 +25,7 @@ impl Call<'_> {
         let version = context.query.get("resourceVersion").unwrap_or_default();
         let freshness = match parse_version(version).map_err(Status::unclassified)? {
             None => Freshness::Consistent,
-            Some(etcd::Revision(0)) => Freshness::Any,
+            Some(Revision(0)) => Freshness::Any,
             Some(revision) => Freshness::NotOlderThan(revision),
         };
         let cacher = self.endpoint.cacher()?;
@@ -33,7 +35,7 @@ impl Call<'_> {
             cacher.get(namespace, name)
         } else {
             let key = KeyRange::key(cacher.key(namespace, name));
-            let present = self.present(key).await?;
+            let present = self.present(key, freshness).await?;
             present.iter(namespace, None).next().cloned()
         };
         let cached = cached.ok_or_else(|| self.not_found())?;
@@ -62,10 +64,19 @@ impl Call<'_> {
             }
     }
 
-    /// What the store itself has now.
-    pub(super) async fn present(&self, range: KeyRange) -> Result<Snapshot, Status> {
+    /// What the store itself has now, which must be as fresh as asked for.
+    pub(super) async fn present(
+        &self,
+        range: KeyRange,
+        freshness: Freshness,
+    ) -> Result<Snapshot, Status> {
         let answer = self.registry.kv.range(RangeRequest::new(range)).await;
         let answer = answer.map_err(storage::status)?;
+        if let Freshness::NotOlderThan(wanted) = freshness
+            && wanted > answer.revision
+        {
+            return Err(too_large(wanted, answer.revision));
+        }
         let cacher = self.endpoint.cacher()?;
         Ok(cacher.snapshot_of(&answer.kvs, answer.revision))
     }
@@ -73,21 +84,37 @@ impl Call<'_> {
     /// Waits until the cache is as fresh as asked for.
     pub(super) async fn wait_for(&self, freshness: Freshness) -> Result<(), Status> {
         let hub = self.registry.hub();
+        let start = Instant::now();
         let waited = match freshness {
             Freshness::Any if hub.is_synced() => Ok(()),
-            Freshness::Any => hub.wait_for(etcd::Revision(1)).await,
+            Freshness::Any => hub.wait_for(Revision(1)).await,
             Freshness::Consistent => hub.wait_fresh(self.registry.kv.as_ref()).await,
             Freshness::NotOlderThan(revision) | Freshness::Exact(revision) => {
                 hub.wait_for(revision).await
             }
         };
+        self.note_wait(freshness, start, waited.is_ok());
         waited.map_err(|error| match error {
             HubError::Kv(error) => storage::status(error),
-            HubError::Behind { wanted, current } => {
-                let number = |revision: etcd::Revision| u64::try_from(revision.0).unwrap_or(0);
-                Status::too_large_resource_version(number(wanted), number(current), 1)
-            }
+            HubError::Behind { wanted, current } => too_large(wanted, current),
         })
+    }
+
+    fn note_wait(&self, freshness: Freshness, start: Instant, fresh: bool) {
+        if freshness == Freshness::Any {
+            return;
+        }
+        let (endpoint, metrics) = (self.endpoint, &self.registry.metrics);
+        metrics.waited(endpoint, start.elapsed());
+        if let (Freshness::Consistent, Some(cacher)) = (freshness, &endpoint.cacher) {
+            let stats = cacher.stats();
+            let outcome = if fresh {
+                &stats.consistent
+            } else {
+                &stats.stale
+            };
+            outcome.add(1);
+        }
     }
 
     /// The namespace by which objects are stored: none in cluster scope, also for namespaces themselves.
@@ -118,4 +145,10 @@ impl Call<'_> {
         }
         self.respond_tree(self.endpoint.tree(cached), accept, code)
     }
+}
+
+/// What is asked for lies in the future.
+pub(super) fn too_large(wanted: Revision, current: Revision) -> Status {
+    let number = |revision: Revision| u64::try_from(revision.0).unwrap_or(0);
+    Status::too_large_resource_version(number(wanted), number(current), 1)
 }

@@ -104,6 +104,13 @@ impl Call<'_> {
             }
             items.push(Arc::clone(object));
         }
+        if let Some(cacher) = &self.endpoint.cacher {
+            let stats = cacher.stats();
+            stats.lists.add(1);
+            // What the index gave, which is what was selected of it.
+            stats.fetched.add(items.len() + usize::from(more));
+            stats.returned.add(items.len());
+        }
         let mut metadata = ListMeta {
             resource_version: snapshot.revision.to_string(),
             ..ListMeta::default()
@@ -172,7 +179,7 @@ impl Call<'_> {
             self.wait_for(freshness).await?;
             return Ok(cacher.snapshot());
         }
-        self.present(KeyRange::prefix(cacher.prefix().clone()))
+        self.present(KeyRange::prefix(cacher.prefix().clone()), freshness)
             .await
     }
 
@@ -196,6 +203,12 @@ impl Call<'_> {
         let response = match self.registry.kv.range(request).await {
             Ok(response) => response,
             Err(KvError::Compacted { .. }) => return Ok(None),
+            Err(KvError::FutureRevision { requested, .. }) => {
+                // Not every store says with this where it is.
+                let current = self.registry.kv.revision().await;
+                let current = current.map_err(storage::status)?;
+                return Err(super::get::too_large(requested, current));
+            }
             Err(error) => return Err(storage::status(error)),
         };
         Ok(Some(cacher.snapshot_of(&response.kvs, revision)))

@@ -21,6 +21,7 @@ mod eviction;
 mod get;
 pub mod hooks;
 mod list;
+mod metrics;
 mod object_reader;
 mod options;
 mod ownership;
@@ -69,6 +70,7 @@ pub(crate) use route::page_not_found;
 pub use watch::WatchLife;
 
 use hooks::Hook;
+use metrics::Metrics;
 use route::Route;
 use trees::Trees;
 
@@ -82,6 +84,7 @@ pub struct Registry {
     /// How long events are kept.
     event_ttl_seconds: i64,
     watch_life: WatchLife,
+    metrics: Metrics,
     endpoints: RwLock<Endpoints>,
     /// What is served, as discovery lists it: made anew whenever a custom resource comes or goes.
     served: ArcSwap<Vec<Arc<ServedResource>>>,
@@ -117,20 +120,21 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// With the built-in resources.
+    /// With the built-in resources. What is read and watched is counted in `metrics`.
     pub fn new(
         kv: Arc<dyn Kv>,
         hub: Arc<Hub>,
         clock: Clock,
         event_ttl_seconds: i64,
         watch_life: WatchLife,
+        metrics: &base::metrics::Registry,
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
         let built_in = api::served::built_in();
         for row in built_in {
             endpoints.add(judged(row), &hub);
         }
-        Arc::new(Self {
+        let registry = Arc::new(Self {
             hub,
             store: ObjectStore::new(Arc::clone(&kv), clock.clone()),
             kv,
@@ -138,11 +142,14 @@ impl Registry {
             clock,
             event_ttl_seconds,
             watch_life,
+            metrics: Metrics::new(metrics),
             endpoints: RwLock::new(endpoints),
             served: ArcSwap::from_pointee(built_in.to_vec()),
             served_changes: tokio::sync::watch::Sender::new(0),
             plugs: RwLock::default(),
-        })
+        });
+        registry.serve_metrics(metrics);
+        registry
     }
 
     /// Sets the admission plugins.
@@ -355,6 +362,9 @@ impl Handler for Arc<Registry> {
         let route = route::find(&endpoint, &context.info, request.method())?;
         if let Some(deprecation) = endpoint.strategy().deprecation() {
             context.warn(deprecation);
+            context.annotate("k8s.io/deprecated", "true");
+            self.metrics
+                .deprecated(&endpoint, &context.info.subresource);
         }
         match route {
             Route::Get => call.get().await,

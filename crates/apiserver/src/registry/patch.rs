@@ -17,7 +17,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Call, body,
+    Call,
     options::{FieldValidation, WriteOptions},
     update::Want,
 };
@@ -55,7 +55,7 @@ impl Call<'_> {
         Patch::check_type(self)?;
         let manager = context.field_manager();
         let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let patch = Patch::parse(self, &bytes)?;
         let options_object = self.options_object("PatchOptions");
         let mut want = Patched {

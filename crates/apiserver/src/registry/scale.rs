@@ -16,7 +16,6 @@ use http::{Request, Response, StatusCode};
 use super::{
     Call,
     admit::Gate,
-    body,
     options::{Freshness, WriteOptions},
     patch::Patch,
     table,
@@ -87,7 +86,7 @@ impl Call<'_> {
             "UpdateOptions"
         };
         let options = WriteOptions::parse(&context.query, context.field_manager(), kind, apply)?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let change = if apply {
             Change::Apply(self.applied_config(&bytes, &options, &SCALE)?)
         } else if patch {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 
 use super::{
-    Call, body,
+    Call,
     options::WriteOptions,
     write::{Part, Write},
 };
@@ -60,7 +60,7 @@ impl Call<'_> {
             "UpdateOptions",
             false,
         )?;
-        let bytes = body::read(request.into_body()).await?;
+        let bytes = self.body(request).await?;
         let mut object = self.decode(&bytes, &options)?;
         self.set_name(&mut object)?;
         self.set_namespace(&mut object)?;

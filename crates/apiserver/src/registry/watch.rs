@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    Call, Endpoint,
+    Call, Endpoint, Registry,
+    metrics::WatchSeries,
     options::{Freshness, ListOptions},
     table::TableOptions,
 };
@@ -58,6 +59,8 @@ impl Call<'_> {
             table: TableOptions::of(&context.query),
             clock: self.registry.clock.clone(),
             first: true,
+            series: self.registry.metrics.watch_of(self.endpoint),
+            listing: self.listing(&watcher_options),
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
             Ok(watcher) => Events::Following {
@@ -86,6 +89,14 @@ impl Call<'_> {
             .map_err(Status::internal)
     }
 
+    fn listing(&self, options: &WatcherOptions) -> Option<Listing> {
+        options.initial_events_end.then(|| Listing {
+            registry: Arc::clone(self.registry),
+            scope: crate::metrics::scope(&self.context.info),
+            start: Instant::now(),
+        })
+    }
+
     /// Where the watch begins, having waited until the cache is that fresh.
     async fn prepare_watch(&self, options: &ListOptions) -> Result<WatcherOptions, Status> {
         let version = options.resource_version.filter(|revision| revision.0 > 0);
@@ -111,6 +122,20 @@ impl Call<'_> {
             bookmarks: options.bookmarks,
             initial_events_end: initial == Some(true),
         })
+    }
+}
+
+/// A watch that begins with a list, timed.
+struct Listing {
+    registry: Arc<Registry>,
+    scope: &'static str,
+    start: Instant,
+}
+
+impl Listing {
+    fn ended(self, endpoint: &Endpoint) {
+        let metrics = &self.registry.metrics;
+        metrics.watch_listed(endpoint, self.scope, self.start.elapsed());
     }
 }
 
@@ -192,6 +217,9 @@ struct Encoder {
     clock: Clock,
     /// Whether no table has been sent: the first one carries the columns.
     first: bool,
+    series: WatchSeries,
+    /// Until the initial objects have been sent, where the client wants to hear of their end.
+    listing: Option<Listing>,
 }
 
 impl Encoder {
@@ -224,9 +252,12 @@ impl Encoder {
     fn write(&mut self, step: &Step, out: &mut Vec<u8>) -> Result<(), Status> {
         let plain =
             self.accept.transform == Transform::None && self.accept.encoding != Encoding::Protobuf;
+        let before = out.len();
         let frame = match step {
             Step::Event(kind, object) if plain => {
-                return self.endpoint.write_json_event(*kind, object, out);
+                self.endpoint.write_json_event(*kind, object, out)?;
+                self.series.sent(out.len() - before);
+                return Ok(());
             }
             Step::Event(kind, object) => self.event(*kind, object)?,
             Step::Bookmark {
@@ -236,6 +267,15 @@ impl Encoder {
             Step::Failed(status) => self.error(status)?,
         };
         out.extend_from_slice(&frame);
+        self.series.sent(frame.len());
+        if let Step::Bookmark {
+            initial_events_end: true,
+            ..
+        } = step
+            && let Some(listing) = self.listing.take()
+        {
+            listing.ended(&self.endpoint);
+        }
         Ok(())
     }
 

@@ -8,7 +8,8 @@ use super::Building;
 use crate::{
     authn::webhook::ReviewVersion,
     authz::{
-        Authorizer, Decision, MatchConditions, Mode, Union, Webhook, WebhookSettings,
+        Authorizer, Decision, DecisionMetrics, MatchConditions, Mode, Union, Webhook,
+        WebhookSettings,
         configuration::{
             AuthorizationConfiguration, AuthorizerConfig, WebhookConfig, parse_duration,
         },
@@ -32,6 +33,7 @@ struct Maker {
     resolver: Arc<RuleResolver>,
     webhooks: WebhookClients,
     clock: Clock,
+    decisions: DecisionMetrics,
 }
 
 impl Building<'_> {
@@ -46,6 +48,7 @@ impl Building<'_> {
             resolver: Arc::clone(resolver),
             webhooks: self.webhooks.clone(),
             clock: self.deps.clock.clone(),
+            decisions: DecisionMetrics::new(self.metrics),
         };
         let Some(path) = &self.config.authorization_config_file else {
             let modes = self.config.authorization_modes.iter();
@@ -68,7 +71,8 @@ impl Building<'_> {
 
     fn of_mode(&self, maker: &Maker, mode: Mode) -> Result<Arc<dyn Authorizer>, Error> {
         if let Some(authorizer) = of_mode(mode, &maker.reader, &maker.resolver) {
-            return Ok(authorizer);
+            let (sort, name) = (mode.as_str(), mode.default_name());
+            return Ok(maker.decisions.counted(sort, name, authorizer));
         }
         let flags = &self.config.authorization_webhook;
         let Some(file) = &flags.file else {
@@ -103,8 +107,10 @@ impl Maker {
             return self.of_webhook_config(&config.name, webhook);
         }
         let mode: Mode = config.sort.parse()?;
-        of_mode(mode, &self.reader, &self.resolver)
-            .ok_or_else(|| "a webhook without its settings".to_owned())
+        let authorizer = of_mode(mode, &self.reader, &self.resolver)
+            .ok_or_else(|| "a webhook without its settings".to_owned())?;
+        let (sort, name) = (mode.as_str(), &config.name);
+        Ok(self.decisions.counted(sort, name, authorizer))
     }
 
     fn of_webhook_config(
@@ -164,11 +170,9 @@ impl Maker {
             .webhooks
             .client(&to)
             .map_err(|error| error.to_string())?;
-        Ok(Arc::new(Webhook::new(
-            client,
-            settings,
-            conditions,
-            self.clock.clone(),
-        )))
+        let name = settings.name.clone();
+        let webhook = Webhook::new(client, settings, conditions, self.clock.clone());
+        let sort = Mode::Webhook.as_str();
+        Ok(self.decisions.counted(sort, &name, Arc::new(webhook)))
     }
 }

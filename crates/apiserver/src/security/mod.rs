@@ -6,7 +6,7 @@ mod authorization;
 use std::{path::Path, sync::Arc};
 
 use apimachinery::field::ErrorList;
-use base::Reloader;
+use base::{Reloader, metrics::Registry as MetricsRegistry};
 
 use crate::{
     admission::{self, Chain},
@@ -48,6 +48,7 @@ struct Building<'a> {
     config: &'a Config,
     deps: &'a Dependencies,
     webhooks: &'a WebhookClients,
+    metrics: &'a MetricsRegistry,
 }
 
 impl Security {
@@ -56,6 +57,7 @@ impl Security {
         deps: &Dependencies,
         registry: &Arc<Registry>,
         webhooks: &WebhookClients,
+        metrics: &MetricsRegistry,
     ) -> Result<Self, Error> {
         let reader: Arc<dyn ObjectReader> = Arc::clone(registry) as Arc<dyn ObjectReader>;
         let audiences = match config.api_audiences.as_slice() {
@@ -123,6 +125,7 @@ impl Security {
             config,
             deps,
             webhooks,
+            metrics,
         };
         let others = building.other_tokens(&audiences, &mut reloader)?;
         bearers.extend(others.authenticators);
@@ -137,7 +140,7 @@ impl Security {
         }
         if let Some(path) = &config.client_ca_file {
             let verifier = chain_verifier(path, deps, &mut reloader)?;
-            authenticators.push(Arc::new(ClientCertificates::new(verifier)));
+            authenticators.push(Arc::new(ClientCertificates::new(verifier, metrics)));
         }
         authenticators.push(Arc::clone(&bearer_tokens) as Arc<dyn Authenticator>);
         let anonymous = others

@@ -1,12 +1,14 @@
-//! JSON Web Keys (RFC 7517) of other issuers: verified with, never signed with. RSA and the elliptic curves P-256 and P-384.
+//! JSON Web Keys (RFC 7517) of other issuers: verified with, never signed with. RSA and the elliptic curves P-256, P-384 and P-521.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 use serde::Deserialize;
 
-/// The algorithms that keys here verify (RFC 7518), upstream's without ES512.
-pub const ALGORITHMS: [&str; 8] = [
-    "RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512",
+use super::p521;
+
+/// The algorithms that keys here verify (RFC 7518).
+pub const ALGORITHMS: [&str; 9] = [
+    "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512",
 ];
 
 /// More keys than this are not taken from one issuer.
@@ -57,6 +59,7 @@ enum Material {
     /// An uncompressed point.
     P256(Vec<u8>),
     P384(Vec<u8>),
+    P521(Vec<u8>),
 }
 
 /// The keys of a set (`{"keys": […]}`). Those of unknown sorts are left out: an issuer may publish more than we verify with.
@@ -86,6 +89,7 @@ impl JsonWebKey {
             },
             ("EC", "P-256") => Material::P256(point(32)?),
             ("EC", "P-384") => Material::P384(point(48)?),
+            ("EC", "P-521") => Material::P521(point(p521::SCALAR)?),
             _ => return None,
         };
         Some(Self {
@@ -127,6 +131,9 @@ impl JsonWebKey {
                     && UnparsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point)
                         .verify(message, signature)
                         .is_ok()
+            }
+            Material::P521(point) => {
+                algorithm == "ES512" && p521::verifies(point, message, signature)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Keys that sign and verify service account tokens: RSA (RS256) and elliptic curves (ES256, ES384), from PEM.
+//! Keys that sign and verify service account tokens: RSA (RS256) and elliptic curves (ES256, ES384, ES512), from PEM.
 //!
 //! Accepted, as upstream's `keyutil` accepts them: private keys in PKCS#1, SEC 1 and PKCS#8; public keys in SubjectPublicKeyInfo, PKCS#1
 //! and certificates. A private key also gives its public half. The key id is upstream's: the base64url SHA-256 of the
@@ -15,7 +15,7 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 
-use super::der;
+use super::{der, p521};
 
 /// `AlgorithmIdentifier` of rsaEncryption.
 const RSA: &[u8] = &[
@@ -32,6 +32,12 @@ const EC_P384: &[u8] = &[
     0x00, 0x22,
 ];
 
+/// `AlgorithmIdentifier` of an id-ecPublicKey on secp521r1.
+const EC_P521: &[u8] = &[
+    0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+    0x00, 0x23,
+];
+
 /// A JWS algorithm (RFC 7518).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
@@ -41,6 +47,8 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384, SHA-384.
     Es384,
+    /// ECDSA on P-521, SHA-512.
+    Es512,
 }
 
 impl Algorithm {
@@ -50,6 +58,7 @@ impl Algorithm {
             Self::Rs256 => "RS256",
             Self::Es256 => "ES256",
             Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
         }
     }
 
@@ -58,6 +67,7 @@ impl Algorithm {
             Self::Rs256 => RSA,
             Self::Es256 => EC_P256,
             Self::Es384 => EC_P384,
+            Self::Es512 => EC_P521,
         }
     }
 
@@ -65,6 +75,7 @@ impl Algorithm {
         match point.len() {
             65 => Some(Self::Es256),
             97 => Some(Self::Es384),
+            133 => Some(Self::Es512),
             _ => None,
         }
     }
@@ -115,6 +126,7 @@ impl PublicKey {
             Algorithm::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
             Algorithm::Es256 => &signature::ECDSA_P256_SHA256_FIXED,
             Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Algorithm::Es512 => return p521::verifies(&self.key, message, signature),
         };
         UnparsedPublicKey::new(algorithm, &self.key)
             .verify(message, signature)
@@ -136,6 +148,7 @@ impl PublicKey {
             }
             Algorithm::Es256 => curve("P-256"),
             Algorithm::Es384 => curve("P-384"),
+            Algorithm::Es512 => curve("P-521"),
         }
     }
 }
@@ -158,6 +171,7 @@ pub struct PrivateKey {
 enum Signer {
     Rsa(Arc<RsaKeyPair>),
     Ecdsa(Arc<EcdsaKeyPair>),
+    P521(Arc<p521::Signer>),
 }
 
 impl PrivateKey {
@@ -185,6 +199,7 @@ impl PrivateKey {
                 let signature = pair.sign(&random, message).map_err(|_| KeyError::Signing)?;
                 Ok(signature.as_ref().to_vec())
             }
+            Signer::P521(key) => key.sign(message).ok_or(KeyError::Signing),
         }
     }
 
@@ -209,7 +224,20 @@ impl PrivateKey {
         })
     }
 
+    fn p521(scalar: &[u8]) -> Result<Self, KeyError> {
+        let signer = p521::Signer::new(scalar)
+            .ok_or_else(|| KeyError::Rejected("not a scalar of P-521".to_owned()))?;
+        let public = PublicKey::new(Algorithm::Es512, signer.point());
+        Ok(Self {
+            signer: Signer::P521(Arc::new(signer)),
+            public,
+        })
+    }
+
     fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        if let Some(key) = p521_in_pkcs8(der) {
+            return Self::from_sec1(key);
+        }
         let random = rand::SystemRandom::new();
         let attempts = [
             Self::ecdsa(
@@ -230,6 +258,11 @@ impl PrivateKey {
     fn from_sec1(mut der: &[u8]) -> Result<Self, KeyError> {
         let (private, point) =
             sec1_parts(&mut der).ok_or(KeyError::Unsupported("EC private key"))?;
+        // The one curve whose point need not be there: it is worked out.
+        if private.len() == p521::SCALAR {
+            return Self::p521(private);
+        }
+        let point = point.ok_or(KeyError::Unsupported("EC private key"))?;
         let algorithm =
             Algorithm::of_point(point).ok_or(KeyError::Unsupported("elliptic curve"))?;
         let random = rand::SystemRandom::new();
@@ -246,22 +279,34 @@ impl PrivateKey {
 fn signing(algorithm: Algorithm) -> &'static signature::EcdsaSigningAlgorithm {
     match algorithm {
         Algorithm::Es384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
-        Algorithm::Es256 | Algorithm::Rs256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        // Neither RSA nor P-521 is signed with by these.
+        Algorithm::Es256 | Algorithm::Rs256 | Algorithm::Es512 => {
+            &signature::ECDSA_P256_SHA256_FIXED_SIGNING
+        }
     }
 }
 
+/// The `ECPrivateKey` in a `PrivateKeyInfo`, if it is one of P-521.
+fn p521_in_pkcs8(mut der: &[u8]) -> Option<&[u8]> {
+    let mut body = der::expect(&mut der, der::SEQUENCE)?;
+    der::expect(&mut body, der::INTEGER)?;
+    let algorithm = der::expect(&mut body, der::SEQUENCE)?;
+    let key = der::expect(&mut body, der::OCTET_STRING)?;
+    (der::write(der::SEQUENCE, algorithm) == EC_P521).then_some(key)
+}
+
 /// The scalar and the point of an `ECPrivateKey`.
-fn sec1_parts<'a>(der: &mut &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+fn sec1_parts<'a>(der: &mut &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     let mut body = der::expect(der, der::SEQUENCE)?;
     der::expect(&mut body, der::INTEGER)?;
     let private = der::expect(&mut body, der::OCTET_STRING)?;
     while let Some((tag, mut contents)) = der::read(&mut body) {
         if tag == 0xa1 {
             let bits = der::expect(&mut contents, der::BIT_STRING)?;
-            return Some((private, bits.strip_prefix(&[0])?));
+            return Some((private, Some(bits.strip_prefix(&[0])?)));
         }
     }
-    None
+    Some((private, None))
 }
 
 /// Why a key was refused.

@@ -9,6 +9,7 @@ pub mod jwk;
 mod jwt;
 mod key;
 pub mod openid;
+mod p521;
 mod token_request;
 
 pub use issuer::Issuer;

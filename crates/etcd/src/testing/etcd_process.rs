@@ -90,7 +90,8 @@ impl EtcdProcess {
         self.child = launch(&self.binary, &self.args);
     }
 
-    fn stop(&mut self) {
+    /// Kills it with SIGKILL.
+    pub fn stop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

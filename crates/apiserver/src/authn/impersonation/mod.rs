@@ -3,17 +3,21 @@
 //! The headers say whom; [`mode`] asks the authorizer, in one of five ways (KEP-5284, on by default since 1.36). The narrower ways come
 //! first, and the way that last let an asker through is tried before all others, so that what is paid is one way's questions.
 
+mod metrics;
 mod mode;
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use apimachinery::status::Status;
 use http::{HeaderMap, HeaderName};
 
 use crate::{authz::Authorizer, request_info::RequestInfo, user::UserInfo};
+use metrics::Counted;
+pub use metrics::ImpersonationMetrics;
 use mode::Mode;
 
 const USER: HeaderName = HeaderName::from_static("impersonate-user");
@@ -27,6 +31,7 @@ const REMEMBERED_ASKERS: usize = 1024;
 /// Lets askers act as others.
 pub struct Impersonator {
     authorizer: Arc<dyn Authorizer>,
+    metrics: ImpersonationMetrics,
     /// The way that last let an asker through, by the asker's name. Bounded by [`REMEMBERED_ASKERS`].
     last: Mutex<HashMap<String, Mode>>,
 }
@@ -42,9 +47,10 @@ pub struct Impersonated {
 
 impl Impersonator {
     /// Asks `authorizer`.
-    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+    pub fn new(authorizer: Arc<dyn Authorizer>, metrics: ImpersonationMetrics) -> Self {
         Self {
             authorizer,
+            metrics,
             last: Mutex::default(),
         }
     }
@@ -61,20 +67,39 @@ impl Impersonator {
             return Ok(None);
         };
         strip(headers);
+        let start = Instant::now();
+        let outcome = self.try_all(&wanted, asker, request).await;
+        let mode = outcome.as_ref().ok().map(|(mode, _)| *mode);
+        self.metrics.attempted(mode, start.elapsed());
+        outcome.map(|(_, found)| Some(found))
+    }
+
+    /// The first way that leads from `asker` to `wanted`; the refusal of the first one that was tried if none does.
+    async fn try_all(
+        &self,
+        wanted: &UserInfo,
+        asker: &UserInfo,
+        request: &RequestInfo,
+    ) -> Result<(Mode, Impersonated), Status> {
         let last = self.last_mode(&asker.name);
         let ways = last
             .into_iter()
             .chain(Mode::ALL.into_iter().filter(|mode| Some(*mode) != last));
         let mut first_refusal = None;
         for mode in ways {
-            if !mode.applies(&wanted, asker) {
+            if !mode.applies(wanted, asker) {
                 continue;
             }
-            match mode.check(&*self.authorizer, &wanted, asker, request).await {
+            let authorizer = Counted {
+                authorizer: &*self.authorizer,
+                mode,
+                metrics: &self.metrics,
+            };
+            match mode.check(&authorizer, wanted, asker, request).await {
                 Ok(user) => {
                     self.remember(&asker.name, mode);
                     let constraint = mode.constraint();
-                    return Ok(Some(Impersonated { user, constraint }));
+                    return Ok((mode, Impersonated { user, constraint }));
                 }
                 Err(refusal) => {
                     first_refusal.get_or_insert(refusal);

@@ -54,6 +54,11 @@ impl Mode {
         }
     }
 
+    /// As metrics name it.
+    pub(super) fn label(self) -> &'static str {
+        self.name().unwrap_or("legacy")
+    }
+
     /// The verb that lets the asker be somebody, where it is a constrained one.
     pub(super) fn constraint(self) -> Option<String> {
         self.name().map(|name| format!("impersonate:{name}"))

@@ -58,7 +58,7 @@ async fn act(
         .into(),
         ..UserInfo::default()
     };
-    Impersonator::new(Arc::new(Allows(allows)))
+    Impersonator::new(Arc::new(Allows(allows)), metrics())
         .impersonate(&mut headers(pairs), &asker, &list_pods())
         .await
         .map(Option::unwrap)
@@ -70,7 +70,7 @@ async fn parts_are_taken_from_the_headers() {
         ("impersonate-user", "system:serviceaccount:ns:sa"),
         ("impersonate-extra-example.com%2fscope", "a"),
     ]);
-    let impersonator = Impersonator::new(Arc::new(AlwaysAllow));
+    let impersonator = Impersonator::new(Arc::new(AlwaysAllow), metrics());
     let user = impersonator
         .impersonate(&mut headers, &UserInfo::default(), &list_pods())
         .await
@@ -180,4 +180,8 @@ async fn nobody_becomes_a_superuser_by_a_constrained_way() {
         "impersonate groups system:masters",
     ];
     assert!(act(legacy, pairs).await.is_ok());
+}
+
+fn metrics() -> ImpersonationMetrics {
+    ImpersonationMetrics::new(&base::metrics::Registry::new())
 }

@@ -34,12 +34,18 @@ pub(super) struct KeySet {
     issuer: String,
     /// Where the configuration document is.
     discovery_url: String,
-    trust: Trust,
-    clients: WebhookClients,
+    source: Source,
     clock: Clock,
     state: Mutex<State>,
     /// Held while fetching.
     fetching: tokio::sync::Mutex<()>,
+}
+
+/// Where documents of issuers are had from.
+#[derive(Clone)]
+pub(super) struct Source {
+    trust: Trust,
+    clients: WebhookClients,
 }
 
 #[derive(Default)]
@@ -55,12 +61,11 @@ struct Configuration {
 }
 
 impl KeySet {
-    /// Of an issuer whose certificate `authority` (PEM) vouches for; the system's authorities if there is none.
+    /// Of an issuer whose documents `source` gives.
     pub(super) fn new(
         issuer: &str,
         discovery_url: Option<&str>,
-        authority: Option<&str>,
-        clients: WebhookClients,
+        source: Source,
         clock: Clock,
     ) -> Self {
         let default = || {
@@ -70,10 +75,7 @@ impl KeySet {
         Self {
             issuer: issuer.to_owned(),
             discovery_url: discovery_url.map_or_else(default, str::to_owned),
-            trust: authority.map_or(Trust::System, |pem| {
-                Trust::Authorities(Bytes::copy_from_slice(pem.as_bytes()))
-            }),
-            clients,
+            source,
             clock,
             state: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
@@ -119,7 +121,7 @@ impl KeySet {
     }
 
     async fn fetch(&self) -> Result<Arc<[JsonWebKey]>, String> {
-        let document = self.get(&self.discovery_url).await?;
+        let document = self.source.get(&self.discovery_url, None).await?;
         let configuration: Configuration = serde_json::from_slice(&document)
             .map_err(|error| format!("failed to decode provider discovery object: {error}"))?;
         if configuration.issuer != self.issuer {
@@ -128,14 +130,25 @@ impl KeySet {
                 self.issuer, configuration.issuer
             ));
         }
-        let document = self.get(&configuration.jwks_uri).await?;
+        let document = self.source.get(&configuration.jwks_uri, None).await?;
         let keys =
             jwk::parse_set(&document).map_err(|error| format!("failed to decode keys: {error}"))?;
         tracing::debug!(issuer = self.issuer, keys = keys.len(), "fetched keys");
         Ok(keys.into())
     }
+}
 
-    async fn get(&self, url: &str) -> Result<Bytes, String> {
+impl Source {
+    /// Of servers whose certificate `authority` (PEM) vouches for; the system's authorities if there is none.
+    pub(super) fn new(authority: Option<&str>, clients: WebhookClients) -> Self {
+        let trust = authority.map_or(Trust::System, |pem| {
+            Trust::Authorities(Bytes::copy_from_slice(pem.as_bytes()))
+        });
+        Self { trust, clients }
+    }
+
+    /// A document. `access` is a bearer token to show.
+    pub(super) async fn get(&self, url: &str, access: Option<&str>) -> Result<Bytes, String> {
         if !url.starts_with("https://") {
             return Err(format!("{url}: not an https URL"));
         }
@@ -143,7 +156,10 @@ impl KeySet {
             target: Target::Url(url.to_owned()),
             trust: self.trust.clone(),
             server_name: None,
-            credentials: Credentials::default(),
+            credentials: Credentials {
+                token: access.map(str::to_owned),
+                ..Credentials::default()
+            },
         };
         let call = Call {
             max_answer_bytes: MAX_BYTES,

@@ -5,10 +5,12 @@
 
 mod claims;
 pub mod config;
+mod distributed;
 mod expression;
 mod key_set;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,14 +25,14 @@ use super::{
     Authenticated, AuthenticationError, TokenAuthenticator,
     cache::{self, Cache},
 };
-use crate::{tokens::Jwt, tokens::jwk, webhook_client::WebhookClients};
+use crate::{tokens::Jwt, webhook_client::WebhookClients};
 use claims::Mapper;
-use key_set::KeySet;
+use distributed::ClaimResolver;
+use key_set::{KeySet, Source};
+use verifier::Verifier;
 
 /// How long a token is not verified again.
 const REMEMBERED: Duration = Duration::from_secs(10);
-/// How far an issuer's clock may be ahead of ours where a token says from when it is good, as upstream.
-const NOT_BEFORE_LEEWAY_SECONDS: i64 = 300;
 
 /// The issuers of a configuration, which can be exchanged while serving.
 pub struct JwtAuthenticators {
@@ -93,7 +95,7 @@ impl TokenAuthenticator for JwtAuthenticators {
         else {
             return Ok(None);
         };
-        let found = issuer.authenticate(token, &jwt, &claims).await;
+        let found = issuer.authenticate(token, &jwt, claims).await;
         found.map(Some).map_err(AuthenticationError)
     }
 }
@@ -102,6 +104,9 @@ impl TokenAuthenticator for JwtAuthenticators {
 struct JwtAuthenticator {
     config: JwtIssuer,
     keys: KeySet,
+    verifier: Verifier,
+    /// Finds the groups, where these are named by a claim.
+    resolver: Option<ClaimResolver>,
     mapper: Mapper,
     verified: Cache<Authenticated>,
     clock: Clock,
@@ -109,21 +114,24 @@ struct JwtAuthenticator {
 
 impl JwtAuthenticator {
     fn new(config: &JwtIssuer, clients: &WebhookClients, clock: &Clock) -> Result<Self, String> {
-        let known = |algorithm: &&String| !jwk::ALGORITHMS.contains(&algorithm.as_str());
-        if let Some(algorithm) = config.signing_algorithms.iter().find(known) {
-            return Err(format!("oidc: unsupported signing alg: {algorithm:?}"));
-        }
+        let verifier = Verifier::new(config)?;
         let issuer = &config.issuer;
         let authority = issuer.certificate_authority.as_str();
+        let authority = (!authority.is_empty()).then_some(authority);
+        let source = Source::new(authority, clients.clone());
+        let groups = config.claim_mappings.groups.claim.as_str();
         Ok(Self {
+            resolver: (!groups.is_empty()).then(|| {
+                ClaimResolver::new(groups, verifier.clone(), source.clone(), clock.clone())
+            }),
+            verifier,
             keys: KeySet::new(
                 &issuer.url,
                 issuer
                     .discovery_url
                     .as_deref()
                     .filter(|url| !url.is_empty()),
-                (!authority.is_empty()).then_some(authority),
-                clients.clone(),
+                source,
                 clock.clone(),
             ),
             mapper: Mapper::new(config)?,
@@ -137,7 +145,7 @@ impl JwtAuthenticator {
         &self,
         token: &str,
         jwt: &Jwt<'_>,
-        claims: &Object,
+        mut claims: Object,
     ) -> Result<Authenticated, String> {
         let now = self.clock.now();
         let key = cache::key([token.as_bytes()]);
@@ -145,21 +153,18 @@ impl JwtAuthenticator {
             return Ok(known);
         }
         let expires = self
-            .check_claims(claims, now.as_second())
-            .map_err(|why| format!("oidc: verify token: {why}"))?;
-        let algorithms = &self.config.signing_algorithms;
-        if !algorithms.is_empty() && !algorithms.iter().any(|one| one == jwt.algorithm()) {
-            return Err(format!(
-                "oidc: verify token: oidc: id token signed with unsupported algorithm, expected {algorithms:?} got {:?}",
-                jwt.algorithm()
-            ));
-        }
-        self.keys
-            .verify(jwt)
+            .verifier
+            .verify(jwt, &claims, &self.keys, now.as_second())
             .await
             .map_err(|why| format!("oidc: verify token: {why}"))?;
+        if let Some(resolver) = &self.resolver {
+            resolver
+                .expand(&mut claims)
+                .await
+                .map_err(|why| format!("oidc: could not expand distributed claims: {why}"))?;
+        }
         let found = Authenticated {
-            user: self.mapper.user(claims)?,
+            user: self.mapper.user(&claims)?,
             // Good for whatever the API is: the audience of the token is its client's.
             audiences: Vec::new(),
         };
@@ -167,35 +172,5 @@ impl JwtAuthenticator {
         let ttl = REMEMBERED.min(Duration::from_secs(left));
         self.verified.put(key, found.clone(), now, ttl);
         Ok(found)
-    }
-
-    /// Audience and times. When the token ends, in seconds of the epoch.
-    fn check_claims(&self, claims: &Object, now: i64) -> Result<i64, String> {
-        let audiences = claims::texts(claims.get("aud")).unwrap_or_default();
-        let wanted = &self.config.issuer.audiences;
-        if !audiences.iter().any(|audience| wanted.contains(audience)) {
-            return Err(format!(
-                "oidc: expected audience in {wanted:?} got {audiences:?}"
-            ));
-        }
-        // Some issuers write times with fractions.
-        let time = |name: &str| {
-            let value = claims.get(name)?;
-            value
-                .as_i64()
-                .or_else(|| value.as_f64().map(|seconds| seconds as i64))
-        };
-        let expires = time("exp").unwrap_or_default();
-        if now > expires {
-            return Err(format!("oidc: token is expired (Token Expiry: {expires})"));
-        }
-        if let Some(start) = time("nbf")
-            && now + NOT_BEFORE_LEEWAY_SECONDS < start
-        {
-            return Err(format!(
-                "oidc: current time {now} before the nbf (not before) time: {start}"
-            ));
-        }
-        Ok(expires)
     }
 }

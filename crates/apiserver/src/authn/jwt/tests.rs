@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use base::TaskGroup;
 use bytes::Bytes;
@@ -18,6 +21,8 @@ struct TestIssuer {
     server: TestServer,
     key: PrivateKey,
     fetches: Arc<AtomicUsize>,
+    /// What it gives to who shows the access token `secret`.
+    groups: Arc<Mutex<String>>,
 }
 
 fn new_key() -> PrivateKey {
@@ -29,9 +34,12 @@ impl TestIssuer {
     async fn start() -> Self {
         let key = new_key();
         let fetches = Arc::new(AtomicUsize::new(0));
+        let groups = Arc::new(Mutex::new(String::new()));
         let (jwk, counted) = (key.public().to_jwk(), Arc::clone(&fetches));
+        let given = Arc::clone(&groups);
         let server = TestServer::start(&["localhost"], move |called| {
             let (jwk, counted) = (jwk.clone(), Arc::clone(&counted));
+            let given = given.lock().unwrap().clone();
             Box::pin(async move {
                 let host = called.head.uri.authority().map(ToString::to_string);
                 let host = host.or_else(|| {
@@ -40,6 +48,14 @@ impl TestIssuer {
                 });
                 let url = format!("https://{}", host.unwrap());
                 let answer = match called.head.uri.path() {
+                    "/groups" => {
+                        let shown = called.head.headers.get(http::header::AUTHORIZATION);
+                        return if shown.is_some_and(|shown| shown == "Bearer secret") {
+                            (StatusCode::OK, Bytes::from(given))
+                        } else {
+                            (StatusCode::UNAUTHORIZED, Bytes::new())
+                        };
+                    }
                     "/.well-known/openid-configuration" => {
                         json!({"issuer": url, "jwks_uri": format!("{url}/keys")})
                     }
@@ -57,6 +73,7 @@ impl TestIssuer {
             server,
             key,
             fetches,
+            groups,
         }
     }
 
@@ -344,4 +361,68 @@ jwt:
     for broken in ["claims.", "1 + 1", "nothing"] {
         assert!(refused(broken).is_some(), "{broken}");
     }
+}
+
+#[tokio::test]
+async fn groups_may_be_kept_elsewhere() {
+    let issuer = TestIssuer::start().await;
+    let all = authenticators(&[issuer.flags().to_issuer()], Clock::system()).unwrap();
+    let elsewhere = |number: u32, token: &str| {
+        let endpoint = format!("{}/groups", issuer.url());
+        let mut claims = issuer.claims(json!({
+            "jti": number.to_string(),
+            "_claim_names": {"groups": "s1"},
+            "_claim_sources": {"s1": {"endpoint": endpoint, "access_token": token}},
+        }));
+        claims.as_object_mut().unwrap().remove("groups");
+        tokens::sign(&claims, &issuer.key).unwrap()
+    };
+    let given = |changes| *issuer.groups.lock().unwrap() = issuer.token(changes);
+    given(json!({"groups": ["x"]}));
+    let found = ask(&all, &elsewhere(1, "secret")).await.unwrap().unwrap();
+    assert_eq!(found.user.groups, ["oidc:x"]);
+    // Groups that stand in the token are not looked for.
+    let token = issuer.token(json!({"_claim_names": {"groups": "s1"}, "jti": "2"}));
+    let found = ask(&all, &token).await.unwrap().unwrap();
+    assert_eq!(found.user.groups, ["oidc:a", "oidc:b"]);
+
+    let refused = async |token: &str| ask(&all, token).await.unwrap_err();
+    let expand = "oidc: could not expand distributed claims: ";
+    let error = refused(&elsewhere(3, "wrong")).await;
+    let wanted = format!("{expand}while getting distributed claim \"groups\": ");
+    assert!(error.starts_with(&wanted), "{error}");
+    given(json!({"groups": ["x"], "aud": "other"}));
+    let error = refused(&elsewhere(4, "secret")).await;
+    let wanted = format!("{expand}verify distributed claim token: oidc: expected audience in");
+    assert!(error.starts_with(&wanted), "{error}");
+    let forger = new_key();
+    let forged = tokens::sign(&issuer.claims(json!({})), &forger).unwrap();
+    *issuer.groups.lock().unwrap() = forged;
+    let error = refused(&elsewhere(5, "secret")).await;
+    let wanted = format!("{expand}verify distributed claim token: failed to verify");
+    assert!(error.starts_with(&wanted), "{error}");
+    for (garbage, wanted) in [
+        ("", "malformed token"),
+        ("a.b.c", "malformed token"),
+        ("\u{1}", "malformed token"),
+    ] {
+        garbage.clone_into(&mut issuer.groups.lock().unwrap());
+        let error = refused(&elsewhere(6, "secret")).await;
+        assert!(error.contains(wanted), "{error}");
+    }
+    let token = issuer.token(json!({"groups": ["x"]}));
+    let mut claims = issuer.claims(json!({"_claim_names": {"groups": "s1"}}));
+    claims.as_object_mut().unwrap().remove("groups");
+    let unnamed = tokens::sign(&claims, &issuer.key).unwrap();
+    assert_eq!(
+        refused(&unnamed).await,
+        format!("{expand}oidc: no claim sources")
+    );
+    claims["_claim_sources"] = json!({"s2": {"JWT": token}});
+    let missing = tokens::sign(&claims, &issuer.key).unwrap();
+    assert!(
+        refused(&missing)
+            .await
+            .contains("source s1 missing in _claims_sources")
+    );
 }

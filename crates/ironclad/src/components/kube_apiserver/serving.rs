@@ -34,6 +34,9 @@ pub(super) struct ServingFlags {
     /// How likely, at each request, an HTTP/2 client is sent to connect anew; 0.02 at most
     #[arg(long, default_value_t = 0.0, value_parser = goaway_chance)]
     goaway_chance: f64,
+    /// Where traces of requests go, and of how many: a TracingConfiguration
+    #[arg(long)]
+    tracing_config_file: Option<PathBuf>,
     /// Which resources are encrypted in the store, and with which keys
     #[arg(long)]
     encryption_provider_config: Option<PathBuf>,
@@ -56,6 +59,9 @@ impl ServingFlags {
             watch_grace: self.shutdown_watch_termination_grace_period,
         };
         config.goaway_chance = self.goaway_chance;
+        config
+            .tracing_config_file
+            .clone_from(&self.tracing_config_file);
         config
             .encryption_provider_config
             .clone_from(&self.encryption_provider_config);

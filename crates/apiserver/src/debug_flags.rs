@@ -1,0 +1,105 @@
+//! `/debug/flags/v`: how much is logged, changed while serving (`curl -X PUT -d 4 …/debug/flags/v`), as klog's verbosity is upstream.
+
+use base::logging;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+
+use crate::{body::Body, zpages};
+
+const PAGE: &str = "<html>
+<head>
+<title>/debug/flags/</title>
+</head>
+<body>
+/debug/flags/<br>
+<br>
+flags:<br>
+<table>
+<tr>v<br>
+</table>
+<br>
+full flags configurable<br>
+</body>
+</html>
+";
+
+/// A number has no more digits.
+const MAX_BODY: usize = 64;
+
+/// Answers if the path is one of these.
+pub(crate) async fn respond(path: &str, request: Request<Body>) -> Response<Body> {
+    if path != "/debug/flags/v" {
+        let mut response = Response::new(Body::from(PAGE.to_owned()));
+        let media_type = HeaderValue::from_static("text/html; charset=utf-8");
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, media_type);
+        return response;
+    }
+    let (code, text) = if *request.method() == Method::PUT {
+        match set(request).await {
+            Ok(text) => (StatusCode::OK, text),
+            Err(problem) => (StatusCode::BAD_REQUEST, problem),
+        }
+    } else {
+        let text = "unsupported http method".to_owned();
+        (StatusCode::NOT_ACCEPTABLE, text)
+    };
+    let mut response = zpages::text(format!("{text}\n"));
+    *response.status_mut() = code;
+    let no_sniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+    response
+}
+
+async fn set(request: Request<Body>) -> Result<String, String> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|error| format!("error reading request body: {error}"))?;
+    let bytes = body.to_bytes();
+    let text = String::from_utf8_lossy(&bytes);
+    let level: u32 = text
+        .parse()
+        .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))?;
+    logging::set_verbosity(level)
+        .map_err(|problem| format!("failed set klog.logging.verbosity {text}: {problem}"))?;
+    Ok(format!(
+        "successfully set klog.logging.verbosity to {level}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(method: Method, path: &str, body: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = respond(path, request).await;
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn only_numbers_are_put() {
+        logging::init(logging::LogTarget::Stderr, "info");
+        let set = "successfully set klog.logging.verbosity to 4\n".to_owned();
+        let path = "/debug/flags/v";
+        assert_eq!(ask(Method::PUT, path, "4").await, (200, set));
+        for body in ["", "-1", "a", "4294967296"] {
+            let (code, text) = ask(Method::PUT, path, body).await;
+            assert_eq!(code, 400);
+            assert!(text.contains("invalid syntax"), "{text}");
+        }
+        assert_eq!(ask(Method::PUT, path, &"1".repeat(100)).await.0, 400);
+        assert_eq!(ask(Method::GET, path, "").await.0, 406);
+        assert!(
+            ask(Method::GET, "/debug/flags", "")
+                .await
+                .1
+                .contains("<tr>v<br>")
+        );
+    }
+}
