@@ -120,6 +120,10 @@ impl Kv for MeteredKv {
             .await
     }
 
+    async fn size_bytes(&self) -> Result<Option<u64>, KvError> {
+        self.kv.size_bytes().await
+    }
+
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
         self.timed("compact", None, self.kv.compact(revision)).await
     }

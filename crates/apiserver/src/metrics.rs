@@ -7,7 +7,7 @@ mod attempts;
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use base::metrics::{
     linear,
 };
 use bytes::Bytes;
+use etcd::Kv;
 use http::{HeaderValue, Response, header};
 
 use crate::{context::Context, discovery::Version, request_info::RequestInfo};
@@ -58,6 +59,7 @@ struct Families {
     filter_seconds: Histogram,
     terminations: Counter,
     self_requests: Counter,
+    storage: OnceLock<(Arc<dyn Kv>, Gauge)>,
 }
 
 /// Upstream's bounds for `apiserver_response_sizes`, in bytes.
@@ -65,6 +67,9 @@ const BYTES: &[f64] = &exponential::<7>(1e3, 10.0);
 
 /// Upstream's bounds for `apiserver_request_body_size_bytes`: up to the largest body there may be.
 const BODY_BYTES: &[f64] = &linear::<31>(50_000.0, 100_000.0);
+
+/// A store that does not say in time how large it is is shown as before.
+const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What requests are told apart by, beside code and dry run.
 const REQUEST: &[&str] = &[
@@ -140,6 +145,7 @@ impl Metrics {
                 "[ALPHA] Counter of apiserver self-requests broken out for each verb, API resource and subresource.",
                 &["group", "resource", "subresource", "verb"],
             ),
+            storage: OnceLock::new(),
             registry,
         }))
     }
@@ -149,8 +155,29 @@ impl Metrics {
         &self.0.registry
     }
 
+    /// Serves how large the store is; it is asked at each scrape.
+    pub(crate) fn serve_storage_size(&self, kv: Arc<dyn Kv>) {
+        let gauge = self.0.registry.gauge(
+            "apiserver_storage_size_bytes",
+            "[STABLE] Size of the storage database file physically allocated in bytes.",
+            &["storage_cluster_id"],
+        );
+        // Said once, at the start.
+        let _ = self.0.storage.set((kv, gauge));
+    }
+
+    async fn note_storage_size(&self) {
+        let Some((kv, gauge)) = self.0.storage.get() else {
+            return;
+        };
+        if let Ok(Ok(Some(bytes))) = tokio::time::timeout(SIZE_TIMEOUT, kv.size_bytes()).await {
+            gauge.set(&["etcd-0"], bytes as f64);
+        }
+    }
+
     /// `/metrics`.
-    pub fn respond(&self) -> Response<Bytes> {
+    pub async fn respond(&self) -> Response<Bytes> {
+        self.note_storage_size().await;
         let mut response = Response::new(Bytes::from(self.0.registry.encode()));
         response.headers_mut().insert(
             header::CONTENT_TYPE,

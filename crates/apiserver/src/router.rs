@@ -88,7 +88,7 @@ impl Handler for Router {
             }
             "/version" => self.document(context, &Version::CURRENT.document()),
             "/metrics" if request.method() == Method::GET => {
-                Ok(self.metrics.respond().map(Body::from))
+                Ok(self.metrics.respond().await.map(Body::from))
             }
             "/metrics/slis" if request.method() == Method::GET => {
                 Ok(self.health.slis().map(Body::from))

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::UnknownPlugin,
-    aggregation::{Aggregator, Availability, ProxyIdentity, Registration},
+    aggregation::{self, Aggregator, Availability, ProxyIdentity, Registration},
     allocators::{
-        CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
+        self, CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
     apiextensions::CustomResources,
     audit::{self, Audit},
@@ -202,6 +202,7 @@ impl Server {
         }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
+        metrics.serve_storage_size(Arc::clone(&deps.kv));
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
         let mut security = Security::new(&config, &deps, &registry, &webhooks, metrics.registry())?;
@@ -287,7 +288,8 @@ impl Server {
         let token = tasks.token().clone();
         tasks.spawn("custom-resources", definitions.run(token));
         Self::start_aggregation(&config, &deps, &registry, &aggregator, &tasks)?;
-        Self::start_services(&config, &deps, &registry, address, &tasks)?;
+        aggregation::metrics::serve(Arc::clone(&registry) as _, metrics.registry());
+        Self::start_services(&config, &deps, &registry, address, &tasks, &metrics)?;
         let bootstrap = Bootstrap {
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,
             writer: Arc::new(ServerWriter(Arc::clone(&registry))) as Arc<dyn ObjectWriter>,
@@ -371,6 +373,7 @@ impl Server {
         registry: &Arc<Registry>,
         address: SocketAddr,
         tasks: &TaskGroup,
+        metrics: &Metrics,
     ) -> Result<(), Error> {
         let reader = Arc::clone(registry) as Arc<dyn ObjectReader>;
         let writer = Arc::new(ServerWriter(Arc::clone(registry))) as Arc<dyn ObjectWriter>;
@@ -394,6 +397,7 @@ impl Server {
         let ports = NodePortAllocator::new(ports, Arc::clone(&deps.kv));
         let allocator = Arc::new(ServiceAllocator::new(addresses, ports));
         registry.set_hook(SERVICES, Arc::clone(&allocator) as Arc<dyn Hook>);
+        allocators::metrics::serve(&allocator, &reader, metrics.registry());
 
         let repair = Repair {
             allocator: Arc::clone(&allocator),

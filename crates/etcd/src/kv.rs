@@ -310,6 +310,10 @@ pub trait Kv: Send + Sync + 'static {
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError>;
     /// The current revision, linearizable.
     async fn revision(&self) -> Result<Revision, KvError>;
+    /// How much the store takes on disk; `None` where it does not say.
+    async fn size_bytes(&self) -> Result<Option<u64>, KvError> {
+        Ok(None)
+    }
     /// Forgets history before `revision`, which itself stays readable.
     async fn compact(&self, revision: Revision) -> Result<(), KvError>;
     /// Grants a lease of `ttl_seconds` seconds (at least 1).

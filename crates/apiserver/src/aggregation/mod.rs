@@ -8,6 +8,7 @@
 mod api_service;
 mod availability;
 mod discovery;
+pub(crate) mod metrics;
 mod proxy;
 mod registration;
 

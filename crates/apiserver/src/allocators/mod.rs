@@ -6,6 +6,7 @@
 
 mod cidr;
 mod cluster_ip;
+pub(crate) mod metrics;
 mod node_port;
 mod repair;
 mod service;

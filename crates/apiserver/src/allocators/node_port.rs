@@ -54,7 +54,7 @@ impl FromStr for PortRange {
 }
 
 impl PortRange {
-    fn size(self) -> usize {
+    pub(super) fn size(self) -> usize {
         usize::from(self.last - self.first) + 1
     }
 

@@ -7,6 +7,7 @@ mod match_conditions;
 mod metrics;
 pub mod node;
 pub mod rbac;
+mod review_selector;
 pub mod reviews;
 mod union;
 pub mod webhook;

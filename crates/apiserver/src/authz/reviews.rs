@@ -11,7 +11,11 @@ use apimachinery::{
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{Attributes, Authorizer, Decision, rbac::RuleResolver};
+use super::{
+    Attributes, Authorizer, Decision,
+    rbac::RuleResolver,
+    review_selector::{ReviewSelector, Sort},
+};
 use crate::{
     lookup,
     request_info::RequestInfo,
@@ -78,7 +82,7 @@ impl VirtualResource for AccessReview {
             Scope::SelfSubject => asker.clone(),
             Scope::Subject | Scope::LocalSubject => subject(&review),
         };
-        let request = request_of(&review);
+        let (request, complaints) = request_of(&review);
         let (decision, reason) = self
             .authorizer
             .authorize(Attributes {
@@ -92,6 +96,9 @@ impl VirtualResource for AccessReview {
         }
         if !reason.is_empty() {
             status["reason"] = reason.into();
+        }
+        if !complaints.is_empty() {
+            status["evaluationError"] = complaints.join("; ").into();
         }
         review.insert("status".to_owned(), status);
         Ok(review)
@@ -120,17 +127,22 @@ fn subject(review: &Object) -> UserInfo {
     }
 }
 
-/// The request that the review asks about.
-fn request_of(review: &Object) -> RequestInfo {
+/// The request that the review asks about, and what of it was not understood.
+fn request_of(review: &Object) -> (RequestInfo, Vec<String>) {
     if let Some(attributes) = lookup::map(review, &["spec", "nonResourceAttributes"]) {
-        return RequestInfo {
+        let request = RequestInfo {
             path: lookup::text(attributes, &["path"]).to_owned(),
             verb: lookup::text(attributes, &["verb"]).to_owned(),
             ..RequestInfo::default()
         };
+        return (request, Vec::new());
     }
-    let field = |name: &str| lookup::text(review, &["spec", "resourceAttributes", name]).to_owned();
-    RequestInfo {
+    let none = Object::new();
+    let attributes = lookup::map(review, &["spec", "resourceAttributes"]).unwrap_or(&none);
+    let field = |name: &str| lookup::text(attributes, &[name]).to_owned();
+    let fields = ReviewSelector::of(attributes, Sort::Fields);
+    let labels = ReviewSelector::of(attributes, Sort::Labels);
+    let request = RequestInfo {
         is_resource: true,
         verb: field("verb"),
         group_version: GroupVersion {
@@ -141,39 +153,12 @@ fn request_of(review: &Object) -> RequestInfo {
         resource: field("resource"),
         subresource: field("subresource"),
         name: field("name"),
-        field_selector: selector(review, "fieldSelector"),
-        label_selector: selector(review, "labelSelector"),
+        field_selector: fields.text,
+        label_selector: labels.text,
         ..RequestInfo::default()
-    }
-}
-
-/// A selector as a query string would have it. Requirements that such a string cannot say are left out: they narrow, and an authorizer that
-/// does not see them decides about more.
-fn selector(review: &Object, name: &str) -> String {
-    let path = ["spec", "resourceAttributes", name];
-    let raw = lookup::text(review, &[path[0], path[1], path[2], "rawSelector"]);
-    if !raw.is_empty() {
-        return raw.to_owned();
-    }
-    let terms = lookup::objects(review, &[path[0], path[1], path[2], "requirements"]).filter_map(
-        |requirement| {
-            let key = lookup::text(requirement, &["key"]);
-            let values = lookup::strings(requirement, &["values"]);
-            let operator = lookup::text(requirement, &["operator"]);
-            match (operator, values.as_slice()) {
-                ("In", [value]) => Some(format!("{key}={value}")),
-                ("NotIn", [value]) => Some(format!("{key}!={value}")),
-                // Fields are compared with one value, or not at all.
-                _ if name == "fieldSelector" => None,
-                ("In", values) => Some(format!("{key} in ({})", values.join(","))),
-                ("NotIn", values) => Some(format!("{key} notin ({})", values.join(","))),
-                ("Exists", _) => Some(key.to_owned()),
-                ("DoesNotExist", _) => Some(format!("!{key}")),
-                _ => None,
-            }
-        },
-    );
-    terms.collect::<Vec<_>>().join(",")
+    };
+    let complaints = [fields.complaint, labels.complaint];
+    (request, complaints.into_iter().flatten().collect())
 }
 
 fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {

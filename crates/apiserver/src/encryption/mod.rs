@@ -203,6 +203,10 @@ impl Kv for EncryptedKv {
         self.kv.revision().await
     }
 
+    async fn size_bytes(&self) -> Result<Option<u64>, KvError> {
+        self.kv.size_bytes().await
+    }
+
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
         self.kv.compact(revision).await
     }

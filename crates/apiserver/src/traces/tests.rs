@@ -19,7 +19,9 @@ impl TraceService for Collector {
         for spans in request.into_inner().resource_spans {
             self.0.send(spans).await.unwrap();
         }
-        Ok(tonic::Response::default())
+        Ok(tonic::Response::new(
+            otlp::ExportTraceServiceResponse::default(),
+        ))
     }
 }
 

@@ -46,7 +46,7 @@ impl TraceContext {
         if per_million == 0 {
             return None;
         }
-        let (trace_id, span_id) = (random()?, random()?);
+        let (trace_id, span_id): ([u8; 16], _) = (random()?, random()?);
         let [.., a, b, c, d, e, f, g, h] = trace_id;
         let drawn = u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1;
         // In 128 bits nothing overflows.

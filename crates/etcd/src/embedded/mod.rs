@@ -272,6 +272,11 @@ impl Kv for Embedded {
         Ok(self.shared.durable())
     }
 
+    async fn size_bytes(&self) -> Result<Option<u64>, KvError> {
+        let status = self.status();
+        Ok(Some(status.log_bytes + status.checkpoint_bytes))
+    }
+
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
         self.ask(|answer| Command::Compact(revision, answer)).await
     }

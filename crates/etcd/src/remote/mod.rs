@@ -24,7 +24,7 @@ use crate::{
     WatchStream,
     proto::etcdserverpb::{
         CompactionRequest, LeaseGrantRequest, LeaseKeepAliveRequest, LeaseRevokeRequest,
-        StatusRequest, kv_client::KvClient, lease_client::LeaseClient,
+        StatusRequest, StatusResponse, kv_client::KvClient, lease_client::LeaseClient,
         maintenance_client::MaintenanceClient,
     },
 };
@@ -85,12 +85,7 @@ impl Remote {
     /// Connects to the first member that answers. Watches live until `tasks` is cancelled.
     pub async fn connect(config: Config, tasks: &TaskGroup) -> Result<Arc<Self>, KvError> {
         let endpoints = Arc::new(Endpoints::new(&config)?);
-        let status = endpoints.call(Retry::Always, |channel| async move {
-            MaintenanceClient::new(channel)
-                .status(StatusRequest {})
-                .await
-        });
-        let status = status.await?;
+        let status = status(&endpoints).await?;
         let progress_on_request = progress_is_safe(&status.version);
         if !progress_on_request {
             tracing::warn!(
@@ -122,6 +117,16 @@ impl Remote {
         });
         Ok(answer.await?.ttl)
     }
+}
+
+/// What a member says of itself.
+async fn status(endpoints: &Endpoints) -> Result<StatusResponse, KvError> {
+    let asked = endpoints.call(Retry::Always, |channel| async move {
+        MaintenanceClient::new(channel)
+            .status(StatusRequest {})
+            .await
+    });
+    asked.await
 }
 
 /// Whether progress may be asked for; see the module's head.
@@ -197,6 +202,11 @@ impl Kv for Remote {
             higher
         });
         Ok(revision)
+    }
+
+    async fn size_bytes(&self) -> Result<Option<u64>, KvError> {
+        let status = status(&self.endpoints).await?;
+        Ok(u64::try_from(status.db_size).ok())
     }
 
     async fn compact(&self, revision: Revision) -> Result<(), KvError> {
