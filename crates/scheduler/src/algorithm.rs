@@ -1,15 +1,14 @@
 //! One decision: the nodes that can run a pod, and of them the best. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
-    cache::Snapshot,
-    framework::{CycleState, Profile, Rejection},
+    diagnosis::Diagnosis,
+    framework::{CycleState, PostFilterInput, Profile, Rejection},
     node_info::NodeInfo,
     pod_info::PodInfo,
+    preemption::Preemption,
+    snapshot::Snapshot,
 };
 
 /// Clusters up to this size are always looked at whole.
@@ -21,17 +20,43 @@ const MIN_PERCENTAGE: usize = 5;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) node: String,
+    /// How many nodes were looked at.
+    pub(crate) evaluated: usize,
+    /// How many of them could run the pod.
+    pub(crate) feasible: usize,
+}
+
+/// What becomes of the node that a pod was nominated for.
+#[derive(Debug)]
+pub(crate) enum Nomination {
+    /// It stands.
+    Keep,
+    /// It is void.
+    Clear,
+    /// Preemption makes room on a node.
+    Preempt(Preemption),
 }
 
 /// Why a pod goes nowhere.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct FitError {
     /// The message of the event and of the pod's condition.
     pub(crate) message: String,
-    /// Who refused, for the queue.
-    pub(crate) refused_by: BTreeSet<&'static str>,
-    /// The node that the pod waits for, if preemption has made room there.
-    pub(crate) nominated_node: Option<String>,
+    /// Who refused, for the queue; nobody when something failed that may succeed the next time.
+    pub(crate) refused_by: std::collections::BTreeSet<&'static str>,
+    /// The node that the pod waits for.
+    pub(crate) nomination: Nomination,
+}
+
+impl FitError {
+    /// Something failed that has nothing to do with the nodes; the pod is tried again after a back-off.
+    pub(crate) fn passing(message: String) -> Self {
+        Self {
+            message,
+            refused_by: std::collections::BTreeSet::new(),
+            nomination: Nomination::Clear,
+        }
+    }
 }
 
 /// Decides, and remembers where the last search ended, so that all nodes get their share of looks.
@@ -39,14 +64,17 @@ pub(crate) struct FitError {
 pub(crate) struct Algorithm {
     next_start: usize,
     random: XorShift,
+    /// Upstream's `percentageOfNodesToScore`; 0 is by the size of the cluster.
+    percentage: usize,
 }
 
 impl Algorithm {
-    /// `seed` decides between nodes of equal score.
-    pub(crate) fn new(seed: u64) -> Self {
+    /// `seed` decides between nodes of equal score; `percentage` is upstream's `percentageOfNodesToScore`.
+    pub(crate) fn new(seed: u64, percentage: usize) -> Self {
         Self {
             next_start: 0,
             random: XorShift(seed | 1),
+            percentage,
         }
     }
 
@@ -58,68 +86,97 @@ impl Algorithm {
         pod: &PodInfo,
         nodes: &Snapshot,
     ) -> Result<Decision, FitError> {
-        let all = &nodes.0;
+        let all = nodes.nodes();
         if all.is_empty() {
             return Err(FitError {
                 message: "no nodes available to schedule pods".to_owned(),
-                refused_by: BTreeSet::from(["NodeResourcesFit", "NodeName"]),
-                nominated_node: None,
+                refused_by: ["NodeName"].into(),
+                nomination: Nomination::Clear,
             });
         }
-        let allowed = match profile.pre_filter(state, pod, nodes) {
-            Ok(allowed) => allowed,
-            Err(rejection) => {
-                let reasons = rejection.reasons.join(", ");
-                return Err(FitError {
-                    message: format!("0/{} nodes are available: {reasons}.", all.len()),
-                    refused_by: BTreeSet::from([rejection.plugin]),
-                    nominated_node: None,
-                });
+        let mut diagnosis = Diagnosis {
+            all_nodes: all.len(),
+            ..Diagnosis::default()
+        };
+        let feasible = self.feasible(profile, state, pod, nodes, &mut diagnosis);
+        let evaluated = feasible.len() + diagnosis.nodes.len();
+        let best = match feasible.as_slice() {
+            [] => return Err(self.fit_error(profile, state, pod, nodes, &diagnosis)),
+            [only] => only,
+            _ => {
+                let scores = profile.score(state, pod, &feasible, nodes);
+                &feasible[self.pick(&scores)]
             }
         };
-        let mut rejections = Vec::new();
-        let feasible = self.feasible(profile, state, pod, all, allowed.as_ref(), &mut rejections);
-        match feasible.as_slice() {
-            [] => Err(fit_error(profile, state, pod, nodes, &rejections)),
-            [only] => Ok(Decision {
-                node: only.name.clone(),
-            }),
-            _ => {
-                let scores = profile.score(state, pod, &feasible);
-                let best = self.pick(&scores);
-                Ok(Decision {
-                    node: feasible[best].name.clone(),
-                })
-            }
-        }
+        Ok(Decision {
+            node: best.name.clone(),
+            evaluated,
+            feasible: feasible.len(),
+        })
     }
 
+    /// Nodes that can run the pod: that for which it is nominated if it fits there now, else as many as are worth comparing.
     fn feasible(
+        &mut self,
+        profile: &Profile,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        diagnosis: &mut Diagnosis,
+    ) -> Vec<Arc<NodeInfo>> {
+        let narrowed = match profile.pre_filter(state, pod, nodes) {
+            Ok(narrowed) => narrowed,
+            Err(rejection) => {
+                diagnosis.refuse_outright(rejection);
+                return Vec::new();
+            }
+        };
+        if let Some(nominated) = nodes
+            .nominated
+            .node_of(&pod.uid)
+            .and_then(|n| nodes.node(n))
+            && profile
+                .filter_with_nominated(state, pod, nominated, nodes)
+                .is_ok()
+        {
+            return vec![Arc::clone(nominated)];
+        }
+        let Some(names) = narrowed.nodes else {
+            return self.search(profile, state, pod, nodes, diagnosis);
+        };
+        let by: Vec<&str> = narrowed.by.iter().copied().collect();
+        let left_out = format!("node(s) didn't satisfy plugin(s) [{}]", by.join(" "));
+        diagnosis.absent = Some(Rejection::new(false, [left_out]));
+        diagnosis.refused_by.extend(&narrowed.by);
+        let mut feasible = Vec::new();
+        for position in names.iter().filter_map(|name| nodes.position(name)) {
+            let node = &nodes.nodes()[position];
+            match profile.filter_with_nominated(state, pod, node, nodes) {
+                Ok(()) => feasible.push(Arc::clone(node)),
+                Err(rejection) => diagnosis.refuse(position, rejection),
+            }
+        }
+        feasible
+    }
+
+    fn search(
         &mut self,
         profile: &Profile,
         state: &CycleState,
         pod: &PodInfo,
-        all: &[Arc<NodeInfo>],
-        allowed: Option<&BTreeSet<String>>,
-        rejections: &mut Vec<Rejection>,
+        nodes: &Snapshot,
+        diagnosis: &mut Diagnosis,
     ) -> Vec<Arc<NodeInfo>> {
-        let enough = feasible_nodes_to_find(all.len());
-        let mut feasible = Vec::with_capacity(enough.min(all.len()));
+        let all = nodes.nodes();
+        let enough = feasible_nodes_to_find(all.len(), self.percentage);
+        let mut feasible = Vec::with_capacity(enough);
         let mut looked_at = 0;
         for offset in 0..all.len() {
-            let node = &all[(self.next_start + offset) % all.len()];
+            let position = (self.next_start + offset) % all.len();
             looked_at += 1;
-            if allowed.is_some_and(|names| !names.contains(&node.name)) {
-                // As upstream: nodes that PreFilter left out are counted under its own words.
-                rejections.push(
-                    Rejection::new(false, ["node(s) didn't satisfy plugin(s) [NodeAffinity]"])
-                        .by("NodeAffinity"),
-                );
-                continue;
-            }
-            match profile.filter(state, pod, node) {
-                Ok(()) => feasible.push(Arc::clone(node)),
-                Err(rejection) => rejections.push(rejection),
+            match profile.filter_with_nominated(state, pod, &all[position], nodes) {
+                Ok(()) => feasible.push(Arc::clone(&all[position])),
+                Err(rejection) => diagnosis.refuse(position, rejection),
             }
             if feasible.len() >= enough {
                 break;
@@ -127,6 +184,45 @@ impl Algorithm {
         }
         self.next_start = (self.next_start + looked_at) % all.len();
         feasible
+    }
+
+    fn fit_error(
+        &mut self,
+        profile: &Profile,
+        state: &CycleState,
+        pod: &PodInfo,
+        nodes: &Snapshot,
+        diagnosis: &Diagnosis,
+    ) -> FitError {
+        let mut message = diagnosis.message();
+        let start = usize::try_from(self.random.next() >> 1).unwrap_or(0);
+        let input = PostFilterInput {
+            profile,
+            state,
+            pod,
+            nodes,
+            diagnosis,
+            start,
+        };
+        let nomination = match profile.post_filter(&input) {
+            Ok(preemption) => Nomination::Preempt(preemption),
+            Err(no_room) => {
+                if !no_room.message.is_empty() {
+                    message.push(' ');
+                    message.push_str(&no_room.message);
+                }
+                if no_room.clears_nomination {
+                    Nomination::Clear
+                } else {
+                    Nomination::Keep
+                }
+            }
+        };
+        FitError {
+            message,
+            refused_by: diagnosis.refused_by.clone(),
+            nomination,
+        }
     }
 
     /// The place of the highest score; one of them at random when several share it.
@@ -147,53 +243,16 @@ impl Algorithm {
 }
 
 /// How many feasible nodes are enough to choose from, in a cluster of `all` nodes: all of them up to a hundred, then a share that
-/// falls from half to a twentieth (upstream's `percentageOfNodesToScore: 0`).
-fn feasible_nodes_to_find(all: usize) -> usize {
-    if all < MIN_FEASIBLE_NODES {
+/// falls from half to a twentieth, unless a percentage is given.
+fn feasible_nodes_to_find(all: usize, percentage: usize) -> usize {
+    if all < MIN_FEASIBLE_NODES || percentage >= 100 {
         return all;
     }
-    let percentage = 50_usize.saturating_sub(all / 125).max(MIN_PERCENTAGE);
-    (all * percentage / 100).max(MIN_FEASIBLE_NODES)
-}
-
-fn fit_error(
-    profile: &Profile,
-    state: &CycleState,
-    pod: &PodInfo,
-    nodes: &Snapshot,
-    rejections: &[Rejection],
-) -> FitError {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in rejections.iter().flat_map(|rejection| &rejection.reasons) {
-        *counts.entry(reason).or_default() += 1;
-    }
-    let mut reasons: Vec<String> = counts
-        .into_iter()
-        .map(|(reason, count)| format!("{count} {reason}"))
-        .collect();
-    reasons.sort();
-    let mut message = format!(
-        "0/{} nodes are available: {}.",
-        nodes.0.len(),
-        reasons.join(", ")
-    );
-    let nominated_node = match profile.post_filter(state, pod, nodes) {
-        Ok(nominated) => nominated,
-        Err(said) => {
-            message.push(' ');
-            message.push_str(&said.join(", "));
-            None
-        }
+    let percentage = match percentage {
+        0 => 50_usize.saturating_sub(all / 125).max(MIN_PERCENTAGE),
+        given => given,
     };
-    let refused_by = rejections
-        .iter()
-        .map(|rejection| rejection.plugin)
-        .collect();
-    FitError {
-        message,
-        refused_by,
-        nominated_node,
-    }
+    (all * percentage / 100).max(MIN_FEASIBLE_NODES)
 }
 
 /// A small generator: ties between equal nodes need no better one.
@@ -211,18 +270,17 @@ impl XorShift {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{cache::Cache, plugins, testing};
+    use std::collections::BTreeSet;
 
-    fn schedule(cache: &mut Cache, pod: &testing::PodBuilder) -> Result<Decision, FitError> {
-        let profile = plugins::profile_for_tests();
-        let mut state = CycleState::default();
-        Algorithm::new(7).schedule(&profile, &mut state, &pod.info(), &cache.snapshot())
-    }
+    use super::*;
+    use crate::{
+        cache::Cache,
+        testing::{self, schedule},
+    };
 
     #[test]
     fn no_nodes() {
-        let error = schedule(&mut Cache::default(), &testing::pod("p")).unwrap_err();
+        let error = schedule(&Cache::default(), &testing::pod("p")).unwrap_err();
         assert_eq!(error.message, "no nodes available to schedule pods");
     }
 
@@ -238,10 +296,11 @@ mod tests {
                 .taint("gpu", "yes", "NoSchedule")
                 .build(),
         );
-        let error = schedule(&mut cache, &testing::pod("p").requests("1", "2Gi")).unwrap_err();
+        let error = schedule(&cache, &testing::pod("p").requests("1", "2Gi")).unwrap_err();
         assert_eq!(
             error.message,
-            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu, 2 Insufficient memory."
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu, 2 Insufficient memory. \
+             preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
         );
         assert_eq!(
             error.refused_by,
@@ -256,7 +315,7 @@ mod tests {
             cache.set_node(testing::node(name).allocatable("4", "8Gi").build());
         }
         cache.assume("n1", testing::pod("other").requests("2", "4Gi").info());
-        let decision = schedule(&mut cache, &testing::pod("p").requests("1", "1Gi")).unwrap();
+        let decision = schedule(&cache, &testing::pod("p").requests("1", "1Gi")).unwrap();
         assert_eq!(decision.node, "n2");
     }
 
@@ -283,19 +342,18 @@ mod tests {
             let mut cache = Cache::default();
             cache.set_node(testing::node("n1").build());
             cache.assume("n1", testing::pod("web").host_port(80).info());
-            let error = schedule(&mut cache, &pod).unwrap_err();
-            assert_eq!(
-                error.message,
-                format!("0/1 nodes are available: 1 {reason}.")
-            );
+            let error = schedule(&cache, &pod).unwrap_err();
+            let expected = format!("0/1 nodes are available: 1 {reason}.");
+            assert!(error.message.starts_with(&expected), "{}", error.message);
         }
         let mut cache = Cache::default();
         cache.set_node(testing::node("n1").cordoned().build());
         let pod = testing::pod("p");
-        let error = schedule(&mut cache, &pod).unwrap_err();
+        let error = schedule(&cache, &pod).unwrap_err();
         assert_eq!(
             error.message,
-            "0/1 nodes are available: 1 node(s) were unschedulable."
+            "0/1 nodes are available: 1 node(s) were unschedulable. \
+             preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
         );
         let tolerant = pod.edit(|spec| {
             spec.tolerations = Some(vec![Toleration {
@@ -303,13 +361,15 @@ mod tests {
                 ..Toleration::default()
             }]);
         });
-        assert!(schedule(&mut cache, &tolerant).is_ok());
+        assert!(schedule(&cache, &tolerant).is_ok());
     }
 
     #[test]
     fn large_clusters_are_looked_at_in_part() {
-        assert_eq!(feasible_nodes_to_find(99), 99);
-        assert_eq!(feasible_nodes_to_find(1_000), 420);
-        assert_eq!(feasible_nodes_to_find(6_000), 300);
+        assert_eq!(feasible_nodes_to_find(99, 0), 99);
+        assert_eq!(feasible_nodes_to_find(1_000, 0), 420);
+        assert_eq!(feasible_nodes_to_find(6_000, 0), 300);
+        assert_eq!(feasible_nodes_to_find(1_000, 30), 300);
+        assert_eq!(feasible_nodes_to_find(1_000, 100), 1_000);
     }
 }

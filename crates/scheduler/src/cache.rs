@@ -1,26 +1,22 @@
 //! What the scheduler knows of the cluster: nodes with their pods, bound or assumed bound.
 //!
 //! A pod is *assumed* on its node from the decision on, so that the next decision counts it, until its binding is seen in a watch
-//! or fails. A [`Snapshot`] is what one decision looks at: taking it copies one `Arc` a node.
+//! or fails. What a decision looks at is the [`Snapshot`] in here, borrowed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 
-use crate::{node_info::NodeInfo, pod_info::PodInfo};
+use crate::{node_info::NodeInfo, nominator::Nominator, pod_info::PodInfo, snapshot::Snapshot};
 
-/// Nodes in the order of their names. Bounded by what the API holds.
+/// Bounded by what the API holds.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
-    nodes: BTreeMap<String, Arc<NodeInfo>>,
+    snapshot: Snapshot,
     /// Pods whose node is not known (yet), by uid: they are added when the node comes.
-    homeless: HashMap<String, (String, Arc<PodInfo>)>,
+    homeless: HashMap<String, Arc<PodInfo>>,
     /// Node of every pod counted, by uid.
     placed: HashMap<String, Place>,
-    snapshot: Option<Snapshot>,
 }
 
 #[derive(Debug)]
@@ -29,52 +25,52 @@ struct Place {
     assumed: bool,
 }
 
-/// The nodes at the moment of a decision.
-#[derive(Clone, Debug)]
-pub(crate) struct Snapshot(pub(crate) Arc<[Arc<NodeInfo>]>);
-
 impl Cache {
     /// A node came or changed.
     pub(crate) fn set_node(&mut self, node: Arc<Node>) {
-        self.snapshot = None;
         let name = node.metadata.name.clone().unwrap_or_default();
-        match self.nodes.get_mut(&name) {
-            Some(info) => Arc::make_mut(info).set_node(node),
+        let info = match self.snapshot.node(&name) {
+            Some(known) => {
+                let mut info = (**known).clone();
+                info.set_node(node);
+                info
+            }
             None => {
                 let mut info = NodeInfo::new(node);
                 let come_home: Vec<String> = self
                     .homeless
-                    .iter()
-                    .filter(|(_, (node, _))| *node == name)
-                    .map(|(uid, _)| uid.clone())
+                    .keys()
+                    .filter(|uid| self.placed.get(*uid).is_some_and(|p| p.node == name))
+                    .cloned()
                     .collect();
-                for (_, pod) in come_home.iter().filter_map(|uid| self.homeless.remove(uid)) {
+                for pod in come_home.iter().filter_map(|uid| self.homeless.remove(uid)) {
                     info.add_pod(pod);
                 }
-                self.nodes.insert(name, Arc::new(info));
+                info
             }
-        }
+        };
+        self.snapshot.put(info);
     }
 
-    /// A node went. Its pods are kept aside: they are still bound to that name.
-    pub(crate) fn remove_node(&mut self, name: &str) {
-        self.snapshot = None;
-        if let Some(info) = self.nodes.remove(name) {
-            for (uid, pod) in &info.pods {
-                self.homeless
-                    .insert(uid.clone(), (name.to_owned(), Arc::clone(pod)));
-            }
+    /// A node went. Its pods are kept aside: they are still bound to that name. Answers whether it was known.
+    pub(crate) fn remove_node(&mut self, name: &str) -> bool {
+        let Some(info) = self.snapshot.take(name) else {
+            return false;
+        };
+        for (uid, pod) in &info.pods {
+            self.homeless.insert(uid.clone(), Arc::clone(pod));
         }
+        true
     }
 
-    /// The node object, if it is known.
+    /// The node, if it is known.
     pub(crate) fn node(&self, name: &str) -> Option<&Arc<NodeInfo>> {
-        self.nodes.get(name)
+        self.snapshot.node(name)
     }
 
-    /// A pod is bound to `node`: seen in a watch.
-    pub(crate) fn add_pod(&mut self, node: &str, pod: Arc<Pod>) {
-        self.place(node, PodInfo::new(pod), false);
+    /// A pod is bound to `node`: seen in a watch. Answers what was known of it before.
+    pub(crate) fn add_pod(&mut self, node: &str, pod: Arc<PodInfo>) -> Option<Arc<PodInfo>> {
+        self.place(node, pod, false)
     }
 
     /// A pod will be bound to `node`: decided, not yet seen.
@@ -83,9 +79,11 @@ impl Cache {
     }
 
     /// The binding failed: the pod is not there after all. A binding that has been seen is a fact and stays.
-    pub(crate) fn forget(&mut self, uid: &str) {
+    pub(crate) fn forget(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         if self.placed.get(uid).is_some_and(|place| place.assumed) {
-            self.remove_pod(uid);
+            self.remove_pod(uid)
+        } else {
+            None
         }
     }
 
@@ -94,19 +92,22 @@ impl Cache {
         self.placed.contains_key(uid)
     }
 
+    /// Whether a pod is on its node for sure, and not merely assumed.
+    pub(crate) fn is_bound(&self, uid: &str) -> bool {
+        self.placed.get(uid).is_some_and(|place| !place.assumed)
+    }
+
     /// A pod went, or ended. Answers it if it had been counted.
     pub(crate) fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let place = self.placed.remove(uid)?;
-        self.snapshot = None;
-        match self.nodes.get_mut(&place.node) {
-            Some(info) => Arc::make_mut(info).remove_pod(uid),
-            None => self.homeless.remove(uid).map(|(_, pod)| pod),
-        }
+        self.snapshot
+            .remove_pod(&place.node, uid)
+            .or_else(|| self.homeless.remove(uid))
     }
 
     /// Names of all nodes.
     pub(crate) fn node_names(&self) -> impl Iterator<Item = &String> {
-        self.nodes.keys()
+        self.snapshot.nodes().iter().map(|node| &node.name)
     }
 
     /// Uids of all pods that are counted and not merely assumed: an assumed pod may not have been listed yet.
@@ -117,29 +118,36 @@ impl Cache {
             .map(|(uid, _)| uid)
     }
 
-    fn place(&mut self, node: &str, pod: Arc<PodInfo>, assumed: bool) {
-        self.remove_pod(&pod.uid);
-        self.snapshot = None;
-        self.placed.insert(
-            pod.uid.clone(),
-            Place {
-                node: node.to_owned(),
-                assumed,
-            },
-        );
-        match self.nodes.get_mut(node) {
-            Some(info) => Arc::make_mut(info).add_pod(pod),
-            None => {
-                self.homeless
-                    .insert(pod.uid.clone(), (node.to_owned(), pod));
-            }
-        }
+    /// How many nodes and pods there are, and how many of the pods are merely assumed.
+    pub(crate) fn sizes(&self) -> [(&'static str, usize); 3] {
+        let assumed = self.placed.values().filter(|place| place.assumed).count();
+        [
+            ("nodes", self.snapshot.nodes().len()),
+            ("pods", self.placed.len()),
+            ("assumed_pods", assumed),
+        ]
     }
 
-    /// The nodes as they are now. Free when nothing has changed.
-    pub(crate) fn snapshot(&mut self) -> Snapshot {
-        self.snapshot
-            .get_or_insert_with(|| Snapshot(self.nodes.values().cloned().collect()))
-            .clone()
+    fn place(&mut self, node: &str, pod: Arc<PodInfo>, assumed: bool) -> Option<Arc<PodInfo>> {
+        let before = self.remove_pod(&pod.uid);
+        let place = Place {
+            node: node.to_owned(),
+            assumed,
+        };
+        self.placed.insert(pod.uid.clone(), place);
+        if !self.snapshot.add_pod(node, Arc::clone(&pod)) {
+            self.homeless.insert(pod.uid.clone(), pod);
+        }
+        before
+    }
+
+    /// The cluster as it is now.
+    pub(crate) fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Who waits for which node.
+    pub(crate) fn nominations(&mut self) -> &mut Nominator {
+        &mut self.snapshot.nominated
     }
 }

@@ -17,7 +17,12 @@ const DEFAULT_ALLOWED_PODS: i64 = 110;
 pub(crate) struct NodeInfo {
     pub(crate) name: String,
     pub(crate) node: Arc<Node>,
+    /// By uid, as all maps of pods here.
     pub(crate) pods: BTreeMap<String, Arc<PodInfo>>,
+    /// Those of the pods that have affinities or anti-affinities, required or preferred.
+    pub(crate) pods_with_affinity: BTreeMap<String, Arc<PodInfo>>,
+    /// Those of the pods that require anti-affinity.
+    pub(crate) pods_with_required_anti_affinity: BTreeMap<String, Arc<PodInfo>>,
     pub(crate) requested: Resources,
     pub(crate) scoring_requested: Resources,
     pub(crate) allocatable: Resources,
@@ -32,6 +37,8 @@ impl NodeInfo {
             name: node.metadata.name.clone().unwrap_or_default(),
             node: Arc::clone(&node),
             pods: BTreeMap::new(),
+            pods_with_affinity: BTreeMap::new(),
+            pods_with_required_anti_affinity: BTreeMap::new(),
             requested: Resources::default(),
             scoring_requested: Resources::default(),
             allocatable: Resources::default(),
@@ -71,6 +78,14 @@ impl NodeInfo {
         self.remove_pod(&pod.uid);
         self.requested.add(&pod.requests);
         self.scoring_requested.add(&pod.scoring_requests);
+        if let Some(affinity) = &pod.affinity {
+            self.pods_with_affinity
+                .insert(pod.uid.clone(), Arc::clone(&pod));
+            if !affinity.required_anti_affinity.is_empty() {
+                self.pods_with_required_anti_affinity
+                    .insert(pod.uid.clone(), Arc::clone(&pod));
+            }
+        }
         self.pods.insert(pod.uid.clone(), pod);
     }
 
@@ -79,6 +94,10 @@ impl NodeInfo {
         let pod = self.pods.remove(uid)?;
         self.requested.subtract(&pod.requests);
         self.scoring_requested.subtract(&pod.scoring_requests);
+        if pod.affinity.is_some() {
+            self.pods_with_affinity.remove(uid);
+            self.pods_with_required_anti_affinity.remove(uid);
+        }
         Some(pod)
     }
 

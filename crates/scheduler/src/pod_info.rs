@@ -1,10 +1,13 @@
 //! A pod as the scheduler sees it: the typed object and what is computed from it once.
 
-use std::sync::Arc;
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
 
-use crate::resource::{Resources, pod_requests, pod_requests_for_scoring};
+use crate::{
+    affinity::PodAffinity,
+    resource::{Resources, pod_requests, pod_requests_for_scoring},
+};
 
 /// A port that a pod takes on its node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +39,8 @@ pub(crate) struct PodInfo {
     pub(crate) requests: Resources,
     pub(crate) scoring_requests: Resources,
     pub(crate) host_ports: Vec<HostPort>,
+    /// Its wishes about other pods, if it has any.
+    pub(crate) affinity: Option<PodAffinity>,
 }
 
 impl PodInfo {
@@ -47,9 +52,10 @@ impl PodInfo {
             namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             name: pod.metadata.name.clone().unwrap_or_default(),
             priority: spec.priority.unwrap_or(0),
-            requests: pod_requests(spec),
-            scoring_requests: pod_requests_for_scoring(spec),
+            requests: pod_requests(&pod),
+            scoring_requests: pod_requests_for_scoring(&pod),
             host_ports: host_ports(spec),
+            affinity: PodAffinity::of(&pod),
             pod: Arc::clone(&pod),
         };
         Arc::new(info)
@@ -61,6 +67,44 @@ impl PodInfo {
             .spec
             .as_ref()
             .expect("the API server stores no pod without a spec")
+    }
+
+    /// Its labels; few have none.
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        self.pod.metadata.labels.as_ref().unwrap_or(&NONE)
+    }
+
+    /// Whether its deletion has begun.
+    pub(crate) fn is_terminating(&self) -> bool {
+        self.pod.metadata.deletion_timestamp.is_some()
+    }
+
+    /// The node that its status says it waits for.
+    pub(crate) fn nominated_node(&self) -> Option<&str> {
+        let status = self.pod.status.as_ref()?;
+        status
+            .nominated_node_name
+            .as_deref()
+            .filter(|node| !node.is_empty())
+    }
+
+    /// The names of its PersistentVolumeClaims, of those made for its ephemeral volumes, too.
+    pub(crate) fn claim_names(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.spec()
+            .volumes
+            .iter()
+            .flatten()
+            .filter_map(|volume| self.claim_of(volume))
+    }
+
+    /// The name of a volume's PersistentVolumeClaim, if it has one.
+    pub(crate) fn claim_of<'a>(&self, volume: &'a Volume) -> Option<Cow<'a, str>> {
+        match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => Some(Cow::Borrowed(claim.claim_name.as_str())),
+            (None, Some(_)) => Some(Cow::Owned(format!("{}-{}", self.name, volume.name))),
+            (None, None) => None,
+        }
     }
 
     /// `namespace/name`, for logs and messages.

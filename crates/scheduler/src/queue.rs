@@ -2,7 +2,8 @@
 //!
 //! A pod is in one of four places. *Active* pods wait for their turn, in the order of the queue-sort plugin. A pod whose attempt failed
 //! is *unschedulable* until an event happens that one of the plugins which refused it says may help, or until it has waited
-//! [`MAX_UNSCHEDULABLE`]; it then is *backing off*: 1 s after the first attempt, doubling to 10 s, counted from the failure. *Gated* pods
+//! [`MAX_UNSCHEDULABLE`]; it then is *backing off*: 1 s after the first attempt, doubling to 10 s, counted from the failure. When nothing is
+//! active, a pod that was refused (not one whose attempt broke) need not sit its back-off out. *Gated* pods
 //! were refused before they entered, and wait to be changed. Events that happen while a pod is being tried are
 //! remembered until its attempt ends: otherwise a pod could wait for an event that has just passed.
 //!
@@ -10,21 +11,35 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque},
     sync::Arc,
 };
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    framework::{ClusterEvent, Profile},
+    framework::{ClusterEvent, PodChange, Profile, Profiles},
     pod_info::PodInfo,
 };
 
-/// First back-off of a pod.
-const INITIAL_BACKOFF: SignedDuration = SignedDuration::from_secs(1);
-/// Longest back-off of a pod.
-const MAX_BACKOFF: SignedDuration = SignedDuration::from_secs(10);
+/// How long pods back off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// After the first attempt.
+    pub(crate) initial: SignedDuration,
+    /// At most.
+    pub(crate) max: SignedDuration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: SignedDuration::from_secs(1),
+            max: SignedDuration::from_secs(10),
+        }
+    }
+}
+
 /// After this long an unschedulable pod is tried again without any event.
 const MAX_UNSCHEDULABLE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -43,9 +58,15 @@ pub(crate) struct QueuedPod {
 }
 
 impl QueuedPod {
-    fn backoff_ends(&self) -> Timestamp {
-        let doublings = self.attempts.saturating_sub(1).min(8);
-        self.failed_at + MAX_BACKOFF.min(INITIAL_BACKOFF * (1 << doublings))
+    fn backoff_ends(&self, backoff: Backoff) -> Timestamp {
+        let mut duration = backoff.initial;
+        for _ in 1..self.attempts {
+            if duration >= backoff.max {
+                break;
+            }
+            duration = duration * 2;
+        }
+        self.failed_at + duration.min(backoff.max)
     }
 }
 
@@ -76,17 +97,30 @@ impl Entry {
     }
 }
 
-/// The queue of one profile. Bounded by the number of pods without a node.
+/// Where the pods of the queue are, for its metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) active: usize,
+    pub(crate) backoff: usize,
+    pub(crate) unschedulable: usize,
+    pub(crate) gated: usize,
+}
+
+/// The queue of all profiles. Bounded by the number of pods without a node.
 pub(crate) struct SchedulingQueue {
-    profile: Arc<Profile>,
+    profiles: Arc<Profiles>,
+    backoff: Backoff,
     entries: HashMap<String, Entry>,
     active: BinaryHeap<Candidate>,
     backing_off: BinaryHeap<Deadline>,
+    /// Uids of the unschedulable pods that a plugin has refused.
+    refused: HashMap<&'static str, HashSet<String>>,
     unschedulable: BinaryHeap<Deadline>,
     /// Events since the oldest attempt under way began, each with its number; empty when none is.
     recent_events: VecDeque<(u64, ClusterEvent)>,
     next_event: u64,
-    in_flight: usize,
+    /// How many attempts under way have seen all events before a number.
+    in_flight: BTreeMap<u64, usize>,
     next_epoch: u64,
 }
 
@@ -142,22 +176,28 @@ impl PartialOrd for Deadline {
 }
 
 impl SchedulingQueue {
-    pub(crate) fn new(profile: Arc<Profile>) -> Self {
+    pub(crate) fn new(profiles: Arc<Profiles>, backoff: Backoff) -> Self {
         Self {
-            profile,
+            profiles,
+            backoff,
+            refused: HashMap::new(),
             entries: HashMap::new(),
             active: BinaryHeap::new(),
             backing_off: BinaryHeap::new(),
             unschedulable: BinaryHeap::new(),
             recent_events: VecDeque::new(),
             next_event: 0,
-            in_flight: 0,
+            in_flight: BTreeMap::new(),
             next_epoch: 0,
         }
     }
 
-    /// A pod without a node came or changed.
-    pub(crate) fn add_or_update(&mut self, info: Arc<PodInfo>, now: Timestamp) {
+    /// A pod without a node came or changed. Answers what was known of it before.
+    pub(crate) fn add_or_update(
+        &mut self,
+        info: Arc<PodInfo>,
+        now: Timestamp,
+    ) -> Option<Arc<PodInfo>> {
         let uid = info.uid.clone();
         let Some(entry) = self.entries.get_mut(&uid) else {
             let pod = QueuedPod {
@@ -168,10 +208,10 @@ impl SchedulingQueue {
                 failed_at: now,
             };
             self.enter(uid, pod);
-            return;
+            return None;
         };
-        let changed = is_scheduling_change(&entry.pod.info, &info);
-        entry.pod.info = info;
+        let change = PodChange::between(&entry.pod.info, &info);
+        let before = std::mem::replace(&mut entry.pod.info, info);
         match entry.place {
             Place::Active => self.activate(&uid),
             Place::Gated => {
@@ -179,17 +219,18 @@ impl SchedulingQueue {
                     self.enter(uid, entry.pod);
                 }
             }
-            Place::Unschedulable if changed => {
-                if self.is_helped(&uid, &ClusterEvent::PodChanged) {
+            Place::Unschedulable if !change.is_empty() => {
+                if self.is_helped(&uid, &ClusterEvent::PodUpdated(change)) {
                     self.requeue(&uid, now);
                 }
             }
             Place::Unschedulable | Place::BackingOff | Place::InFlight { .. } => {}
         }
+        Some(before)
     }
 
     fn enter(&mut self, uid: String, mut pod: QueuedPod) {
-        let refusal = self.profile.pre_enqueue(&pod.info);
+        let refusal = self.profiles.of(&pod.info).pre_enqueue(&pod.info);
         pod.refused_by = refusal.iter().map(|r| r.plugin).collect();
         let gated = refusal.is_some();
         self.entries.insert(
@@ -205,15 +246,14 @@ impl SchedulingQueue {
         }
     }
 
-    /// A pod went, or has got a node.
-    pub(crate) fn remove(&mut self, uid: &str) {
-        if let Some(Entry {
-            place: Place::InFlight { .. },
-            ..
-        }) = self.entries.remove(uid)
-        {
-            self.end_flight();
+    /// A pod went, or has got a node. Answers it if it was known.
+    pub(crate) fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        self.leave_unschedulable(uid);
+        let entry = self.entries.remove(uid)?;
+        if let Place::InFlight { events_from } = entry.place {
+            self.end_flight(events_from);
         }
+        Some(entry.pod.info)
     }
 
     /// Uids of all pods that it knows.
@@ -224,6 +264,10 @@ impl SchedulingQueue {
     /// Whether [`SchedulingQueue::pop`] has something now.
     pub(crate) fn is_ready(&mut self, now: Timestamp) -> bool {
         self.advance(now);
+        self.has_active() || (self.cut_backoff_short() && self.has_active())
+    }
+
+    fn has_active(&mut self) -> bool {
         while let Some(candidate) = self.active.peek() {
             let uid = &candidate.info.uid;
             if self
@@ -238,6 +282,39 @@ impl SchedulingQueue {
         false
     }
 
+    /// When nothing is active, whoever was refused and waits for its back-off to end first need not wait for that.
+    fn cut_backoff_short(&mut self) -> bool {
+        while let Some(due) = self.backing_off.pop() {
+            let current = self.entries.get(&due.uid);
+            let Some(entry) = current.filter(|entry| entry.epoch == due.epoch) else {
+                continue;
+            };
+            if entry.pod.refused_by.is_empty() {
+                // Its attempt broke: whatever broke it needs the pause.
+                self.backing_off.push(due);
+                return false;
+            }
+            self.activate(&due.uid);
+            return true;
+        }
+        false
+    }
+
+    /// How many pods are where.
+    pub(crate) fn sizes(&self) -> Sizes {
+        let mut sizes = Sizes::default();
+        for entry in self.entries.values() {
+            match entry.place {
+                Place::Active => sizes.active += 1,
+                Place::BackingOff => sizes.backoff += 1,
+                Place::Unschedulable => sizes.unschedulable += 1,
+                Place::Gated => sizes.gated += 1,
+                Place::InFlight { .. } => {}
+            }
+        }
+        sizes
+    }
+
     /// The next pod to try. It stays known as being under way until [`SchedulingQueue::fail`] or [`SchedulingQueue::remove`].
     pub(crate) fn pop(&mut self, now: Timestamp) -> Option<QueuedPod> {
         if !self.is_ready(now) {
@@ -249,7 +326,7 @@ impl SchedulingQueue {
             events_from: self.next_event,
         };
         entry.pod.attempts += 1;
-        self.in_flight += 1;
+        *self.in_flight.entry(self.next_event).or_default() += 1;
         Some(entry.pod.clone())
     }
 
@@ -266,43 +343,52 @@ impl SchedulingQueue {
         entry.pod.refused_by = refused_by;
         entry.pod.failed_at = now;
         entry.place = Place::Unschedulable;
-        let missed: Vec<ClusterEvent> = self
-            .recent_events
-            .iter()
-            .filter(|(number, _)| *number >= events_from)
-            .map(|(_, event)| event.clone())
-            .collect();
-        self.end_flight();
-        if passing || missed.iter().any(|event| self.is_helped(uid, event)) {
+        let missed = self.recent_events.iter();
+        let mut missed = missed.filter(|(number, _)| *number >= events_from);
+        let helped = passing || missed.any(|(_, event)| self.is_helped(uid, event));
+        self.end_flight(events_from);
+        self.enter_unschedulable(uid);
+        if helped {
             self.requeue(uid, now);
-        } else {
-            let epoch = self.next_epoch();
-            if let Some(entry) = self.entries.get_mut(uid) {
-                entry.epoch = epoch;
-            }
-            self.unschedulable.push(Deadline {
-                at: now + MAX_UNSCHEDULABLE,
-                uid: uid.to_owned(),
-                epoch,
-            });
+            return;
+        }
+        let epoch = self.next_epoch();
+        if let Some(entry) = self.entries.get_mut(uid) {
+            entry.epoch = epoch;
+        }
+        self.unschedulable.push(Deadline {
+            at: now + MAX_UNSCHEDULABLE,
+            uid: uid.to_owned(),
+            epoch,
+        });
+    }
+
+    /// A pod is worth another try, whatever refused it.
+    pub(crate) fn retry(&mut self, uid: &str, now: Timestamp) {
+        let place = self.entries.get(uid).map(|entry| &entry.place);
+        if matches!(place, Some(Place::Unschedulable)) {
+            self.requeue(uid, now);
         }
     }
 
     /// Something happened in the cluster: pods that it may help are tried again.
     pub(crate) fn on_event(&mut self, event: &ClusterEvent, now: Timestamp) {
-        if self.in_flight > 0 {
+        if !self.in_flight.is_empty() {
             self.recent_events
                 .push_back((self.next_event, event.clone()));
         }
         self.next_event += 1;
-        let helped: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(uid, entry)| {
-                matches!(entry.place, Place::Unschedulable) && self.is_helped(uid, event)
-            })
-            .map(|(uid, _)| uid.clone())
-            .collect();
+        let mut helped: BTreeSet<String> = BTreeSet::new();
+        for (plugin, uids) in &self.refused {
+            if !self.profiles.concerns(plugin, event) {
+                continue;
+            }
+            for uid in uids {
+                if !helped.contains(uid) && self.is_helped_by(plugin, uid, event) {
+                    helped.insert(uid.clone());
+                }
+            }
+        }
         for uid in helped {
             self.requeue(&uid, now);
         }
@@ -319,19 +405,46 @@ impl SchedulingQueue {
 
     fn is_helped(&self, uid: &str, event: &ClusterEvent) -> bool {
         self.entries.get(uid).is_some_and(|entry| {
-            let pod = &entry.pod;
-            pod.refused_by
-                .iter()
-                .any(|plugin| self.profile.may_help(plugin, event, &pod.info))
+            let mut refused_by = entry.pod.refused_by.iter();
+            refused_by.any(|plugin| self.is_helped_by(plugin, uid, event))
         })
+    }
+
+    fn is_helped_by(&self, plugin: &str, uid: &str, event: &ClusterEvent) -> bool {
+        self.entries.get(uid).is_some_and(|entry| {
+            let pod = &entry.pod.info;
+            self.profiles.of(pod).may_help(plugin, event, pod)
+        })
+    }
+
+    fn enter_unschedulable(&mut self, uid: &str) {
+        if let Some(entry) = self.entries.get(uid) {
+            for plugin in &entry.pod.refused_by {
+                self.refused
+                    .entry(plugin)
+                    .or_default()
+                    .insert(uid.to_owned());
+            }
+        }
+    }
+
+    fn leave_unschedulable(&mut self, uid: &str) {
+        if let Some(entry) = self.entries.get(uid) {
+            for plugin in &entry.pod.refused_by {
+                if let Some(uids) = self.refused.get_mut(plugin) {
+                    uids.remove(uid);
+                }
+            }
+        }
     }
 
     /// To the active pods, or to those backing off if it is too early.
     fn requeue(&mut self, uid: &str, now: Timestamp) {
+        self.leave_unschedulable(uid);
         let Some(entry) = self.entries.get(uid) else {
             return;
         };
-        let at = entry.pod.backoff_ends();
+        let at = entry.pod.backoff_ends(self.backoff);
         if at <= now {
             self.activate(uid);
             return;
@@ -356,7 +469,7 @@ impl SchedulingQueue {
         entry.place = Place::Active;
         entry.epoch = epoch;
         self.active.push(Candidate {
-            profile: Arc::clone(&self.profile),
+            profile: Arc::clone(self.profiles.first()),
             info: Arc::clone(&entry.pod.info),
             first_seen: entry.pod.first_seen,
             epoch,
@@ -391,10 +504,18 @@ impl SchedulingQueue {
         }
     }
 
-    fn end_flight(&mut self) {
-        self.in_flight -= 1;
-        if self.in_flight == 0 {
-            self.recent_events.clear();
+    fn end_flight(&mut self, events_from: u64) {
+        if let Some(count) = self.in_flight.get_mut(&events_from) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_flight.remove(&events_from);
+            }
+        }
+        let oldest = self.in_flight.keys().next().copied();
+        while let Some((number, _)) = self.recent_events.front()
+            && oldest.is_none_or(|oldest| *number < oldest)
+        {
+            self.recent_events.pop_front();
         }
     }
 
@@ -404,22 +525,18 @@ impl SchedulingQueue {
     }
 }
 
-/// Whether anything changed that a plugin may look at; status and bookkeeping are not.
-fn is_scheduling_change(old: &PodInfo, new: &PodInfo) -> bool {
-    old.pod.spec != new.pod.spec || old.pod.metadata.labels != new.pod.metadata.labels
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{plugins, testing};
+    use crate::{framework::NodeChange, testing};
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_000_000 + seconds).unwrap()
     }
 
     fn queue() -> SchedulingQueue {
-        SchedulingQueue::new(Arc::new(plugins::profile_for_tests()))
+        let profiles = Profiles::new(testing::profile(), Vec::new());
+        SchedulingQueue::new(Arc::new(profiles), Backoff::default())
     }
 
     fn refused(plugin: &'static str) -> BTreeSet<&'static str> {
@@ -473,8 +590,34 @@ mod tests {
         queue.on_event(&ClusterEvent::NodeAdded(testing::node("n1").build()), at(0));
         queue.fail(&pod.info.uid, refused("NodeResourcesFit"), at(0));
         assert_eq!(queue.next_deadline(), Some(at(1)));
-        assert!(queue.pop(at(0)).is_none(), "backs off a second");
-        assert!(queue.pop(at(1)).is_some());
+        queue.add_or_update(testing::pod("b").info(), at(0));
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop(at(0)))
+            .map(|pod| pod.info.name.clone())
+            .collect();
+        assert_eq!(
+            order,
+            ["b", "a"],
+            "it backs off while there is anything else to do"
+        );
+    }
+
+    #[test]
+    fn events_are_remembered_only_as_long_as_an_attempt_needs_them() {
+        let mut queue = queue();
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        queue.add_or_update(testing::pod("b").info(), at(1));
+        let event = ClusterEvent::NodeRemoved;
+        queue.on_event(&event, at(1));
+        assert!(queue.recent_events.is_empty(), "nothing is under way");
+        let a = queue.pop(at(1)).unwrap();
+        queue.on_event(&event, at(1));
+        let b = queue.pop(at(1)).unwrap();
+        queue.on_event(&event, at(1));
+        assert_eq!(queue.recent_events.len(), 2);
+        queue.remove(&a.info.uid);
+        assert_eq!(queue.recent_events.len(), 1);
+        queue.remove(&b.info.uid);
+        assert!(queue.recent_events.is_empty());
     }
 
     #[test]
@@ -510,6 +653,4 @@ mod tests {
         assert!(queue.pop(at(100)).is_none());
         assert!(queue.next_deadline().is_none());
     }
-
-    use crate::framework::NodeChange;
 }

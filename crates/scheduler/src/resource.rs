@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use apimachinery::quantity::Quantity as Amount;
-use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::api::resource::Quantity};
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodStatus},
+    apimachinery::pkg::api::resource::Quantity,
+};
 
 /// What scoring assumes of a container that asks for no CPU (upstream's `DefaultMilliCPURequest`).
 const DEFAULT_MILLI_CPU: i64 = 100;
@@ -60,6 +63,27 @@ impl Resources {
         self.combine(other, i64::max);
     }
 
+    /// Whether there is less of anything than in `other`.
+    pub(crate) fn is_anywhere_below(&self, other: &Self) -> bool {
+        self.milli_cpu < other.milli_cpu
+            || self.memory_bytes < other.memory_bytes
+            || self.ephemeral_storage_bytes < other.ephemeral_storage_bytes
+            || other
+                .scalar
+                .iter()
+                .any(|(name, &amount)| self.scalar.get(name).copied().unwrap_or(0) < amount)
+    }
+
+    /// How much there is of a resource.
+    pub(crate) fn get(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.milli_cpu,
+            "memory" => self.memory_bytes,
+            "ephemeral-storage" => self.ephemeral_storage_bytes,
+            other => self.scalar.get(other).copied().unwrap_or(0),
+        }
+    }
+
     fn combine(&mut self, other: &Self, operation: fn(i64, i64) -> i64) {
         self.milli_cpu = operation(self.milli_cpu, other.milli_cpu);
         self.memory_bytes = operation(self.memory_bytes, other.memory_bytes);
@@ -85,14 +109,15 @@ pub(crate) fn amount(name: &str, quantity: &Quantity) -> i64 {
 }
 
 /// What a pod asks for: the sum of its containers and sidecars, or what its init containers need at their peak, whichever is more,
-/// plus its overhead (KEP-753); resources asked for the whole pod win over the sum (KEP-2837).
-pub(crate) fn pod_requests(spec: &PodSpec) -> Resources {
-    requests_with(spec, Resources::from_list)
+/// plus its overhead (KEP-753); resources asked for the whole pod win over the sum (KEP-2837). While a pod is resized in place, the
+/// most of what it asks for, was allotted and has counts (KEP-1287).
+pub(crate) fn pod_requests(pod: &Pod) -> Resources {
+    requests_with(pod, |list| Resources::from_list(list))
 }
 
 /// The same for scoring: containers that ask for nothing count a little, so that they spread.
-pub(crate) fn pod_requests_for_scoring(spec: &PodSpec) -> Resources {
-    requests_with(spec, |list| {
+pub(crate) fn pod_requests_for_scoring(pod: &Pod) -> Resources {
+    requests_with(pod, |list| {
         let mut resources = Resources::from_list(list);
         if !list.contains_key("cpu") {
             resources.milli_cpu = DEFAULT_MILLI_CPU;
@@ -104,14 +129,60 @@ pub(crate) fn pod_requests_for_scoring(spec: &PodSpec) -> Resources {
     })
 }
 
-fn requests_with(spec: &PodSpec, of_list: impl Fn(&QuantityMap) -> Resources) -> Resources {
+/// What the kubelet says of a container's resources: what it was allotted, and what it has.
+fn in_force<'a>(status: Option<&'a PodStatus>, container: &str) -> Vec<&'a QuantityMap> {
+    let Some(status) = status else {
+        return Vec::new();
+    };
+    let statuses = status.container_statuses.iter().flatten();
+    let Some(own) = statuses
+        .chain(status.init_container_statuses.iter().flatten())
+        .find(|own| own.name == container)
+    else {
+        return Vec::new();
+    };
+    let actual = own.resources.as_ref().and_then(|r| r.requests.as_ref());
+    own.allocated_resources
+        .as_ref()
+        .into_iter()
+        .chain(actual)
+        .collect()
+}
+
+/// Whether the kubelet has refused a resize for good: what the pod asks for is not what it will get.
+fn is_resize_infeasible(status: Option<&PodStatus>) -> bool {
+    status
+        .and_then(|s| s.conditions.as_ref())
+        .into_iter()
+        .flatten()
+        .any(|condition| {
+            condition.type_ == "PodResizePending"
+                && condition.reason.as_deref() == Some("Infeasible")
+        })
+}
+
+fn requests_with(pod: &Pod, of_list: impl Fn(&QuantityMap) -> Resources) -> Resources {
+    let Some(spec) = &pod.spec else {
+        return Resources::default();
+    };
+    let status = pod.status.as_ref();
+    let infeasible = is_resize_infeasible(status);
     let empty = QuantityMap::new();
-    let of_container = |container: &k8s_openapi::api::core::v1::Container| {
+    let of_container = |container: &Container| {
         let list = container
             .resources
             .as_ref()
             .and_then(|r| r.requests.as_ref());
-        of_list(list.unwrap_or(&empty))
+        let in_force = in_force(status, &container.name);
+        let mut requests = if infeasible && !in_force.is_empty() {
+            Resources::default()
+        } else {
+            of_list(list.unwrap_or(&empty))
+        };
+        for list in in_force {
+            requests.raise_to(&of_list(list));
+        }
+        requests
     };
     let mut total = Resources::default();
     for container in &spec.containers {

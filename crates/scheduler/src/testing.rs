@@ -2,15 +2,27 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use base::Clock;
+use client::{Client, Transport, TransportError};
 use k8s_openapi::{
     api::core::v1::{
         Container, ContainerPort, Node, NodeSpec, NodeStatus, Pod, PodSchedulingGate, PodSpec,
         ResourceRequirements, Taint,
     },
-    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{ObjectMeta, Time},
+    },
 };
 
-use crate::pod_info::PodInfo;
+use crate::{
+    algorithm::{Algorithm, Decision, FitError},
+    cache::Cache,
+    framework::{CycleState, Profile},
+    listers::Listers,
+    plugins::{self, Handle},
+    pod_info::PodInfo,
+};
 
 #[derive(Clone)]
 pub(crate) struct PodBuilder(Pod);
@@ -74,6 +86,47 @@ impl PodBuilder {
         self
     }
 
+    pub(crate) fn namespace(mut self, namespace: &str) -> Self {
+        self.0.metadata.namespace = Some(namespace.to_owned());
+        self
+    }
+
+    pub(crate) fn labels(mut self, labels: &[(&str, &str)]) -> Self {
+        self.0.metadata.labels = Some(owned(labels));
+        self
+    }
+
+    /// Asks for an extended resource, as much.
+    pub(crate) fn requests_of(mut self, resource: &str, amount: &str) -> Self {
+        let container = &mut self.spec().containers[0];
+        container
+            .resources
+            .get_or_insert_default()
+            .requests
+            .get_or_insert_default()
+            .insert(resource.to_owned(), Quantity(amount.to_owned()));
+        self
+    }
+
+    /// Its status says that it waits for a node.
+    pub(crate) fn nominated(mut self, node: &str) -> Self {
+        self.0.status.get_or_insert_default().nominated_node_name = Some(node.to_owned());
+        self
+    }
+
+    /// Has been running since so many seconds after the epoch.
+    pub(crate) fn started(mut self, seconds: i64) -> Self {
+        let time = jiff::Timestamp::from_second(seconds).expect("a small number");
+        self.0.status.get_or_insert_default().start_time = Some(Time(time));
+        self
+    }
+
+    /// Changes anything.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Pod)) -> Self {
+        change(&mut self.0);
+        self
+    }
+
     pub(crate) fn edit(mut self, edit: impl FnOnce(&mut PodSpec)) -> Self {
         edit(self.spec());
         self
@@ -108,8 +161,7 @@ impl NodeBuilder {
     }
 
     pub(crate) fn labels(mut self, labels: &[(&str, &str)]) -> Self {
-        let labels = labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
-        self.0.metadata.labels = Some(labels.collect());
+        self.0.metadata.labels = Some(owned(labels));
         self
     }
 
@@ -136,6 +188,59 @@ impl NodeBuilder {
     pub(crate) fn build(self) -> Arc<Node> {
         Arc::new(self.0)
     }
+}
+
+fn owned(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let labels = labels.iter().map(|&(k, v)| (k.to_owned(), v.to_owned()));
+    labels.collect()
+}
+
+/// A way to no server: whatever asks fails.
+struct Nowhere;
+
+#[async_trait::async_trait]
+impl Transport for Nowhere {
+    async fn send(
+        &self,
+        _: http::Request<bytes::Bytes>,
+    ) -> Result<http::Response<client::Body>, TransportError> {
+        Err(TransportError::Unsupported("a request"))
+    }
+}
+
+/// What plugins are made with where there is no API server.
+pub(crate) fn handle(listers: Listers) -> Handle {
+    Handle {
+        client: Client::new(Arc::new(Nowhere), "test"),
+        listers,
+        clock: Clock::system(),
+    }
+}
+
+/// The default profile, over these listers.
+pub(crate) fn profile_over(listers: Listers) -> Profile {
+    plugins::default_profile("default-scheduler", &handle(listers))
+}
+
+/// The default profile, with nothing to look up.
+pub(crate) fn profile() -> Profile {
+    profile_over(Listers::default())
+}
+
+/// A scheduling attempt against `cache`.
+pub(crate) fn schedule_over(
+    listers: Listers,
+    cache: &Cache,
+    pod: &PodBuilder,
+) -> Result<Decision, FitError> {
+    let mut state = CycleState::default();
+    let profile = profile_over(listers);
+    Algorithm::new(7, 0).schedule(&profile, &mut state, &pod.info(), cache.snapshot())
+}
+
+/// The same with nothing to look up.
+pub(crate) fn schedule(cache: &Cache, pod: &PodBuilder) -> Result<Decision, FitError> {
+    schedule_over(Listers::default(), cache, pod)
 }
 
 fn resources(cpu: &str, memory: &str) -> BTreeMap<String, Quantity> {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use client::ObjectKey;
 use k8s_openapi::api::core::v1::Node;
 
-use crate::pod_info::PodInfo;
+use crate::{node_info::NodeInfo, pod_info::PodInfo};
 
 /// Sorts of events, for plugins to name those that concern them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +18,50 @@ pub(crate) enum EventKind {
     NodeLabels,
     /// A node's taints changed, or it was cordoned or uncordoned.
     NodeTaints,
+    /// The features that a node declares changed.
+    NodeDeclaredFeatures,
+    /// A node went.
+    NodeRemoved,
+    /// A pod came to a node.
+    AssignedPodAdded,
+    /// The labels of a pod on a node changed.
+    AssignedPodLabels,
+    /// A pod on a node asks for less than before.
+    AssignedPodScaledDown,
     /// A pod that was on a node went or ended.
     AssignedPodRemoved,
-    /// The waiting pod itself changed.
-    PodChanged,
+    /// The waiting pod's labels changed.
+    PodLabels,
+    /// The waiting pod tolerates more than before.
+    PodTolerations,
+    /// The waiting pod asks for less than before.
+    PodScaledDown,
+    /// The waiting pod's gates went.
+    PodGates,
+    /// The names of the claims made for the waiting pod became known.
+    PodClaims,
+    /// A PersistentVolumeClaim came or changed.
+    PersistentVolumeClaim,
+    /// A PersistentVolumeClaim went.
+    PersistentVolumeClaimRemoved,
+    /// A PersistentVolume came or changed.
+    PersistentVolume,
+    /// A StorageClass came or changed.
+    StorageClass,
+    /// A CSINode came or changed.
+    CsiNode,
+    /// A CSIDriver came or changed.
+    CsiDriver,
+    /// A CSIStorageCapacity came or changed.
+    CsiStorageCapacity,
+    /// A VolumeAttachment went.
+    VolumeAttachmentRemoved,
+    /// A ResourceClaim came, changed or went.
+    ResourceClaim,
+    /// A ResourceSlice came or changed.
+    ResourceSlice,
+    /// A DeviceClass came or changed.
+    DeviceClass,
 }
 
 /// An event.
@@ -30,10 +71,25 @@ pub(crate) enum ClusterEvent {
     NodeAdded(Arc<Node>),
     /// A node changed in these ways.
     NodeUpdated(Arc<Node>, NodeChange),
+    /// A node went.
+    NodeRemoved,
+    /// A pod came to its node.
+    AssignedPodAdded(Arc<PodInfo>),
+    /// A pod on a node changed.
+    AssignedPodUpdated {
+        /// Before.
+        old: Arc<PodInfo>,
+        /// Now.
+        new: Arc<PodInfo>,
+        /// In which ways.
+        change: PodChange,
+    },
     /// A pod left its node.
     AssignedPodRemoved(Arc<PodInfo>),
-    /// The waiting pod itself changed.
-    PodChanged,
+    /// The waiting pod itself changed in these ways.
+    PodUpdated(PodChange),
+    /// Another object came, changed or went.
+    Object(EventKind, ObjectKey),
 }
 
 /// What changed of a node.
@@ -42,21 +98,53 @@ pub(crate) struct NodeChange {
     pub(crate) allocatable: bool,
     pub(crate) labels: bool,
     pub(crate) taints: bool,
+    pub(crate) declared_features: bool,
 }
 
 impl NodeChange {
     /// What differs between two versions of a node, of what the scheduler looks at.
     pub(crate) fn between(old: &Node, new: &Node) -> Self {
-        let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
-        let taints = |node: &Node| {
-            node.spec
-                .as_ref()
-                .map(|s| (s.taints.clone(), s.unschedulable.unwrap_or(false)))
+        let (old_status, new_status) = (old.status.as_ref(), new.status.as_ref());
+        let (old_spec, new_spec) = (old.spec.as_ref(), new.spec.as_ref());
+        Self {
+            allocatable: old_status.map(|s| &s.allocatable) != new_status.map(|s| &s.allocatable),
+            labels: old.metadata.labels != new.metadata.labels,
+            taints: old_spec.map(|s| (&s.taints, s.unschedulable.unwrap_or(false)))
+                != new_spec.map(|s| (&s.taints, s.unschedulable.unwrap_or(false))),
+            declared_features: old_status.map(|s| &s.declared_features)
+                != new_status.map(|s| &s.declared_features),
+        }
+    }
+
+    /// Whether nothing of interest changed.
+    pub(crate) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What changed of a pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PodChange {
+    pub(crate) labels: bool,
+    pub(crate) tolerations: bool,
+    pub(crate) scaled_down: bool,
+    pub(crate) gates: bool,
+    pub(crate) claims: bool,
+}
+
+impl PodChange {
+    /// What differs between two versions of a pod, of what plugins look at and what can change at all.
+    pub(crate) fn between(old: &PodInfo, new: &PodInfo) -> Self {
+        let claims = |pod: &PodInfo| {
+            let status = pod.pod.status.as_ref();
+            status.and_then(|s| s.resource_claim_statuses.clone())
         };
         Self {
-            allocatable: allocatable(old) != allocatable(new),
-            labels: old.metadata.labels != new.metadata.labels,
-            taints: taints(old) != taints(new),
+            labels: old.pod.metadata.labels != new.pod.metadata.labels,
+            tolerations: old.spec().tolerations != new.spec().tolerations,
+            scaled_down: new.requests.is_anywhere_below(&old.requests),
+            gates: old.spec().scheduling_gates != new.spec().scheduling_gates,
+            claims: claims(old) != claims(new),
         }
     }
 
@@ -75,10 +163,36 @@ impl ClusterEvent {
                 EventKind::NodeAllocatable => change.allocatable,
                 EventKind::NodeLabels => change.labels,
                 EventKind::NodeTaints => change.taints,
+                EventKind::NodeDeclaredFeatures => change.declared_features,
+                _ => false,
+            },
+            Self::NodeRemoved => kind == EventKind::NodeRemoved,
+            Self::AssignedPodAdded(_) => kind == EventKind::AssignedPodAdded,
+            Self::AssignedPodUpdated { change, .. } => match kind {
+                EventKind::AssignedPodLabels => change.labels,
+                EventKind::AssignedPodScaledDown => change.scaled_down,
                 _ => false,
             },
             Self::AssignedPodRemoved(_) => kind == EventKind::AssignedPodRemoved,
-            Self::PodChanged => kind == EventKind::PodChanged,
+            Self::PodUpdated(change) => match kind {
+                EventKind::PodLabels => change.labels,
+                EventKind::PodTolerations => change.tolerations,
+                EventKind::PodScaledDown => change.scaled_down,
+                EventKind::PodGates => change.gates,
+                EventKind::PodClaims => change.claims,
+                _ => false,
+            },
+            Self::Object(own, _) => *own == kind,
+        }
+    }
+
+    /// The node that came or changed, without its pods.
+    pub(crate) fn node(&self) -> Option<NodeInfo> {
+        match self {
+            Self::NodeAdded(node) | Self::NodeUpdated(node, _) => {
+                Some(NodeInfo::new(Arc::clone(node)))
+            }
+            _ => None,
         }
     }
 }

@@ -6,7 +6,9 @@
 
 mod cycle_state;
 mod event;
+mod point;
 mod profile;
+mod profiles;
 mod verdict;
 
 use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
@@ -15,11 +17,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub(crate) use cycle_state::CycleState;
-pub(crate) use event::{ClusterEvent, EventKind, NodeChange};
-pub(crate) use profile::Profile;
+pub(crate) use event::{ClusterEvent, EventKind, NodeChange, PodChange};
+pub(crate) use point::Point;
+pub(crate) use profile::{Profile, Row};
+pub(crate) use profiles::Profiles;
 pub(crate) use verdict::{Rejection, Verdict};
 
-use crate::{cache::Snapshot, node_info::NodeInfo, pod_info::PodInfo};
+use crate::{
+    diagnosis::Diagnosis, node_info::NodeInfo, pod_info::PodInfo, preemption::Preemption,
+    snapshot::Snapshot,
+};
 
 /// The best score of a node by one plugin; the worst is 0.
 pub(crate) const MAX_NODE_SCORE: i64 = 100;
@@ -86,6 +93,17 @@ pub(crate) trait QueueSort {
     fn compare(&self, a: (&PodInfo, Timestamp), b: (&PodInfo, Timestamp)) -> Ordering;
 }
 
+/// What a plugin makes of a pod before its nodes are looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PreFilterResult {
+    /// Any node may do.
+    AllNodes,
+    /// Only these may.
+    Nodes(BTreeSet<String>),
+    /// This plugin has no part in this pod: its [`Filter`] is left out.
+    Skip,
+}
+
 /// Once a pod, before its nodes are looked at.
 pub(crate) trait PreFilter {
     /// May narrow the nodes to those named, or refuse the pod outright.
@@ -94,7 +112,13 @@ pub(crate) trait PreFilter {
         state: &mut CycleState,
         pod: &PodInfo,
         nodes: &Snapshot,
-    ) -> Result<Option<BTreeSet<String>>, Rejection>;
+    ) -> Result<PreFilterResult, Rejection>;
+
+    /// Changes what was remembered as if `other` had come to `node`.
+    fn add_pod(&self, _: &mut CycleState, _pod: &PodInfo, _other: &PodInfo, _node: &NodeInfo) {}
+
+    /// Changes what was remembered as if `other` had left `node`.
+    fn remove_pod(&self, _: &mut CycleState, _pod: &PodInfo, _other: &PodInfo, _node: &NodeInfo) {}
 }
 
 /// Whether a node can run the pod.
@@ -102,15 +126,31 @@ pub(crate) trait Filter {
     fn filter(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict;
 }
 
+/// What there is to look at when no node can run a pod.
+pub(crate) struct PostFilterInput<'a> {
+    pub(crate) profile: &'a Profile,
+    pub(crate) state: &'a CycleState,
+    pub(crate) pod: &'a PodInfo,
+    pub(crate) nodes: &'a Snapshot,
+    /// Who refused which node, and why.
+    pub(crate) diagnosis: &'a Diagnosis,
+    /// Any number: where to begin among nodes of which not all are looked at.
+    pub(crate) start: usize,
+}
+
+/// What a [`PostFilter`] that could not make room says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    /// For people; may be empty.
+    pub(crate) message: String,
+    /// Whether a nomination that the pod had is void.
+    pub(crate) clears_nomination: bool,
+}
+
 /// When no node can: preemption and the like.
 pub(crate) trait PostFilter {
-    /// `Ok` names the node that the pod should wait for.
-    fn post_filter(
-        &self,
-        state: &CycleState,
-        pod: &PodInfo,
-        nodes: &Snapshot,
-    ) -> Result<String, Rejection>;
+    /// The node that the pod should wait for, and who has to go from it.
+    fn post_filter(&self, input: &PostFilterInput<'_>) -> Result<Preemption, NoRoom>;
 }
 
 /// Once a pod, before nodes are scored.
@@ -121,6 +161,7 @@ pub(crate) trait PreScore {
         state: &mut CycleState,
         pod: &PodInfo,
         feasible: &[Arc<NodeInfo>],
+        nodes: &Snapshot,
     ) -> Verdict;
 }
 
@@ -128,8 +169,8 @@ pub(crate) trait PreScore {
 pub(crate) trait Score {
     /// Any number; [`Score::normalize`] brings it to `0..=MAX_NODE_SCORE`.
     fn score(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64;
-    /// Brings the scores of all feasible nodes into range.
-    fn normalize(&self, _scores: &mut [i64]) {}
+    /// Brings the scores of all feasible nodes, in their order, into range.
+    fn normalize(&self, _: &CycleState, _feasible: &[Arc<NodeInfo>], _scores: &mut [i64]) {}
 }
 
 /// Bookkeeping of plugins for a decision.

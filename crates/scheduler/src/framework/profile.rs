@@ -1,30 +1,80 @@
 //! A profile: the plugins in their order, with the weights of their scores.
 
-use std::{cmp::Ordering, collections::BTreeSet, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
-use super::{ClusterEvent, CycleState, MAX_NODE_SCORE, Plugin, Rejection, Verdict};
-use crate::{cache::Snapshot, node_info::NodeInfo, pod_info::PodInfo};
+use super::{
+    ClusterEvent, CycleState, EventKind, MAX_NODE_SCORE, NoRoom, Plugin, Point, PostFilterInput,
+    PreFilterResult, Rejection, Verdict,
+};
+use crate::{node_info::NodeInfo, pod_info::PodInfo, preemption::Preemption, snapshot::Snapshot};
+
+/// A plugin, and the weight of its score.
+#[derive(Clone)]
+pub(crate) struct Row {
+    pub(crate) plugin: Arc<dyn Plugin>,
+    pub(crate) weight: i64,
+}
+
+/// The nodes that PreFilter left, and who narrowed them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Narrowed {
+    /// `None`: all.
+    pub(crate) nodes: Option<BTreeSet<String>>,
+    pub(crate) by: BTreeSet<&'static str>,
+}
 
 /// The plugins of one `schedulerName`.
 pub(crate) struct Profile {
-    plugins: Vec<(Box<dyn Plugin>, i64)>,
+    name: String,
+    /// For each point its plugins, in order.
+    points: [Vec<Row>; Point::ALL.len()],
+    plugins: HashMap<&'static str, Arc<dyn Plugin>>,
 }
 
 impl Profile {
-    /// Of plugins in their order, each with the weight of its score.
-    pub(crate) fn new(plugins: Vec<(Box<dyn Plugin>, i64)>) -> Self {
-        Self { plugins }
+    /// Of plugins in their order, each at every point at which it has a say.
+    pub(crate) fn new(name: impl Into<String>, rows: &[Row]) -> Self {
+        Self::with_points(name, |_| rows.to_vec())
     }
 
-    fn plugins(&self) -> impl Iterator<Item = &dyn Plugin> {
-        self.plugins.iter().map(|(plugin, _)| plugin.as_ref())
+    /// Of the plugins that `rows` gives for each point, in their order; those that have no say there are left out.
+    pub(crate) fn with_points(name: impl Into<String>, rows: impl Fn(Point) -> Vec<Row>) -> Self {
+        let points = Point::ALL.map(|point| {
+            let mut rows = rows(point);
+            rows.retain(|row| point.is_point_of(row.plugin.as_ref()));
+            rows
+        });
+        let rows = points.iter().flatten();
+        let plugins = rows.map(|row| (row.plugin.name(), Arc::clone(&row.plugin)));
+        Self {
+            name: name.into(),
+            plugins: plugins.collect(),
+            points,
+        }
+    }
+
+    /// The `schedulerName` whose pods it is for.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn rows(&self, point: Point) -> &[Row] {
+        &self.points[point as usize]
+    }
+
+    fn at(&self, point: Point) -> impl Iterator<Item = &dyn Plugin> {
+        self.rows(point).iter().map(|row| row.plugin.as_ref())
     }
 
     /// The first refusal, if a plugin keeps the pod out of the queue.
     pub(crate) fn pre_enqueue(&self, pod: &PodInfo) -> Option<Rejection> {
-        self.plugins()
+        self.at(Point::PreEnqueue)
             .find_map(|plugin| match plugin.pre_enqueue()?.pre_enqueue(pod) {
                 Verdict::Reject(rejection) => Some(rejection.by(plugin.name())),
                 _ => None,
@@ -33,41 +83,93 @@ impl Profile {
 
     /// Which pod is tried first.
     pub(crate) fn compare(&self, a: (&PodInfo, Timestamp), b: (&PodInfo, Timestamp)) -> Ordering {
-        self.plugins()
+        self.at(Point::QueueSort)
             .find_map(Plugin::queue_sort)
             .map_or_else(|| a.1.cmp(&b.1), |sort| sort.compare(a, b))
     }
 
-    /// Whether `event` may make a pod schedulable that `plugin` refused.
-    pub(crate) fn may_help(&self, plugin: &str, event: &ClusterEvent, pod: &PodInfo) -> bool {
-        self.plugins()
-            .filter(|p| p.name() == plugin)
-            .any(|p| p.events().iter().any(|&kind| event.is(kind)) && p.may_help(event, pod))
+    /// The kinds of events that concern each plugin.
+    pub(crate) fn interests(&self) -> impl Iterator<Item = (&'static str, &'static [EventKind])> {
+        self.plugins
+            .values()
+            .map(|plugin| (plugin.name(), plugin.events()))
     }
 
-    /// The nodes to look at (`None`: all), or why there is no use in looking.
+    /// Whether `event` may make a pod schedulable that `plugin` refused.
+    pub(crate) fn may_help(&self, plugin: &str, event: &ClusterEvent, pod: &PodInfo) -> bool {
+        self.plugins.get(plugin).is_some_and(|plugin| {
+            plugin.events().iter().any(|&kind| event.is(kind)) && plugin.may_help(event, pod)
+        })
+    }
+
+    /// The nodes to look at, or why there is no use in looking. After a refusal that preemption might lift the other plugins are
+    /// asked all the same, for preemption needs what they remember.
     pub(crate) fn pre_filter(
         &self,
         state: &mut CycleState,
         pod: &PodInfo,
         nodes: &Snapshot,
-    ) -> Result<Option<BTreeSet<String>>, Rejection> {
-        let mut allowed: Option<BTreeSet<String>> = None;
-        for plugin in self.plugins() {
+    ) -> Result<Narrowed, Rejection> {
+        let mut narrowed = Narrowed::default();
+        let mut refused = None;
+        for plugin in self.at(Point::PreFilter) {
             let Some(point) = plugin.pre_filter() else {
                 continue;
             };
-            if let Some(names) = point
-                .pre_filter(state, pod, nodes)
-                .map_err(|r| r.by(plugin.name()))?
-            {
-                allowed = Some(match allowed {
-                    None => names,
-                    Some(before) => before.intersection(&names).cloned().collect(),
-                });
+            match point.pre_filter(state, pod, nodes) {
+                Err(rejection) if rejection.resolvable => {
+                    refused = Some(rejection.by(plugin.name()))
+                }
+                Err(rejection) => return Err(rejection.by(plugin.name())),
+                Ok(PreFilterResult::AllNodes) => {}
+                Ok(PreFilterResult::Skip) => state.skip_filter(plugin.name()),
+                Ok(PreFilterResult::Nodes(names)) => {
+                    narrowed.by.insert(plugin.name());
+                    narrowed.nodes = Some(match narrowed.nodes {
+                        None => names,
+                        Some(before) => before.intersection(&names).cloned().collect(),
+                    });
+                    if narrowed.nodes.as_ref().is_some_and(BTreeSet::is_empty) {
+                        return Err(nothing_left(plugin, &narrowed));
+                    }
+                }
             }
         }
-        Ok(allowed)
+        refused.map_or(Ok(narrowed), Err)
+    }
+
+    /// As if `other` had come to `node`.
+    pub(crate) fn add_pod(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        other: &PodInfo,
+        node: &NodeInfo,
+    ) {
+        for plugin in self.at(Point::PreFilter) {
+            if let Some(point) = plugin.pre_filter()
+                && !state.skips_filter(plugin.name())
+            {
+                point.add_pod(state, pod, other, node);
+            }
+        }
+    }
+
+    /// As if `other` had left `node`.
+    pub(crate) fn remove_pod(
+        &self,
+        state: &mut CycleState,
+        pod: &PodInfo,
+        other: &PodInfo,
+        node: &NodeInfo,
+    ) {
+        for plugin in self.at(Point::PreFilter) {
+            if let Some(point) = plugin.pre_filter()
+                && !state.skips_filter(plugin.name())
+            {
+                point.remove_pod(state, pod, other, node);
+            }
+        }
     }
 
     /// The first plugin's refusal of a node, if any.
@@ -77,10 +179,13 @@ impl Profile {
         pod: &PodInfo,
         node: &NodeInfo,
     ) -> Result<(), Rejection> {
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::Filter) {
             let Some(point) = plugin.filter() else {
                 continue;
             };
+            if state.skips_filter(plugin.name()) {
+                continue;
+            }
             match point.filter(state, pod, node) {
                 Verdict::Success | Verdict::Skip => {}
                 Verdict::Reject(rejection) => return Err(rejection.by(plugin.name())),
@@ -92,25 +197,49 @@ impl Profile {
         Ok(())
     }
 
-    /// The node to wait for, or what the plugins say to it that no node fits.
-    pub(crate) fn post_filter(
+    /// The same, with room left for pods of at least this priority that are nominated for the node and not there yet. A pod must
+    /// fit with them and, since they may go elsewhere, without them (it may have affinity to one of them).
+    pub(crate) fn filter_with_nominated(
         &self,
         state: &CycleState,
         pod: &PodInfo,
+        node: &NodeInfo,
         nodes: &Snapshot,
-    ) -> Result<Option<String>, Vec<String>> {
+    ) -> Result<(), Rejection> {
+        let mut nominated = nodes
+            .nominated
+            .on(&node.name)
+            .filter(|other| other.priority >= pod.priority && other.uid != pod.uid)
+            .peekable();
+        if nominated.peek().is_some() {
+            let (mut state, mut crowded) = (state.clone(), node.clone());
+            for other in nominated {
+                crowded.add_pod(Arc::clone(other));
+                self.add_pod(&mut state, pod, other, &crowded);
+            }
+            self.filter(&state, pod, &crowded)?;
+        }
+        self.filter(state, pod, node)
+    }
+
+    /// Whom to move so that the pod fits, or what the plugins say to it that no node does.
+    pub(crate) fn post_filter(&self, input: &PostFilterInput<'_>) -> Result<Preemption, NoRoom> {
         let mut messages = Vec::new();
-        for point in self.plugins().filter_map(Plugin::post_filter) {
-            match point.post_filter(state, pod, nodes) {
-                Ok(node) => return Ok(Some(node)),
-                Err(rejection) => messages.extend(rejection.reasons),
+        let mut clears_nomination = false;
+        for point in self.at(Point::PostFilter).filter_map(Plugin::post_filter) {
+            match point.post_filter(input) {
+                Ok(preemption) => return Ok(preemption),
+                Err(no_room) => {
+                    clears_nomination |= no_room.clears_nomination;
+                    messages.push(no_room.message);
+                }
             }
         }
-        if messages.is_empty() {
-            Ok(None)
-        } else {
-            Err(messages)
-        }
+        messages.retain(|message| !message.is_empty());
+        Err(NoRoom {
+            message: messages.join(", "),
+            clears_nomination,
+        })
     }
 
     /// The weighted sum of all scores for each feasible node, in their order.
@@ -119,27 +248,27 @@ impl Profile {
         state: &mut CycleState,
         pod: &PodInfo,
         feasible: &[Arc<NodeInfo>],
+        nodes: &Snapshot,
     ) -> Vec<i64> {
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::PreScore) {
             let Some(point) = plugin.pre_score() else {
                 continue;
             };
-            if point.pre_score(state, pod, feasible) == Verdict::Skip {
+            if point.pre_score(state, pod, feasible, nodes) == Verdict::Skip {
                 state.skip_score(plugin.name());
             }
         }
         let mut totals = vec![0; feasible.len()];
-        for (plugin, weight) in &self.plugins {
+        let mut scores = Vec::with_capacity(feasible.len());
+        for Row { plugin, weight } in self.rows(Point::Score) {
             let Some(point) = plugin.score().filter(|_| !state.skips_score(plugin.name())) else {
                 continue;
             };
-            let mut scores: Vec<i64> = feasible
-                .iter()
-                .map(|node| point.score(state, pod, node))
-                .collect();
-            point.normalize(&mut scores);
-            for (total, score) in totals.iter_mut().zip(scores) {
-                *total += weight * score.clamp(0, MAX_NODE_SCORE);
+            scores.clear();
+            scores.extend(feasible.iter().map(|node| point.score(state, pod, node)));
+            point.normalize(state, feasible, &mut scores);
+            for (total, score) in totals.iter_mut().zip(&scores) {
+                *total += weight * score.clamp(&0, &MAX_NODE_SCORE);
             }
         }
         totals
@@ -152,7 +281,7 @@ impl Profile {
         pod: &PodInfo,
         node: &str,
     ) -> Result<(), Rejection> {
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::Reserve) {
             let Some(point) = plugin.reserve() else {
                 continue;
             };
@@ -166,8 +295,8 @@ impl Profile {
 
     /// Takes reservations back, in the opposite order.
     pub(crate) fn unreserve(&self, state: &mut CycleState, pod: &PodInfo, node: &str) {
-        for (plugin, _) in self.plugins.iter().rev() {
-            if let Some(point) = plugin.reserve() {
+        for row in self.rows(Point::Reserve).iter().rev() {
+            if let Some(point) = row.plugin.reserve() {
                 point.unreserve(state, pod, node);
             }
         }
@@ -180,19 +309,19 @@ impl Profile {
         pod: &PodInfo,
         node: &str,
     ) -> Result<(), Rejection> {
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::Permit) {
             if let Some(point) = plugin.permit() {
                 let verdict = point.permit(state, pod, node).await;
                 refusal(plugin, verdict).map_or(Ok(()), Err)?;
             }
         }
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::PreBind) {
             if let Some(point) = plugin.pre_bind() {
                 let verdict = point.pre_bind(state, pod, node).await;
                 refusal(plugin, verdict).map_or(Ok(()), Err)?;
             }
         }
-        for plugin in self.plugins() {
+        for plugin in self.at(Point::Bind) {
             if let Some(point) = plugin.bind() {
                 match point.bind(state, pod, node).await {
                     Verdict::Skip => {}
@@ -201,11 +330,25 @@ impl Profile {
                 }
             }
         }
-        for point in self.plugins().filter_map(Plugin::post_bind) {
+        for point in self.at(Point::PostBind).filter_map(Plugin::post_bind) {
             point.post_bind(state, pod, node).await;
         }
         Ok(())
     }
+}
+
+/// No node is left that all plugins would look at; nor would there be one if other pods went.
+fn nothing_left(plugin: &dyn Plugin, narrowed: &Narrowed) -> Rejection {
+    let by: Vec<&str> = narrowed.by.iter().copied().collect();
+    let reason = if let [only] = by.as_slice() {
+        format!("node(s) didn't satisfy plugin {only}")
+    } else {
+        format!(
+            "node(s) didn't satisfy plugin(s) [{}] simultaneously",
+            by.join(" ")
+        )
+    };
+    Rejection::new(false, [reason]).by(plugin.name())
 }
 
 fn refusal(plugin: &dyn Plugin, verdict: Verdict) -> Option<Rejection> {

@@ -1,10 +1,12 @@
 //! ImageLocality: better a node that has the pod's images already; large images count more.
 
+use std::sync::Arc;
+
 use crate::{
-    cache::Snapshot,
-    framework::{CycleState, MAX_NODE_SCORE, Plugin, PreFilter, Rejection, Score},
+    framework::{CycleState, MAX_NODE_SCORE, Plugin, PreScore, Score, Verdict},
     node_info::NodeInfo,
     pod_info::PodInfo,
+    snapshot::Snapshot,
 };
 
 pub(super) struct ImageLocality;
@@ -15,14 +17,15 @@ const MIN_BYTES: i64 = 23 * MEBIBYTE;
 /// For each container, images of this size or more count fully.
 const MAX_BYTES_PER_CONTAINER: i64 = 1000 * MEBIBYTE;
 
-/// Of each image of the pod: its name, and its share of the cluster's nodes.
+/// Of each image of the pod that some node has: its name, and its share of the cluster's nodes.
+#[derive(Clone)]
 struct ImageSpread(Vec<(String, f64)>);
 
 impl Plugin for ImageLocality {
     fn name(&self) -> &'static str {
         "ImageLocality"
     }
-    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+    fn pre_score(&self) -> Option<&dyn PreScore> {
         Some(self)
     }
     fn score(&self) -> Option<&dyn Score> {
@@ -30,31 +33,32 @@ impl Plugin for ImageLocality {
     }
 }
 
-impl PreFilter for ImageLocality {
-    fn pre_filter(
+impl PreScore for ImageLocality {
+    fn pre_score(
         &self,
         state: &mut CycleState,
         pod: &PodInfo,
+        _: &[Arc<NodeInfo>],
         nodes: &Snapshot,
-    ) -> Result<Option<std::collections::BTreeSet<String>>, Rejection> {
-        let total = nodes.0.len().max(1) as f64;
-        let spread = images(pod).map(|image| {
-            let having = nodes
-                .0
-                .iter()
-                .filter(|node| node.images.contains_key(&image))
-                .count();
-            (image, having as f64 / total)
-        });
-        let spread = ImageSpread(spread.collect());
-        state.write(self.name(), spread);
-        Ok(None)
+    ) -> Verdict {
+        let total = nodes.nodes().len().max(1) as f64;
+        let spread: Vec<(String, f64)> = images(pod)
+            .filter_map(|image| match nodes.nodes_with_image(&image) {
+                0 => None,
+                having => Some((image, having as f64 / total)),
+            })
+            .collect();
+        if spread.is_empty() {
+            return Verdict::Skip;
+        }
+        state.write(self.name(), ImageSpread(spread));
+        Verdict::Success
     }
 }
 
 impl Score for ImageLocality {
     fn score(&self, state: &CycleState, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        let Some(ImageSpread(images)) = state.read(self.name()) else {
+        let Some(ImageSpread(images)) = state.read::<ImageSpread>(self.name()) else {
             return 0;
         };
         let bytes: i64 = images

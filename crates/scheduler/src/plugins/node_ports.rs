@@ -1,9 +1,13 @@
 //! NodePorts: two pods cannot have the same host port on one node.
 
 use crate::{
-    framework::{ClusterEvent, CycleState, EventKind, Filter, Plugin, Verdict},
+    framework::{
+        ClusterEvent, CycleState, EventKind, Filter, Plugin, PreFilter, PreFilterResult, Rejection,
+        Verdict,
+    },
     node_info::NodeInfo,
     pod_info::PodInfo,
+    snapshot::Snapshot,
 };
 
 pub(super) struct NodePorts;
@@ -21,16 +25,32 @@ impl Plugin for NodePorts {
             _ => true,
         }
     }
+    fn pre_filter(&self) -> Option<&dyn PreFilter> {
+        Some(self)
+    }
     fn filter(&self) -> Option<&dyn Filter> {
         Some(self)
     }
 }
 
+impl PreFilter for NodePorts {
+    fn pre_filter(
+        &self,
+        _: &mut CycleState,
+        pod: &PodInfo,
+        _: &Snapshot,
+    ) -> Result<PreFilterResult, Rejection> {
+        Ok(if pod.host_ports.is_empty() {
+            PreFilterResult::Skip
+        } else {
+            PreFilterResult::AllNodes
+        })
+    }
+}
+
 impl Filter for NodePorts {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict {
-        let taken =
-            !pod.host_ports.is_empty() && node.pods.values().any(|other| conflict(pod, other));
-        if taken {
+        if node.pods.values().any(|other| conflict(pod, other)) {
             Verdict::unschedulable(["node(s) didn't have free ports for the requested pod ports"])
         } else {
             Verdict::Success

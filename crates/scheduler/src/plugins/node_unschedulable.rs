@@ -19,7 +19,7 @@ impl Plugin for NodeUnschedulable {
         &[
             EventKind::NodeAdded,
             EventKind::NodeTaints,
-            EventKind::PodChanged,
+            EventKind::PodTolerations,
         ]
     }
     fn filter(&self) -> Option<&dyn Filter> {

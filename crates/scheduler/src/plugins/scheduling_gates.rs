@@ -12,7 +12,7 @@ impl Plugin for SchedulingGates {
         "SchedulingGates"
     }
     fn events(&self) -> &'static [EventKind] {
-        &[EventKind::PodChanged]
+        &[EventKind::PodGates]
     }
     fn pre_enqueue(&self) -> Option<&dyn PreEnqueue> {
         Some(self)

@@ -1,9 +1,13 @@
 //! TaintToleration: a node's taints keep pods away that do not tolerate them; `PreferNoSchedule` only makes the node less liked.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
 use crate::{
-    framework::{CycleState, EventKind, Filter, Plugin, Score, Verdict, normalize_by_maximum},
+    framework::{
+        ClusterEvent, CycleState, EventKind, Filter, Plugin, Score, Verdict, normalize_by_maximum,
+    },
     node_info::NodeInfo,
     pod_info::PodInfo,
 };
@@ -18,8 +22,11 @@ impl Plugin for TaintToleration {
         &[
             EventKind::NodeAdded,
             EventKind::NodeTaints,
-            EventKind::PodChanged,
+            EventKind::PodTolerations,
         ]
+    }
+    fn may_help(&self, event: &ClusterEvent, pod: &PodInfo) -> bool {
+        event.node().is_none_or(|node| is_tolerated(pod, &node))
     }
     fn filter(&self) -> Option<&dyn Filter> {
         Some(self)
@@ -31,18 +38,20 @@ impl Plugin for TaintToleration {
 
 impl Filter for TaintToleration {
     fn filter(&self, _: &CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict {
-        let keeps_away =
-            |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-        match node
-            .taints()
-            .iter()
-            .filter(keeps_away)
-            .find(|taint| !tolerates(pod, taint))
-        {
-            None => Verdict::Success,
-            Some(_) => Verdict::unresolvable("node(s) had untolerated taint(s)"),
+        if is_tolerated(pod, node) {
+            Verdict::Success
+        } else {
+            Verdict::unresolvable("node(s) had untolerated taint(s)")
         }
     }
+}
+
+/// Whether the pod tolerates all of a node's taints that keep pods away.
+pub(super) fn is_tolerated(pod: &PodInfo, node: &NodeInfo) -> bool {
+    node.taints()
+        .iter()
+        .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
+        .all(|taint| tolerates(pod, taint))
 }
 
 impl Score for TaintToleration {
@@ -56,7 +65,7 @@ impl Score for TaintToleration {
         i64::try_from(disliked).unwrap_or(i64::MAX)
     }
 
-    fn normalize(&self, scores: &mut [i64]) {
+    fn normalize(&self, _: &CycleState, _: &[Arc<NodeInfo>], scores: &mut [i64]) {
         normalize_by_maximum(scores, true);
     }
 }
