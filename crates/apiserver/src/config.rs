@@ -58,6 +58,8 @@ pub struct Config {
     pub enable_admission_plugins: Vec<String>,
     /// `--disable-admission-plugins`
     pub disable_admission_plugins: Vec<String>,
+    /// `--admission-control-config-file`
+    pub admission_control_config_file: Option<PathBuf>,
     /// `--service-cluster-ip-range`: one range, or one of each family.
     pub service_cluster_ip_ranges: Vec<String>,
     /// `--service-node-port-range`: first and last.
@@ -135,6 +137,7 @@ impl Config {
             authorization_config_file: None,
             enable_admission_plugins: Vec::new(),
             disable_admission_plugins: Vec::new(),
+            admission_control_config_file: None,
             service_cluster_ip_ranges: vec!["10.0.0.0/24".to_owned()],
             service_node_port_range: (30000, 32767),
             service_account_issuers: Vec::new(),

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::UnknownPlugin,
+    admission::PluginError,
     aggregation::{self, Aggregator, Availability, ProxyIdentity, Registration},
     allocators::{
         self, CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
@@ -114,7 +114,7 @@ pub enum Error {
     Key(#[from] KeyError),
     /// `--enable-admission-plugins`
     #[error(transparent)]
-    Admission(#[from] UnknownPlugin),
+    Admission(#[from] PluginError),
     /// `--encryption-provider-config`
     #[error(transparent)]
     Encryption(#[from] ConfigurationError),
@@ -206,7 +206,7 @@ impl Server {
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());
         let mut security = Security::new(&config, &deps, &registry, &webhooks, metrics.registry())?;
-        security.plug_in(&config, &deps, &registry, &webhooks)?;
+        security.plug_in(&config, &deps, &registry, &webhooks, &metrics)?;
         let connector = deps.connector.clone().unwrap_or_else(|| {
             let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
             Arc::new(ProxyConnector::new(

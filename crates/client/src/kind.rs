@@ -220,6 +220,7 @@ kinds! {
         Binding, ConfigMap, Endpoints, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
         ReplicationController, ResourceQuota, Secret, Service, ServiceAccount,
     },
+    admissionregistration::v1::{ValidatingAdmissionPolicy},
     apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
     authentication::v1::{TokenRequest, TokenReview},
     authorization::v1::{SubjectAccessReview},
@@ -232,6 +233,7 @@ kinds! {
     node::v1::{RuntimeClass},
     policy::v1::{Eviction, PodDisruptionBudget},
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+    resource::v1::{ResourceClaim},
     scheduling::v1::{PriorityClass},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 }

@@ -36,6 +36,7 @@ mod statefulset;
 mod table;
 mod taint_eviction;
 mod ttl_after_finished;
+mod validating_admission_policy_status;
 mod volume;
 
 pub use context::{Config, SignToken};

@@ -7,7 +7,8 @@ use crate::{
     deployment, disruption, endpoint_slice, endpoint_slice_mirroring, endpoints, garbage_collector,
     job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, pod_garbage_collector,
     replica_set, resource_quota, root_ca_cert_publisher, service_account, service_account_tokens,
-    service_cidr, statefulset, taint_eviction, ttl_after_finished, volume,
+    service_cidr, statefulset, taint_eviction, ttl_after_finished,
+    validating_admission_policy_status, volume,
 };
 
 /// One controller.
@@ -73,6 +74,7 @@ pub(crate) const TABLE: &[Controller] = &[
     on(volume::ephemeral::NAME, "ephemeral-volume-controller", "ephemeral_volume", volume::ephemeral::start),
     on(volume::pvc_protection::NAME, "pvc-protection-controller", "pvc-protection-controller", volume::pvc_protection::start),
     on(volume::pv_protection::NAME, "pv-protection-controller", "pv-protection-controller", volume::pv_protection::start),
+    on(validating_admission_policy_status::NAME, "validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller", validating_admission_policy_status::start),
     on(pod_garbage_collector::NAME, "pod-garbage-collector", "pod-garbage-collector", pod_garbage_collector::start),
     on(garbage_collector::NAME, "generic-garbage-collector", "garbage-collector-controller", garbage_collector::start),
 ];

@@ -1,8 +1,8 @@
-//! What objects use. Pods, Services and PersistentVolumeClaims are measured; of everything else the number counts.
+//! What objects use. Pods, Services, PersistentVolumeClaims and ResourceClaims are measured; of everything else the number counts.
 
 use apimachinery::{Object, Quantity, gvk::GroupResource, lookup, meta};
 
-use super::{Resources, pod};
+use super::{Resources, pod, resource_claim};
 use crate::fields::quantity;
 
 /// Counted under their bare names as well, for these were counted before `count/…` was.
@@ -23,6 +23,8 @@ pub enum Evaluator {
     Services,
     /// Storage, also by class.
     Claims,
+    /// Devices, by class.
+    ResourceClaims,
     /// Anything else.
     Count(GroupResource),
 }
@@ -43,6 +45,7 @@ impl Evaluator {
             ("", "pods") => Some(Self::Pods),
             ("", "services") => Some(Self::Services),
             ("", "persistentvolumeclaims") => Some(Self::Claims),
+            ("resource.k8s.io", "resourceclaims") => Some(Self::ResourceClaims),
             _ => Some(Self::Count(resource.clone())),
         }
     }
@@ -59,9 +62,14 @@ impl Evaluator {
         if let Some(alias) = ALIASES.iter().find(|alias| **alias == name) {
             return Some(Self::Count(GroupResource::new("", alias)));
         }
-        [Self::Pods, Self::Services, Self::Claims]
-            .into_iter()
-            .find(|evaluator| evaluator.counts(name))
+        [
+            Self::Pods,
+            Self::Services,
+            Self::Claims,
+            Self::ResourceClaims,
+        ]
+        .into_iter()
+        .find(|evaluator| evaluator.counts(name))
     }
 
     /// Whether it knows how much of this an object uses.
@@ -79,6 +87,7 @@ impl Evaluator {
                 ) || name.ends_with(&format!("{STORAGE_CLASS}requests.storage"))
                     || name.ends_with(&format!("{STORAGE_CLASS}persistentvolumeclaims"))
             }
+            Self::ResourceClaims => resource_claim::counts(name),
             Self::Count(resource) => {
                 let alias = resource.group.is_empty()
                     && ALIASES.contains(&resource.resource.as_ref())
@@ -102,6 +111,7 @@ impl Evaluator {
             Self::Pods => pod::usage(object),
             Self::Services => service_usage(object),
             Self::Claims => claim_usage(object),
+            Self::ResourceClaims => resource_claim::usage(object),
             Self::Count(resource) => {
                 let mut usage = numbers([(count_name(resource), 1)]);
                 if resource.group.is_empty() && ALIASES.contains(&resource.resource.as_ref()) {

@@ -5,6 +5,7 @@
 
 mod evaluator;
 mod pod;
+mod resource_claim;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,8 @@ use std::collections::BTreeMap;
 use apimachinery::{Object, Quantity, lookup};
 
 pub use evaluator::Evaluator;
-pub use scope::matches;
+pub use pod::{is_extended as is_extended_resource, requests as pod_requests};
+pub use scope::{matches, matches_scope, scopes_of};
 
 use crate::fields::quantity;
 

@@ -32,7 +32,7 @@ pub(super) fn counts(name: &str) -> bool {
 }
 
 /// A resource that somebody else defines: with a domain that is not Kubernetes' own.
-fn is_extended(name: &str) -> bool {
+pub fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/")
 }
 
@@ -98,14 +98,20 @@ pub(super) fn usage(pod: &Object) -> Resources {
     }
     usage.insert("pods".to_owned(), Quantity::from(1));
     let mut limits = total(pod, "limits");
+    let requests = requests(pod);
     // Overhead counts against a limit only where there is one.
     let mut overhead = resources(pod, &["spec", "overhead"]);
-    let mut requests = total(pod, "requests");
-    add(&mut requests, &overhead);
     overhead.retain(|name, _| limits.contains_key(name));
     add(&mut limits, &overhead);
     add(&mut usage, &named(&requests, &limits));
     usage
+}
+
+/// What a pod requests of its node, its overhead with it.
+pub fn requests(pod: &Object) -> Resources {
+    let mut requests = total(pod, "requests");
+    add(&mut requests, &resources(pod, &["spec", "overhead"]));
+    requests
 }
 
 fn is_over(pod: &Object) -> bool {

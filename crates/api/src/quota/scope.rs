@@ -11,12 +11,27 @@ pub fn matches(quota: &Object, evaluator: &Evaluator, object: &Object) -> bool {
     let mut scopes = scopes.filter_map(serde_json::Value::as_str);
     let mut selectors = lookup::objects(quota, &["spec", "scopeSelector", "matchExpressions"]);
     scopes.all(|scope| matches_one(scope, "Exists", &[], evaluator, object))
-        && selectors.all(|selector| {
-            let values = lookup::strings(selector, &["values"]);
-            let operator = lookup::text(selector, &["operator"]);
-            let scope = lookup::text(selector, &["scopeName"]);
-            matches_one(scope, operator, &values, evaluator, object)
-        })
+        && selectors.all(|selector| matches_scope(selector, evaluator, object))
+}
+
+/// Whether an object is in the scope of a selector: `scopeName`, `operator`, `values`.
+pub fn matches_scope(selector: &Object, evaluator: &Evaluator, object: &Object) -> bool {
+    let values = lookup::strings(selector, &["values"]);
+    let operator = lookup::text(selector, &["operator"]);
+    let scope = lookup::text(selector, &["scopeName"]);
+    matches_one(scope, operator, &values, evaluator, object)
+}
+
+/// The names of those of a quota's scopes that an object is in, whether or not the quota counts it.
+pub fn scopes_of<'a>(quota: &'a Object, evaluator: &Evaluator, object: &Object) -> Vec<&'a str> {
+    let scopes = lookup::list(quota, &["spec", "scopes"]).iter();
+    let scopes = scopes
+        .filter_map(serde_json::Value::as_str)
+        .filter(|scope| matches_one(scope, "Exists", &[], evaluator, object));
+    let selectors = lookup::objects(quota, &["spec", "scopeSelector", "matchExpressions"])
+        .filter(|selector| matches_scope(selector, evaluator, object))
+        .map(|selector| lookup::text(selector, &["scopeName"]));
+    scopes.chain(selectors).collect()
 }
 
 fn matches_one(

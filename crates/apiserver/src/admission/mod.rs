@@ -2,20 +2,38 @@
 //! then validating plugins.
 
 mod admission_request;
+mod always;
+mod always_pull_images;
 mod certificate_identity;
 mod certificates;
 mod chain;
 mod compiled;
+mod configuration;
 mod default_class;
 mod default_toleration_seconds;
+mod deny_service_external_ips;
+mod event_rate_limit;
+mod extended_resource_toleration;
+mod image_policy_webhook;
 mod json_patch;
+mod limit_pod_hard_anti_affinity_topology;
 mod limit_ranger;
 mod matching;
+mod metrics;
+mod namespace_auto_provision;
+mod namespace_exists;
 mod namespace_lifecycle;
+mod node_declared_feature_validator;
 mod node_restriction;
 mod notes;
+mod owner_references_permission_enforcement;
 mod persistent_volume_claim_resize;
+mod pod_containers;
+mod pod_node_selector;
+mod pod_resize_validator;
 mod pod_security;
+mod pod_toleration_restriction;
+mod pod_topology_labels;
 mod policy;
 mod priority;
 mod rbac_escalation;
@@ -29,16 +47,19 @@ mod table;
 mod taint_nodes_by_condition;
 #[cfg(test)]
 mod test_cluster;
+mod tolerations;
 mod webhook;
 
 use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use async_trait::async_trait;
 
-pub use chain::Chain;
+pub use chain::{Chain, Link};
+pub use configuration::{AdmissionConfiguration, ConfigurationError};
+pub use metrics::AdmissionMetrics;
 pub use notes::Notes;
 pub use reinvocation::Reinvocation;
 pub use resources::{Equivalent, Resources};
-pub use table::{Dependencies, UnknownPlugin, plugins};
+pub use table::{Dependencies, PluginError, plugins};
 
 use crate::{request_info::RequestInfo, user::UserInfo};
 

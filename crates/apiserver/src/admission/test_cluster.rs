@@ -24,6 +24,8 @@ pub(super) struct Answered {
     pub(super) code: u16,
     pub(super) body: Value,
     pub(super) warnings: Vec<String>,
+    /// The body as it came.
+    pub(super) text: String,
 }
 
 impl Answered {
@@ -108,6 +110,7 @@ impl TestCluster {
             code,
             body: serde_json::from_slice(&body).unwrap_or_default(),
             warnings,
+            text: String::from_utf8_lossy(&body).into_owned(),
         }
     }
 

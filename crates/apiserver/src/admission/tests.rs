@@ -18,6 +18,8 @@ use crate::{
     webhook_client::WebhookClients,
 };
 
+mod optional;
+
 /// A server that serves nothing: for plugins that ask nobody outside.
 struct NoResources;
 
@@ -64,6 +66,7 @@ fn dependencies(memory: &Arc<MemoryReader>) -> Dependencies {
         authorizer: Arc::new(AlwaysDeny),
         clock: Clock::system(),
         resources: Arc::new(NoResources),
+        metrics: AdmissionMetrics::new(&base::metrics::Registry::new()),
     }
 }
 
@@ -77,9 +80,15 @@ impl Gate {
     fn of(reader: &Arc<MemoryReader>) -> Self {
         let dependencies = dependencies(reader);
         let enable = ["NodeRestriction".to_owned()];
-        let plugins = plugins(&enable, &[], &dependencies).unwrap();
+        let plugins = plugins(
+            &enable,
+            &[],
+            &AdmissionConfiguration::default(),
+            &dependencies,
+        )
+        .unwrap();
         Self {
-            chain: Chain::new(plugins),
+            chain: Chain::new(plugins, &dependencies.metrics),
             user: UserInfo::default(),
         }
     }
@@ -593,17 +602,16 @@ async fn pods_stay_within_their_namespaces_level() {
 fn unknown_plugins_are_refused() {
     let dependencies = dependencies(&world());
     let off = ["PodSecurity".to_owned()];
-    let names: Vec<_> = plugins(&[], &off, &dependencies)
-        .unwrap()
-        .iter()
-        .map(|plugin| plugin.name())
-        .collect();
+    let configuration = AdmissionConfiguration::default();
+    let links = plugins(&[], &off, &configuration, &dependencies).unwrap();
+    let chain = Chain::new(links, &dependencies.metrics);
+    let names: Vec<_> = chain.names().collect();
     assert!(
         !names.contains(&"PodSecurity")
             && !names.contains(&"NodeRestriction")
             && names.contains(&"Priority")
     );
-    let error = plugins(&["Nonsense".to_owned()], &[], &dependencies)
+    let error = plugins(&["Nonsense".to_owned()], &[], &configuration, &dependencies)
         .err()
         .unwrap();
     assert_eq!(error.to_string(), "unknown admission plugin: Nonsense");

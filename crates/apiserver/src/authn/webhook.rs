@@ -180,7 +180,17 @@ pub(crate) async fn post(
     call: Call,
     clock: &Clock,
 ) -> Result<Bytes, CallError> {
-    let mut pause = FIRST_PAUSE;
+    post_with_pause(client, body, call, clock, FIRST_PAUSE).await
+}
+
+/// The same, with another pause after the first failure.
+pub(crate) async fn post_with_pause(
+    client: &WebhookClient,
+    body: Bytes,
+    call: Call,
+    clock: &Clock,
+    mut pause: Duration,
+) -> Result<Bytes, CallError> {
     for _ in 1..ATTEMPTS {
         match client.post(body.clone(), call).await {
             Err(error) if error.is_retryable() => {

@@ -9,7 +9,7 @@ use apimachinery::field::ErrorList;
 use base::{Reloader, metrics::Registry as MetricsRegistry};
 
 use crate::{
-    admission::{self, Chain},
+    admission::{self, AdmissionConfiguration, AdmissionMetrics, Chain, PluginError},
     authn::{
         self, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier, ClientCertificates,
         RequestHeaders, SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile,
@@ -21,6 +21,7 @@ use crate::{
         reviews::{AccessReview, Scope as ReviewScope, SelfSubjectRulesReview},
     },
     config::Config,
+    metrics::Metrics,
     reader::ObjectReader,
     registry::{Registry, ServerWriter},
     server::{Dependencies, Error, read},
@@ -170,6 +171,7 @@ impl Security {
         deps: &Dependencies,
         registry: &Arc<Registry>,
         webhooks: &WebhookClients,
+        metrics: &Metrics,
     ) -> Result<(), Error> {
         let dependencies = admission::Dependencies {
             resources: Arc::clone(registry) as Arc<dyn admission::Resources>,
@@ -179,13 +181,19 @@ impl Security {
             authorizer: Arc::clone(&self.authorizer),
             rules: Arc::clone(&self.resolver),
             clock: deps.clock.clone(),
+            metrics: AdmissionMetrics::new(metrics.registry()),
+        };
+        let configuration = match &config.admission_control_config_file {
+            Some(path) => AdmissionConfiguration::read(path).map_err(PluginError::from)?,
+            None => AdmissionConfiguration::default(),
         };
         let plugins = admission::plugins(
             &config.enable_admission_plugins,
             &config.disable_admission_plugins,
+            &configuration,
             &dependencies,
         )?;
-        registry.set_admission(Chain::new(plugins));
+        registry.set_admission(Chain::new(plugins, &dependencies.metrics));
 
         registry.add_virtual_resource(Arc::new(TokenReview {
             tokens: Arc::clone(&self.tokens),

@@ -137,6 +137,13 @@ impl ClientConfig {
         })
     }
 
+    /// Host and port, as credentials are found by.
+    pub fn host_port(&self) -> Result<String, ConfigError> {
+        let url = self.url()?;
+        let host = url.host().unwrap_or_default();
+        Ok(format!("{host}:{}", url.port_u16().unwrap_or(443)))
+    }
+
     /// What is posted to, without a query.
     pub(super) fn url(&self) -> Result<Uri, ConfigError> {
         let text = match &self.target {

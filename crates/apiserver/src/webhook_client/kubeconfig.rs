@@ -1,10 +1,11 @@
 //! A webhook configured by a file in kubeconfig form: `--authentication-token-webhook-config-file`,
-//! `--authorization-webhook-config-file`, `--audit-webhook-config-file`.
+//! `--authorization-webhook-config-file`, `--audit-webhook-config-file`; and the users that admission webhooks are called as.
 //!
 //! The cluster is the webhook, the user is this server. Relative paths are relative to the file's directory. What would need another
 //! program (`exec`, `auth-provider`) is refused, and so is a proxy.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
 };
@@ -36,13 +37,73 @@ pub enum KubeconfigError {
 
 /// Reads a file, and those that it names.
 pub fn read(path: &Path) -> Result<ClientConfig, KubeconfigError> {
+    of_tree(&parse(path)?, directory(path))
+}
+
+/// As whom the server appears to which webhook: the users of a file whose names are hosts, with wildcards, as admission webhooks
+/// are configured with.
+#[derive(Clone, Debug, Default)]
+pub struct Users {
+    by_name: BTreeMap<String, Credentials>,
+    /// The user of the current context.
+    current: Option<String>,
+}
+
+impl Users {
+    /// Reads a file, and those that it names.
+    pub fn read(path: &Path) -> Result<Self, KubeconfigError> {
+        let tree = parse(path)?;
+        let nobody = Object::new();
+        let by_name = lookup::objects(&tree, &["users"]).map(|entry| {
+            let user = lookup::map(entry, &["user"]).unwrap_or(&nobody);
+            let name = lookup::text(entry, &["name"]).to_owned();
+            Ok((name, credentials(user, directory(path))?))
+        });
+        let current = match lookup::text(&tree, &["current-context"]) {
+            "" => None,
+            name => lookup::objects(&tree, &["contexts"])
+                .find(|context| lookup::text(context, &["name"]) == name)
+                .map(|context| lookup::text(context, &["context", "user"]).to_owned()),
+        };
+        Ok(Self {
+            by_name: by_name.collect::<Result<_, KubeconfigError>>()?,
+            current,
+        })
+    }
+
+    /// The credentials for a host with its port: of the user of that name, of `*.` and a part of it, the same without the port if it is
+    /// 443, of `*`, of the current context; else none.
+    pub fn credentials(&self, host_port: &str) -> Credentials {
+        let plain = host_port.strip_suffix(":443");
+        let found = [Some(host_port), plain]
+            .into_iter()
+            .flatten()
+            .find_map(|host| self.of_host(host))
+            .or_else(|| self.by_name.get("*"))
+            .or_else(|| self.by_name.get(self.current.as_deref()?));
+        found.cloned().unwrap_or_default()
+    }
+
+    fn of_host(&self, host: &str) -> Option<&Credentials> {
+        let parents = host
+            .match_indices('.')
+            .filter_map(|(dot, _)| self.by_name.get(&format!("*{}", &host[dot..])));
+        self.by_name.get(host).into_iter().chain(parents).next()
+    }
+}
+
+fn parse(path: &Path) -> Result<Object, KubeconfigError> {
     let text = file(path)?;
     let text = std::str::from_utf8(&text).map_err(|error| invalid(error.to_string()))?;
     let tree: Value = serde_saphyr::from_str(text).map_err(|error| invalid(error.to_string()))?;
-    let Value::Object(tree) = tree else {
-        return Err(invalid("it is no mapping"));
-    };
-    of_tree(&tree, path.parent().unwrap_or(Path::new(".")))
+    match tree {
+        Value::Object(tree) => Ok(tree),
+        _ => Err(invalid("it is no mapping")),
+    }
+}
+
+fn directory(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 fn of_tree(tree: &Object, directory: &Path) -> Result<ClientConfig, KubeconfigError> {
@@ -61,12 +122,6 @@ fn of_tree(tree: &Object, directory: &Path) -> Result<ClientConfig, KubeconfigEr
         "" => &nobody,
         name => named(tree, "users", "user", name)?,
     };
-    if let Some(field) = ["exec", "auth-provider"]
-        .iter()
-        .find(|field| user.contains_key(**field))
-    {
-        return Err(invalid(format!("{field} is not supported for webhooks")));
-    }
     if !lookup::text(cluster, &["proxy-url"]).is_empty() {
         return Err(invalid("proxy-url is not supported for webhooks"));
     }
@@ -86,6 +141,23 @@ fn of_tree(tree: &Object, directory: &Path) -> Result<ClientConfig, KubeconfigEr
         None if insecure => Trust::Anything,
         None => Trust::System,
     };
+    let name = lookup::text(cluster, &["tls-server-name"]);
+    Ok(ClientConfig {
+        target: Target::Url(server.to_owned()),
+        trust,
+        server_name: (!name.is_empty()).then(|| name.to_owned()),
+        credentials: credentials(user, directory)?,
+    })
+}
+
+/// What an entry of `users` says.
+fn credentials(user: &Object, directory: &Path) -> Result<Credentials, KubeconfigError> {
+    if let Some(field) = ["exec", "auth-provider"]
+        .iter()
+        .find(|field| user.contains_key(**field))
+    {
+        return Err(invalid(format!("{field} is not supported for webhooks")));
+    }
     let certificate = data_or_file(user, "client-certificate", directory)?;
     let key = data_or_file(user, "client-key", directory)?;
     let certificate = match (certificate, key) {
@@ -97,17 +169,11 @@ fn of_tree(tree: &Object, directory: &Path) -> Result<ClientConfig, KubeconfigEr
         let text = lookup::text(user, &[field]);
         (!text.is_empty()).then(|| text.to_owned())
     };
-    let name = lookup::text(cluster, &["tls-server-name"]);
-    Ok(ClientConfig {
-        target: Target::Url(server.to_owned()),
-        trust,
-        server_name: (!name.is_empty()).then(|| name.to_owned()),
-        credentials: Credentials {
-            certificate,
-            token: text("token"),
-            token_file: text("tokenFile").map(|file| directory.join(file)),
-            basic: text("username").map(|user| (user, text("password").unwrap_or_default())),
-        },
+    Ok(Credentials {
+        certificate,
+        token: text("token"),
+        token_file: text("tokenFile").map(|file| directory.join(file)),
+        basic: text("username").map(|user| (user, text("password").unwrap_or_default())),
     })
 }
 
@@ -172,6 +238,44 @@ contexts:
 - name: webhook
   context: {cluster: hook, user: apiserver}
 "#;
+
+    #[test]
+    fn users_are_found_by_the_webhooks_host() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.kubeconfig");
+        let names = [
+            "hook.example:8443",
+            "hook.example",
+            "*.svc",
+            "*.web.svc:8443",
+            "*",
+        ];
+        let users: Vec<Value> = names
+            .iter()
+            .map(|name| serde_json::json!({"name": name, "user": {"token": name}}))
+            .collect();
+        std::fs::write(&path, serde_json::json!({"users": users}).to_string()).unwrap();
+        let users = Users::read(&path).unwrap();
+        let cases = [
+            ("hook.example:8443", "hook.example:8443"),
+            ("hook.example:443", "hook.example"),
+            ("hook.example:1", "*"),
+            ("a.web.svc:443", "*.svc"),
+            ("a.web.svc:8443", "*.web.svc:8443"),
+            ("a.svc:8443", "*"),
+        ];
+        for (host, user) in cases {
+            assert_eq!(
+                users.credentials(host).token.as_deref(),
+                Some(user),
+                "{host}"
+            );
+        }
+        assert_eq!(
+            Users::default().credentials("a:443"),
+            Credentials::default()
+        );
+    }
 
     #[test]
     fn the_current_context_counts_and_paths_are_beside_the_file() {

@@ -23,7 +23,10 @@ use client::{
     ApiError, Discovery, Event, Informer, Kind, Object as _, ObjectKey, PartialObjectMetadata,
     Store, Workqueue,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service},
+    resource::v1::ResourceClaim,
+};
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -33,6 +36,7 @@ use crate::{
 };
 
 pub(crate) const NAME: &str = "resourcequota-controller";
+const QUOTAS: GroupResource = GroupResource::new("", "resourcequotas");
 /// `--resource-quota-sync-period`.
 const SYNC_PERIOD: Duration = Duration::from_secs(5 * 60);
 
@@ -43,6 +47,7 @@ struct ResourceQuotaController {
     pods: Informer<Pod>,
     services: Informer<Service>,
     claims: Informer<PersistentVolumeClaim>,
+    resource_claims: Informer<ResourceClaim>,
     /// What is only counted.
     counted: Mutex<HashMap<GroupResource, Informer<PartialObjectMetadata>>>,
     /// A quota names something that nobody counts yet.
@@ -57,6 +62,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         pods: ctx.informers.informer(),
         services: ctx.informers.informer(),
         claims: ctx.informers.informer(),
+        resource_claims: ctx.informers.informer(),
         counted: Mutex::default(),
         uncounted: Notify::new(),
         monitors_synced: watch::Sender::new(false),
@@ -74,6 +80,11 @@ pub(crate) fn start(ctx: ControllerContext) {
     replenish(&controller, &controller.pods, Evaluator::Pods);
     replenish(&controller, &controller.services, Evaluator::Services);
     replenish(&controller, &controller.claims, Evaluator::Claims);
+    replenish(
+        &controller,
+        &controller.resource_claims,
+        Evaluator::ResourceClaims,
+    );
     ctx.tasks.spawn(NAME, monitors::run(controller.clone()));
     let (queue, workers) = (controller.queue.clone(), ctx.config.concurrent_syncs);
     run_workers(&ctx, NAME, workers, &queue, controller);
@@ -151,6 +162,13 @@ impl ResourceQuotaController {
                 Evaluator::Claims => {
                     sum(&limits, &evaluator, &names, self.claims.store(), namespace)
                 }
+                Evaluator::ResourceClaims => sum(
+                    &limits,
+                    &evaluator,
+                    &names,
+                    self.resource_claims.store(),
+                    namespace,
+                ),
                 Evaluator::Count(resource) => {
                     let Some(number) = self.number_of(resource, namespace) else {
                         continue;
@@ -169,6 +187,11 @@ impl ResourceQuotaController {
 
     /// How many objects of a resource there are, unless that is not known yet.
     fn number_of(&self, resource: &GroupResource, namespace: &str) -> Option<i64> {
+        // A quota is counted where it was seen: another informer may not have heard of it yet, and nobody would count it again.
+        if *resource == QUOTAS {
+            let quotas = self.quotas.store().list_namespace(namespace);
+            return Some(i64::try_from(quotas.len()).unwrap_or(i64::MAX));
+        }
         let Some(informer) = self.counted().get(resource).cloned() else {
             self.uncounted.notify_one();
             return None;
@@ -205,6 +228,7 @@ impl Reconciler for ResourceQuotaController {
         self.pods.has_synced().await;
         self.services.has_synced().await;
         self.claims.has_synced().await;
+        self.resource_claims.has_synced().await;
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {

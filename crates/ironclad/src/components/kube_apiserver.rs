@@ -68,6 +68,9 @@ pub(crate) struct Flags {
     /// Admission plugins that are off
     #[arg(long, value_delimiter = ',')]
     disable_admission_plugins: Vec<String>,
+    /// What admission plugins are told: an AdmissionConfiguration
+    #[arg(long)]
+    admission_control_config_file: Option<PathBuf>,
     /// Ranges of the addresses of Services, at most one of each family
     #[arg(long, value_delimiter = ',', default_value = "10.0.0.0/24")]
     service_cluster_ip_range: Vec<String>,
@@ -231,6 +234,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         authorization_modes: flags.authorization_mode.clone(),
         enable_admission_plugins: flags.enable_admission_plugins.clone(),
         disable_admission_plugins: flags.disable_admission_plugins.clone(),
+        admission_control_config_file: flags.admission_control_config_file.clone(),
         service_cluster_ip_ranges: flags.service_cluster_ip_range.clone(),
         service_node_port_range: flags.service_node_port_range,
         service_account_issuers: issuers,

@@ -65,8 +65,7 @@ impl Strategy for ValidatingAdmissionPolicyBindingStrategy {
         let path = Path::new("spec");
         policy::binding_head(&mut errors, &path, spec);
         if let Some(resources) = spec.object("matchResources") {
-            // Upstream spells it so.
-            rules::match_resources(&mut errors, &path.child("matchResouces"), resources);
+            rules::match_resources(&mut errors, &path.child("matchResources"), resources);
         }
         policy::validation_actions(&mut errors, &path.child("validationActions"), spec);
         errors

@@ -1,23 +1,30 @@
 //! PodSecurity: namespaces say by labels how far pods may go (Pod Security Standards); pods beyond it are refused or warned of.
 
 mod checks;
+mod configuration;
 mod policy;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
-use serde_json::Value;
 
 use self::{
     checks::{Violation, metadata, violations},
-    policy::{Level, LevelVersion, Policy},
+    configuration::Exemptions,
+    policy::{Level, LevelVersion, PREFIX, Policy},
 };
-use super::{Admission, Operation, Plugin};
+use super::{
+    Admission, AdmissionMetrics, Dependencies, Operation, Plugin, matching, pod_containers,
+};
 use crate::{lookup, reader::ObjectReader};
 
-const NAMESPACES: GroupResource = GroupResource::new("", "namespaces");
 const PODS: GroupResource = GroupResource::new("", "pods");
+/// The server's own version: rules of later ones are not known yet.
+const CURRENT_MINOR: u32 = 36;
 /// So many pods of a namespace are looked at when its level is raised.
 const MAX_PODS: usize = 3000;
 
@@ -39,47 +46,209 @@ const TEMPLATES: &[(&str, &str, &[&str])] = &[
 
 pub(super) struct PodSecurity {
     reader: Arc<dyn ObjectReader>,
+    metrics: AdmissionMetrics,
+    /// What holds where a namespace says nothing.
+    defaults: Policy,
+    exemptions: Exemptions,
 }
 
 impl PodSecurity {
-    pub(super) fn new(reader: Arc<dyn ObjectReader>) -> Self {
-        Self { reader }
+    pub(super) fn new(
+        dependencies: &Dependencies,
+        configuration: Option<&Object>,
+    ) -> Result<Self, String> {
+        let (defaults, exemptions) = configuration::read(configuration)?;
+        Ok(Self {
+            reader: Arc::clone(&dependencies.reader),
+            metrics: dependencies.metrics.clone(),
+            defaults,
+            exemptions,
+        })
     }
 
-    fn policy(&self, admission: &Admission<'_>) -> Policy {
-        let namespace = self
-            .reader
-            .get(&NAMESPACES, "", &admission.request.namespace);
-        namespace
-            .map(|namespace| Policy::of(&namespace).0)
-            .unwrap_or_default()
+    /// It was not looked at.
+    fn exempt(&self, admission: &Admission<'_>, by: &str) {
+        annotate(admission, "exempt", by);
+        self.metrics.pod_security_exemption(counted(admission));
     }
 
-    /// What happens to pods that are there when the level is raised: nothing, but who raises it is told.
+    /// It was held against a level.
+    fn evaluated(&self, admission: &Admission<'_>, mode: &str, level: LevelVersion, refused: bool) {
+        let version = match (level.level, level.minor) {
+            (Level::Privileged, _) | (_, None) => "latest".to_owned(),
+            (_, Some(minor)) if minor > CURRENT_MINOR => "future".to_owned(),
+            (_, Some(minor)) => format!("v1.{minor}"),
+        };
+        let labels = (mode, level.level.name(), version.as_str());
+        self.metrics
+            .pod_security_evaluation(labels, refused, counted(admission));
+    }
+
+    /// What a request is exempt by, as the audit log has it.
+    fn exemption(&self, admission: &Admission<'_>) -> Option<&'static str> {
+        let is_in = |list: &[String], name: &str| list.iter().any(|listed| listed == name);
+        if is_in(&self.exemptions.namespaces, admission.namespace()) {
+            Some("namespace")
+        } else if is_in(&self.exemptions.usernames, &admission.user.name) {
+            Some("user")
+        } else {
+            None
+        }
+    }
+
+    fn is_exempt_class(&self, spec: &Object) -> bool {
+        let class = lookup::text(spec, &["runtimeClassName"]);
+        !class.is_empty() && self.exemptions.runtime_classes.iter().any(|c| c == class)
+    }
+
+    /// A pod, or the template of pods, which is never refused: the pods will be.
+    async fn evaluate(
+        &self,
+        admission: &Admission<'_>,
+        pod: &Object,
+        enforces: bool,
+    ) -> Result<(), Status> {
+        if let Some(by) = self.exemption(admission) {
+            self.exempt(admission, by);
+            return Ok(());
+        }
+        let name = admission.request.namespace.as_str();
+        let Ok(namespace) = matching::namespace(&self.reader, name).await else {
+            let failure = format!("failed to lookup namespace {name:?}");
+            self.metrics.pod_security_error(true, counted(admission));
+            if enforces {
+                return Err(Status::internal(failure));
+            }
+            annotate(admission, "error", failure);
+            return Ok(());
+        };
+        let (policy, errors) = Policy::of(&namespace, self.defaults);
+        let Some(spec) = lookup::map(pod, &["spec"]) else {
+            return Ok(());
+        };
+        if self.is_exempt_class(spec) {
+            self.exempt(admission, "runtimeClass");
+            return Ok(());
+        }
+        if !errors.is_empty() {
+            self.metrics.pod_security_error(false, counted(admission));
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            let errors = match errors.as_slice() {
+                [one] => one.clone(),
+                many => format!("[{}]", many.join(", ")),
+            };
+            annotate(
+                admission,
+                "error",
+                format!("Failed to parse policy: {errors}"),
+            );
+        } else if policy.is_privileged() {
+            if enforces {
+                annotate(admission, "enforce-policy", "privileged:latest");
+                self.evaluated(admission, "enforce", policy.enforce, false);
+            }
+            return Ok(());
+        }
+        let would_violate = |level: LevelVersion, found: &[Violation]| {
+            format!("would violate PodSecurity \"{level}\": {}", describe(found))
+        };
+        let refused = if enforces {
+            annotate(admission, "enforce-policy", policy.enforce.to_string());
+            let refused = of_pod(pod, policy.enforce);
+            self.evaluated(admission, "enforce", policy.enforce, !refused.is_empty());
+            refused
+        } else {
+            Vec::new()
+        };
+        let audited = of_pod(pod, policy.audit);
+        if !audited.is_empty() {
+            let violation = would_violate(policy.audit, &audited);
+            annotate(admission, "audit-violations", violation);
+            self.evaluated(admission, "audit", policy.audit, true);
+        }
+        if !refused.is_empty() {
+            return Err(admission.forbidden(format!(
+                "violates PodSecurity \"{}\": {}",
+                policy.enforce,
+                describe(&refused)
+            )));
+        }
+        let warned = of_pod(pod, policy.warn);
+        if !warned.is_empty() {
+            admission.notes.warn(would_violate(policy.warn, &warned));
+            self.evaluated(admission, "warn", policy.warn, true);
+        }
+        Ok(())
+    }
+
+    /// A namespace's labels have to be right, unless they were wrong before; who raises its level is told of pods beyond it.
+    fn check_namespace(&self, admission: &Admission<'_>, namespace: &Object) -> Result<(), Status> {
+        let (new, errors) = Policy::of(namespace, self.defaults);
+        let old = admission
+            .old_object
+            .map(|old| Policy::of(old, self.defaults));
+        if !errors.is_empty() && old.as_ref().is_none_or(|(_, before)| *before != errors) {
+            let name = meta::name(namespace);
+            return Err(Status::invalid("", "Namespace", name, &errors));
+        }
+        let name = meta::name(namespace);
+        let is_exempt = self.exemptions.namespaces.iter().any(|n| n == name);
+        if let Some((old, _)) = old {
+            let raised = new.enforce != old.enforce
+                && new.enforce.level != Level::Privileged
+                && (new.enforce.minor != old.enforce.minor
+                    || new.enforce.level > old.enforce.level);
+            if !raised {
+                return Ok(());
+            }
+            if !is_exempt {
+                for warning in self.existing_pods(name, new.enforce) {
+                    admission.notes.warn(warning);
+                }
+                return Ok(());
+            }
+        }
+        if is_exempt && !new.is_privileged() && !new.is_equivalent(&self.defaults) {
+            let ignored = new.described_by(namespace);
+            admission.notes.warn(format!(
+                "namespace {name:?} is exempt from Pod Security, and the policy ({ignored}) will be ignored"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What happens to pods that are there when the level is raised: nothing, but who raises it is told. Of the pods of one controller the
+    /// first is looked at first.
     fn existing_pods(&self, namespace: &str, enforce: LevelVersion) -> Vec<String> {
-        let mut by_reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for pod in self.reader.list(&PODS, namespace).iter().take(MAX_PODS) {
+        let mut pods = self.reader.list(&PODS, namespace);
+        pods.retain(|pod| {
+            lookup::map(pod, &["spec"]).is_none_or(|spec| !self.is_exempt_class(spec))
+        });
+        let mut controllers = BTreeSet::new();
+        let (first, others): (Vec<_>, Vec<_>) = pods.iter().partition(|pod| {
+            meta::controller_of(pod).is_none_or(|controller| controllers.insert(controller.uid))
+        });
+        let mut by_reasons: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for pod in first.into_iter().chain(others).take(MAX_PODS) {
             let found = of_pod(pod, enforce);
             if !found.is_empty() {
                 let reasons: Vec<&str> = found
                     .iter()
                     .map(|violation| violation.reason.as_str())
                     .collect();
-                by_reasons
-                    .entry(reasons.join(", "))
-                    .or_default()
-                    .push(meta::name(pod).to_owned());
+                let names = by_reasons.entry(reasons.join(", ")).or_default();
+                names.push(meta::name(pod));
             }
         }
         let mut lines: Vec<String> = by_reasons
             .into_iter()
-            .map(|(reasons, names)| match names.as_slice() {
-                [only] => format!("{only}: {reasons}"),
-                [first, others @ ..] => {
-                    let noun = if others.len() == 1 { "pod" } else { "pods" };
-                    format!("{first} (and {} other {noun}): {reasons}", others.len())
+            .map(|(reasons, names)| {
+                let first = names.iter().min().copied().unwrap_or_default();
+                match names.len() {
+                    1 => format!("{first}: {reasons}"),
+                    2 => format!("{first} (and 1 other pod): {reasons}"),
+                    many => format!("{first} (and {} other pods): {reasons}", many - 1),
                 }
-                [] => reasons,
             })
             .collect();
         lines.sort_unstable();
@@ -89,8 +258,33 @@ impl PodSecurity {
                 format!("existing pods in namespace {namespace:?} violate the new PodSecurity enforce level \"{enforce}\""),
             );
         }
+        if pods.len() > MAX_PODS {
+            lines.insert(
+                0,
+                format!("new PodSecurity enforce level only checked against the first {MAX_PODS} of {} existing pods", pods.len()),
+            );
+        }
         lines
     }
+}
+
+/// What metrics tell requests apart by.
+fn counted<'a>(admission: &'a Admission<'_>) -> (&'static str, &'static str, &'a str) {
+    let operation = match admission.operation {
+        Operation::Update => "update",
+        _ => "create",
+    };
+    let resource = match admission.request.resource.as_str() {
+        "pods" => "pod",
+        "namespaces" => "namespace",
+        _ => "controller",
+    };
+    (operation, resource, &admission.request.subresource)
+}
+
+/// Tells the audit log.
+fn annotate(admission: &Admission<'_>, key: &str, value: impl Into<String>) {
+    admission.notes.annotate(format!("{PREFIX}{key}"), value);
 }
 
 #[async_trait]
@@ -103,87 +297,23 @@ impl Plugin for PodSecurity {
         matches!(operation, Operation::Create | Operation::Update)
     }
 
-    /// Warns; refusing is for the validating phase.
-    async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let Some(object) = admission.new_object() else {
-            return Ok(());
-        };
-        let warnings = if admission.is("", "namespaces") {
-            let (new, errors) = Policy::of(object);
-            let old = admission.old_object.map(|old| Policy::of(old).0);
-            match old {
-                Some(old)
-                    if errors.is_empty()
-                        && new.enforce != old.enforce
-                        && new.enforce.level != Level::Privileged =>
-                {
-                    self.existing_pods(meta::name(object), new.enforce)
-                }
-                _ => Vec::new(),
-            }
-        } else if is_pod(admission) {
-            if is_significant(admission) {
-                let policy = self.policy(admission);
-                let refused = !of_pod(object, policy.enforce).is_empty();
-                let found = if refused {
-                    Vec::new()
-                } else {
-                    of_pod(object, policy.warn)
-                };
-                warn(found, policy.warn)
-            } else {
-                Vec::new()
-            }
-        } else if let Some(template) = template(admission, object) {
-            let warn_level = self.policy(admission).warn;
-            let spec = lookup::map(template, &["spec"])
-                .cloned()
-                .unwrap_or_default();
-            warn(
-                violations(&metadata(template), &spec, warn_level),
-                warn_level,
-            )
-        } else {
-            Vec::new()
-        };
-        for warning in warnings {
-            admission.notes.warn(warning);
-        }
-        Ok(())
-    }
-
     async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
         let Some(object) = admission.new_object() else {
             return Ok(());
         };
         if admission.is("", "namespaces") {
-            let (_, errors) = Policy::of(object);
-            // What was wrong before does not keep a namespace from being changed otherwise.
-            let unchanged = admission
-                .old_object
-                .is_some_and(|old| Policy::of(old).1 == errors);
-            if !errors.is_empty() && !unchanged {
-                return Err(Status::invalid(
-                    "",
-                    "Namespace",
-                    meta::name(object),
-                    &errors,
-                ));
+            return self.check_namespace(admission, object);
+        }
+        if is_pod(admission) {
+            if !is_significant(admission) {
+                return Ok(());
             }
-            return Ok(());
+            return self.evaluate(admission, object, true).await;
         }
-        if !is_pod(admission) || !is_significant(admission) {
-            return Ok(());
+        match template(admission, object) {
+            Some(template) => self.evaluate(admission, template, false).await,
+            None => Ok(()),
         }
-        let enforce = self.policy(admission).enforce;
-        let found = of_pod(object, enforce);
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(admission.forbidden(format!(
-            "violates PodSecurity \"{enforce}\": {}",
-            describe(&found)
-        )))
     }
 }
 
@@ -196,15 +326,7 @@ fn is_significant(admission: &Admission<'_>) -> bool {
     let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
         return true;
     };
-    let images = |pod: &Object| -> Vec<String> {
-        ["initContainers", "containers", "ephemeralContainers"]
-            .into_iter()
-            .flat_map(|field| lookup::list(pod, &["spec", field]))
-            .filter_map(Value::as_object)
-            .map(|container| lookup::text(container, &["image"]).to_owned())
-            .collect()
-    };
-    images(old) != images(new)
+    !pod_containers::images(old).eq(pod_containers::images(new))
 }
 
 fn template<'a>(admission: &Admission<'_>, object: &'a Object) -> Option<&'a Object> {
@@ -229,15 +351,4 @@ fn describe(found: &[Violation]) -> String {
         .map(Violation::describe)
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-fn warn(found: Vec<Violation>, level: LevelVersion) -> Vec<String> {
-    if found.is_empty() {
-        Vec::new()
-    } else {
-        vec![format!(
-            "would violate PodSecurity \"{level}\": {}",
-            describe(&found)
-        )]
-    }
 }

@@ -1,11 +1,16 @@
 //! `matchConditions`: expressions that must all be true, or the webhook or policy is not asked. One that is false settles it, also when
 //! another fails; if none is false and one fails, the failure policy decides.
 
+use std::time::Instant;
+
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::Object;
 use cel::{Activation, Budget};
 
-use super::expression::{Expression, OutOfBudget};
+use super::{
+    super::metrics::{AdmissionMetrics, ConditionOwner},
+    expression::{Expression, OutOfBudget},
+};
 use crate::lookup;
 
 /// What the conditions of one webhook or policy may cost together, as upstream: a quarter of what validations may.
@@ -43,29 +48,41 @@ impl MatchConditions {
     pub(in super::super) fn are_met<'a>(
         &'a self,
         activation: &Activation<'a>,
+        owner: &ConditionOwner<'_>,
+        metrics: &AdmissionMetrics,
+    ) -> Result<bool, String> {
+        if self.conditions.is_empty() {
+            return Ok(true);
+        }
+        let start = Instant::now();
+        let mut failures = Vec::new();
+        let met = self.evaluate(activation, &mut failures);
+        let excluded = matches!(met, Ok(false)) && failures.is_empty();
+        metrics.conditions(owner, start.elapsed(), failures.len(), excluded);
+        match met {
+            Err(_) if self.ignores_failure => Ok(false),
+            met => met,
+        }
+    }
+
+    /// Also gathers what each condition that failed says.
+    fn evaluate<'a>(
+        &'a self,
+        activation: &Activation<'a>,
+        failures: &mut Vec<String>,
     ) -> Result<bool, String> {
         let mut budget = Budget::new(BUDGET);
-        let mut failures = Vec::new();
         let mut refused = false;
         for condition in &self.conditions {
             match condition.evaluate(activation, &mut budget) {
                 Ok(Ok(value)) => refused |= value.as_bool() == Some(false),
-                Ok(Err(failure)) => failures.push(failure),
-                Err(OutOfBudget(failure)) => {
-                    return if self.ignores_failure {
-                        Ok(false)
-                    } else {
-                        Err(failure)
-                    };
-                }
+                Ok(Err(failure)) => failures.push(failure.message),
+                Err(OutOfBudget(failure)) => return Err(failure),
             }
         }
-        if refused {
-            return Ok(false);
-        }
         match failures.as_slice() {
+            _ if refused => Ok(false),
             [] => Ok(true),
-            _ if self.ignores_failure => Ok(false),
             [only] => Err(only.clone()),
             many => Err(format!("[{}]", many.join(", "))),
         }

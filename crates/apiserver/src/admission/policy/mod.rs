@@ -2,7 +2,7 @@
 //!
 //! [`expression`] compiles and evaluates, [`inputs`] is what expressions see, [`conditions`] are the match conditions that webhooks have as
 //! well; [`binding`] and [`params`] say where a policy applies and with what. Compiled once per change of the policy or the binding, and
-//! paired in [`pairs`].
+//! paired in [`pairs`]; what both sorts of policies share is in [`policies`].
 
 mod authorizer;
 mod binding;
@@ -12,6 +12,7 @@ mod inputs;
 mod mutating;
 mod pairs;
 mod params;
+mod policies;
 #[cfg(test)]
 mod tests;
 mod validating;

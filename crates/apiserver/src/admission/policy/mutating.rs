@@ -1,12 +1,12 @@
 //! MutatingAdmissionPolicy: expressions that change objects, by a configuration to be merged in (as server-side apply merges) or by a JSON
 //! patch. Policies one after the other in order of name, each seeing what those before it made of the object.
 
-use std::sync::Arc;
+use std::time::Instant;
 
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
     Object,
-    gvk::{GroupResource, GroupVersionKind},
+    gvk::GroupVersionKind,
     meta,
     status::{Status, StatusCause},
 };
@@ -16,23 +16,21 @@ use serde_json::Value as Json;
 
 use super::{
     super::{
-        Admission, Dependencies, Operation, Plugin, Resources,
-        compiled::Compiled,
-        json_patch,
-        matching::{Invocation, Matcher, namespace},
+        Admission, Dependencies, Operation, Plugin, Resources, json_patch,
+        matching::{Invocation, Matcher},
+        metrics::{ConditionOwner, ErrorType, OwnerKind},
         webhook::versioned,
     },
     Inputs, MatchConditions, RequestAuthorizer,
     binding::Binding,
-    expression::Expression,
-    is_exempt, namespace_name,
-    pairs::{Named, Pairs},
+    expression::{self, Expression},
+    pairs::Named,
     param_key, params,
+    policies::{self, Planned, Policies},
 };
-use crate::{authz::Authorizer, lookup, reader::ObjectReader};
+use crate::lookup;
 
 const NAME: &str = "MutatingAdmissionPolicy";
-const GROUP: &str = "admissionregistration.k8s.io";
 
 /// A policy, compiled.
 pub(super) struct Policy {
@@ -61,6 +59,16 @@ enum Sort {
 impl Named for Policy {
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl policies::Policy for Policy {
+    fn matcher(&self) -> Option<&Matcher> {
+        self.matcher.as_ref()
+    }
+
+    fn param_kind(&self) -> Option<&GroupVersionKind> {
+        self.param_kind.as_ref()
     }
 }
 
@@ -112,19 +120,35 @@ impl Policy {
         inputs: &Inputs,
         call: &Call<'_>,
         resources: &dyn Resources,
-    ) -> Result<Option<Object>, String> {
+    ) -> Result<Option<Object>, expression::Failure> {
         let values = inputs.activation(call.param, Some(call.authorizer), &self.variables);
         let mut budget = Budget::default();
-        let value = mutation.expression.evaluate(&values, &mut budget);
-        let value = value.map_err(|spent| spent.0)??;
-        if matches!(mutation.sort, Sort::Apply) {
+        let value = mutation.expression.evaluate(&values, &mut budget)??;
+        let patched = mutation.apply(&value, object, call.invocation, resources);
+        patched.map_err(|message| expression::Failure {
+            message,
+            error: ErrorType::Invalid,
+        })
+    }
+}
+
+impl Mutation {
+    /// What the value of its expression makes of the object.
+    fn apply(
+        &self,
+        value: &cel::Value<'_>,
+        object: &Object,
+        invocation: &Invocation,
+        resources: &dyn Resources,
+    ) -> Result<Option<Object>, String> {
+        if matches!(self.sort, Sort::Apply) {
             let checked = value.check_object_names();
             checked.map_err(|error| format!("type mismatch: {error}"))?;
         }
         let json = value
             .to_json()
             .ok_or("the expression evaluated to what JSON has no form for")?;
-        match (mutation.sort, json) {
+        match (self.sort, json) {
             (Sort::JsonPatch, operations @ Json::Array(_)) => {
                 match json_patch::apply(object, &without_nulls(operations)) {
                     Ok(patched) => Ok(Some(patched)),
@@ -140,7 +164,7 @@ impl Policy {
                     }
                 }
                 resources
-                    .merge(object, &configuration, &call.invocation.kind)
+                    .merge(object, &configuration, &invocation.kind)
                     .map(Some)
                     .map_err(|error| format!("error applying patch: {error}"))
             }
@@ -204,122 +228,41 @@ impl Failure {
     }
 }
 
-/// What is to be called: policy, binding, in which version, with which parameter.
-type Planned = (Arc<Policy>, Arc<Binding>, Invocation, Option<Json>);
-
 pub(in super::super) struct MutatingAdmissionPolicy {
-    pairs: Pairs<Policy>,
-    reader: Arc<dyn ObjectReader>,
-    resources: Arc<dyn Resources>,
-    authorizer: Arc<dyn Authorizer>,
+    policies: Policies<Policy>,
 }
 
 impl MutatingAdmissionPolicy {
     pub(in super::super) fn new(dependencies: &Dependencies) -> Self {
-        let reader = &dependencies.reader;
-        let policies = GroupResource::new(GROUP, "mutatingadmissionpolicies");
-        let bindings = GroupResource::new(GROUP, "mutatingadmissionpolicybindings");
-        Self {
-            pairs: Pairs::new(
-                Compiled::new(Arc::clone(reader), policies, Policy::of),
-                Compiled::new(Arc::clone(reader), bindings, Binding::of),
-            ),
-            reader: Arc::clone(reader),
-            resources: Arc::clone(&dependencies.resources),
-            authorizer: Arc::clone(&dependencies.authorizer),
-        }
-    }
-
-    /// Which policies apply, and how; decided before any of them changes the object.
-    async fn plan(&self, admission: &Admission<'_>, failures: &mut Vec<Failure>) -> Vec<Planned> {
-        let mut planned = Vec::new();
-        for (policy, bindings) in self.pairs.get().iter() {
-            let mut fail = |binding: Option<&Binding>, error: &str| {
-                if !policy.ignores_failure {
-                    let what = if binding.is_some() {
-                        "binding"
-                    } else {
-                        "policy"
-                    };
-                    let error = format!("failed to configure {what}: {error}");
-                    failures.push(Failure::new(policy, binding, &error));
-                }
-            };
-            let Some(matcher) = &policy.matcher else {
-                fail(
-                    None,
-                    "policy contained no match constraints, a required field",
-                );
-                continue;
-            };
-            let matched = matcher
-                .matches(admission, &self.reader, &*self.resources)
-                .await;
-            let invocation = match matched {
-                Ok(Some(invocation)) => invocation,
-                Ok(None) => continue,
-                Err(status) => {
-                    fail(None, &status.message);
-                    continue;
-                }
-            };
-            let kind = policy.param_kind.as_ref();
-            if let Err(error) = params::check_kind(kind, &*self.resources) {
-                fail(None, &error);
-                continue;
-            }
-            for binding in bindings {
-                if let Some(matcher) = &binding.matcher {
-                    match matcher
-                        .matches(admission, &self.reader, &*self.resources)
-                        .await
-                    {
-                        Ok(Some(_)) => {}
-                        Ok(None) => continue,
-                        Err(status) => {
-                            fail(Some(binding), &status.message);
-                            continue;
-                        }
-                    }
-                }
-                let (reference, namespace) = (binding.params.as_ref(), admission.namespace());
-                match params::collect(kind, reference, namespace, &*self.resources).await {
-                    Ok(params) => planned.extend(params.into_iter().map(|param| {
-                        (
-                            Arc::clone(policy),
-                            Arc::clone(binding),
-                            invocation.clone(),
-                            param,
-                        )
-                    })),
-                    Err(error) => fail(Some(binding), &error),
-                }
-            }
-        }
-        planned
+        let policies = Policies::new(
+            dependencies,
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+            Policy::of,
+        );
+        Self { policies }
     }
 
     async fn dispatch(
         &self,
         admission: &mut Admission<'_>,
-        planned: &[Planned],
+        plan: &[Planned<Policy>],
         failures: &mut Vec<Failure>,
     ) -> Result<(), Status> {
-        let namespace = match namespace_name(admission) {
-            "" => None,
-            name => Some(namespace(&self.reader, name).await?),
-        };
-        let authorizer = RequestAuthorizer::new(Arc::clone(&self.authorizer), admission);
-        for (policy, binding, invocation, param) in planned {
-            let call = Call {
-                policy,
-                binding,
-                invocation,
-                param: param.as_ref(),
-                authorizer: &authorizer,
-            };
-            self.call(admission, &call, namespace.as_deref(), failures)
-                .await?;
+        let namespace = self.policies.namespace(admission).await?;
+        let authorizer = self.policies.authorizer(admission);
+        for planned in plan {
+            for param in &planned.params {
+                let call = Call {
+                    policy: &planned.policy,
+                    binding: &planned.binding,
+                    invocation: &planned.invocation,
+                    param: param.as_ref(),
+                    authorizer: &authorizer,
+                };
+                self.call(admission, &call, namespace.as_deref(), failures)
+                    .await?;
+            }
         }
         Ok(())
     }
@@ -332,7 +275,7 @@ impl MutatingAdmissionPolicy {
         failures: &mut Vec<Failure>,
     ) -> Result<(), Status> {
         let (policy, invocation) = (call.policy, call.invocation);
-        let resources = &*self.resources;
+        let resources = &*self.policies.resources;
         let mut fail = |error: &str| {
             if !policy.ignores_failure {
                 failures.push(Failure {
@@ -350,7 +293,13 @@ impl MutatingAdmissionPolicy {
         let met = {
             let authorizer = Some(call.authorizer);
             let values = inputs.activation(call.param, authorizer, &policy.variables);
-            policy.conditions.are_met(&values)
+            let owner = ConditionOwner {
+                kind: OwnerKind::Policy,
+                name: &policy.name,
+                operation: admission.operation,
+            };
+            let metrics = &self.policies.metrics;
+            policy.conditions.are_met(&values, &owner, metrics)
         };
         match met {
             Ok(true) => {}
@@ -370,14 +319,24 @@ impl MutatingAdmissionPolicy {
         let mut now = before.clone();
         for mutation in &policy.mutations {
             let inputs = see(admission, Some(&now));
-            match policy.mutate(mutation, &now, &inputs, call, resources) {
+            let start = Instant::now();
+            let mutated = policy.mutate(mutation, &now, &inputs, call, resources);
+            let error = match &mutated {
+                Ok(_) => ErrorType::None,
+                Err(failure) => failure.error,
+            };
+            let (name, binding) = (&policy.name, &call.binding.name);
+            self.policies
+                .metrics
+                .mutation(name, binding, error, start.elapsed());
+            match mutated {
                 Ok(Some(mutated)) => {
                     now = resources
                         .complete(mutated, &invocation.kind)
                         .map_err(Status::internal)?;
                 }
                 Ok(None) => {}
-                Err(error) => fail(&error),
+                Err(failure) => fail(&failure.message),
             }
         }
         if now != before {
@@ -414,18 +373,22 @@ impl Plugin for MutatingAdmissionPolicy {
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        if is_exempt(admission) {
-            return Ok(());
-        }
-        if !self.pairs.is_ready() {
-            return Err(admission.forbidden("not yet ready to handle request"));
-        }
         let mut failures = Vec::new();
-        let planned = self.plan(admission, &mut failures).await;
-        if !planned.is_empty() {
+        let mut plan = Vec::new();
+        for planned in self.policies.plan(admission).await? {
+            match planned {
+                Ok(planned) => plan.push(planned),
+                Err(wrong) if wrong.policy.ignores_failure => {}
+                Err(wrong) => {
+                    let binding = wrong.binding.as_deref();
+                    failures.push(Failure::new(&wrong.policy, binding, &wrong.error));
+                }
+            }
+        }
+        if plan.iter().any(|planned| !planned.params.is_empty()) {
             let object = admission.object.as_deref();
             admission.reinvocation.enter(NAME, object);
-            let result = self.dispatch(admission, &planned, &mut failures).await;
+            let result = self.dispatch(admission, &plan, &mut failures).await;
             let object = admission.object.as_deref();
             admission.reinvocation.leave(NAME, object);
             result?;

@@ -237,3 +237,92 @@ async fn policies_that_do_not_compile_are_refused() {
     );
     cluster.stop().await;
 }
+
+/// Serves `limits` of `example.com`.
+async fn serve_limits(cluster: &TestCluster) -> String {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"max": {"type": "integer"}}}}});
+    let definition = json!({
+        "metadata": {"name": "limits.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "limits", "singular": "limit", "kind": "Limit", "listKind": "LimitList"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    });
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    cluster.have(definitions, definition).await;
+    let path = "/apis/example.com/v1/namespaces/default/limits";
+    let served = async {
+        while cluster.get(path).await.code != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let served = tokio::time::timeout(std::time::Duration::from_secs(20), served);
+    served.await.expect("the definition is served");
+    path.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_resources_are_parameters() {
+    let cluster = TestCluster::start().await;
+    let limits = serve_limits(&cluster).await;
+    let rules = json!({
+        "paramKind": {"apiVersion": "example.com/v1", "kind": "Limit"},
+        "validations": [{"expression": "size(object.data) <= params.spec.max", "messageExpression": "'at most ' + string(params.spec.max)"}],
+    });
+    let binding = json!({"validationActions": ["Deny"], "paramRef": {
+        "selector": {"matchLabels": {"use": "yes"}}, "parameterNotFoundAction": "Allow",
+    }});
+    policy(&cluster, "validating", "p", rules, binding).await;
+    let two = json!({"a": "1", "b": "2"});
+    assert_eq!(create(&cluster, "c", two.clone()).await.code, 201);
+    for (name, max, used) in [("wide", 2, "yes"), ("none", 0, "no")] {
+        let limit = json!({
+            "apiVersion": "example.com/v1", "kind": "Limit",
+            "metadata": {"name": name, "labels": {"use": used}}, "spec": {"max": max},
+        });
+        cluster.have(&limits, limit).await;
+    }
+    assert_eq!(create(&cluster, "c", two.clone()).await.code, 201);
+    let path = format!("{limits}/wide");
+    let lowered = cluster.patch(&path, json!({"spec": {"max": 1}})).await;
+    assert_eq!(lowered.code, 200, "{lowered:?}");
+    cluster.get(&limits).await;
+    let refused = create(&cluster, "c", two).await;
+    assert_eq!(
+        refused.message(),
+        "configmaps \"c\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'p' denied request: at most 1"
+    );
+    let metrics = cluster.get("/metrics").await.text;
+    let line = r#"apiserver_validating_admission_policy_check_total{enforcement_action="deny",error_type="no_error",policy="p",policy_binding="p"} 1"#;
+    assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mutating_policy_sees_what_came_after_it_if_it_wishes() {
+    let cluster = TestCluster::start().await;
+    let patch = |text: &str| json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": text}}]);
+    let first = "has(object.data.later) ? [JSONPatch{op: 'add', path: '/data/seen', value: 'yes'}] : [JSONPatch{op: 'add', path: '/data/first', value: '1'}]";
+    let second = "[JSONPatch{op: 'add', path: '/data/later', value: '1'}]";
+    for (name, again, text) in [("a", "IfNeeded", first), ("b", "Never", second)] {
+        let rules = json!({"reinvocationPolicy": again, "mutations": patch(text)});
+        policy(&cluster, "mutating", name, rules, json!({})).await;
+    }
+    let created = create(&cluster, "c", json!({"own": "1"})).await;
+    assert_eq!(
+        created.body["data"],
+        json!({"own": "1", "first": "1", "later": "1", "seen": "yes"})
+    );
+    // What fails is ignored where the policy says so, and counted either way.
+    let rules = json!({
+        "failurePolicy": "Ignore", "reinvocationPolicy": "Never",
+        "mutations": patch("[JSONPatch{op: 'remove', path: '/data/absent'}]"),
+    });
+    policy(&cluster, "mutating", "c", rules, json!({})).await;
+    assert_eq!(create(&cluster, "c", json!({"own": "1"})).await.code, 201);
+    let metrics = cluster.get("/metrics").await.text;
+    let line = r#"apiserver_mutating_admission_policy_check_total{error_type="invalid_error",policy="c",policy_binding="c"} 1"#;
+    assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    cluster.stop().await;
+}

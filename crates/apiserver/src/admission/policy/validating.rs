@@ -1,35 +1,38 @@
 //! ValidatingAdmissionPolicy: expressions that must be true of a request.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
     Object,
-    gvk::{GroupResource, GroupVersionKind},
+    gvk::GroupVersionKind,
     meta,
     status::{Status, StatusCause},
 };
 use async_trait::async_trait;
-use cel::{Budget, Composed, Value};
+use cel::{Activation, Budget, Composed, Value};
 use serde_json::json;
 
 use super::{
     super::{
-        Admission, Dependencies, Operation, Plugin, Resources,
-        compiled::Compiled,
-        matching::{Invocation, Matcher, namespace},
+        Admission, AdmissionMetrics, Dependencies, Operation, Plugin,
+        matching::{Invocation, Matcher},
+        metrics::{ConditionOwner, ErrorType, OwnerKind},
         webhook::versioned,
     },
     Inputs, MatchConditions, RequestAuthorizer,
     binding::Binding,
-    expression::{Expression, OutOfBudget},
-    is_exempt, namespace_name,
-    pairs::{Named, Pairs},
+    expression::{Evaluated, Expression, Failure, OutOfBudget},
+    pairs::Named,
     params,
+    policies::{self, Misconfigured, Planned, Policies},
 };
-use crate::{authz::Authorizer, lookup, reader::ObjectReader};
+use crate::lookup;
 
-const GROUP: &str = "admissionregistration.k8s.io";
 /// Longer messages of a `messageExpression` are not used.
 const MAX_MESSAGE_BYTES: usize = 5 << 10;
 /// Longer values of audit annotations are cut.
@@ -54,25 +57,61 @@ struct Validation {
     reason: String,
 }
 
-/// What became of one expression under one binding and one parameter.
+/// An expression that does not hold, or has no value.
 struct Refusal {
     message: String,
     reason: String,
     /// Its place among the validations.
     index: usize,
+    error: ErrorType,
+    elapsed: Duration,
+}
+
+impl Refusal {
+    /// What cannot be evaluated.
+    fn failed(failure: Failure, index: usize, elapsed: Duration) -> Self {
+        Self {
+            message: failure.message,
+            reason: String::new(),
+            index,
+            error: failure.error,
+            elapsed,
+        }
+    }
 }
 
 /// What an evaluation of a policy comes to.
 #[derive(Default)]
 struct Verdict {
     refusals: Vec<Refusal>,
+    /// What failed where failures are ignored.
+    ignored: Vec<(ErrorType, Duration)>,
     /// Key, and value or failure.
-    annotations: Vec<(String, Result<String, String>)>,
+    annotations: Vec<(String, Result<String, Refusal>)>,
+}
+
+/// What a policy is evaluated with.
+struct Evaluation<'a> {
+    inputs: &'a Inputs,
+    param: Option<&'a serde_json::Value>,
+    authorizer: &'a RequestAuthorizer,
+    operation: Operation,
+    metrics: &'a AdmissionMetrics,
 }
 
 impl Named for Policy {
     fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl policies::Policy for Policy {
+    fn matcher(&self) -> Option<&Matcher> {
+        self.matcher.as_ref()
+    }
+
+    fn param_kind(&self) -> Option<&GroupVersionKind> {
+        self.param_kind.as_ref()
     }
 }
 
@@ -123,72 +162,75 @@ impl Policy {
     }
 
     /// Evaluates the policy with one parameter, or without any.
-    fn evaluate(
-        &self,
-        inputs: &Inputs,
-        param: Option<&serde_json::Value>,
-        authorizer: &RequestAuthorizer,
-    ) -> Verdict {
-        let activation = || inputs.activation(param, Some(authorizer), &self.variables);
-        match self.conditions.are_met(&activation()) {
+    fn evaluate(&self, with: &Evaluation<'_>) -> Verdict {
+        let Evaluation { inputs, param, .. } = *with;
+        let authorizer = Some(with.authorizer);
+        let activation = || inputs.activation(param, authorizer, &self.variables);
+        let owner = ConditionOwner {
+            kind: OwnerKind::Policy,
+            name: &self.name,
+            operation: with.operation,
+        };
+        match self.conditions.are_met(&activation(), &owner, with.metrics) {
             Ok(true) => {}
             Ok(false) => return Verdict::default(),
-            Err(failure) => return self.failed(failure),
+            Err(message) => {
+                let error = ErrorType::Invalid;
+                return self.failed(Failure { message, error });
+            }
         }
         let mut budget = Budget::default();
-        let mut verdict = Verdict::default();
         let values = activation();
         let mut outcomes = Vec::with_capacity(self.validations.len());
         for validation in &self.validations {
+            let start = Instant::now();
             match validation.expression.evaluate(&values, &mut budget) {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(OutOfBudget(failure)) => return self.failed(failure),
+                Ok(outcome) => outcomes.push((outcome, start.elapsed())),
+                Err(spent) => return self.failed(spent.into()),
             }
         }
         let of_messages = inputs.activation(param, None, &self.variables);
+        let mut verdict = Verdict::default();
         for (index, (validation, outcome)) in self.validations.iter().zip(outcomes).enumerate() {
-            let refusal = |message: String, reason: String| Refusal {
-                message,
-                reason,
-                index,
-            };
-            match outcome {
-                Ok(value) if value.as_bool() == Some(true) => {}
-                Ok(_) => {
-                    let message = match &validation.message_expression {
-                        Some(expression) => expression.evaluate(&of_messages, &mut budget),
-                        None => Ok(Ok(Value::Null)),
-                    };
-                    match message {
-                        Ok(message) => {
-                            let message = validation.message(message.ok().as_ref());
-                            let reason = validation.reason.clone();
-                            verdict.refusals.push(refusal(message, reason));
-                        }
-                        Err(_) if self.ignores_failure => {}
-                        Err(OutOfBudget(failure)) => {
-                            let message = format!("failed messageExpression: {failure}");
-                            verdict.refusals.push(refusal(message, String::new()));
-                        }
+            let (outcome, elapsed) = outcome;
+            let failure = match outcome {
+                Ok(value) if value.as_bool() == Some(true) => continue,
+                Ok(_) => match validation.explain(&of_messages, &mut budget) {
+                    Ok(message) => {
+                        verdict.refusals.push(Refusal {
+                            message: validation.message(message.ok().as_ref()),
+                            reason: validation.reason.clone(),
+                            index,
+                            error: ErrorType::None,
+                            elapsed,
+                        });
+                        continue;
                     }
-                }
-                Err(_) if self.ignores_failure => {}
-                Err(failure) => verdict.refusals.push(refusal(failure, String::new())),
+                    Err(OutOfBudget(spent)) => Failure {
+                        message: format!("failed messageExpression: {spent}"),
+                        error: ErrorType::OutOfBudget,
+                    },
+                },
+                Err(failure) => failure,
+            };
+            if self.ignores_failure {
+                verdict.ignored.push((failure.error, elapsed));
+            } else {
+                let refusal = Refusal::failed(failure, index, elapsed);
+                verdict.refusals.push(refusal);
             }
         }
-        self.annotate(inputs, param, authorizer, verdict)
+        self.annotate(with, verdict)
     }
 
-    fn annotate(
-        &self,
-        inputs: &Inputs,
-        param: Option<&serde_json::Value>,
-        authorizer: &RequestAuthorizer,
-        mut verdict: Verdict,
-    ) -> Verdict {
-        let values = inputs.activation(param, Some(authorizer), &self.variables);
+    fn annotate(&self, with: &Evaluation<'_>, mut verdict: Verdict) -> Verdict {
+        let authorizer = Some(with.authorizer);
+        let values = with
+            .inputs
+            .activation(with.param, authorizer, &self.variables);
         let mut budget = Budget::default();
         for (key, expression) in &self.annotations {
+            let start = Instant::now();
             match expression.evaluate(&values, &mut budget) {
                 Ok(Ok(value)) => {
                     if let Some(text) = value.as_str().map(str::trim).filter(|t| !t.is_empty()) {
@@ -197,32 +239,42 @@ impl Policy {
                     }
                 }
                 Ok(Err(_)) if self.ignores_failure => {}
-                Ok(Err(failure)) => verdict.annotations.push((key.clone(), Err(failure))),
-                Err(OutOfBudget(failure)) => return self.failed(failure),
+                Ok(Err(failure)) => {
+                    let refusal = Refusal::failed(failure, 0, start.elapsed());
+                    verdict.annotations.push((key.clone(), Err(refusal)));
+                }
+                Err(spent) => return self.failed(spent.into()),
             }
         }
         verdict
     }
 
     /// What cannot be evaluated refuses, unless failures are ignored.
-    fn failed(&self, failure: String) -> Verdict {
-        let refusal = Refusal {
-            message: failure,
-            reason: String::new(),
-            index: 0,
-        };
-        Verdict {
-            refusals: if self.ignores_failure {
-                Vec::new()
-            } else {
-                vec![refusal]
-            },
-            annotations: Vec::new(),
+    fn failed(&self, failure: Failure) -> Verdict {
+        let mut verdict = Verdict::default();
+        if self.ignores_failure {
+            verdict.ignored.push((failure.error, Duration::ZERO));
+        } else {
+            let refusal = Refusal::failed(failure, 0, Duration::ZERO);
+            verdict.refusals.push(refusal);
         }
+        verdict
     }
 }
 
 impl Validation {
+    /// The value of its message expression, if it has any.
+    fn explain<'a>(
+        &'a self,
+        values: &Activation<'a>,
+        budget: &mut Budget,
+    ) -> Result<Evaluated<'a>, OutOfBudget> {
+        match &self.message_expression {
+            Some(expression) => expression.evaluate(values, budget),
+            None => Ok(Ok(Value::Null)),
+        }
+    }
+
     /// What its message expression says if that is fit to be shown, else its message, else its text.
     fn message(&self, evaluated: Option<&Value<'_>>) -> String {
         let said = evaluated.and_then(Value::as_str).map(str::trim);
@@ -253,9 +305,8 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn deny(&mut self, policy: &Policy, binding: Option<&Binding>, refusal: Refusal) {
+    fn deny(&mut self, policy: &Policy, binding: Option<&Binding>, message: &str, reason: String) {
         let name = &policy.name;
-        let message = refusal.message;
         let message = match binding {
             Some(binding) => format!(
                 "ValidatingAdmissionPolicy '{name}' with binding '{}' denied request: {message}",
@@ -263,122 +314,68 @@ impl Gathered {
             ),
             None => format!("ValidatingAdmissionPolicy '{name}' denied request: {message}"),
         };
-        self.denials.push(Denial {
-            message,
-            reason: refusal.reason,
-        });
+        self.denials.push(Denial { message, reason });
     }
 
     /// A policy or a binding that cannot be used refuses as well, unless failures are ignored.
-    fn misconfigured(&mut self, policy: &Policy, binding: Option<&Binding>, error: &str) {
-        if policy.ignores_failure {
-            return;
+    fn misconfigured(&mut self, misconfigured: &Misconfigured<Policy>) {
+        let Misconfigured {
+            policy,
+            binding,
+            error,
+        } = misconfigured;
+        if !policy.ignores_failure {
+            self.deny(policy, binding.as_deref(), error, String::new());
         }
-        let what = if binding.is_some() {
-            "binding"
-        } else {
-            "policy"
+    }
+
+    fn annotate(&mut self, policy: &Policy, key: &str, mut value: String) {
+        let mut end = value.len().min(MAX_ANNOTATION_BYTES);
+        while !value.is_char_boundary(end) {
+            end -= 1;
+        }
+        value.truncate(end);
+        let key = format!("{}/{key}", policy.name);
+        let values = self.annotations.entry(key).or_default();
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+
+    /// The first denial is the answer.
+    fn into_result(self, admission: &Admission<'_>) -> Result<(), Status> {
+        for (key, values) in self.annotations {
+            admission.notes.annotate(key, values.join(", "));
+        }
+        let Some(denial) = self.denials.into_iter().next() else {
+            return Ok(());
         };
-        let refusal = Refusal {
-            message: format!("failed to configure {what}: {error}"),
-            reason: String::new(),
-            index: 0,
+        let cause = StatusCause::new("", denial.message.clone(), "");
+        let mut status = admission.forbidden(denial.message).with_cause(cause);
+        (status.code, status.reason) = match denial.reason.as_str() {
+            "Forbidden" => (403, denial.reason),
+            "Unauthorized" => (401, denial.reason),
+            "RequestEntityTooLarge" => (413, denial.reason),
+            "" => (422, "Invalid".to_owned()),
+            _ => (422, denial.reason),
         };
-        self.deny(policy, binding, refusal);
+        Err(status)
     }
 }
 
 pub(in super::super) struct ValidatingAdmissionPolicy {
-    pairs: Pairs<Policy>,
-    reader: Arc<dyn ObjectReader>,
-    resources: Arc<dyn Resources>,
-    authorizer: Arc<dyn Authorizer>,
+    policies: Policies<Policy>,
 }
 
 impl ValidatingAdmissionPolicy {
     pub(in super::super) fn new(dependencies: &Dependencies) -> Self {
-        let reader = &dependencies.reader;
-        let policies = GroupResource::new(GROUP, "validatingadmissionpolicies");
-        let bindings = GroupResource::new(GROUP, "validatingadmissionpolicybindings");
-        Self {
-            pairs: Pairs::new(
-                Compiled::new(Arc::clone(reader), policies, Policy::of),
-                Compiled::new(Arc::clone(reader), bindings, Binding::of),
-            ),
-            reader: Arc::clone(reader),
-            resources: Arc::clone(&dependencies.resources),
-            authorizer: Arc::clone(&dependencies.authorizer),
-        }
-    }
-
-    async fn dispatch(
-        &self,
-        policy: &Policy,
-        bindings: &[Arc<Binding>],
-        admission: &Admission<'_>,
-        gathered: &mut Gathered,
-    ) -> Result<(), Status> {
-        let Some(matcher) = &policy.matcher else {
-            let error = "policy contained no match constraints, a required field";
-            gathered.misconfigured(policy, None, error);
-            return Ok(());
-        };
-        let matched = matcher
-            .matches(admission, &self.reader, &*self.resources)
-            .await;
-        let invocation = match matched {
-            Ok(Some(invocation)) => invocation,
-            Ok(None) => return Ok(()),
-            Err(status) => {
-                gathered.misconfigured(policy, None, &status.message);
-                return Ok(());
-            }
-        };
-        if let Err(error) = params::check_kind(policy.param_kind.as_ref(), &*self.resources) {
-            gathered.misconfigured(policy, None, &error);
-            return Ok(());
-        }
-        let mut inputs = None;
-        let authorizer = RequestAuthorizer::new(Arc::clone(&self.authorizer), admission);
-        for binding in bindings {
-            if let Some(matcher) = &binding.matcher {
-                match matcher
-                    .matches(admission, &self.reader, &*self.resources)
-                    .await
-                {
-                    Ok(Some(_)) => {}
-                    Ok(None) => continue,
-                    Err(status) => {
-                        gathered.misconfigured(policy, Some(binding), &status.message);
-                        continue;
-                    }
-                }
-            }
-            let kind = policy.param_kind.as_ref();
-            let reference = binding.params.as_ref();
-            let found =
-                params::collect(kind, reference, admission.namespace(), &*self.resources).await;
-            let params = match found {
-                Ok(params) => params,
-                Err(error) => {
-                    gathered.misconfigured(policy, Some(binding), &error);
-                    continue;
-                }
-            };
-            if inputs.is_none() && !params.is_empty() {
-                inputs = Some(self.inputs(admission, &invocation).await?);
-            }
-            let Some(inputs) = &inputs else { continue };
-            for param in &params {
-                let verdict = policy.evaluate(inputs, param.as_ref(), &authorizer);
-                judge(policy, binding, verdict, admission, gathered);
-            }
-        }
-        for (key, values) in std::mem::take(&mut gathered.annotations) {
-            let key = format!("{}/{key}", policy.name);
-            admission.notes.annotate(key, values.join(", "));
-        }
-        Ok(())
+        let policies = Policies::new(
+            dependencies,
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            Policy::of,
+        );
+        Self { policies }
     }
 
     async fn inputs(
@@ -386,67 +383,75 @@ impl ValidatingAdmissionPolicy {
         admission: &Admission<'_>,
         invocation: &Invocation,
     ) -> Result<Inputs, Status> {
-        let resources = &*self.resources;
+        let resources = &*self.policies.resources;
         let object = versioned(resources, admission.new_object(), admission, invocation).await?;
         let old = versioned(resources, admission.old_object, admission, invocation).await?;
-        let namespace = match namespace_name(admission) {
-            "" => None,
-            name => Some(namespace(&self.reader, name).await?),
-        };
+        let namespace = self.policies.namespace(admission).await?;
         let (object, old) = (object.as_ref(), old.as_ref());
-        Ok(Inputs::new(
-            admission,
-            invocation,
-            object,
-            old,
-            namespace.as_deref(),
-        ))
+        let namespace = namespace.as_deref();
+        Ok(Inputs::new(admission, invocation, object, old, namespace))
     }
-}
 
-/// Does with a verdict what the binding says.
-fn judge(
-    policy: &Policy,
-    binding: &Binding,
-    verdict: Verdict,
-    admission: &Admission<'_>,
-    gathered: &mut Gathered,
-) {
-    for refusal in verdict.refusals {
-        for action in &binding.actions {
-            match action.as_str() {
-                "Audit" => audit(policy, binding, &refusal, admission),
-                "Warn" => admission.notes.warn(format!(
-                    "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {}",
-                    policy.name, binding.name, refusal.message
-                )),
-                _ => {}
+    /// Evaluates what was planned and does with the verdict what the binding says.
+    fn judge(
+        &self,
+        planned: &Planned<Policy>,
+        inputs: &Inputs,
+        authorizer: &RequestAuthorizer,
+        admission: &Admission<'_>,
+        gathered: &mut Gathered,
+    ) {
+        let Planned {
+            policy, binding, ..
+        } = planned;
+        let metrics = &self.policies.metrics;
+        let observe = |action: &str, error: ErrorType, elapsed: Duration| {
+            metrics.validation(&policy.name, &binding.name, action, error, elapsed);
+        };
+        for param in &planned.params {
+            let verdict = policy.evaluate(&Evaluation {
+                inputs,
+                param: param.as_ref(),
+                authorizer,
+                operation: admission.operation,
+                metrics,
+            });
+            for (error, elapsed) in verdict.ignored {
+                observe("allow", error, elapsed);
             }
-        }
-        if binding.actions.iter().any(|action| action == "Deny") {
-            gathered.deny(policy, Some(binding), refusal);
-        }
-    }
-    for (key, value) in verdict.annotations {
-        match value {
-            Ok(mut value) => {
-                let mut end = value.len().min(MAX_ANNOTATION_BYTES);
-                while !value.is_char_boundary(end) {
-                    end -= 1;
-                }
-                value.truncate(end);
-                let values = gathered.annotations.entry(key).or_default();
-                if !values.contains(&value) {
-                    values.push(value);
+            for refusal in verdict.refusals {
+                for action in &binding.actions {
+                    let (message, reason) = (&refusal.message, &refusal.reason);
+                    let observed = match action.as_str() {
+                        "Deny" => {
+                            gathered.deny(policy, Some(binding), message, reason.clone());
+                            "deny"
+                        }
+                        "Audit" => {
+                            audit(policy, binding, &refusal, admission);
+                            "audit"
+                        }
+                        "Warn" => {
+                            admission.notes.warn(format!(
+                                "Validation failed for ValidatingAdmissionPolicy '{}' with binding '{}': {message}",
+                                policy.name, binding.name
+                            ));
+                            "warn"
+                        }
+                        _ => continue,
+                    };
+                    observe(observed, refusal.error, refusal.elapsed);
                 }
             }
-            Err(message) => {
-                let refusal = Refusal {
-                    message,
-                    reason: String::new(),
-                    index: 0,
-                };
-                gathered.deny(policy, Some(binding), refusal);
+            for (key, value) in verdict.annotations {
+                match value {
+                    Ok(value) => gathered.annotate(policy, &key, value),
+                    Err(refusal) => {
+                        let message = &refusal.message;
+                        gathered.deny(policy, Some(binding), message, String::new());
+                        observe("deny", refusal.error, refusal.elapsed);
+                    }
+                }
             }
         }
     }
@@ -475,29 +480,35 @@ impl Plugin for ValidatingAdmissionPolicy {
     }
 
     async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
-        if is_exempt(admission) {
+        let plan = self.policies.plan(admission).await?;
+        if plan.is_empty() {
             return Ok(());
         }
-        if !self.pairs.is_ready() {
-            return Err(admission.forbidden("not yet ready to handle request"));
-        }
+        let authorizer = self.policies.authorizer(admission);
         let mut gathered = Gathered::default();
-        for (policy, bindings) in self.pairs.get().iter() {
-            self.dispatch(policy, bindings, admission, &mut gathered)
-                .await?;
+        // Policies that want to see the request in the same version see the same.
+        let mut seen: Vec<(Invocation, Arc<Inputs>)> = Vec::new();
+        for planned in &plan {
+            let planned = match planned {
+                Ok(planned) if planned.params.is_empty() => continue,
+                Ok(planned) => planned,
+                Err(misconfigured) => {
+                    gathered.misconfigured(misconfigured);
+                    continue;
+                }
+            };
+            let invocation = &planned.invocation;
+            let known = seen.iter().find(|(known, _)| known == invocation);
+            let inputs = match known {
+                Some((_, inputs)) => Arc::clone(inputs),
+                None => {
+                    let inputs = Arc::new(self.inputs(admission, invocation).await?);
+                    seen.push((invocation.clone(), Arc::clone(&inputs)));
+                    inputs
+                }
+            };
+            self.judge(planned, &inputs, &authorizer, admission, &mut gathered);
         }
-        let Some(denial) = gathered.denials.into_iter().next() else {
-            return Ok(());
-        };
-        let cause = StatusCause::new("", denial.message.clone(), "");
-        let mut status = admission.forbidden(denial.message).with_cause(cause);
-        (status.code, status.reason) = match denial.reason.as_str() {
-            "Forbidden" => (403, denial.reason),
-            "Unauthorized" => (401, denial.reason),
-            "RequestEntityTooLarge" => (413, denial.reason),
-            "" => (422, "Invalid".to_owned()),
-            _ => (422, denial.reason),
-        };
-        Err(status)
+        gathered.into_result(admission)
     }
 }

@@ -7,6 +7,7 @@ use api::quota::{self, Evaluator, Resources};
 use apimachinery::{Object, meta, quantity::Quantity, status::Status};
 use serde_json::Value;
 
+use super::limited::{self, Limited};
 use crate::{
     admission::{Admission, Operation},
     lookup,
@@ -20,46 +21,30 @@ pub(super) fn evaluator(admission: &Admission<'_>) -> Option<Evaluator> {
     let evaluator = Evaluator::of(&info.gvr().group_resource())?;
     let counted = match evaluator {
         Evaluator::Pods => whole && !update || info.subresource == "resize" && update,
-        Evaluator::Services | Evaluator::Claims => whole,
+        Evaluator::Services | Evaluator::Claims | Evaluator::ResourceClaims => whole,
         Evaluator::Count(_) => whole && !update,
     };
     counted.then_some(evaluator)
 }
 
+/// A quota that counts the request: what it grants at most, what is used of that.
+struct Concerned<'a> {
+    quota: &'a Object,
+    hard: Resources,
+    used: Resources,
+}
+
 /// The quotas whose status changes, as they are to be written.
 pub(super) fn check(
     quotas: &[Arc<Object>],
+    limited: &Limited,
     admission: &Admission<'_>,
 ) -> Result<Vec<Object>, Status> {
     let (Some(evaluator), Some(object)) = (evaluator(admission), admission.new_object()) else {
         return Ok(Vec::new());
     };
-    let mut concerned = Vec::new();
-    for quota in quotas {
-        let hard = quota::resources(quota, &["status", "hard"]);
-        let limited: Vec<&str> = hard
-            .keys()
-            .map(String::as_str)
-            .filter(|name| evaluator.counts(name))
-            .collect();
-        if limited.is_empty() || !quota::matches(quota, &evaluator, object) {
-            continue;
-        }
-        if let Err(reason) = evaluator.constraints(&limited, object) {
-            let name = meta::name(quota);
-            return Err(admission.forbidden(format!("failed quota: {name}: {reason}")));
-        }
-        let used = quota::resources(quota, &["status", "used"]);
-        if !limited.iter().all(|name| used.contains_key(*name)) {
-            return Err(admission.forbidden(format!(
-                "status unknown for quota: {}, resources: {}",
-                meta::name(quota),
-                limited.join(",")
-            )));
-        }
-        concerned.push((quota, hard, used));
-    }
-    if concerned.is_empty() {
+    let concerned = concerned(quotas, &evaluator, object, admission)?;
+    if concerned.is_empty() && limited.is_empty() {
         return Ok(Vec::new());
     }
     let usage = evaluator.usage(object);
@@ -70,11 +55,23 @@ pub(super) fn check(
             negative.join(",")
         )));
     }
+    let deltas: Vec<Resources> = concerned
+        .iter()
+        .map(|concerned| delta(Some(concerned.quota), &evaluator, admission, &usage))
+        .collect();
+    let uses_more = if concerned.is_empty() {
+        !delta(None, &evaluator, admission, &usage).is_empty()
+    } else {
+        deltas.iter().any(|delta| !delta.is_empty())
+    };
+    if !uses_more {
+        return Ok(Vec::new());
+    }
+    check_covered(quotas, &concerned, limited, &evaluator, admission, &usage)?;
     let mut grants = Vec::new();
-    for (quota, hard, used) in concerned {
-        let delta = delta(quota, &evaluator, admission, &usage);
-        if let Some(used) = grant(quota, &hard, &used, &delta, admission)? {
-            let mut changed = (**quota).clone();
+    for (Concerned { quota, hard, used }, delta) in concerned.iter().zip(&deltas) {
+        if let Some(used) = grant(quota, hard, used, delta, admission)? {
+            let mut changed = (*quota).clone();
             lookup::set(&mut changed, &["status", "used"], used);
             grants.push(changed);
         }
@@ -82,9 +79,81 @@ pub(super) fn check(
     Ok(grants)
 }
 
-/// What the request uses more than before, of what the quota counted before.
+/// The quotas that count the request. One that cannot say yet what is used, or to which the object says too little, refuses.
+fn concerned<'a>(
+    quotas: &'a [Arc<Object>],
+    evaluator: &Evaluator,
+    object: &Object,
+    admission: &Admission<'_>,
+) -> Result<Vec<Concerned<'a>>, Status> {
+    let mut concerned = Vec::new();
+    for quota in quotas {
+        let hard = quota::resources(quota, &["status", "hard"]);
+        let counted = counted(&hard, evaluator);
+        if counted.is_empty() || !quota::matches(quota, evaluator, object) {
+            continue;
+        }
+        if let Err(reason) = evaluator.constraints(&counted, object) {
+            let name = meta::name(quota);
+            return Err(admission.forbidden(format!("failed quota: {name}: {reason}")));
+        }
+        let used = quota::resources(quota, &["status", "used"]);
+        if !counted.iter().all(|name| used.contains_key(*name)) {
+            return Err(admission.forbidden(format!(
+                "status unknown for quota: {}, resources: {}",
+                meta::name(quota),
+                counted.join(",")
+            )));
+        }
+        concerned.push(Concerned { quota, hard, used });
+    }
+    Ok(concerned)
+}
+
+fn counted<'a>(hard: &'a Resources, evaluator: &Evaluator) -> Vec<&'a str> {
+    let names = hard.keys().map(String::as_str);
+    names.filter(|name| evaluator.counts(name)).collect()
+}
+
+/// Whether what is limited by the configuration is covered by some quota.
+fn check_covered(
+    quotas: &[Arc<Object>],
+    concerned: &[Concerned<'_>],
+    limited: &Limited,
+    evaluator: &Evaluator,
+    admission: &Admission<'_>,
+    usage: &Resources,
+) -> Result<(), Status> {
+    let (false, Some(object)) = (limited.is_empty(), admission.new_object()) else {
+        return Ok(());
+    };
+    let resource = admission.request.gvr().group_resource();
+    let mut uncovered = limited.names(&resource, usage);
+    for concerned in concerned {
+        let counted = counted(&concerned.hard, evaluator);
+        uncovered.retain(|name| !counted.contains(name));
+    }
+    if !uncovered.is_empty() {
+        let uncovered = uncovered.join(",");
+        return Err(admission.forbidden(format!("insufficient quota to consume: {uncovered}")));
+    }
+    let mut uncovered = limited.scopes(evaluator, object);
+    for quota in quotas {
+        let covered = quota::scopes_of(quota, evaluator, object);
+        uncovered.retain(|scope| !covered.contains(&lookup::text(scope, &["scopeName"])));
+    }
+    if !uncovered.is_empty() {
+        let uncovered = limited::print(&uncovered);
+        return Err(Status::unclassified(format!(
+            "insufficient quota to match these scopes: {uncovered}"
+        )));
+    }
+    Ok(())
+}
+
+/// What the request uses more than before, of what the quota counted before; of anything, if there is no quota.
 fn delta(
-    quota: &Object,
+    quota: Option<&Object>,
     evaluator: &Evaluator,
     admission: &Admission<'_>,
     usage: &Resources,
@@ -92,7 +161,7 @@ fn delta(
     let mut delta = usage.clone();
     if admission.operation == Operation::Update
         && let Some(old) = admission.old_object
-        && quota::matches(quota, evaluator, old)
+        && quota.is_none_or(|quota| quota::matches(quota, evaluator, old))
     {
         for (name, before) in evaluator.usage(old) {
             let now = delta.remove(&name).unwrap_or_else(|| Quantity::from(0));

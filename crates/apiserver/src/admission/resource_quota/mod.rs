@@ -6,6 +6,7 @@
 //! controller's (`controllers/src/resource_quota`).
 
 mod check;
+mod limited;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use std::{
 use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
 
+use self::limited::Limited;
 use super::{Admission, Dependencies, Operation, Plugin};
 use crate::reader::{ObjectReader, ObjectWriter};
 
@@ -30,17 +32,22 @@ type Written = HashMap<String, Arc<Object>>;
 pub(super) struct ResourceQuota {
     reader: Arc<dyn ObjectReader>,
     writer: Arc<dyn ObjectWriter>,
+    limited: Limited,
     /// One turn at a time in each namespace that has quotas; forgotten when nobody waits.
     turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Written>>>>,
 }
 
 impl ResourceQuota {
-    pub(super) fn new(dependencies: &Dependencies) -> Self {
-        Self {
+    pub(super) fn new(
+        dependencies: &Dependencies,
+        configuration: Option<&Object>,
+    ) -> Result<Self, String> {
+        Ok(Self {
             reader: Arc::clone(&dependencies.reader),
             writer: Arc::clone(&dependencies.writer),
+            limited: Limited::read(configuration)?,
             turns: Mutex::default(),
-        }
+        })
     }
 
     fn turn(&self, namespace: &str) -> Arc<tokio::sync::Mutex<Written>> {
@@ -83,7 +90,7 @@ impl ResourceQuota {
                 // What was written already stays granted.
                 quotas.retain(|quota| names.iter().any(|name| name == meta::name(quota)));
             }
-            let grants = check::check(&quotas, admission)?;
+            let grants = check::check(&quotas, &self.limited, admission)?;
             if admission.dry_run || grants.is_empty() {
                 return Ok(());
             }
@@ -137,7 +144,9 @@ impl Plugin for ResourceQuota {
         }
         if self.reader.list(&QUOTAS, namespace).is_empty() {
             self.forget(namespace);
-            return Ok(());
+            if self.limited.is_empty() {
+                return Ok(());
+            }
         }
         let turn = self.turn(namespace);
         let mut written = turn.lock().await;

@@ -1,31 +1,29 @@
 //! Asking one webhook about one request.
 
-use std::sync::Arc;
-
 use apimachinery::{Object, status::Status};
 use uuid::Uuid;
 
 use super::{
-    super::{
-        Admission, Resources,
-        matching::Invocation,
-        policy::{Inputs, RequestAuthorizer},
-    },
+    super::{Admission, Resources, matching::Invocation},
     hook::Hook,
     review::{Answer, AnswerError},
 };
-use crate::{
-    authz::Authorizer,
-    webhook_client::{Call, MAX_ANSWER_BYTES},
-};
+use crate::webhook_client::{Call, CallError, MAX_ANSWER_BYTES};
 
 /// Why a webhook has not let a request through.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// It could not be asked, or answered nonsense: what that means is for its failure policy to say.
-    Failed(String),
-    /// It is a refusal whatever the policy.
-    Status(Status),
+    Failed {
+        /// What went wrong.
+        reason: String,
+        /// The code of its answer, or what such a failure counts as.
+        code: u16,
+    },
+    /// It refuses.
+    Denied(Status),
+    /// What it wants cannot be done, whatever its policy.
+    Internal(Status),
 }
 
 impl Refusal {
@@ -45,21 +43,22 @@ pub(super) async fn ask(
     old_object: Option<&Object>,
 ) -> Result<Answer, Refusal> {
     if admission.dry_run && !hook.takes_dry_run {
-        return Err(Refusal::Status(Status::bad_request(format!(
+        return Err(Refusal::Internal(Status::bad_request(format!(
             "admission webhook {:?} does not support dry run",
             hook.name
         ))));
     }
-    let failed = |reason: String| Err(Refusal::Failed(reason));
+    let failed = |code: u16, reason: String| Err(Refusal::Failed { reason, code });
     let Some(version) = hook.review else {
         return failed(
+            400,
             "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
                 .to_owned(),
         );
     };
     let client = match hook.client() {
         Ok(client) => client,
-        Err(error) => return failed(format!("could not get REST client: {error}")),
+        Err(error) => return failed(500, format!("could not get REST client: {error}")),
     };
     let uid = Uuid::new_v4().to_string();
     let question = version.question(&uid, admission, invocation, object, old_object);
@@ -70,15 +69,21 @@ pub(super) async fn ask(
     };
     let body = match client.post(question.into(), call).await {
         Ok(body) => body,
-        Err(error) => return failed(format!("failed to call webhook: {error}")),
+        Err(error) => {
+            let code = match &error {
+                CallError::Answered(status) => status.code,
+                _ => 503,
+            };
+            return failed(code, format!("failed to call webhook: {error}"));
+        }
     };
     let answer = match version.answer(&uid, mutating, &body) {
         Ok(answer) => answer,
         Err(AnswerError::Undecodable(reason)) => {
-            return failed(format!("failed to call webhook: {reason}"));
+            return failed(503, format!("failed to call webhook: {reason}"));
         }
         Err(AnswerError::Invalid(reason)) => {
-            return failed(format!("received invalid webhook response: {reason}"));
+            return failed(503, format!("received invalid webhook response: {reason}"));
         }
     };
     for (key, value) in &answer.annotations {
@@ -92,7 +97,7 @@ pub(super) async fn ask(
     if answer.allowed {
         return Ok(answer);
     }
-    Err(Refusal::Status(super::review::denial(
+    Err(Refusal::Denied(super::review::denial(
         &hook.name,
         answer.result,
     )))
@@ -113,25 +118,4 @@ pub(in super::super) async fn versioned(
     }
     let converted = resources.convert(object, &invocation.kind).await;
     converted.map(Some).map_err(Status::internal)
-}
-
-/// Whether a webhook's conditions are met. What they cannot be told from is refused.
-pub(super) fn conditions_are_met(
-    hook: &Hook,
-    admission: &Admission<'_>,
-    invocation: &Invocation,
-    object: Option<&Object>,
-    old_object: Option<&Object>,
-    authorizer: &Arc<dyn Authorizer>,
-) -> Result<bool, Status> {
-    if hook.conditions.is_empty() {
-        return Ok(true);
-    }
-    let inputs = Inputs::new(admission, invocation, object, old_object, None);
-    let authorizer = RequestAuthorizer::new(Arc::clone(authorizer), admission);
-    let activation = inputs.activation(None, Some(&authorizer), &[]);
-    hook.conditions.are_met(&activation).map_err(|reason| {
-        let resource = admission.request.gvr().group_resource();
-        Status::forbidden(&resource, admission.object_name(), reason)
-    })
 }

@@ -2,25 +2,38 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use apimachinery::{Object, meta};
+use serde::Deserialize;
 
 use api::kinds::admissionregistration::expressions::Expressions;
 
 use super::{
-    super::{matching::Matcher, policy::MatchConditions},
+    super::{configuration, matching::Matcher, policy::MatchConditions},
     review::ReviewVersion,
 };
 use crate::{
     lookup,
-    webhook_client::{ClientConfig, ConfigError, WebhookClient, WebhookClients},
+    webhook_client::{ClientConfig, ConfigError, WebhookClient, WebhookClients, kubeconfig::Users},
 };
 
 /// How long a webhook has when its configuration does not say.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 10;
+
+const V1: &str = "apiserver.config.k8s.io/v1";
+const V1ALPHA1: &str = "apiserver.config.k8s.io/v1alpha1";
+
+/// The plugins' own configuration.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    kube_config_file: String,
+}
 
 /// A webhook.
 pub(super) struct Hook {
@@ -46,13 +59,60 @@ pub(super) struct Hook {
     client: OnceLock<Arc<WebhookClient>>,
 }
 
+/// How webhooks are called: by which clients, and as whom.
+#[derive(Clone)]
+pub(super) struct Calling {
+    clients: WebhookClients,
+    users: Users,
+}
+
+impl Calling {
+    /// As the plugin's configuration says, if there is any.
+    pub(super) fn new(
+        clients: &WebhookClients,
+        configuration: Option<&Object>,
+    ) -> Result<Self, String> {
+        let clients = clients.clone();
+        let users = Users::default();
+        let Some(given) = configuration else {
+            return Ok(Self { clients, users });
+        };
+        let v1 = lookup::text(given, &["apiVersion"]) == V1;
+        let (kind, version) = if v1 {
+            ("WebhookAdmissionConfiguration", V1)
+        } else {
+            ("WebhookAdmission", V1ALPHA1)
+        };
+        let file: File = configuration::decode_as(given, kind, &[version])?;
+        let users = match file.kube_config_file.as_str() {
+            "" => users,
+            path if path.starts_with('/') => {
+                Users::read(Path::new(path)).map_err(|error| error.to_string())?
+            }
+            path => {
+                return Err(format!(
+                    "kubeConfigFile: Invalid value: {path:?}: must be an absolute file path"
+                ));
+            }
+        };
+        Ok(Self { clients, users })
+    }
+
+    /// Where a webhook is, with the credentials for that place.
+    fn target(&self, client_config: &Object) -> Result<ClientConfig, ConfigError> {
+        let mut target = ClientConfig::from_object(client_config)?;
+        target.credentials = self.users.credentials(&target.host_port()?);
+        Ok(target)
+    }
+}
+
 /// All webhooks of a configuration, in order.
-pub(super) fn of_configuration(configuration: &Object, clients: &WebhookClients) -> Vec<Hook> {
+pub(super) fn of_configuration(configuration: &Object, calling: &Calling) -> Vec<Hook> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     lookup::objects(configuration, &["webhooks"])
         .map(|webhook| {
             let index = seen.entry(lookup::text(webhook, &["name"])).or_default();
-            let hook = Hook::of(meta::name(configuration), webhook, *index, clients);
+            let hook = Hook::of(meta::name(configuration), webhook, *index, calling);
             *index += 1;
             hook
         })
@@ -60,7 +120,7 @@ pub(super) fn of_configuration(configuration: &Object, clients: &WebhookClients)
 }
 
 impl Hook {
-    fn of(configuration: &str, webhook: &Object, index: usize, clients: &WebhookClients) -> Self {
+    fn of(configuration: &str, webhook: &Object, index: usize, calling: &Calling) -> Self {
         let text = |name: &str| lookup::text(webhook, &[name]);
         let name = text("name");
         let seconds = lookup::number(webhook, &["timeoutSeconds"])
@@ -81,8 +141,8 @@ impl Hook {
             ignores_failure: text("failurePolicy") == "Ignore",
             takes_dry_run: matches!(text("sideEffects"), "None" | "NoneOnDryRun"),
             reinvocable: text("reinvocationPolicy") == "IfNeeded",
-            target: ClientConfig::from_object(client_config),
-            clients: clients.clone(),
+            target: calling.target(client_config),
+            clients: calling.clients.clone(),
             client: OnceLock::new(),
         }
     }

@@ -1,49 +1,40 @@
 //! MutatingAdmissionWebhook: webhooks that change objects, one after the other, in order of their configurations' names.
 
-use std::sync::Arc;
+use std::time::Instant;
 
-use apimachinery::{Object, gvk::GroupResource, status::Status};
+use apimachinery::{Object, status::Status};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{
     super::{
-        Admission, Dependencies, Operation, Plugin, Resources,
-        compiled::Compiled,
-        json_patch,
-        matching::{Invocation, is_exempt},
+        Admission, Dependencies, Operation, Plugin, json_patch, matching::Invocation,
+        metrics::Phase,
     },
-    call::{Refusal, ask, conditions_are_met, versioned},
-    hook::{Hook, of_configuration},
+    call::{Refusal, ask},
+    hook::Hook,
+    hooks::{Configurations, Hooks},
     review::Answer,
 };
-use crate::{authz::Authorizer, reader::ObjectReader};
 
 const NAME: &str = "MutatingAdmissionWebhook";
-const CONFIGURATIONS: GroupResource = GroupResource::new(
-    "admissionregistration.k8s.io",
-    "mutatingwebhookconfigurations",
-);
 
 pub(in super::super) struct MutatingAdmissionWebhook {
-    hooks: Compiled<Vec<Hook>>,
-    reader: Arc<dyn ObjectReader>,
-    resources: Arc<dyn Resources>,
-    authorizer: Arc<dyn Authorizer>,
+    hooks: Hooks,
 }
 
 impl MutatingAdmissionWebhook {
-    pub(in super::super) fn new(dependencies: &Dependencies) -> Self {
-        let clients = dependencies.webhooks.clone();
-        let reader = Arc::clone(&dependencies.reader);
-        Self {
-            hooks: Compiled::new(Arc::clone(&reader), CONFIGURATIONS, move |configuration| {
-                of_configuration(configuration, &clients)
-            }),
-            reader,
-            resources: Arc::clone(&dependencies.resources),
-            authorizer: Arc::clone(&dependencies.authorizer),
-        }
+    pub(in super::super) fn new(
+        dependencies: &Dependencies,
+        configuration: Option<&Object>,
+    ) -> Result<Self, String> {
+        let hooks = Hooks::new(
+            dependencies,
+            Phase::Admit,
+            "mutatingwebhookconfigurations",
+            configuration,
+        )?;
+        Ok(Self { hooks })
     }
 
     /// Asks one and applies what it answers; whether that changed the object.
@@ -55,7 +46,7 @@ impl MutatingAdmissionWebhook {
         object: Option<Object>,
         old: Option<Object>,
     ) -> Result<Option<Value>, Refusal> {
-        let resources = &*self.resources;
+        let resources = &*self.hooks.resources;
         let answer = ask(
             hook,
             true,
@@ -69,22 +60,22 @@ impl MutatingAdmissionWebhook {
             return Ok(None);
         };
         let Some(before) = object else {
-            return Err(Refusal::Status(Status::internal(format!(
+            return Err(Refusal::Internal(Status::internal(format!(
                 "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
                 hook.name
             ))));
         };
         let patched = json_patch::apply(&before, &patch)
-            .map_err(|failure| Refusal::Status(Status::internal(failure.reason)))?;
+            .map_err(|failure| Refusal::Internal(Status::internal(failure.reason)))?;
         let after = resources
             .complete(patched, &invocation.kind)
-            .map_err(|error| Refusal::Status(Status::internal(error)))?;
+            .map_err(|error| Refusal::Internal(Status::internal(error)))?;
         let changed = after != before;
         let after = if invocation.kind == *admission.kind {
             after
         } else {
             let own = resources.convert(&after, admission.kind).await;
-            own.map_err(|error| Refusal::Status(Status::internal(error)))?
+            own.map_err(|error| Refusal::Internal(Status::internal(error)))?
         };
         if let Some(object) = admission.object.as_deref_mut() {
             *object = after;
@@ -92,21 +83,20 @@ impl MutatingAdmissionWebhook {
         Ok(changed.then_some(patch))
     }
 
-    async fn dispatch(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        let configurations = self.hooks.get();
+    async fn dispatch(
+        &self,
+        configurations: &Configurations,
+        admission: &mut Admission<'_>,
+    ) -> Result<(), Status> {
         let hooks = configurations.iter().flat_map(|hooks| hooks.iter());
         for (index, hook) in hooks.enumerate() {
-            let matched = hook
-                .matcher
-                .matches(admission, &self.reader, &*self.resources)
-                .await?;
-            let Some(invocation) = matched else { continue };
-            let resources = &*self.resources;
-            let new = versioned(resources, admission.new_object(), admission, &invocation).await?;
-            let old = versioned(resources, admission.old_object, admission, &invocation).await?;
+            let Some(invocation) = self.hooks.matches(hook, admission).await? else {
+                continue;
+            };
+            let (new, old) = self.hooks.versioned(admission, &invocation).await?;
             let (new_view, old_view) = (new.as_ref(), old.as_ref());
-            let authorizer = &self.authorizer;
-            if !conditions_are_met(hook, admission, &invocation, new_view, old_view, authorizer)? {
+            let hooks = &self.hooks;
+            if !hooks.conditions_are_met(hook, admission, &invocation, new_view, old_view)? {
                 continue;
             }
             if !admission.reinvocation.may_ask(NAME, &hook.uid) {
@@ -114,7 +104,9 @@ impl MutatingAdmissionWebhook {
             }
             let round = u8::from(admission.reinvocation.is_again());
             let place = format!("round_{round}_index_{index}");
+            let start = Instant::now();
             let result = self.call(hook, admission, &invocation, new, old).await;
+            hooks.observe(hook, admission.operation, start.elapsed(), &result);
             annotate(admission, hook, &place, &result);
             if matches!(result, Ok(Some(_))) {
                 admission.reinvocation.changed(NAME);
@@ -124,8 +116,8 @@ impl MutatingAdmissionWebhook {
             }
             match result {
                 Ok(_) => {}
-                Err(Refusal::Status(status)) => return Err(status),
-                Err(Refusal::Failed(reason)) => {
+                Err(Refusal::Denied(status) | Refusal::Internal(status)) => return Err(status),
+                Err(Refusal::Failed { reason, .. }) => {
                     let failure = Refusal::failure(hook, &reason);
                     if !hook.ignores_failure {
                         return Err(Status::internal(failure));
@@ -151,22 +143,21 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        if is_exempt(admission.kind) {
+        let Some(configurations) = self.hooks.for_request(admission)? else {
             return Ok(());
-        }
-        if !self.hooks.is_ready() {
-            return Err(admission.forbidden("not yet ready to handle request"));
-        }
-        if self.hooks.get().iter().all(|hooks| hooks.is_empty()) {
-            return Ok(());
-        }
+        };
         let object = admission.object.as_deref();
         admission.reinvocation.enter(NAME, object);
-        let result = self.dispatch(admission).await;
+        let result = self.dispatch(&configurations, admission).await;
         let object = admission.object.as_deref();
         admission.reinvocation.leave(NAME, object);
         result
     }
+}
+
+/// A patch that is none.
+fn failed(reason: String) -> Refusal {
+    Refusal::Failed { reason, code: 503 }
 }
 
 /// The operations of an answer's patch, if there are any.
@@ -175,7 +166,7 @@ fn operations(answer: &Answer) -> Result<Option<Value>, Refusal> {
         return Ok(None);
     }
     let operations: Value = serde_json::from_slice(&answer.patch).map_err(|error| {
-        Refusal::Failed(format!(
+        failed(format!(
             "received undecodable patch in webhook response: {error}"
         ))
     })?;
@@ -184,14 +175,14 @@ fn operations(answer: &Answer) -> Result<Option<Value>, Refusal> {
         Value::Array(list) if list.is_empty() => return Ok(None),
         Value::Array(list) if list.iter().all(Value::is_object) => {}
         _ => {
-            return Err(Refusal::Failed(
+            return Err(failed(
                 "received undecodable patch in webhook response: json: cannot unmarshal into Go value of type jsonpatch.Patch"
                     .to_owned(),
             ));
         }
     }
     if answer.patch_type != "JSONPatch" {
-        return Err(Refusal::Failed(format!(
+        return Err(failed(format!(
             "unsupported patch type {:?}",
             answer.patch_type
         )));

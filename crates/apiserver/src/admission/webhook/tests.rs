@@ -63,9 +63,14 @@ fn say(path: &str, request: &Value) -> Value {
 
 impl Hooks {
     async fn start() -> Self {
+        Self::start_as("127.0.0.1").await
+    }
+
+    /// With a certificate of this name.
+    async fn start_as(name: &str) -> Self {
         let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
         let log = Arc::clone(&asked);
-        let server = TestServer::start(&["127.0.0.1"], move |called: Called| {
+        let server = TestServer::start(&[name], move |called: Called| {
             let path = called.head.uri.path().to_owned();
             let request = called.json();
             log.lock().unwrap().push((path.clone(), request.clone()));
@@ -427,5 +432,76 @@ async fn rules_reach_other_versions_and_subresources() {
         "the selector is about the namespace that is to be"
     );
     assert_eq!(asked[0].1["request"]["namespace"], "n1");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_say_whether_a_webhook_is_asked_at_all() {
+    let (cluster, hooks) = (TestCluster::start().await, Hooks::start().await);
+    let condition = |expression: &str| json!([{"name": "c", "expression": expression}]);
+    let cases = [
+        ("object.metadata.name != 'skip'", "Fail", "skip", 201),
+        ("object.metadata.name != 'skip'", "Fail", "other", 402),
+        ("object.data.absent == 'x'", "Fail", "failing", 403),
+        ("object.data.absent == 'x'", "Ignore", "ignoring", 201),
+        (
+            "request.dryRun || !authorizer.group('').resource('pods').check('get').allowed()",
+            "Fail",
+            "dry",
+            402,
+        ),
+    ];
+    for sort in ["validating", "mutating"] {
+        for (expression, policy, name, code) in cases {
+            let more = json!({"matchConditions": condition(expression), "failurePolicy": policy});
+            configure(&cluster, sort, "w", vec![hooks.webhook("/deny", more)]).await;
+            let path = format!("{CONFIG_MAPS}?dryRun=All");
+            let object = json!({"metadata": {"name": name}, "data": {"k": "v"}});
+            let answered = cluster.post(&path, object).await;
+            assert_eq!(answered.code, code, "{sort} {expression}: {answered:?}");
+            let asked = hooks.asked();
+            assert_eq!(asked.len(), usize::from(code == 402), "{sort} {expression}");
+            if let Some((_, question)) = asked.first() {
+                assert_eq!(question["request"]["dryRun"], true);
+            }
+            unconfigure(&cluster, sort, "w").await;
+        }
+    }
+    let metrics = cluster.get("/metrics").await.text;
+    let wanted = [
+        r#"apiserver_admission_webhook_rejection_count{error_type="no_error",name="deny.example.com",operation="CREATE",rejection_code="402",type="validating"} 2"#,
+        r#"apiserver_admission_match_condition_evaluation_errors_total{kind="webhook",name="deny.example.com",operation="CREATE",type="admit"} 2"#,
+        r#"apiserver_admission_match_condition_exclusions_total{kind="webhook",name="deny.example.com",operation="CREATE",type="admit"} 1"#,
+        r#"apiserver_admission_controller_admission_duration_seconds_count{name="MutatingAdmissionWebhook",operation="CREATE",rejected="true",type="admit"} "#,
+        r#"apiserver_admission_step_admission_duration_seconds_count{operation="CREATE",rejected="false",type="validate"} "#,
+    ];
+    for line in wanted {
+        assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_behind_a_service_proves_to_be_that_service() {
+    let cluster = TestCluster::start().await;
+    let service = json!({
+        "metadata": {"name": "hook"},
+        "spec": {"type": "ExternalName", "externalName": "localhost"},
+    });
+    cluster
+        .have("/api/v1/namespaces/default/services", service)
+        .await;
+    for (name, code) in [("hook.default.svc", 402), ("other.default.svc", 500)] {
+        let hooks = Hooks::start_as(name).await;
+        let target = json!({
+            "service": {"name": "hook", "namespace": "default", "path": "/deny", "port": hooks.server.address.port()},
+            "caBundle": hooks.server.ca_bundle(),
+        });
+        let webhook = hooks.webhook("/deny", json!({"clientConfig": target}));
+        configure(&cluster, "validating", "w", vec![webhook]).await;
+        let answered = cluster.create_config_map("c", json!({})).await;
+        assert_eq!(answered.code, code, "{answered:?}");
+        unconfigure(&cluster, "validating", "w").await;
+    }
     cluster.stop().await;
 }
