@@ -2,11 +2,12 @@
 //!
 //! [`expression`] compiles and evaluates, [`inputs`] is what expressions see, [`conditions`] are the match conditions that webhooks have as
 //! well; [`binding`] and [`params`] say where a policy applies and with what. Compiled once per change of the policy or the binding, and
-//! paired in [`pairs`]; what both sorts of policies share is in [`policies`].
+//! paired in [`pairs`]; what both sorts of policies share is in [`definition`] and [`policies`].
 
 mod authorizer;
 mod binding;
 mod conditions;
+mod definition;
 mod expression;
 mod inputs;
 mod mutating;

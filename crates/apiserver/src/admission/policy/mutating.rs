@@ -6,44 +6,38 @@ use std::time::Instant;
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
     Object,
-    gvk::GroupVersionKind,
-    meta,
     status::{Status, StatusCause},
 };
 use async_trait::async_trait;
-use cel::{Budget, Composed};
+use cel::Budget;
 use serde_json::Value as Json;
 
 use super::{
     super::{
         Admission, Dependencies, Operation, Plugin, Resources, json_patch,
-        matching::{Invocation, Matcher},
+        matching::Invocation,
         metrics::{ConditionOwner, ErrorType, OwnerKind},
         webhook::versioned,
     },
-    Inputs, MatchConditions, RequestAuthorizer,
+    Inputs, RequestAuthorizer,
     binding::Binding,
+    definition::{self, Body},
     expression::{self, Expression},
-    pairs::Named,
-    param_key, params,
-    policies::{self, Planned, Policies},
+    param_key,
+    policies::{Planned, Policies},
 };
 use crate::lookup;
 
 const NAME: &str = "MutatingAdmissionPolicy";
 
-/// A policy, compiled.
-pub(super) struct Policy {
-    name: String,
-    ignores_failure: bool,
+/// Changes, one after the other.
+pub(super) struct Mutations {
     /// Whether it wants to see what became of an object after it.
     reinvocable: bool,
-    matcher: Option<Matcher>,
-    param_kind: Option<GroupVersionKind>,
-    conditions: MatchConditions,
-    mutations: Vec<Mutation>,
-    variables: Vec<Composed>,
+    all: Vec<Mutation>,
 }
+
+type Policy = definition::Policy<Mutations>;
 
 struct Mutation {
     sort: Sort,
@@ -56,33 +50,8 @@ enum Sort {
     JsonPatch,
 }
 
-impl Named for Policy {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl policies::Policy for Policy {
-    fn matcher(&self) -> Option<&Matcher> {
-        self.matcher.as_ref()
-    }
-
-    fn param_kind(&self) -> Option<&GroupVersionKind> {
-        self.param_kind.as_ref()
-    }
-}
-
-impl Policy {
-    fn of(policy: &Object) -> Self {
-        let empty = Object::new();
-        let spec = lookup::map(policy, &["spec"]).unwrap_or(&empty);
-        let param_kind = params::kind_of(spec);
-        let mut expressions = Expressions::new(param_kind.is_some(), true);
-        for variable in lookup::objects(spec, &["variables"]) {
-            let text = |field: &str| lookup::text(variable, &[field]);
-            // One that does not compile fails whatever uses it.
-            let _ = expressions.add_variable(text("name"), text("expression"));
-        }
+impl Body for Mutations {
+    fn compile(spec: &Object, expressions: &Expressions) -> Self {
         let uses = Uses {
             authorizer: true,
             patches: true,
@@ -97,21 +66,17 @@ impl Policy {
             let text = lookup::text(mutation, &[field, "expression"]);
             Mutation {
                 sort,
-                expression: Expression::new(text, &expressions, uses, returns),
+                expression: Expression::new(text, expressions, uses, returns),
             }
         });
         Self {
-            name: meta::name(policy).to_owned(),
-            ignores_failure: lookup::text(spec, &["failurePolicy"]) == "Ignore",
             reinvocable: lookup::text(spec, &["reinvocationPolicy"]) == "IfNeeded",
-            matcher: lookup::map(spec, &["matchConstraints"]).map(Matcher::of_policy),
-            conditions: MatchConditions::of(spec, &expressions),
-            mutations: mutations.collect(),
-            param_kind,
-            variables: expressions.into_variables(),
+            all: mutations.collect(),
         }
     }
+}
 
+impl Policy {
     /// The object as one mutation wants it, not yet completed; none if it wants no change.
     fn mutate(
         &self,
@@ -229,7 +194,7 @@ impl Failure {
 }
 
 pub(in super::super) struct MutatingAdmissionPolicy {
-    policies: Policies<Policy>,
+    policies: Policies<Mutations>,
 }
 
 impl MutatingAdmissionPolicy {
@@ -238,7 +203,6 @@ impl MutatingAdmissionPolicy {
             dependencies,
             "mutatingadmissionpolicies",
             "mutatingadmissionpolicybindings",
-            Policy::of,
         );
         Self { policies }
     }
@@ -246,7 +210,7 @@ impl MutatingAdmissionPolicy {
     async fn dispatch(
         &self,
         admission: &mut Admission<'_>,
-        plan: &[Planned<Policy>],
+        plan: &[Planned<Mutations>],
         failures: &mut Vec<Failure>,
     ) -> Result<(), Status> {
         let namespace = self.policies.namespace(admission).await?;
@@ -317,7 +281,7 @@ impl MutatingAdmissionPolicy {
             return Ok(());
         };
         let mut now = before.clone();
-        for mutation in &policy.mutations {
+        for mutation in &policy.body.all {
             let inputs = see(admission, Some(&now));
             let start = Instant::now();
             let mutated = policy.mutate(mutation, &now, &inputs, call, resources);
@@ -355,7 +319,7 @@ impl MutatingAdmissionPolicy {
             }
             admission.reinvocation.changed(NAME);
         }
-        if policy.reinvocable {
+        if policy.body.reinvocable {
             admission.reinvocation.asked(NAME, &key);
         }
         Ok(())

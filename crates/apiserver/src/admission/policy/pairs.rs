@@ -5,31 +5,26 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use super::{super::compiled::Compiled, binding::Binding};
-
-/// What a policy is called.
-pub(super) trait Named {
-    fn name(&self) -> &str;
-}
+use super::{super::compiled::Compiled, binding::Binding, definition::Policy};
 
 /// A policy and its bindings.
-pub(super) type Pair<P> = (Arc<P>, Vec<Arc<Binding>>);
+pub(super) type Pair<B> = (Arc<Policy<B>>, Vec<Arc<Binding>>);
 
 /// All policies of one sort, with their bindings.
-pub(super) struct Pairs<P> {
-    policies: Compiled<P>,
+pub(super) struct Pairs<B> {
+    policies: Compiled<Policy<B>>,
     bindings: Compiled<Binding>,
-    current: RwLock<Option<Current<P>>>,
+    current: RwLock<Option<Current<B>>>,
 }
 
-struct Current<P> {
-    policies: Arc<[Arc<P>]>,
+struct Current<B> {
+    policies: Arc<[Arc<Policy<B>>]>,
     bindings: Arc<[Arc<Binding>]>,
-    pairs: Arc<[Pair<P>]>,
+    pairs: Arc<[Pair<B>]>,
 }
 
-impl<P: Named> Pairs<P> {
-    pub(super) fn new(policies: Compiled<P>, bindings: Compiled<Binding>) -> Self {
+impl<B> Pairs<B> {
+    pub(super) fn new(policies: Compiled<Policy<B>>, bindings: Compiled<Binding>) -> Self {
         Self {
             policies,
             bindings,
@@ -42,9 +37,9 @@ impl<P: Named> Pairs<P> {
     }
 
     /// As of now.
-    pub(super) fn get(&self) -> Arc<[Pair<P>]> {
+    pub(super) fn get(&self) -> Arc<[Pair<B>]> {
         let (policies, bindings) = (self.policies.get(), self.bindings.get());
-        let is_same = |current: &Current<P>| {
+        let is_same = |current: &Current<B>| {
             Arc::ptr_eq(&current.policies, &policies) && Arc::ptr_eq(&current.bindings, &bindings)
         };
         {
@@ -58,9 +53,11 @@ impl<P: Named> Pairs<P> {
             let list = of_policy.entry(&binding.policy).or_default();
             list.push(Arc::clone(binding));
         }
-        let pairs: Arc<[Pair<P>]> = policies
+        let pairs: Arc<[Pair<B>]> = policies
             .iter()
-            .filter_map(|policy| Some((Arc::clone(policy), of_policy.remove(policy.name())?)))
+            .filter_map(|policy| {
+                Some((Arc::clone(policy), of_policy.remove(policy.name.as_str())?))
+            })
             .collect();
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Some(Current {

@@ -3,39 +3,28 @@
 
 use std::sync::Arc;
 
-use apimachinery::{
-    Object,
-    gvk::{GroupResource, GroupVersionKind},
-    status::Status,
-};
+use apimachinery::{Object, gvk::GroupResource, status::Status};
 use serde_json::Value as Json;
 
 use super::{
     super::{
         Admission, AdmissionMetrics, Dependencies, Resources,
         compiled::Compiled,
-        matching::{Invocation, Matcher, namespace},
+        matching::{Invocation, namespace},
     },
     RequestAuthorizer,
     binding::Binding,
+    definition::{Body, Policy},
     is_exempt, namespace_name,
-    pairs::{Named, Pairs},
+    pairs::Pairs,
     params,
 };
 use crate::{authz::Authorizer, reader::ObjectReader};
 
 const GROUP: &str = "admissionregistration.k8s.io";
 
-/// What both sorts of policies have.
-pub(super) trait Policy: Named {
-    /// Which requests it is about; none if it does not say, which is wrong.
-    fn matcher(&self) -> Option<&Matcher>;
-    /// The kind of its parameters, if it has any.
-    fn param_kind(&self) -> Option<&GroupVersionKind>;
-}
-
-pub(super) struct Policies<P> {
-    pairs: Pairs<P>,
+pub(super) struct Policies<B> {
+    pairs: Pairs<B>,
     reader: Arc<dyn ObjectReader>,
     pub(super) resources: Arc<dyn Resources>,
     authorizer: Arc<dyn Authorizer>,
@@ -43,8 +32,8 @@ pub(super) struct Policies<P> {
 }
 
 /// A policy under a binding, to be evaluated with each of the parameters.
-pub(super) struct Planned<P> {
-    pub(super) policy: Arc<P>,
+pub(super) struct Planned<B> {
+    pub(super) policy: Arc<Policy<B>>,
     pub(super) binding: Arc<Binding>,
     pub(super) invocation: Invocation,
     /// One that is none for a policy without parameters.
@@ -52,32 +41,28 @@ pub(super) struct Planned<P> {
 }
 
 /// A policy, or one of its bindings, that cannot be used.
-pub(super) struct Misconfigured<P> {
-    pub(super) policy: Arc<P>,
+pub(super) struct Misconfigured<B> {
+    pub(super) policy: Arc<Policy<B>>,
     pub(super) binding: Option<Arc<Binding>>,
     pub(super) error: String,
 }
 
 /// In order of policies and bindings.
-pub(super) type Plan<P> = Vec<Result<Planned<P>, Misconfigured<P>>>;
+pub(super) type Plan<B> = Vec<Result<Planned<B>, Misconfigured<B>>>;
 
-impl<P: Policy> Policies<P> {
+impl<B: Body> Policies<B> {
     /// Those of the resource `policies`, with those of `bindings`.
     pub(super) fn new(
         dependencies: &Dependencies,
         policies: &'static str,
         bindings: &'static str,
-        compile: fn(&Object) -> P,
-    ) -> Self
-    where
-        P: Send + Sync + 'static,
-    {
+    ) -> Self {
         let reader = &dependencies.reader;
         let policies = GroupResource::new(GROUP, policies);
         let bindings = GroupResource::new(GROUP, bindings);
         Self {
             pairs: Pairs::new(
-                Compiled::new(Arc::clone(reader), policies, compile),
+                Compiled::new(Arc::clone(reader), policies, Policy::of),
                 Compiled::new(Arc::clone(reader), bindings, Binding::of),
             ),
             reader: Arc::clone(reader),
@@ -88,7 +73,7 @@ impl<P: Policy> Policies<P> {
     }
 
     /// What a request meets; decided before any of it is evaluated.
-    pub(super) async fn plan(&self, admission: &Admission<'_>) -> Result<Plan<P>, Status> {
+    pub(super) async fn plan(&self, admission: &Admission<'_>) -> Result<Plan<B>, Status> {
         let mut plan = Vec::new();
         if is_exempt(admission) {
             return Ok(plan);
@@ -134,17 +119,17 @@ impl<P: Policy> Policies<P> {
     /// In which version a request is for the policy, if it is.
     async fn matched(
         &self,
-        policy: &P,
+        policy: &Policy<B>,
         admission: &Admission<'_>,
     ) -> Result<Option<Invocation>, String> {
         let resources = &*self.resources;
-        let Some(matcher) = policy.matcher() else {
+        let Some(matcher) = &policy.matcher else {
             return Err("policy contained no match constraints, a required field".to_owned());
         };
         let matched = matcher.matches(admission, &self.reader, resources).await;
         let matched = matched.map_err(|status| status.message)?;
         if matched.is_some() {
-            params::check_kind(policy.param_kind(), resources)?;
+            params::check_kind(policy.param_kind.as_ref(), resources)?;
         }
         Ok(matched)
     }
@@ -152,7 +137,7 @@ impl<P: Policy> Policies<P> {
     /// The parameters under a binding; none if the binding is not for the request.
     async fn params(
         &self,
-        policy: &P,
+        policy: &Policy<B>,
         binding: &Binding,
         admission: &Admission<'_>,
     ) -> Result<Option<Vec<Option<Json>>>, String> {
@@ -163,7 +148,7 @@ impl<P: Policy> Policies<P> {
                 return Ok(None);
             }
         }
-        let (kind, reference) = (policy.param_kind(), binding.params.as_ref());
+        let (kind, reference) = (policy.param_kind.as_ref(), binding.params.as_ref());
         let found = params::collect(kind, reference, admission.namespace(), resources).await;
         found.map(Some)
     }

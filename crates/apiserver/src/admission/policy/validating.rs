@@ -9,27 +9,24 @@ use std::{
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
     Object,
-    gvk::GroupVersionKind,
-    meta,
     status::{Status, StatusCause},
 };
 use async_trait::async_trait;
-use cel::{Activation, Budget, Composed, Value};
+use cel::{Activation, Budget, Value};
 use serde_json::json;
 
 use super::{
     super::{
         Admission, AdmissionMetrics, Dependencies, Operation, Plugin,
-        matching::{Invocation, Matcher},
+        matching::Invocation,
         metrics::{ConditionOwner, ErrorType, OwnerKind},
         webhook::versioned,
     },
-    Inputs, MatchConditions, RequestAuthorizer,
+    Inputs, RequestAuthorizer,
     binding::Binding,
+    definition::{self, Body},
     expression::{Evaluated, Expression, Failure, OutOfBudget},
-    pairs::Named,
-    params,
-    policies::{self, Misconfigured, Planned, Policies},
+    policies::{Misconfigured, Planned, Policies},
 };
 use crate::lookup;
 
@@ -38,17 +35,13 @@ const MAX_MESSAGE_BYTES: usize = 5 << 10;
 /// Longer values of audit annotations are cut.
 const MAX_ANNOTATION_BYTES: usize = 10 << 10;
 
-/// A policy, compiled.
-pub(super) struct Policy {
-    name: String,
-    ignores_failure: bool,
-    matcher: Option<Matcher>,
-    param_kind: Option<GroupVersionKind>,
-    conditions: MatchConditions,
-    validations: Vec<Validation>,
+/// Expressions that must be true, and what the audit log is told.
+pub(super) struct Validations {
+    all: Vec<Validation>,
     annotations: Vec<(String, Expression)>,
-    variables: Vec<Composed>,
 }
+
+type Policy = definition::Policy<Validations>;
 
 struct Validation {
     expression: Expression,
@@ -99,33 +92,8 @@ struct Evaluation<'a> {
     metrics: &'a AdmissionMetrics,
 }
 
-impl Named for Policy {
-    fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl policies::Policy for Policy {
-    fn matcher(&self) -> Option<&Matcher> {
-        self.matcher.as_ref()
-    }
-
-    fn param_kind(&self) -> Option<&GroupVersionKind> {
-        self.param_kind.as_ref()
-    }
-}
-
-impl Policy {
-    fn of(policy: &Object) -> Self {
-        let empty = Object::new();
-        let spec = lookup::map(policy, &["spec"]).unwrap_or(&empty);
-        let param_kind = params::kind_of(spec);
-        let mut expressions = Expressions::new(param_kind.is_some(), true);
-        for variable in lookup::objects(spec, &["variables"]) {
-            let text = |field: &str| lookup::text(variable, &[field]);
-            // One that does not compile fails whatever uses it.
-            let _ = expressions.add_variable(text("name"), text("expression"));
-        }
+impl Body for Validations {
+    fn compile(spec: &Object, expressions: &Expressions) -> Self {
         let all = Uses {
             authorizer: true,
             ..Uses::default()
@@ -134,10 +102,10 @@ impl Policy {
             let text = |field: &str| lookup::text(validation, &[field]);
             let of_message = text("messageExpression");
             Validation {
-                expression: Expression::new(text("expression"), &expressions, all, Returns::Bool),
+                expression: Expression::new(text("expression"), expressions, all, Returns::Bool),
                 message_expression: (!of_message.is_empty()).then(|| {
                     let uses = Uses::default();
-                    Expression::new(of_message, &expressions, uses, Returns::String)
+                    Expression::new(of_message, expressions, uses, Returns::String)
                 }),
                 message: text("message").trim().to_owned(),
                 reason: text("reason").to_owned(),
@@ -146,21 +114,17 @@ impl Policy {
         let annotations = lookup::objects(spec, &["auditAnnotations"]).map(|annotation| {
             let text = |field: &str| lookup::text(annotation, &[field]);
             let value = text("valueExpression");
-            let value = Expression::new(value, &expressions, all, Returns::StringOrNull);
+            let value = Expression::new(value, expressions, all, Returns::StringOrNull);
             (text("key").to_owned(), value)
         });
         Self {
-            name: meta::name(policy).to_owned(),
-            ignores_failure: lookup::text(spec, &["failurePolicy"]) == "Ignore",
-            matcher: lookup::map(spec, &["matchConstraints"]).map(Matcher::of_policy),
-            conditions: MatchConditions::of(spec, &expressions),
-            validations: validations.collect(),
+            all: validations.collect(),
             annotations: annotations.collect(),
-            param_kind,
-            variables: expressions.into_variables(),
         }
     }
+}
 
+impl Policy {
     /// Evaluates the policy with one parameter, or without any.
     fn evaluate(&self, with: &Evaluation<'_>) -> Verdict {
         let Evaluation { inputs, param, .. } = *with;
@@ -181,8 +145,8 @@ impl Policy {
         }
         let mut budget = Budget::default();
         let values = activation();
-        let mut outcomes = Vec::with_capacity(self.validations.len());
-        for validation in &self.validations {
+        let mut outcomes = Vec::with_capacity(self.body.all.len());
+        for validation in &self.body.all {
             let start = Instant::now();
             match validation.expression.evaluate(&values, &mut budget) {
                 Ok(outcome) => outcomes.push((outcome, start.elapsed())),
@@ -191,7 +155,7 @@ impl Policy {
         }
         let of_messages = inputs.activation(param, None, &self.variables);
         let mut verdict = Verdict::default();
-        for (index, (validation, outcome)) in self.validations.iter().zip(outcomes).enumerate() {
+        for (index, (validation, outcome)) in self.body.all.iter().zip(outcomes).enumerate() {
             let (outcome, elapsed) = outcome;
             let failure = match outcome {
                 Ok(value) if value.as_bool() == Some(true) => continue,
@@ -229,7 +193,7 @@ impl Policy {
             .inputs
             .activation(with.param, authorizer, &self.variables);
         let mut budget = Budget::default();
-        for (key, expression) in &self.annotations {
+        for (key, expression) in &self.body.annotations {
             let start = Instant::now();
             match expression.evaluate(&values, &mut budget) {
                 Ok(Ok(value)) => {
@@ -318,7 +282,7 @@ impl Gathered {
     }
 
     /// A policy or a binding that cannot be used refuses as well, unless failures are ignored.
-    fn misconfigured(&mut self, misconfigured: &Misconfigured<Policy>) {
+    fn misconfigured(&mut self, misconfigured: &Misconfigured<Validations>) {
         let Misconfigured {
             policy,
             binding,
@@ -364,7 +328,7 @@ impl Gathered {
 }
 
 pub(in super::super) struct ValidatingAdmissionPolicy {
-    policies: Policies<Policy>,
+    policies: Policies<Validations>,
 }
 
 impl ValidatingAdmissionPolicy {
@@ -373,7 +337,6 @@ impl ValidatingAdmissionPolicy {
             dependencies,
             "validatingadmissionpolicies",
             "validatingadmissionpolicybindings",
-            Policy::of,
         );
         Self { policies }
     }
@@ -395,7 +358,7 @@ impl ValidatingAdmissionPolicy {
     /// Evaluates what was planned and does with the verdict what the binding says.
     fn judge(
         &self,
-        planned: &Planned<Policy>,
+        planned: &Planned<Validations>,
         inputs: &Inputs,
         authorizer: &RequestAuthorizer,
         admission: &Admission<'_>,

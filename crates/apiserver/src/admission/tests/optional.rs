@@ -382,7 +382,7 @@ async fn pod_security_has_defaults_and_exemptions() {
     assert_eq!(
         warnings,
         [
-            "namespace \"old\" is exempt from Pod Security, and the policy (enforce=restricted:latest) will be ignored"
+            "namespace \"old\" is exempt from Pod Security, and the policy (enforce=restricted:v1.30) will be ignored"
         ]
     );
     for wrong in [

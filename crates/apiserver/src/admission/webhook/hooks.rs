@@ -30,13 +30,16 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Those of `configurations`, asked in this phase, called as the plugin's own configuration says.
+    /// Those that are asked in this phase, called as the plugin's own configuration says.
     pub(super) fn new(
         dependencies: &Dependencies,
         phase: Phase,
-        configurations: &'static str,
         configuration: Option<&Object>,
     ) -> Result<Self, String> {
+        let configurations = match phase {
+            Phase::Admit => "mutatingwebhookconfigurations",
+            Phase::Validate => "validatingwebhookconfigurations",
+        };
         let calling = Calling::new(&dependencies.webhooks, configuration)?;
         let reader = Arc::clone(&dependencies.reader);
         let resource = GroupResource::new("admissionregistration.k8s.io", configurations);

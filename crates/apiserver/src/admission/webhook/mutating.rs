@@ -28,12 +28,7 @@ impl MutatingAdmissionWebhook {
         dependencies: &Dependencies,
         configuration: Option<&Object>,
     ) -> Result<Self, String> {
-        let hooks = Hooks::new(
-            dependencies,
-            Phase::Admit,
-            "mutatingwebhookconfigurations",
-            configuration,
-        )?;
+        let hooks = Hooks::new(dependencies, Phase::Admit, configuration)?;
         Ok(Self { hooks })
     }
 

@@ -26,12 +26,7 @@ impl ValidatingAdmissionWebhook {
         dependencies: &Dependencies,
         configuration: Option<&Object>,
     ) -> Result<Self, String> {
-        let hooks = Hooks::new(
-            dependencies,
-            Phase::Validate,
-            "validatingwebhookconfigurations",
-            configuration,
-        )?;
+        let hooks = Hooks::new(dependencies, Phase::Validate, configuration)?;
         Ok(Self { hooks })
     }
 
