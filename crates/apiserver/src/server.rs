@@ -28,7 +28,7 @@ use crate::{
     audit::{self, Audit},
     authn::{Peer, TokenFileError},
     body::Body,
-    bootstrap::{self, Bootstrap, KubernetesService},
+    bootstrap::{self, Bootstrap, ClusterAuthentication, KubernetesService},
     cacher::Hub,
     compactor::Compactor,
     config::Config,
@@ -222,6 +222,12 @@ impl Server {
 
         let flow_control = flow_control(&config, &deps, &registry, &metrics);
         reload_serving_certificate(&config, &mut security.reloader);
+        let authorities = bootstrap::Authorities {
+            client_ca_file: config.client_ca_file.clone(),
+            request_header_ca_file: config.request_header_client_ca_file.clone(),
+        };
+        let authorities_changed = Arc::new(tokio::sync::Notify::new());
+        authorities.watch(&mut security.reloader, &authorities_changed);
         std::mem::take(&mut security.reloader).start(deps.clock.clone(), &tasks);
         let aggregator = Arc::new(Aggregator::new(
             Arc::clone(&registry) as Arc<dyn ObjectReader>,
@@ -297,6 +303,10 @@ impl Server {
             config: bootstrap_config(&config)?,
         };
         let bootstrap = Arc::new(bootstrap);
+        let published =
+            ClusterAuthentication::new(Arc::clone(&bootstrap), authorities, authorities_changed);
+        let token = tasks.token().clone();
+        tasks.spawn("cluster-authentication", published.run(token));
         let controller = flow_control::Controller {
             flow_control,
             reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,

@@ -31,7 +31,7 @@ impl Authenticator for Anonymous {
         };
         Ok(Some(Authenticated {
             user,
-            audiences: Vec::new(),
+            ..Authenticated::default()
         }))
     }
 }

@@ -34,7 +34,7 @@ impl TokenAuthenticator for BootstrapTokens {
         };
         Ok(self.check(id, secret).map(|user| Authenticated {
             user,
-            audiences: Vec::new(),
+            ..Authenticated::default()
         }))
     }
 }

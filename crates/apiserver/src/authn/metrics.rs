@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use base::metrics::{Counter, Registry};
+use base::metrics::{Counter, CounterSeries, Registry};
 
 use crate::metrics::{Attempts, SECONDS};
 
@@ -59,6 +59,53 @@ impl AuthenticationMetrics {
     /// The credentials were bad, or could not be judged.
     pub fn refused(&self, elapsed: Duration) {
         self.attempts.record(ERROR, elapsed);
+    }
+}
+
+/// What is counted of service accounts' tokens.
+#[derive(Clone)]
+pub struct ServiceAccountMetrics {
+    /// Tokens that pods keep fresh.
+    pub(super) valid: CounterSeries,
+    /// Such tokens past the time at which they should have been exchanged.
+    pub(super) stale: CounterSeries,
+    /// Tokens of the older form: all, those that a controller has made, those that somebody has asked for, those marked invalid.
+    pub(super) legacy: CounterSeries,
+    pub(super) automatic: CounterSeries,
+    pub(super) manual: CounterSeries,
+    pub(super) invalidated: CounterSeries,
+}
+
+impl ServiceAccountMetrics {
+    /// Into `registry`.
+    pub fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[]).series(&[]);
+        Self {
+            valid: counter(
+                "serviceaccount_valid_tokens_total",
+                "[ALPHA] Cumulative valid projected service account tokens used",
+            ),
+            stale: counter(
+                "serviceaccount_stale_tokens_total",
+                "[ALPHA] Cumulative stale projected service account tokens used",
+            ),
+            legacy: counter(
+                "serviceaccount_legacy_tokens_total",
+                "[ALPHA] Cumulative legacy service account tokens used",
+            ),
+            automatic: counter(
+                "serviceaccount_legacy_auto_token_uses_total",
+                "[ALPHA] Cumulative auto-generated legacy tokens used",
+            ),
+            manual: counter(
+                "serviceaccount_legacy_manual_token_uses_total",
+                "[ALPHA] Cumulative manually created legacy tokens used",
+            ),
+            invalidated: counter(
+                "serviceaccount_invalid_legacy_auto_token_uses_total",
+                "[ALPHA] Cumulative invalid auto-generated legacy tokens used",
+            ),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use async_trait::async_trait;
 pub use anonymous::Anonymous;
 pub use bootstrap_token::BootstrapTokens;
 pub use jwt::JwtAuthenticators;
-pub use metrics::AuthenticationMetrics;
+pub use metrics::{AuthenticationMetrics, ServiceAccountMetrics};
 pub use request_header::{RequestHeaderConfig, RequestHeaders};
 pub use reviews::{SelfSubjectReview, TokenReview};
 pub use service_account::{ServiceAccountTokens, VerifiedTokens};
@@ -48,6 +48,10 @@ pub struct Authenticated {
     pub user: UserInfo,
     /// For which audiences the credential is good, where it says so.
     pub audiences: Vec<String>,
+    /// What is to be told to the audit log of how they were recognised.
+    pub annotations: Vec<(&'static str, String)>,
+    /// What the client is to be warned of.
+    pub warnings: Vec<&'static str>,
 }
 
 /// Turns the credentials of a request into a user.

@@ -134,7 +134,7 @@ impl Authenticator for RequestHeaders {
         }
         Ok(self.user(headers).map(|user| Authenticated {
             user,
-            audiences: Vec::new(),
+            ..Authenticated::default()
         }))
     }
 

@@ -12,7 +12,7 @@ use base::Clock;
 use jiff::Timestamp;
 
 use super::{
-    Authenticated, AuthenticationError, TokenAuthenticator,
+    Authenticated, AuthenticationError, ServiceAccountMetrics, TokenAuthenticator,
     cache::{self, Cache},
 };
 use crate::{
@@ -50,6 +50,8 @@ pub struct ServiceAccountTokens {
     pub writer: Option<Arc<dyn ObjectWriter>>,
     /// For expiry.
     pub clock: Clock,
+    /// What is counted of tokens.
+    pub metrics: ServiceAccountMetrics,
     /// Claims of tokens whose signature has been verified. What they are bound to is looked at each time.
     pub verified: VerifiedTokens,
 }
@@ -62,6 +64,10 @@ pub struct VerifiedTokens(Cache<Arc<Claims>>);
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
 /// Says on which day a token of the older form was last used; the legacy token cleaner reads it.
 const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+/// Says that nobody has used it for so long that nobody may.
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+/// What who uses a token that a controller has made is told.
+const AUTOMATIC: &str = "Use tokens from the TokenRequest API or manually created secret-based tokens instead of auto-generated secret-based tokens.";
 
 #[async_trait]
 impl TokenAuthenticator for ServiceAccountTokens {
@@ -90,8 +96,9 @@ impl ServiceAccountTokens {
             let claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
             // Such a token names no audience: it is good for the API alone.
             let audiences = intersection(&self.audiences, audiences)?;
-            let user = self.check_legacy(token, &claims).await?;
-            return Ok(Some(Authenticated { user, audiences }));
+            let found = self.check_legacy(token, &claims).await?;
+            self.metrics.legacy.increment();
+            return Ok(Some(Authenticated { audiences, ..found }));
         }
         if !self.issuers.contains(&unverified.issuer) {
             return Ok(None);
@@ -99,7 +106,25 @@ impl ServiceAccountTokens {
         let claims = self.verified_claims(token, &jwt)?;
         let audiences = intersection(&claims.audiences, audiences)?;
         let user = self.check_bound(&claims).await?;
-        Ok(Some(Authenticated { user, audiences }))
+        Ok(Some(Authenticated {
+            user,
+            audiences,
+            annotations: self.staleness(&claims).into_iter().collect(),
+            ..Authenticated::default()
+        }))
+    }
+
+    /// Tokens of pods are good for longer than they say to those who do not exchange them in time; who is late is made known.
+    fn staleness(&self, claims: &Claims) -> Option<(&'static str, String)> {
+        let late = self.clock.now().as_second() - claims.kubernetes.warn_after?;
+        if late <= 0 {
+            self.metrics.valid.increment();
+            return None;
+        }
+        self.metrics.stale.increment();
+        let subject = &claims.subject;
+        let told = format!("subject: {subject}, seconds after warning threshold: {late}");
+        Some(("authentication.k8s.io/stale-token", told))
     }
 
     fn verified_claims(
@@ -209,7 +234,7 @@ impl ServiceAccountTokens {
         &self,
         token: &str,
         claims: &LegacyClaims,
-    ) -> Result<UserInfo, AuthenticationError> {
+    ) -> Result<Authenticated, AuthenticationError> {
         let LegacyClaims {
             namespace,
             service_account: name,
@@ -229,28 +254,37 @@ impl ServiceAccountTokens {
         if BASE64_STANDARD.decode(kept).ok().as_deref() != Some(token.as_bytes()) {
             return Err(refused("the token is not the one in its secret"));
         }
-        if lookup::value(
-            &secret,
-            &[
-                "metadata",
-                "labels",
-                "kubernetes.io/legacy-token-invalid-since",
-            ],
-        )
-        .is_some()
-        {
-            return Err(refused(
-                "the token has been marked invalid for not being used",
-            ));
-        }
         let account = Reference {
             name: name.clone(),
             uid: uid.clone(),
         };
-        self.check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account)
+        let account = self
+            .check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account)
             .await?;
         self.note_use(&secret).await;
-        Ok(user_info(namespace, name, uid))
+        if meta::label(&secret, INVALID_SINCE).is_some_and(|since| !since.is_empty()) {
+            self.metrics.invalidated.increment();
+            let secret = &claims.secret;
+            return Err(refused(&format!(
+                "the token in secret {namespace}/{secret} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+            )));
+        }
+        let automatic = lookup::objects(&account, &["secrets"])
+            .any(|reference| lookup::text(reference, &["name"]) == claims.secret);
+        let (count, annotation, warnings) = if automatic {
+            let annotation = "authentication.k8s.io/legacy-token-autogenerated-secret";
+            (&self.metrics.automatic, annotation, vec![AUTOMATIC])
+        } else {
+            let annotation = "authentication.k8s.io/legacy-token-manual-secret";
+            (&self.metrics.manual, annotation, Vec::new())
+        };
+        count.increment();
+        Ok(Authenticated {
+            user: user_info(namespace, name, uid),
+            annotations: vec![(annotation, claims.secret.clone())],
+            warnings,
+            ..Authenticated::default()
+        })
     }
 
     async fn check_alive(
@@ -259,7 +293,7 @@ impl ServiceAccountTokens {
         noun: &str,
         namespace: &str,
         reference: &Reference,
-    ) -> Result<(), AuthenticationError> {
+    ) -> Result<Arc<Object>, AuthenticationError> {
         let Some(object) = self.find(resource, namespace, &reference.name).await else {
             return Err(refused(&format!(
                 "{noun} {namespace}/{} does not exist",
@@ -280,7 +314,7 @@ impl ServiceAccountTokens {
                 reference.name
             )));
         }
-        Ok(())
+        Ok(object)
     }
 
     async fn find(

@@ -88,7 +88,7 @@ impl TokenAuthenticator for TokenFile {
         let user = self.users.get(&fingerprint(token)).cloned();
         Ok(user.map(|user| Authenticated {
             user,
-            audiences: Vec::new(),
+            ..Authenticated::default()
         }))
     }
 }

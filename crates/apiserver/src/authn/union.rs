@@ -158,7 +158,7 @@ mod tests {
             };
             Ok((token == self.0).then_some(Authenticated {
                 user,
-                audiences: Vec::new(),
+                ..Authenticated::default()
             }))
         }
     }

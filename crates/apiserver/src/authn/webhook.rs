@@ -152,6 +152,7 @@ impl TokenWebhook {
                 extra,
             },
             audiences,
+            ..Authenticated::default()
         }))
     }
 }

@@ -167,7 +167,7 @@ impl Authenticator for ClientCertificates {
         let user = holder.user.clone().map_err(AuthenticationError)?;
         Ok(user.map(|user| Authenticated {
             user,
-            audiences: Vec::new(),
+            ..Authenticated::default()
         }))
     }
 }

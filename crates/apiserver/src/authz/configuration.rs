@@ -8,11 +8,15 @@ use std::{path::Path as FilePath, time::Duration};
 use apimachinery::field::{ErrorList, FieldError, Path};
 use serde::Deserialize;
 
+use crate::component_config;
+
 /// The file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorizationConfiguration {
+    #[expect(dead_code, reason = "checked before the rest is read")]
     api_version: String,
+    #[expect(dead_code, reason = "checked before the rest is read")]
     kind: String,
     /// Asked in order.
     #[serde(default)]
@@ -103,17 +107,7 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 impl AuthorizationConfiguration {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        let version = config.api_version.strip_prefix("apiserver.config.k8s.io/");
-        if config.kind != "AuthorizationConfiguration"
-            || !matches!(version, Some("v1" | "v1beta1" | "v1alpha1"))
-        {
-            return Err(format!(
-                "no kind {:?} is registered for version {:?}",
-                config.kind, config.api_version
-            ));
-        }
-        Ok(config)
+        component_config::parse(text, "AuthorizationConfiguration")
     }
 
     /// All complaints.

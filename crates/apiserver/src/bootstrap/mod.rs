@@ -5,6 +5,7 @@
 //! stays: each sort of object is mended by its own rule, and every rule is upstream's.
 
 mod api_services;
+mod cluster_authentication;
 mod flow_control;
 mod kubernetes_service;
 mod objects;
@@ -22,6 +23,7 @@ use crate::{
     reader::{ObjectReader, ObjectWriter},
 };
 
+pub use cluster_authentication::{Authorities, ClusterAuthentication};
 pub(crate) use flow_control::mandatory_flow_control;
 pub use kubernetes_service::KubernetesService;
 
@@ -92,6 +94,12 @@ impl Bootstrap {
     /// Makes and mends the objects of flow control alone, which are looked after as long as the server runs.
     pub async fn maintain_flow_control(&self) -> Result<(), BootstrapError> {
         self.ensure_all(flow_control::objects()).await
+    }
+
+    /// Publishes the authorities of `config`, which may have changed since the start.
+    async fn maintain_config_maps(&self, config: &Config) -> Result<(), BootstrapError> {
+        let today = self.clock.now().strftime("%Y-%m-%d").to_string();
+        self.ensure_all(objects::config_maps(config, &today)).await
     }
 
     async fn ensure_all(

@@ -87,6 +87,16 @@ fn one_level() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// All that `one_level` gives.
+async fn five_seats(flow_control: &FlowControl) -> Vec<Leave> {
+    let mut seats = Vec::new();
+    for _ in 0..5 {
+        let seat = flow_control.enter(&mut request("alice", PODS)).await;
+        seats.push(seat.unwrap());
+    }
+    seats
+}
+
 #[tokio::test]
 async fn the_first_schema_whose_level_exists_is_taken() {
     let flow_control = flow_control(one_level(), 100, Duration::from_secs(15));
@@ -112,15 +122,7 @@ async fn the_first_schema_whose_level_exists_is_taken() {
 async fn who_finds_no_seat_waits_for_one() {
     // Ten seats by shares 5 (queued) and 5 (catch-all): five each.
     let flow_control = flow_control(one_level(), 10, Duration::from_secs(600));
-    let mut seats = Vec::new();
-    for _ in 0..5 {
-        seats.push(
-            flow_control
-                .enter(&mut request("alice", PODS))
-                .await
-                .unwrap(),
-        );
-    }
+    let mut seats = five_seats(&flow_control).await;
     let mut context = request("alice", PODS);
     let waiting = flow_control.enter(&mut context);
     tokio::pin!(waiting);
@@ -147,15 +149,7 @@ async fn who_finds_no_seat_waits_for_one() {
 #[tokio::test]
 async fn a_full_queue_and_an_ended_patience_refuse() {
     let flow_control = flow_control(one_level(), 10, Duration::ZERO);
-    let mut seats = Vec::new();
-    for _ in 0..5 {
-        seats.push(
-            flow_control
-                .enter(&mut request("alice", PODS))
-                .await
-                .unwrap(),
-        );
-    }
+    let seats = five_seats(&flow_control).await;
     let refused = flow_control
         .enter(&mut request("alice", PODS))
         .await
@@ -174,15 +168,7 @@ async fn a_full_queue_and_an_ended_patience_refuse() {
 #[tokio::test]
 async fn whoever_is_dropped_while_it_waits_loses_nobody_a_seat() {
     let flow_control = flow_control(one_level(), 10, Duration::from_secs(600));
-    let mut seats = Vec::new();
-    for _ in 0..5 {
-        seats.push(
-            flow_control
-                .enter(&mut request("alice", PODS))
-                .await
-                .unwrap(),
-        );
-    }
+    let mut seats = five_seats(&flow_control).await;
     let (mut a, mut b) = (request("alice", PODS), request("alice", PODS));
     let mut first = Box::pin(flow_control.enter(&mut a));
     let second = flow_control.enter(&mut b);
@@ -198,15 +184,7 @@ async fn whoever_is_dropped_while_it_waits_loses_nobody_a_seat() {
 #[tokio::test]
 async fn borrowed_seats_come_and_go() {
     let flow_control = flow_control(one_level(), 10, Duration::from_secs(600));
-    let mut seats = Vec::new();
-    for _ in 0..5 {
-        seats.push(
-            flow_control
-                .enter(&mut request("alice", PODS))
-                .await
-                .unwrap(),
-        );
-    }
+    let seats = five_seats(&flow_control).await;
     let mut context = request("alice", PODS);
     let waiting = flow_control.enter(&mut context);
     tokio::pin!(waiting);

@@ -36,6 +36,12 @@ impl Stage for Authentication {
                 let name = &authenticated.user.name;
                 self.metrics.succeeded(name, start.elapsed());
                 context.user = authenticated.user;
+                for (key, value) in authenticated.annotations {
+                    context.annotate(key, value);
+                }
+                for warning in authenticated.warnings {
+                    context.warn(warning);
+                }
                 // Nobody behind this stage has a use for the credentials, and a proxy must not pass them on.
                 self.authenticator.strip(&mut context.headers);
                 Ok(())

@@ -38,6 +38,7 @@ use crate::{
     negotiation::status_response,
     request_info::RequestInfo,
     traces::{Span, Tracer},
+    upgraded::Upgraded,
 };
 
 /// A stage: learns something about the request or ends it.
@@ -204,7 +205,12 @@ impl Pipeline {
         let status = answer.as_ref().err().cloned();
         let response =
             answer.unwrap_or_else(|status| status_response(&status, &asked_for.0, &asked_for.1));
-        let response = held.answered(marks.apply(response), status.as_ref()).await;
+        let mut response = held.answered(marks.apply(response), status.as_ref()).await;
+        if let Some(upgraded) = response.extensions_mut().remove::<Upgraded>() {
+            held.leave = Leave::Free;
+            upgraded.keep(held);
+            return response;
+        }
         let time_left = time
             .unwrap_or(None)
             .map(|t| t.saturating_sub(start.elapsed()));
@@ -360,7 +366,8 @@ impl Held {
         }
         record.started().await;
         let response = record.listen_response(response);
-        if !matches!(response.body(), Body::Stream(_)) {
+        let goes_on = response.extensions().get::<Upgraded>().is_some();
+        if !goes_on && !matches!(response.body(), Body::Stream(_)) {
             self.audit = None;
             record.completed().await;
         }

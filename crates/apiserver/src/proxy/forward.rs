@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use base::TaskGroup;
 
 use super::{Location, ProxyConnector, redirect, tunnel};
-use crate::{body::Body, context::Context};
+use crate::{body::Body, context::Context, upgraded::Upgraded};
 
 /// A browser cannot set headers of a WebSocket, and puts its token here instead.
 const WEBSOCKET_TOKEN: &str = "base64url.bearer.authorization.k8s.io.";
@@ -125,7 +125,10 @@ async fn pass_upgrade(
         return Ok(answer(response));
     }
     let backend = hyper::upgrade::on(&mut response);
+    let upgraded = Upgraded::default();
+    let held = upgraded.clone();
     tasks.spawn_cancellable("upgraded-connection", async move {
+        let _held = held;
         let (client, backend) = match tokio::try_join!(client, backend) {
             Ok(both) => both,
             Err(error) => return tracing::debug!(%error, "the upgrade did not come about"),
@@ -139,6 +142,7 @@ async fn pass_upgrade(
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
+    response.extensions_mut().insert(upgraded);
     Ok(response)
 }
 

@@ -12,8 +12,8 @@ use crate::{
     admission::{self, AdmissionConfiguration, AdmissionMetrics, Chain, PluginError},
     authn::{
         self, Authenticator, BearerTokens, BootstrapTokens, ChainVerifier, ClientCertificates,
-        RequestHeaders, SelfSubjectReview, ServiceAccountTokens, TokenAuthenticator, TokenFile,
-        TokenReview, VerifiedTokens,
+        RequestHeaders, SelfSubjectReview, ServiceAccountMetrics, ServiceAccountTokens,
+        TokenAuthenticator, TokenFile, TokenReview, VerifiedTokens,
     },
     authz::{
         Authorizer,
@@ -94,6 +94,7 @@ impl Security {
                 reader: Arc::clone(&reader),
                 writer: Some(Arc::new(ServerWriter(Arc::clone(registry)))),
                 clock: deps.clock.clone(),
+                metrics: ServiceAccountMetrics::new(metrics),
                 verified: VerifiedTokens::default(),
             })
         });

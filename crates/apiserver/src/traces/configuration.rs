@@ -3,6 +3,8 @@
 use apimachinery::field::{ErrorList, FieldError, Path};
 use serde::Deserialize;
 
+use crate::component_config;
+
 /// OTLP's own port.
 const DEFAULT_ENDPOINT: &str = "localhost:4317";
 const MILLION: i32 = 1_000_000;
@@ -24,8 +26,10 @@ pub enum ConfigurationError {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TracingConfiguration {
     #[serde(default)]
+    #[expect(dead_code, reason = "checked before the rest is read")]
     api_version: String,
     #[serde(default)]
+    #[expect(dead_code, reason = "checked before the rest is read")]
     kind: String,
     #[serde(default)]
     endpoint: Option<String>,
@@ -45,15 +49,8 @@ pub(super) enum Endpoint {
 impl TracingConfiguration {
     /// Reads a file's contents.
     pub fn parse(contents: &str) -> Result<Self, ConfigurationError> {
-        let configuration: Self = serde_saphyr::from_str(contents)
-            .map_err(|error| ConfigurationError::Decode(error.to_string()))?;
-        let (kind, version) = (&configuration.kind, &configuration.api_version);
-        let known = version.strip_prefix("apiserver.config.k8s.io/");
-        if kind != "TracingConfiguration" || !matches!(known, Some("v1" | "v1beta1" | "v1alpha1")) {
-            return Err(ConfigurationError::Decode(format!(
-                "no kind {kind:?} is registered for version {version:?}"
-            )));
-        }
+        let configuration: Self = component_config::parse(contents, "TracingConfiguration")
+            .map_err(ConfigurationError::Decode)?;
         let errors = configuration.validate();
         let complaints: Vec<String> = errors.iter().map(ToString::to_string).collect();
         match complaints.as_slice() {

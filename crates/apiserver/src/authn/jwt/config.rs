@@ -6,6 +6,8 @@
 use apimachinery::field::{ErrorList, FieldError, Path};
 use serde::Deserialize;
 
+use crate::component_config;
+
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -170,17 +172,7 @@ const MAX_ISSUERS: usize = 64;
 impl AuthenticationConfiguration {
     /// Reads a file.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        let version = config.api_version.strip_prefix("apiserver.config.k8s.io/");
-        if config.kind != "AuthenticationConfiguration"
-            || !matches!(version, Some("v1" | "v1beta1" | "v1alpha1"))
-        {
-            return Err(format!(
-                "no kind {:?} is registered for version {:?}",
-                config.kind, config.api_version
-            ));
-        }
-        Ok(config)
+        component_config::parse(text, "AuthenticationConfiguration")
     }
 
     /// All complaints. `own_issuers` issue service account tokens here and cannot be anybody else.

@@ -165,8 +165,8 @@ impl JwtAuthenticator {
         }
         let found = Authenticated {
             user: self.mapper.user(&claims)?,
-            // Good for whatever the API is: the audience of the token is its client's.
-            audiences: Vec::new(),
+            // Without audiences it is good for whatever the API is: that of the token is its client's.
+            ..Authenticated::default()
         };
         let left = u64::try_from(expires - now.as_second()).unwrap_or_default();
         let ttl = REMEMBERED.min(Duration::from_secs(left));
