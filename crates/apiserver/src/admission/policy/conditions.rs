@@ -56,13 +56,13 @@ impl MatchConditions {
         }
         let start = Instant::now();
         let mut failures = Vec::new();
-        let met = self.evaluate(activation, &mut failures);
-        let excluded = matches!(met, Ok(false)) && failures.is_empty();
-        metrics.conditions(owner, start.elapsed(), failures.len(), excluded);
-        match met {
+        let met = match self.evaluate(activation, &mut failures) {
             Err(_) if self.ignores_failure => Ok(false),
             met => met,
-        }
+        };
+        let excluded = matches!(met, Ok(false));
+        metrics.conditions(owner, start.elapsed(), failures.len(), excluded);
+        met
     }
 
     /// Also gathers what each condition that failed says.

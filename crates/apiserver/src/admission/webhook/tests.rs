@@ -471,7 +471,7 @@ async fn conditions_say_whether_a_webhook_is_asked_at_all() {
     let wanted = [
         r#"apiserver_admission_webhook_rejection_count{error_type="no_error",name="deny.example.com",operation="CREATE",rejection_code="402",type="validating"} 2"#,
         r#"apiserver_admission_match_condition_evaluation_errors_total{kind="webhook",name="deny.example.com",operation="CREATE",type="admit"} 2"#,
-        r#"apiserver_admission_match_condition_exclusions_total{kind="webhook",name="deny.example.com",operation="CREATE",type="admit"} 1"#,
+        r#"apiserver_admission_match_condition_exclusions_total{kind="webhook",name="deny.example.com",operation="CREATE",type="admit"} 2"#,
         r#"apiserver_admission_controller_admission_duration_seconds_count{name="MutatingAdmissionWebhook",operation="CREATE",rejected="true",type="admit"} "#,
         r#"apiserver_admission_step_admission_duration_seconds_count{operation="CREATE",rejected="false",type="validate"} "#,
     ];
