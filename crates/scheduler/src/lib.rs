@@ -7,6 +7,7 @@
 mod affinity;
 mod algorithm;
 mod cache;
+mod configuration;
 mod diagnosis;
 mod executor;
 mod framework;
@@ -25,4 +26,6 @@ mod snapshot;
 #[cfg(test)]
 mod testing;
 
+pub use configuration::{Configuration, ConfigurationError};
+pub use plugins::PluginError;
 pub use scheduler::{Config, Dependencies, SchedulerError, run};

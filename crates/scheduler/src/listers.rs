@@ -2,17 +2,19 @@
 //!
 //! Each change of one of them is an event for the queue, sent over a bounded channel to the one task that decides.
 
+use std::{pin::Pin, sync::Arc};
+
 use base::TaskGroup;
 use client::{Event, Informer, InformerFactory, Kind, ObjectKey, Store};
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
     core::v1::{
-        Namespace, PersistentVolume, PersistentVolumeClaim, ReplicationController, Service,
+        Namespace, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
     },
     policy::v1::PodDisruptionBudget,
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::framework::{ClusterEvent, EventKind};
 
@@ -22,6 +24,9 @@ const PENDING_EVENTS: usize = 256;
 /// Stores of all that plugins look up. Cheap to clone; clones are the same stores.
 #[derive(Clone, Default)]
 pub(crate) struct Listers {
+    /// Wakes who waits for a change of any of those that are told to the queue.
+    pub(crate) changes: Arc<Notify>,
+    pub(crate) pods: Store<Pod>,
     pub(crate) namespaces: Store<Namespace>,
     pub(crate) disruption_budgets: Store<PodDisruptionBudget>,
     pub(crate) services: Store<Service>,
@@ -44,20 +49,24 @@ type Kinds = (Option<EventKind>, Option<EventKind>);
 pub(crate) struct Follower {
     pub(crate) listers: Listers,
     pub(crate) events: mpsc::Receiver<ClusterEvent>,
-    synced: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+    synced: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Follower {
     /// Starts the informers; they and what forwards their events run in `tasks`.
     pub(crate) fn start(informers: &InformerFactory, tasks: &TaskGroup) -> Self {
         let (sender, events) = mpsc::channel(PENDING_EVENTS);
+        let changes: Arc<Notify> = Arc::default();
         let mut starter = Starter {
             informers,
+            changes: Arc::clone(&changes),
             tasks,
             sender,
             synced: Vec::new(),
         };
         let listers = Listers {
+            changes,
+            pods: starter.follow((None, None)),
             namespaces: starter.follow((None, None)),
             disruption_budgets: starter.follow((None, None)),
             services: starter.follow((None, None)),
@@ -93,8 +102,9 @@ impl Follower {
 struct Starter<'a> {
     informers: &'a InformerFactory,
     tasks: &'a TaskGroup,
+    changes: Arc<Notify>,
     sender: mpsc::Sender<ClusterEvent>,
-    synced: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
+    synced: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Starter<'_> {
@@ -102,7 +112,8 @@ impl Starter<'_> {
         let informer = self.informers.informer::<K>();
         let store = informer.store().clone();
         if kinds != (None, None) {
-            let forward = forward(informer.clone(), kinds, self.sender.clone());
+            let changes = Arc::clone(&self.changes);
+            let forward = forward(informer.clone(), kinds, changes, self.sender.clone());
             self.tasks.spawn_cancellable("events", forward);
         }
         self.synced
@@ -114,10 +125,12 @@ impl Starter<'_> {
 async fn forward<K: Kind>(
     informer: Informer<K>,
     (set, removed): Kinds,
+    changes: Arc<Notify>,
     sender: mpsc::Sender<ClusterEvent>,
 ) {
-    let mut changes = informer.subscribe();
-    while let Some(change) = changes.next().await {
+    let mut subscription = informer.subscribe();
+    while let Some(change) = subscription.next().await {
+        changes.notify_waiters();
         let (kind, objects) = match change {
             Event::Resync => (set, informer.store().keys()),
             Event::Added(object) | Event::Updated { new: object, .. } => (set, vec![object.key()]),

@@ -17,13 +17,14 @@ use tracing::{debug, warn};
 use crate::{
     algorithm::{Algorithm, FitError, Nomination},
     cache::Cache,
+    configuration::{Configuration, ConfigurationError},
     executor::Executor,
     framework::{CycleState, Profiles},
     listers::Follower,
-    plugins::{self, Handle},
+    plugins::Handle,
     pod_info::PodInfo,
     preemption::Preemption,
-    queue::{Backoff, QueuedPod, SchedulingQueue},
+    queue::{QueuedPod, SchedulingQueue},
 };
 
 /// Bindings and preemptions under way at the same time; further decisions wait.
@@ -32,8 +33,8 @@ const MAX_UNDER_WAY: usize = 1024;
 /// What the scheduler is told, under upstream's names.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Pods with this `spec.schedulerName` are ours.
-    pub scheduler_name: String,
+    /// Profiles and their plugins.
+    pub configuration: Configuration,
     /// Decides between equal nodes; any number.
     pub seed: u64,
 }
@@ -41,7 +42,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            scheduler_name: "default-scheduler".to_owned(),
+            configuration: Configuration::default(),
             seed: 1,
         }
     }
@@ -63,6 +64,9 @@ pub enum SchedulerError {
     /// Its informers ended.
     #[error("the informers of pods and nodes have ended")]
     InformersEnded,
+    /// What it was told cannot be done.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
 }
 
 /// Schedules until `cancel`led. Returns after all bindings under way have ended.
@@ -74,8 +78,10 @@ pub async fn run(
     let tasks = TaskGroup::new(&cancel);
     let follower = Follower::start(&deps.informers, &tasks);
     let informers = deps.informers.clone();
-    let scheduler = Scheduler::new(config, deps, &follower, tasks.clone());
-    let result = scheduler.run(&informers, follower).await;
+    let result = match Scheduler::new(&config, deps, &follower, tasks.clone()) {
+        Ok(scheduler) => scheduler.run(&informers, follower).await,
+        Err(error) => Err(error.into()),
+    };
     tasks.shutdown().await;
     result
 }
@@ -112,27 +118,32 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    fn new(config: Config, deps: Dependencies, follower: &Follower, tasks: TaskGroup) -> Self {
+    fn new(
+        config: &Config,
+        deps: Dependencies,
+        follower: &Follower,
+        tasks: TaskGroup,
+    ) -> Result<Self, ConfigurationError> {
+        let configuration = &config.configuration;
         let client = deps.informers.client().clone();
         let handle = Handle {
             client: client.clone(),
             listers: follower.listers.clone(),
             clock: deps.clock.clone(),
         };
-        let profile = plugins::default_profile(&config.scheduler_name, &handle);
-        let profiles = Arc::new(Profiles::new(profile, Vec::new()));
-        Self {
+        let profiles = Arc::new(configuration.profiles(&handle)?);
+        Ok(Self {
             client,
             events: deps.events,
             clock: deps.clock,
             tasks,
-            queue: SchedulingQueue::new(Arc::clone(&profiles), Backoff::default()),
+            queue: SchedulingQueue::new(Arc::clone(&profiles), configuration.backoff()),
             profiles,
             cache: Cache::default(),
-            algorithm: Algorithm::new(config.seed, 0),
+            algorithm: Algorithm::new(config.seed, configuration.percentage()),
             outcomes: mpsc::channel(MAX_UNDER_WAY),
             under_way: 0,
-        }
+        })
     }
 
     async fn run(
@@ -192,7 +203,11 @@ impl Scheduler {
             Ok(decision) => decision.node,
             Err(error) => return self.refuse(pod, error),
         };
-        if let Err(rejection) = profile.reserve(&mut state, &pod.info, &node) {
+        let reserved = match self.cache.node(&node) {
+            Some(info) => profile.reserve(&mut state, &pod.info, info),
+            None => Ok(()),
+        };
+        if let Err(rejection) = reserved {
             let error = FitError {
                 message: rejection.reasons.join(", "),
                 refused_by: BTreeSet::from([rejection.plugin]),

@@ -20,7 +20,7 @@ use crate::{
     cache::Cache,
     framework::{CycleState, Profile},
     listers::Listers,
-    plugins::{self, Handle},
+    plugins::{self, Arguments, Handle},
     pod_info::PodInfo,
 };
 
@@ -219,7 +219,9 @@ pub(crate) fn handle(listers: Listers) -> Handle {
 
 /// The default profile, over these listers.
 pub(crate) fn profile_over(listers: Listers) -> Profile {
-    plugins::default_profile("default-scheduler", &handle(listers))
+    let rows = plugins::rows(&handle(listers), |_| Arguments::default());
+    let rows = rows.expect("the default arguments are valid");
+    Profile::with_points("default-scheduler", |_| rows.clone())
 }
 
 /// The default profile, with nothing to look up.

@@ -175,7 +175,7 @@ pub(crate) trait Score {
 
 /// Bookkeeping of plugins for a decision.
 pub(crate) trait Reserve {
-    fn reserve(&self, state: &mut CycleState, pod: &PodInfo, node: &str) -> Verdict;
+    fn reserve(&self, state: &mut CycleState, pod: &PodInfo, node: &NodeInfo) -> Verdict;
     /// Takes it back. Called for every plugin when anything after the decision fails; must not mind being called in vain.
     fn unreserve(&self, state: &mut CycleState, pod: &PodInfo, node: &str);
 }

@@ -38,11 +38,6 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// Of plugins in their order, each at every point at which it has a say.
-    pub(crate) fn new(name: impl Into<String>, rows: &[Row]) -> Self {
-        Self::with_points(name, |_| rows.to_vec())
-    }
-
     /// Of the plugins that `rows` gives for each point, in their order; those that have no say there are left out.
     pub(crate) fn with_points(name: impl Into<String>, rows: impl Fn(Point) -> Vec<Row>) -> Self {
         let points = Point::ALL.map(|point| {
@@ -70,6 +65,17 @@ impl Profile {
 
     fn at(&self, point: Point) -> impl Iterator<Item = &dyn Plugin> {
         self.rows(point).iter().map(|row| row.plugin.as_ref())
+    }
+
+    /// How many plugins have a say at a point.
+    pub(crate) fn count(&self, point: Point) -> usize {
+        self.rows(point).len()
+    }
+
+    /// The names of the plugins at a point, in order.
+    #[cfg(test)]
+    pub(crate) fn names(&self, point: Point) -> Vec<&'static str> {
+        self.at(point).map(Plugin::name).collect()
     }
 
     /// The first refusal, if a plugin keeps the pod out of the queue.
@@ -279,14 +285,14 @@ impl Profile {
         &self,
         state: &mut CycleState,
         pod: &PodInfo,
-        node: &str,
+        node: &NodeInfo,
     ) -> Result<(), Rejection> {
         for plugin in self.at(Point::Reserve) {
             let Some(point) = plugin.reserve() else {
                 continue;
             };
             if let Some(rejection) = refusal(plugin, point.reserve(state, pod, node)) {
-                self.unreserve(state, pod, node);
+                self.unreserve(state, pod, &node.name);
                 return Err(rejection);
             }
         }

@@ -12,22 +12,27 @@ mod node_ports;
 mod node_resources_balanced_allocation;
 mod node_resources_fit;
 mod node_unschedulable;
+mod node_volume_limits;
 mod pod_topology_spread;
 mod priority_sort;
 mod resource_score;
 mod scheduling_gates;
 mod selector;
 mod taint_toleration;
+mod volume_binding;
+mod volume_restrictions;
+mod volume_zone;
 
 use std::sync::Arc;
 
 use base::Clock;
 use client::Client;
 
-pub(crate) use arguments::{Arguments, PluginError};
+pub(crate) use arguments::Arguments;
+pub use arguments::PluginError;
 
 use crate::{
-    framework::{Plugin, Profile, Row},
+    framework::{Plugin, Row},
     listers::Listers,
 };
 
@@ -80,6 +85,10 @@ pub(crate) const TABLE: &[Entry] = table![
     ("NodeAffinity", 2, |_, arguments| node_affinity::NodeAffinity::new(arguments)),
     ("NodePorts", 0, |_, _| Ok(node_ports::NodePorts)),
     ("NodeResourcesFit", 1, |_, arguments| node_resources_fit::NodeResourcesFit::new(arguments)),
+    ("VolumeRestrictions", 0, |handle, _| Ok(volume_restrictions::VolumeRestrictions::new(handle.listers.clone()))),
+    ("NodeVolumeLimits", 0, |handle, _| Ok(node_volume_limits::NodeVolumeLimits::new(handle.listers.clone()))),
+    ("VolumeBinding", 0, |handle, arguments| volume_binding::VolumeBinding::new(handle, arguments)),
+    ("VolumeZone", 0, |handle, _| Ok(volume_zone::VolumeZone::new(handle.listers.clone()))),
     ("PodTopologySpread", 2, |handle, arguments| pod_topology_spread::PodTopologySpread::new(handle.listers.clone(), arguments)),
     ("InterPodAffinity", 2, |handle, arguments| inter_pod_affinity::InterPodAffinity::new(handle.listers.clone(), arguments)),
     ("DefaultPreemption", 0, |handle, arguments| default_preemption::DefaultPreemption::new(handle.listers.clone(), arguments)),
@@ -106,10 +115,4 @@ pub(crate) fn rows(
             })
         })
         .collect()
-}
-
-/// The default profile under a name.
-pub(crate) fn default_profile(name: &str, handle: &Handle) -> Profile {
-    let rows = rows(handle, |_| Arguments::default()).expect("the default arguments are valid");
-    Profile::new(name, &rows)
 }

@@ -3,6 +3,7 @@
 //! Every scenario has a namespace of its own and runs beside the others; one cluster serves them all, because starting it is what costs.
 
 mod extensions;
+mod nodes;
 mod objects;
 mod pods;
 mod services;
@@ -41,6 +42,9 @@ const SCENARIOS: &[Scenario] = &[
     ("server-side", objects::server_side_apply),
     ("printing", objects::printing),
     ("discovery", objects::discovery),
+    ("nodes", nodes::cordon_taint_and_drain),
+    ("preemption", nodes::preemption),
+    ("debug", nodes::debug),
     ("access", objects::access),
 ];
 
