@@ -118,16 +118,6 @@ impl Cache {
             .map(|(uid, _)| uid)
     }
 
-    /// How many nodes and pods there are, and how many of the pods are merely assumed.
-    pub(crate) fn sizes(&self) -> [(&'static str, usize); 3] {
-        let assumed = self.placed.values().filter(|place| place.assumed).count();
-        [
-            ("nodes", self.snapshot.nodes().len()),
-            ("pods", self.placed.len()),
-            ("assumed_pods", assumed),
-        ]
-    }
-
     fn place(&mut self, node: &str, pod: Arc<PodInfo>, assumed: bool) -> Option<Arc<PodInfo>> {
         let before = self.remove_pod(&pod.uid);
         let place = Place {

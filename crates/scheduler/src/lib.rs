@@ -25,6 +25,8 @@ mod scheduler;
 mod snapshot;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod throughput;
 
 pub use configuration::{Configuration, ConfigurationError};
 pub use plugins::PluginError;

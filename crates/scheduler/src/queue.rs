@@ -64,7 +64,7 @@ impl QueuedPod {
             if duration >= backoff.max {
                 break;
             }
-            duration = duration * 2;
+            duration *= 2;
         }
         self.failed_at + duration.min(backoff.max)
     }
@@ -95,15 +95,6 @@ impl Entry {
     fn is_candidate(&self, epoch: u64) -> bool {
         self.epoch == epoch && matches!(self.place, Place::Active)
     }
-}
-
-/// Where the pods of the queue are, for its metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    pub(crate) active: usize,
-    pub(crate) backoff: usize,
-    pub(crate) unschedulable: usize,
-    pub(crate) gated: usize,
 }
 
 /// The queue of all profiles. Bounded by the number of pods without a node.
@@ -298,21 +289,6 @@ impl SchedulingQueue {
             return true;
         }
         false
-    }
-
-    /// How many pods are where.
-    pub(crate) fn sizes(&self) -> Sizes {
-        let mut sizes = Sizes::default();
-        for entry in self.entries.values() {
-            match entry.place {
-                Place::Active => sizes.active += 1,
-                Place::BackingOff => sizes.backoff += 1,
-                Place::Unschedulable => sizes.unschedulable += 1,
-                Place::Gated => sizes.gated += 1,
-                Place::InFlight { .. } => {}
-            }
-        }
-        sizes
     }
 
     /// The next pod to try. It stays known as being under way until [`SchedulingQueue::fail`] or [`SchedulingQueue::remove`].

@@ -112,7 +112,7 @@ pub(crate) fn amount(name: &str, quantity: &Quantity) -> i64 {
 /// plus its overhead (KEP-753); resources asked for the whole pod win over the sum (KEP-2837). While a pod is resized in place, the
 /// most of what it asks for, was allotted and has counts (KEP-1287).
 pub(crate) fn pod_requests(pod: &Pod) -> Resources {
-    requests_with(pod, |list| Resources::from_list(list))
+    requests_with(pod, Resources::from_list)
 }
 
 /// The same for scoring: containers that ask for nothing count a little, so that they spread.

@@ -218,6 +218,8 @@ fn set_scheduled(pod: &mut Object, now: &str) {
     let Some(status) = status.as_object_mut() else {
         return;
     };
+    // It waits for no node any more (KEP-5278).
+    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else {
         return;

@@ -38,8 +38,6 @@ pub(crate) enum EventKind {
     PodScaledDown,
     /// The waiting pod's gates went.
     PodGates,
-    /// The names of the claims made for the waiting pod became known.
-    PodClaims,
     /// A PersistentVolumeClaim came or changed.
     PersistentVolumeClaim,
     /// A PersistentVolumeClaim went.
@@ -56,12 +54,6 @@ pub(crate) enum EventKind {
     CsiStorageCapacity,
     /// A VolumeAttachment went.
     VolumeAttachmentRemoved,
-    /// A ResourceClaim came, changed or went.
-    ResourceClaim,
-    /// A ResourceSlice came or changed.
-    ResourceSlice,
-    /// A DeviceClass came or changed.
-    DeviceClass,
 }
 
 /// An event.
@@ -129,22 +121,16 @@ pub(crate) struct PodChange {
     pub(crate) tolerations: bool,
     pub(crate) scaled_down: bool,
     pub(crate) gates: bool,
-    pub(crate) claims: bool,
 }
 
 impl PodChange {
     /// What differs between two versions of a pod, of what plugins look at and what can change at all.
     pub(crate) fn between(old: &PodInfo, new: &PodInfo) -> Self {
-        let claims = |pod: &PodInfo| {
-            let status = pod.pod.status.as_ref();
-            status.and_then(|s| s.resource_claim_statuses.clone())
-        };
         Self {
             labels: old.pod.metadata.labels != new.pod.metadata.labels,
             tolerations: old.spec().tolerations != new.spec().tolerations,
             scaled_down: new.requests.is_anywhere_below(&old.requests),
             gates: old.spec().scheduling_gates != new.spec().scheduling_gates,
-            claims: claims(old) != claims(new),
         }
     }
 
@@ -179,7 +165,6 @@ impl ClusterEvent {
                 EventKind::PodTolerations => change.tolerations,
                 EventKind::PodScaledDown => change.scaled_down,
                 EventKind::PodGates => change.gates,
-                EventKind::PodClaims => change.claims,
                 _ => false,
             },
             Self::Object(own, _) => *own == kind,

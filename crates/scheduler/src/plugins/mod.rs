@@ -50,8 +50,11 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     /// The weight of its score in the default profile; 0 if it has none.
     pub(crate) weight: i64,
-    make: fn(&Handle, &Arguments) -> Result<Arc<dyn Plugin>, PluginError>,
+    make: Make,
 }
+
+/// How a plugin is made.
+type Make = fn(&Handle, &Arguments) -> Result<Arc<dyn Plugin>, PluginError>;
 
 impl Entry {
     /// Makes the plugin.

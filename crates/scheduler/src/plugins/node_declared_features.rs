@@ -12,8 +12,11 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// A feature's name, and whether a pod needs it.
+type Feature = (&'static str, fn(&PodSpec) -> bool);
+
 /// The features that a pod may need, each with the fields that need it.
-const FEATURES: [(&str, fn(&PodSpec) -> bool); 2] = [
+const FEATURES: [Feature; 2] = [
     ("RestartAllContainersOnContainerExits", restarts_all),
     ("UserNamespacesHostNetworkSupport", |spec| {
         spec.host_network == Some(true) && spec.host_users == Some(false)

@@ -10,7 +10,7 @@ use client::{
     Kind, Object as _, Patch, Pem, Store, TlsConfig,
 };
 use k8s_openapi::{
-    api::core::v1::{Node, Pod},
+    api::core::v1::{Namespace, Node, Pod},
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
 };
 use serde_json::{Value, json};
@@ -89,6 +89,11 @@ impl ControlPlane {
             cancel,
             _data: data,
         };
+        plane
+            .wait::<Namespace>("the default namespace", |store| {
+                store.get("", "default").is_some()
+            })
+            .await;
         plane
             .create(&json!({
                 "apiVersion": "v1", "kind": "ServiceAccount",

@@ -88,7 +88,10 @@ spec:
     k.apply(&seated("pusher", "priorityClassName: pushing"));
     k.wait_ready("pod/pusher");
     k.refuses("get pod sitting", "NotFound");
-    k.until("get events --field-selector reason=Preempted", "Preempted by pod");
+    k.until(
+        "get events --field-selector reason=Preempted",
+        "Preempted by pod",
+    );
     k.run("delete pod pusher --now");
     k.wait_ready("pod/waiting");
     k.run("delete priorityclass pushing");

@@ -112,6 +112,7 @@ impl Strategy for PodStrategy {
         }
         object.set("status", status);
         pod_spec::app_armor::fields_from_annotations(object);
+        pod_spec::label_keys::merge_into_selectors(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         pod_spec::disabled::drop_from_pod(new);

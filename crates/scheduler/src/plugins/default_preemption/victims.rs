@@ -40,13 +40,13 @@ pub(super) fn on_node(
         trial.remove(victim);
     }
     trial.fits()?;
-    potential.sort_by(|a, b| by_importance(a, b));
+    potential.sort_by(by_importance);
     let (protected, unprotected) = split_by_budgets(potential, budgets);
     let mut victims: Vec<Arc<PodInfo>> = Vec::new();
     victims.extend(protected.into_iter().filter(|pod| !trial.reprieve(pod)));
     let violations = victims.len();
     victims.extend(unprotected.into_iter().filter(|pod| !trial.reprieve(pod)));
-    victims.sort_by(|a, b| by_importance(a, b));
+    victims.sort_by(by_importance);
     if victims.is_empty() {
         let reason = format!("expected at least one victim pod on node {:?}", node.name);
         return Err(Rejection::new(true, [reason]));

@@ -109,10 +109,8 @@ pub(super) fn default_selector(pod: &PodInfo, listers: &Listers) -> Option<Label
 }
 
 fn owner_selector(pod: &PodInfo, listers: &Listers) -> Option<LabelSelector> {
-    let owners = pod.pod.metadata.owner_references.iter().flatten();
-    let owner = owners
-        .filter(|owner| owner.controller == Some(true))
-        .next_back()?;
+    let mut owners = pod.pod.metadata.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true))?;
     let (namespace, name) = (&pod.namespace, &owner.name);
     match (owner.api_version.as_str(), owner.kind.as_str()) {
         ("v1", "ReplicationController") => {

@@ -7,6 +7,7 @@ mod containers;
 pub mod defaults;
 pub mod disabled;
 mod environment;
+pub mod label_keys;
 mod probes;
 pub mod qos;
 pub(crate) mod resources;
