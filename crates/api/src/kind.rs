@@ -148,6 +148,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn validate_update(&self, _new: &Object, _old: &Object) -> ErrorList {
         Vec::new()
     }
+    /// The same; the client is warned of what is wrong and excused because it was wrong before.
+    fn judge_update(&self, new: &Object, old: &Object, _excused: &mut Vec<String>) -> ErrorList {
+        self.validate_update(new, old)
+    }
     /// Whether the complaints about the metadata of an update stand twice in the answer. Upstream checks it once for all kinds and
     /// once more in the rules of most; clients see both.
     fn repeats_metadata_rules(&self) -> bool {
@@ -182,6 +186,15 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     /// All complaints about a status update.
     fn validate_status_update(&self, _new: &Object, _old: &Object) -> ErrorList {
         Vec::new()
+    }
+    /// The same, with what is excused.
+    fn judge_status_update(
+        &self,
+        new: &Object,
+        old: &Object,
+        _excused: &mut Vec<String>,
+    ) -> ErrorList {
+        self.validate_status_update(new, old)
     }
     /// Complaints about the name itself, as upstream's name function words them; DNS-1123 subdomain unless the kind differs.
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {

@@ -81,11 +81,17 @@ impl Version {
         }
         errors.extend(embedded::validate(object, &self.schema));
         errors.extend(list_type::validate(object, &self.schema));
-        self.ask_rules(errors, object, None)
+        self.ask_rules(errors, object, None, &mut Vec::new())
     }
 
-    /// All complaints about an object that takes the place of `old`, its metadata aside. What did not change is excused.
-    pub fn validate_update(&self, object: &Object, old: &Object) -> ErrorList {
+    /// All complaints about an object that takes the place of `old`, its metadata aside. What did not change is excused; where it
+    /// breaks rules, `excused` says so.
+    pub fn validate_update(
+        &self,
+        object: &Object,
+        old: &Object,
+        excused: &mut Vec<String>,
+    ) -> ErrorList {
         let mut errors = self.validate_type(object);
         if !errors.is_empty() {
             return errors;
@@ -104,11 +110,16 @@ impl Version {
         if list_type::validate(old, &self.schema).is_empty() {
             errors.extend(list_type::validate(object, &self.schema));
         }
-        self.ask_rules(errors, object, Some(old))
+        self.ask_rules(errors, object, Some(old), excused)
     }
 
-    /// All complaints about a write through `status`, the metadata aside.
-    pub fn validate_status_update(&self, object: &Object, old: &Object) -> ErrorList {
+    /// All complaints about a write through `status`, the metadata aside; `excused` as above.
+    pub fn validate_status_update(
+        &self,
+        object: &Object,
+        old: &Object,
+        excused: &mut Vec<String>,
+    ) -> ErrorList {
         let mut errors = self.validate_type(object);
         if !errors.is_empty() {
             return errors;
@@ -130,17 +141,27 @@ impl Version {
         if !lists.is_empty() && list_type::validate(old, &self.schema).is_empty() {
             errors.extend(lists);
         }
-        self.ask_rules(errors, object, Some(old))
+        self.ask_rules(errors, object, Some(old), excused)
     }
 
     /// Rules come last, and only where no value is of a shape that they would stumble over.
-    fn ask_rules(&self, mut errors: ErrorList, object: &Object, old: Option<&Object>) -> ErrorList {
+    fn ask_rules(
+        &self,
+        mut errors: ErrorList,
+        object: &Object,
+        old: Option<&Object>,
+        excused: &mut Vec<String>,
+    ) -> ErrorList {
         if !self.schema.contains.rules {
             return errors;
         }
         match blocks_rules(&errors) {
             Some(blocked) => errors.push(blocked),
-            None => errors.extend(rules::validate(object, old, &self.schema).errors),
+            None => {
+                let judgement = rules::validate(object, old, &self.schema);
+                errors.extend(judgement.errors);
+                excused.extend(judgement.warnings);
+            }
         }
         errors
     }

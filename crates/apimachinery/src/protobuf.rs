@@ -5,6 +5,7 @@
 //! the message. Nesting is bounded; a message that claims more than it has is an error.
 
 mod read;
+pub mod wire;
 mod write;
 
 use serde_json::Value;

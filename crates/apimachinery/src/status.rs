@@ -468,7 +468,7 @@ fn group_kind(group: &str, kind: &str) -> String {
 }
 
 /// The messages as upstream's aggregate prints them: one bare, several in brackets, each once.
-fn aggregate(errors: &ErrorList) -> String {
+pub fn aggregate(errors: &ErrorList) -> String {
     let mut messages: Vec<String> = Vec::with_capacity(errors.len());
     for error in errors {
         let message = error.to_string();

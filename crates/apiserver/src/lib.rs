@@ -4,6 +4,7 @@
 //! [`storage::ObjectStore::guaranteed_update`] for writes, [`cacher`] for everything that reads.
 
 pub mod admission;
+mod advertise;
 mod aggregation;
 pub mod allocators;
 mod apiextensions;

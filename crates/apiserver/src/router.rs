@@ -55,6 +55,9 @@ impl Handler for Router {
         if let Some(response) = self.health.respond(path, &context.query).await {
             return Ok(response.map(Body::from));
         }
+        if let Some(remote) = self.aggregator.describes(path) {
+            return Ok(self.aggregator.describe(&remote, context, request).await);
+        }
         let (headers, query) = (&context.headers, &context.query);
         if let Some(answer) = self
             .discovery

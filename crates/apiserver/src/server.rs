@@ -4,7 +4,7 @@
 //! served; what the server itself keeps in the API (namespaces, roles, …) is made behind `/readyz`.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::PluginError,
-    aggregation::{self, Aggregator, Availability, ProxyIdentity, Registration},
+    advertise,
+    aggregation::{self, Aggregator, Availability, Collector, ProxyIdentity, Reach, Registration},
     allocators::{
         self, CidrError, ClusterIpAllocator, NodePortAllocator, PortRange, Repair, ServiceAllocator,
     },
@@ -229,11 +230,12 @@ impl Server {
         let authorities_changed = Arc::new(tokio::sync::Notify::new());
         authorities.watch(&mut security.reloader, &authorities_changed);
         std::mem::take(&mut security.reloader).start(deps.clock.clone(), &tasks);
-        let aggregator = Arc::new(Aggregator::new(
-            Arc::clone(&registry) as Arc<dyn ObjectReader>,
-            proxy_identity(&config)?,
-            tasks.clone(),
-        ));
+        let reach = Reach {
+            reader: Arc::clone(&registry) as Arc<dyn ObjectReader>,
+            identity: proxy_identity(&config)?,
+            tasks: tasks.clone(),
+        };
+        let aggregator = Arc::new(Aggregator::new(reach.clone()));
         let (served, remote) = (Arc::clone(&registry), Arc::clone(&aggregator));
         let router = Router {
             discovery: Discovery::new(
@@ -242,7 +244,7 @@ impl Server {
                 &server_address(&config, address),
             ),
             aggregator: Arc::clone(&aggregator),
-            openapi: openapi(&registry, http_date(deps.clock.now())),
+            openapi: openapi(&registry, &aggregator, http_date(deps.clock.now())),
             registry: Arc::clone(&registry),
             health,
             metrics: metrics.clone(),
@@ -293,7 +295,7 @@ impl Server {
         );
         let token = tasks.token().clone();
         tasks.spawn("custom-resources", definitions.run(token));
-        Self::start_aggregation(&config, &deps, &registry, &aggregator, &tasks)?;
+        Self::start_aggregation(&deps, &registry, aggregator, reach, &tasks);
         aggregation::metrics::serve(Arc::clone(&registry) as _, metrics.registry());
         Self::start_services(&config, &deps, &registry, address, &tasks, &metrics)?;
         let bootstrap = Bootstrap {
@@ -351,29 +353,29 @@ impl Server {
         })
     }
 
-    /// What keeps APIServices.
+    /// What keeps APIServices, and what is known of the servers behind them.
     fn start_aggregation(
-        config: &Config,
         deps: &Dependencies,
         registry: &Arc<Registry>,
-        aggregator: &Aggregator,
+        aggregator: Arc<Aggregator>,
+        reach: Reach,
         tasks: &TaskGroup,
-    ) -> Result<(), Error> {
+    ) {
         let registration = Registration::new(Arc::clone(registry));
         let token = tasks.token().clone();
         tasks.spawn("api-service-registration", registration.run(token));
         let availability = Availability {
-            reader: Arc::clone(registry) as Arc<dyn ObjectReader>,
+            reach: reach.clone(),
             writer: Arc::new(ServerWriter(Arc::clone(registry))) as Arc<dyn ObjectWriter>,
             clock: deps.clock.clone(),
-            identity: proxy_identity(config)?,
-            tasks: tasks.clone(),
             hub: Arc::clone(registry.hub()),
             discovered: aggregator.discovered(),
         };
         let token = tasks.token().clone();
         tasks.spawn("api-service-availability", availability.run(token));
-        Ok(())
+        let collector = Collector { reach, aggregator };
+        let token = tasks.token().clone();
+        tasks.spawn("api-service-openapi", collector.run(token));
     }
 
     /// The allocators of Services, and the Service of the server itself.
@@ -425,7 +427,7 @@ impl Server {
             repair.run(token).await;
         });
         let service = KubernetesService {
-            advertise_address: config.advertise_address.unwrap_or_else(|| address.ip()),
+            advertise_address: advertise::address(config.advertise_address, address.ip()),
             secure_port: address.port(),
             service_range: first,
             kv: Arc::clone(&deps.kv),
@@ -527,9 +529,15 @@ fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {
     }
 }
 
-/// OpenAPI of what is built in, and of what users define: their definitions are read from the cache when a document is made.
-fn openapi(registry: &Arc<Registry>, now: http::HeaderValue) -> OpenApi {
+/// OpenAPI of what is built in, of what users define (their definitions are read from the cache when a document is made), and of what other
+/// servers serve.
+fn openapi(
+    registry: &Arc<Registry>,
+    aggregator: &Arc<Aggregator>,
+    now: http::HeaderValue,
+) -> OpenApi {
     let (served, cached) = (Arc::clone(registry), Arc::clone(registry));
+    let remote = Arc::clone(aggregator);
     let definition = move |name: &str| {
         let definitions = &custom_resource_definition::RESOURCE.gvr;
         let endpoint = cached.endpoint(definitions)?;
@@ -542,6 +550,7 @@ fn openapi(registry: &Arc<Registry>, now: http::HeaderValue) -> OpenApi {
         now,
     )
     .with_custom(move || served.served(), definition)
+    .with_remote(move || remote.remote_documents())
 }
 
 fn flow_control(
@@ -616,7 +625,7 @@ fn http_date(time: jiff::Timestamp) -> http::HeaderValue {
 
 /// `IP:PORT` under which clients outside reach the server.
 fn server_address(config: &Config, bound: SocketAddr) -> String {
-    let ip: IpAddr = config.advertise_address.unwrap_or_else(|| bound.ip());
+    let ip = advertise::address(config.advertise_address, bound.ip());
     SocketAddr::new(ip, bound.port()).to_string()
 }
 

@@ -8,7 +8,11 @@ use testing::{Cluster, Options, eventually};
 fn up_deploys_the_example_and_its_service_balances() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/hello.yaml");
     let arguments = vec!["-f".to_owned(), example.display().to_string()];
-    let cluster = Cluster::start(Options { arguments, ..Options::default() }).expect("a cluster");
+    let cluster = Cluster::start(Options {
+        arguments,
+        ..Options::default()
+    })
+    .expect("a cluster");
 
     cluster.kubectl(&[
         "wait",

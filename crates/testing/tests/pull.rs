@@ -38,11 +38,9 @@ fn images_come_from_registries_of_every_sort() {
     let issued = authority.issue(&subject, now).unwrap();
     let bundle = place.path().join("roots.pem");
     fs::write(&bundle, &authority.issued().certificate_pem).unwrap();
-    let certificate = ServingCertificate::from_pem(
-        issued.certificate_pem.as_bytes(),
-        issued.key_pem.as_bytes(),
-    )
-    .unwrap();
+    let certificate =
+        ServingCertificate::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes())
+            .unwrap();
     let tls = Arc::new(certificate).server_config().unwrap();
 
     let cluster = Cluster::start(Options {
@@ -64,7 +62,11 @@ fn images_come_from_registries_of_every_sort() {
         password: word,
     };
     let _closed = serve("127.0.0.1:5002", basic, None);
-    let _guarded = serve("172.31.255.1:5003", Access::Token { user, password }, Some(tls));
+    let _guarded = serve(
+        "172.31.255.1:5003",
+        Access::Token { user, password },
+        Some(tls),
+    );
 
     let k = Kubectl::new(&cluster, "kubectl", "pull");
     k.apply(&pod("open", "127.0.0.1:5001/team/app:v1", None));
@@ -82,16 +84,26 @@ fn images_come_from_registries_of_every_sort() {
     k.until(waiting, "ImagePull");
     let events =
         "get events --field-selector involvedObject.name=closed -o jsonpath='{.items[*].message}'";
-    k.until(events, "Failed to pull image \"127.0.0.1:5002/team/app:v1\": ");
+    k.until(
+        events,
+        "Failed to pull image \"127.0.0.1:5002/team/app:v1\": ",
+    );
     k.until(events, "Error: ErrImagePull");
     k.until(waiting, "ImagePullBackOff");
-    k.until(events, "Back-off pulling image \"127.0.0.1:5002/team/app:v1\"");
+    k.until(
+        events,
+        "Back-off pulling image \"127.0.0.1:5002/team/app:v1\"",
+    );
     k.run("create secret docker-registry word --docker-server=127.0.0.1:5002 --docker-username=puller --docker-password=s3cret");
     k.run("wait --for=condition=Ready pod/closed --timeout=60s");
 
     // TLS, and a token instead of the password.
     k.run(&format!("create secret docker-registry token --docker-server={NODE}:5003 --docker-username=puller --docker-password=s3cret"));
-    k.apply(&pod("guarded", &format!("{NODE}:5003/team/app:v1"), Some("token")));
+    k.apply(&pod(
+        "guarded",
+        &format!("{NODE}:5003/team/app:v1"),
+        Some("token"),
+    ));
     k.wait_ready("pod/guarded");
 
     // What is not there is not there.

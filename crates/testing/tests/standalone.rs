@@ -115,7 +115,12 @@ fn every_component_runs_alone_under_its_upstream_name() {
         ),
     ];
     eventually(PATIENCE, || {
-        machine.kubectl(&["wait", "node/node-1", "--for=condition=Ready", "--timeout=1s"])
+        machine.kubectl(&[
+            "wait",
+            "node/node-1",
+            "--for=condition=Ready",
+            "--timeout=1s",
+        ])
     });
     eventually(PATIENCE, || {
         machine.kubectl(&["get", "serviceaccount", "default"])
@@ -162,7 +167,12 @@ fn every_component_runs_alone_under_its_upstream_name() {
         Ok(())
     });
     machine
-        .kubectl(&["delete", "deployment/web", "--cascade=foreground", "--timeout=60s"])
+        .kubectl(&[
+            "delete",
+            "deployment/web",
+            "--cascade=foreground",
+            "--timeout=60s",
+        ])
         .unwrap();
 }
 
@@ -277,7 +287,9 @@ fn said(mut command: Command) -> anyhow::Result<String> {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned())
 }
 
 impl Drop for Machine {

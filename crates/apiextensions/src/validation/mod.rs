@@ -87,6 +87,37 @@ pub fn validate_status_update(definition: &Object, _old: &Object) -> ErrorList {
     errors
 }
 
+/// What keeps the schemas of a definition from being structural.
+///
+/// # Errors
+/// A schema that cannot be judged, in the words of the condition that says so.
+pub fn structure(definition: &Object) -> Result<ErrorList, String> {
+    let mut errors = ErrorList::new();
+    let empty = Object::new();
+    let spec = definition.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    if spec.is_true("preserveUnknownFields") {
+        let path = path.child("preserveUnknownFields");
+        errors.push(FieldError::invalid(&path, true, "must be false"));
+    }
+    for (index, version) in spec.objects("versions") {
+        let schema = version.object("schema");
+        let Some(schema) = schema.and_then(|schema| schema.object("openAPIV3Schema")) else {
+            continue;
+        };
+        if let Some(why) = structural::unsupported(schema) {
+            let name = version.text("name");
+            return Err(format!(
+                "failed to check validation schema for version {name}: {why}"
+            ));
+        }
+        let path = path.child("versions").index(index);
+        let path = path.child("schema").child("openAPIV3Schema");
+        errors.extend(structural::validate(schema, &path));
+    }
+    Ok(errors)
+}
+
 /// What the client is warned of: formats that nobody knows. On update, those that are new.
 pub fn warnings(definition: &Object, old: Option<&Object>) -> Vec<String> {
     let known = old.map(unrecognized_formats).unwrap_or_default();

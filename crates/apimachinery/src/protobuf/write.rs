@@ -3,55 +3,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
+use super::wire::{bytes, delimited, double, number};
 use crate::{
     Object,
     schema::{Either, Scalar, Type, TypeRef},
     time,
 };
-
-const VARINT: u32 = 0;
-const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push((value as u8) | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn key(tag: u32, wire: u32, out: &mut Vec<u8>) {
-    varint(u64::from(tag << 3 | wire), out);
-}
-
-fn number(tag: u32, value: i64, out: &mut Vec<u8>) {
-    key(tag, VARINT, out);
-    varint(value as u64, out);
-}
-
-fn bytes(tag: u32, value: &[u8], out: &mut Vec<u8>) {
-    key(tag, BYTES, out);
-    varint(value.len() as u64, out);
-    out.extend_from_slice(value);
-}
-
-/// A length-delimited field whose length is known only afterwards.
-fn delimited(tag: u32, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
-    key(tag, BYTES, out);
-    let start = out.len();
-    // Most messages are shorter than 128 bytes: leave one byte for the length, and make room for more if it is needed.
-    out.push(0);
-    fill(out);
-    let length = out.len() - start - 1;
-    if length < 0x80 {
-        out[start] = length as u8;
-    } else {
-        let mut prefix = Vec::with_capacity(5);
-        varint(length as u64, &mut prefix);
-        out.splice(start..=start, prefix);
-    }
-}
 
 pub(super) fn envelope(
     api_version: &str,
@@ -114,11 +71,6 @@ fn zero(tag: u32, ty: TypeRef<'_>, out: &mut Vec<u8>) {
         Type::Object(_) => delimited(tag, out, |out| message(&Map::new(), ty, out)),
         Type::Map(_) | Type::List(_) | Type::Either(_) => {}
     }
-}
-
-fn double(tag: u32, value: f64, out: &mut Vec<u8>) {
-    key(tag, FIXED64, out);
-    out.extend_from_slice(&value.to_le_bytes());
 }
 
 fn value(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {

@@ -1,6 +1,9 @@
 //! An APIService that names another server.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    cmp::Ordering,
+    sync::{Arc, OnceLock},
+};
 
 use apimachinery::{Object, meta};
 use base::tls::{self, Identity, Trust};
@@ -9,6 +12,7 @@ use rustls::ClientConfig;
 
 use super::ProxyIdentity;
 use crate::{
+    apiextensions::version_order,
     lookup,
     proxy::Location,
     reader::ObjectReader,
@@ -72,6 +76,20 @@ impl Remote {
     /// `/apis/GROUP/VERSION`
     pub(super) fn root(&self) -> String {
         format!("/apis/{}/{}", self.group, self.version)
+    }
+
+    /// As what it is known; another address is another server, as far as one can tell.
+    pub(super) fn address(&self) -> String {
+        format!("{}/{}:{}", self.namespace, self.service, self.port)
+    }
+
+    /// The order in which groups and versions are listed.
+    pub(super) fn before(&self, other: &Self) -> Ordering {
+        let order = other.group_priority.cmp(&self.group_priority);
+        order
+            .then_with(|| self.group.cmp(&other.group))
+            .then_with(|| other.version_priority.cmp(&self.version_priority))
+            .then_with(|| version_order::compare(&self.version, &other.version))
     }
 
     /// Where a path of it is now.

@@ -6,18 +6,19 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
-use base::{Clock, TaskGroup};
+use base::Clock;
 use etcd::Revision;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Collected, Limited};
+use http::HeaderMap;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{API_SERVICES, Discovered, ProxyIdentity, Remote, proxy::set_identity};
+use super::{
+    API_SERVICES, Discovered, Remote,
+    reach::{Question, Reach},
+};
 use crate::{
-    body::Body,
     lookup,
-    reader::{ObjectReader, ObjectWriter},
+    reader::ObjectWriter,
     user::{MASTERS, UserInfo},
 };
 
@@ -38,11 +39,9 @@ const PROBES: usize = 5;
 
 /// Keeps the condition `Available` of APIServices.
 pub(crate) struct Availability {
-    pub(crate) reader: Arc<dyn ObjectReader>,
+    pub(crate) reach: Reach,
     pub(crate) writer: Arc<dyn ObjectWriter>,
     pub(crate) clock: Clock,
-    pub(crate) identity: ProxyIdentity,
-    pub(crate) tasks: TaskGroup,
     pub(crate) hub: Arc<crate::cacher::Hub>,
     /// What the servers serve, for discovery.
     pub(crate) discovered: Arc<Discovered>,
@@ -81,7 +80,7 @@ impl Availability {
             let mut seen = None;
             loop {
                 let generations = [API_SERVICES, SERVICES, ENDPOINT_SLICES]
-                    .map(|resource| self.reader.generation(&resource));
+                    .map(|resource| self.reach.reader.generation(&resource));
                 let changed = seen.replace(generations) != Some(generations);
                 self.round(&mut due, changed).await;
                 tokio::time::sleep(TICK).await;
@@ -95,7 +94,7 @@ impl Availability {
         if !changed && due.values().all(|next| next.at > now) {
             return;
         }
-        let objects = self.reader.list(&API_SERVICES, "");
+        let objects = self.reach.reader.list(&API_SERVICES, "");
         let remotes: Vec<(&Arc<Object>, Remote)> = objects
             .iter()
             .filter_map(|object| Some((object, Remote::of(object)?)))
@@ -142,7 +141,7 @@ impl Availability {
     /// What is wrong with the Service, seen from here.
     fn look_at_service(&self, remote: &Remote) -> Option<Finding> {
         let (namespace, name) = (remote.namespace.as_str(), remote.service.as_str());
-        let Some(service) = self.reader.get(&SERVICES, namespace, name) else {
+        let Some(service) = self.reach.reader.get(&SERVICES, namespace, name) else {
             let message = format!("service/{name} in {namespace:?} is not present");
             return Some(Finding::not("ServiceNotFound", message));
         };
@@ -160,6 +159,7 @@ impl Availability {
         };
         let port_name = lookup::text(port, &["name"]);
         let slices: Vec<Arc<Object>> = self
+            .reach
             .reader
             .list(&ENDPOINT_SLICES, namespace)
             .into_iter()
@@ -188,44 +188,30 @@ impl Availability {
 
     /// Asks for the discovery document of the group and version.
     async fn probe(&self, remote: &Remote) -> Result<(), String> {
-        let reader = self.reader.as_ref();
-        let location = remote
-            .location(reader, &self.identity, remote.root(), String::new())
-            .map_err(|error| error.to_string())?;
-        let url = location.url();
-        let failing = |error: String| format!("failing or missing response from {url}: {error}");
-        let mut request = Request::new(Body::Empty);
-        *request.method_mut() = Method::GET;
-        *request.uri_mut() = remote
-            .root()
-            .parse()
-            .map_err(|error| failing(format!("{error}")))?;
-        if let Ok(host) = location.authority().parse() {
-            request.headers_mut().insert(http::header::HOST, host);
-        }
         let aggregator = UserInfo {
             name: "system:kube-aggregator".to_owned(),
             groups: vec![MASTERS.to_owned()],
             ..UserInfo::default()
         };
-        set_identity(request.headers_mut(), &aggregator);
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, location.send(request, &self.tasks));
-        let answer = match answer.await {
-            Ok(answer) => answer.map_err(|error| failing(format!("Get {url:?}: {error}")))?,
-            Err(_) => return Err(failing(format!("Get {url:?}: context deadline exceeded"))),
+        let question = Question {
+            path: &remote.root(),
+            headers: HeaderMap::new(),
+            user: &aggregator,
+            timeout: PROBE_TIMEOUT,
+            max_bytes: MAX_DOCUMENT_BYTES,
         };
-        let code = answer.status();
-        if code.is_success() {
-            let body = Limited::new(answer.into_body(), MAX_DOCUMENT_BYTES).collect();
-            let body = tokio::time::timeout(PROBE_TIMEOUT, body).await;
-            let document = body.ok().and_then(Result::ok).map(Collected::to_bytes);
-            let document = document.and_then(|body| serde_json::from_slice::<Object>(&body).ok());
-            if let Some(document) = document {
-                self.discovered.learn(&remote.name, &document);
-            }
-            return Ok(());
+        let answer = self.reach.get(remote, question).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        if !answer.status.is_success() {
+            let (url, code) = (answer.url, answer.status.as_u16());
+            return Err(format!(
+                "failing or missing response from {url}: bad status from {url}: {code}"
+            ));
         }
-        Err(failing(format!("bad status from {url}: {}", code.as_u16())))
+        if let Ok(document) = serde_json::from_slice::<Object>(&answer.body) {
+            self.discovered.learn(&remote.name, &document);
+        }
+        Ok(())
     }
 
     /// Writes the condition, if it is news.

@@ -8,7 +8,7 @@ use std::{
 use apimachinery::Object;
 use serde_json::{Value, json};
 
-use super::{Aggregator, Remotes};
+use super::{Aggregator, Remote, Remotes};
 use crate::lookup;
 
 /// One group and version of another server, as discovery lists it.
@@ -84,9 +84,10 @@ impl Aggregator {
         {
             return Arc::clone(made);
         }
-        let mut versions: Vec<RemoteVersion> = remotes
-            .by_version
-            .values()
+        let mut in_order: Vec<&Arc<Remote>> = remotes.by_version.values().collect();
+        in_order.sort_by(|a, b| a.before(b));
+        let versions: Vec<RemoteVersion> = in_order
+            .into_iter()
             .map(|remote| RemoteVersion {
                 group: remote.group.clone(),
                 version: remote.version.clone(),
@@ -100,13 +101,6 @@ impl Aggregator {
                 fresh: remote.available,
             })
             .collect();
-        versions.sort_by(|a, b| {
-            let order = b.group_priority.cmp(&a.group_priority);
-            order
-                .then_with(|| a.group.cmp(&b.group))
-                .then_with(|| b.version_priority.cmp(&a.version_priority))
-                .then_with(|| crate::apiextensions::version_order::compare(&a.version, &b.version))
-        });
         let versions = Arc::new(versions);
         state.made = Some((generation, remotes, Arc::clone(&versions)));
         versions

@@ -3,26 +3,32 @@
 //! Every group and version has an APIService. Those of the built-in groups are made at the start, those of custom resources come and go with their
 //! definitions ([`registration`]); these are local. One that names a Service is another server's: whether it can be reached is probed
 //! ([`availability`]), requests for it are passed on with the user's identity in headers that the server there trusts ([`proxy`]), and what it serves is merged into
-//! discovery ([`discovery`]). Follows upstream's `kube-aggregator`.
+//! discovery ([`discovery`]) and into OpenAPI ([`openapi`]). Follows upstream's `kube-aggregator`.
 
 mod api_service;
 mod availability;
 mod discovery;
 pub(crate) mod metrics;
+mod openapi;
 mod proxy;
+mod reach;
 mod registration;
 
 use std::{collections::HashMap, sync::Arc};
 
+use crate::derived::Derived;
 use apimachinery::gvk::GroupResource;
-use base::TaskGroup;
-
-use crate::{derived::Derived, reader::ObjectReader};
+use openapi::Collected;
 
 pub(crate) use api_service::Remote;
 pub(crate) use availability::Availability;
 pub(crate) use discovery::{Discovered, RemoteVersion};
-pub(crate) use registration::Registration;
+pub(crate) use openapi::{Collector, RemoteDocuments, RemoteV3};
+pub(crate) use reach::Reach;
+pub(crate) use registration::{
+    GROUP_PRIORITY as CUSTOM_GROUP_PRIORITY, Registration,
+    VERSION_PRIORITY as CUSTOM_VERSION_PRIORITY,
+};
 
 /// The APIServices themselves.
 const API_SERVICES: GroupResource = GroupResource::new("apiregistration.k8s.io", "apiservices");
@@ -36,11 +42,10 @@ pub(crate) struct ProxyIdentity {
 
 /// The other servers' groups and versions.
 pub(crate) struct Aggregator {
-    reader: Arc<dyn ObjectReader>,
+    reach: Reach,
     remotes: Derived<Remotes>,
-    identity: ProxyIdentity,
     discovered: Arc<Discovered>,
-    tasks: TaskGroup,
+    collected: Collected,
 }
 
 /// By group and version.
@@ -50,14 +55,11 @@ struct Remotes {
 }
 
 impl Aggregator {
-    /// Finds APIServices and Services through `reader`; connections live in `tasks`.
-    pub(crate) fn new(
-        reader: Arc<dyn ObjectReader>,
-        identity: ProxyIdentity,
-        tasks: TaskGroup,
-    ) -> Self {
+    /// Of the APIServices that `reach` finds.
+    pub(crate) fn new(reach: Reach) -> Self {
+        let reader = Arc::clone(&reach.reader);
         Self {
-            remotes: Derived::new(Arc::clone(&reader), API_SERVICES, |objects| Remotes {
+            remotes: Derived::new(reader, API_SERVICES, |objects| Remotes {
                 by_version: objects
                     .iter()
                     .filter_map(|object| Remote::of(object))
@@ -67,10 +69,9 @@ impl Aggregator {
                     })
                     .collect(),
             }),
-            reader,
-            identity,
+            reach,
             discovered: Arc::default(),
-            tasks,
+            collected: Collected::default(),
         }
     }
 

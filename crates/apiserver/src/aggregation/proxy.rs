@@ -20,13 +20,25 @@ impl Aggregator {
         context: &Context,
         request: Request<Body>,
     ) -> Response<Body> {
+        self.pass(remote, context, &context.user, request).await
+    }
+
+    /// The same, in the name of `user`.
+    pub(super) async fn pass(
+        &self,
+        remote: &Remote,
+        context: &Context,
+        user: &UserInfo,
+        request: Request<Body>,
+    ) -> Response<Body> {
         if !remote.available {
             return refusal("service unavailable");
         }
         let uri = request.uri();
         let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
         let path = uri.path().to_owned();
-        let location = remote.location(self.reader.as_ref(), &self.identity, path, query);
+        let reach = &self.reach;
+        let location = remote.location(reach.reader.as_ref(), &reach.identity, path, query);
         let location = match location {
             Ok(location) => location,
             Err(error) => {
@@ -34,8 +46,8 @@ impl Aggregator {
                 return refusal("service unavailable");
             }
         };
-        let identify = |headers: &mut HeaderMap| set_identity(headers, &context.user);
-        match pass(&self.tasks, context, &location, request, identify).await {
+        let identify = |headers: &mut HeaderMap| set_identity(headers, user);
+        match pass(&reach.tasks, context, &location, request, identify).await {
             Ok(response) => response,
             Err(status) => refusal(&status.message),
         }

@@ -18,8 +18,9 @@ use crate::{
 
 const LABEL: &str = "kube-aggregator.kubernetes.io/automanaged";
 /// Custom resources come after everything else, as upstream.
-const GROUP_PRIORITY: i64 = 1000;
-const VERSION_PRIORITY: i64 = 100;
+pub(crate) const GROUP_PRIORITY: i64 = 1000;
+/// All versions of a group alike: their names tell their order.
+pub(crate) const VERSION_PRIORITY: i64 = 100;
 /// How long until a write is tried again that failed.
 const RETRY: Duration = Duration::from_millis(500);
 

@@ -14,11 +14,15 @@ pub(super) const TERMINATING: &str = "Terminating";
 /// Whether a group of the Kubernetes community carries the approval it needs.
 pub(super) const API_APPROVAL: &str = "KubernetesAPIApprovalPolicyConformant";
 
+/// It has a schema by which objects cannot be pruned; absent where all is well.
+pub(super) const NON_STRUCTURAL_SCHEMA: &str = "NonStructuralSchema";
+
 /// What is said of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) kind: &'static str,
-    pub(super) status: bool,
+    /// `None`: it is not known.
+    pub(super) status: Option<bool>,
     pub(super) reason: &'static str,
     pub(super) message: String,
 }
@@ -26,20 +30,24 @@ pub(super) struct Condition {
 impl Condition {
     pub(super) fn new(
         kind: &'static str,
-        status: bool,
+        status: impl Into<Option<bool>>,
         reason: &'static str,
         message: impl Into<String>,
     ) -> Self {
         Self {
             kind,
-            status,
+            status: status.into(),
             reason,
             message: message.into(),
         }
     }
 
     fn status(&self) -> &'static str {
-        if self.status { "True" } else { "False" }
+        match self.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
     }
 
     /// Whether the definition says so already.
@@ -84,6 +92,16 @@ pub(super) fn find<'a>(definition: &'a Object, kind: &str) -> Option<&'a Object>
         .find(|condition| lookup::text(condition, &["type"]) == kind)
 }
 
+/// Says nothing of this type any more. Whether anything was said.
+pub(super) fn remove(definition: &mut Object, kind: &str) -> bool {
+    if find(definition, kind).is_none() {
+        return false;
+    }
+    let conditions = lookup::list_mut(definition, &["status"], "conditions");
+    conditions.retain(|condition| condition["type"] != kind);
+    true
+}
+
 /// Whether the condition of this type is true.
 pub(super) fn is_true(definition: &Object, kind: &str) -> bool {
     find(definition, kind).is_some_and(|condition| lookup::text(condition, &["status"]) == "True")
@@ -111,5 +129,7 @@ mod tests {
         condition(true, "Other").set(&mut definition, "t3");
         assert_eq!(time(&definition), "t3");
         assert!(is_true(&definition, ESTABLISHED));
+        assert!(remove(&mut definition, ESTABLISHED));
+        assert!(!remove(&mut definition, ESTABLISHED));
     }
 }

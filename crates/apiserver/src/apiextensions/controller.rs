@@ -20,6 +20,7 @@ use super::{
     DEFINITIONS, approval, cleanup,
     conditions::{self, Condition, ESTABLISHED, NAMES_ACCEPTED},
     names::{self, Claimed, Names},
+    non_structural,
     serving::{Fingerprint, Serving},
 };
 use crate::{
@@ -234,9 +235,13 @@ impl CustomResources {
         let own = Names::accepted(definition);
         claimed.add(&own);
         let verdict = names::judge(definition, &claimed);
+        let non_structural = non_structural::judge(definition);
+        let mended = non_structural.is_none()
+            && conditions::remove(definition, conditions::NON_STRUCTURAL_SCHEMA);
         let said: Vec<Condition> = [verdict.names_accepted, verdict.established]
             .into_iter()
             .chain(approval::judge(definition))
+            .chain(non_structural)
             .filter(|condition| !condition.stands_in(definition))
             .collect();
         for condition in &said {
@@ -246,7 +251,7 @@ impl CustomResources {
             let status = lookup::map_mut(definition, &["status"]);
             status.insert("acceptedNames".to_owned(), verdict.names.to_value());
         }
-        !said.is_empty()
+        mended || !said.is_empty()
     }
 
     /// Names became free: those of the group that lack some are looked at again.

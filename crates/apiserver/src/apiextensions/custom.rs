@@ -104,6 +104,14 @@ impl Custom {
         meta::api_version(stored) != self.storage.gvk().group_version().to_string()
     }
 
+    /// The selectable fields of an object of this version.
+    pub(crate) fn selectable(&self, object: &Object) -> Vec<(&str, String)> {
+        let fields = self.version.selectable_fields.iter();
+        fields
+            .map(|field| (&*field.label, field.value(object)))
+            .collect()
+    }
+
     /// The columns of tables.
     pub(crate) fn column_definitions(&self) -> Value {
         let name = json!({

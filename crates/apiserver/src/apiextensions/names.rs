@@ -152,7 +152,8 @@ pub(super) fn judge(definition: &Object, claimed: &Claimed<'_>) -> Verdict {
         None => Condition::new(NAMES_ACCEPTED, true, "NoConflicts", "no conflicts found"),
     };
     // Once established, a definition stays so, whatever becomes of its names.
-    let established = names_accepted.status || conditions::is_true(definition, ESTABLISHED);
+    let established =
+        names_accepted.status == Some(true) || conditions::is_true(definition, ESTABLISHED);
     let established = if established {
         Condition::new(
             ESTABLISHED,
@@ -216,7 +217,8 @@ mod tests {
             "listKind": "GadgetList", "categories": ["all"]});
         let verdict = judge(&definition(names.clone(), Value::Null), &claimed());
         assert_eq!(verdict.names.to_value(), names);
-        assert!(verdict.names_accepted.status && verdict.established.status);
+        assert_eq!(verdict.names_accepted.status, Some(true));
+        assert_eq!(verdict.established.status, Some(true));
     }
 
     #[test]
@@ -254,6 +256,6 @@ mod tests {
         let names = json!({"plural": "widgets", "singular": "widget", "shortNames": ["wd", "wi"], "kind": "Widget",
             "listKind": "WidgetList"});
         let verdict = judge(&definition(names.clone(), names), &claimed());
-        assert!(verdict.names_accepted.status);
+        assert_eq!(verdict.names_accepted.status, Some(true));
     }
 }

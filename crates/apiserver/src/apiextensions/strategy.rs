@@ -8,6 +8,8 @@ use ::apiextensions::definition::Version;
 use api::{Strategy, names};
 use apimachinery::{Object, field::ErrorList, meta};
 
+use super::finalizers;
+
 /// Of one version.
 #[derive(Debug)]
 pub(super) struct CustomStrategy {
@@ -67,11 +69,28 @@ impl Strategy for CustomStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        self.version.validate_update(new, old)
+        self.judge_update(new, old, &mut Vec::new())
     }
 
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        self.version.validate_status_update(new, old)
+        self.judge_status_update(new, old, &mut Vec::new())
+    }
+
+    fn judge_update(&self, new: &Object, old: &Object, excused: &mut Vec<String>) -> ErrorList {
+        self.version.validate_update(new, old, excused)
+    }
+
+    fn judge_status_update(
+        &self,
+        new: &Object,
+        old: &Object,
+        excused: &mut Vec<String>,
+    ) -> ErrorList {
+        self.version.validate_status_update(new, old, excused)
+    }
+
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        finalizers::warnings(new, old)
     }
 
     fn deprecation(&self) -> Option<&str> {

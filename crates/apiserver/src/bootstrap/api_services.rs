@@ -30,6 +30,12 @@ const TABLE: &[(&str, &str, i64, i64)] = &[
     ("storage.k8s.io", "v1", 16800, 15),
 ];
 
+/// The priority of a built-in group and that of its version; `None` where there is no APIService: of `apiregistration.k8s.io` itself.
+pub(crate) fn priority(group: &str, version: &str) -> Option<(i64, i64)> {
+    let named = TABLE.iter().find(|row| row.0 == group && row.1 == version);
+    named.map(|row| (row.2, row.3))
+}
+
 pub(super) fn objects() -> impl Iterator<Item = Wanted> {
     TABLE.iter().map(|(group, version, group_priority, version_priority)| {
         let mut spec = json!({

@@ -30,7 +30,7 @@ const LEASE_PREFIX: &str = "/registry/masterleases/";
 /// Upstream's interval and time to live.
 const INTERVAL: Duration = Duration::from_secs(10);
 const TTL_SECONDS: i64 = 15;
-/// After a round that failed: at the first start the namespace may come a moment later.
+/// After a round that failed: at the first start the namespace may come a moment later. Doubled each time, up to the interval.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// Keeps the Service and its endpoints.
@@ -64,6 +64,7 @@ impl KubernetesService {
     /// Keeps them until cancelled, and takes this server out at the end.
     pub async fn run(&self, cancel: CancellationToken) {
         let mut lease = None;
+        let mut retry = RETRY;
         loop {
             let mut pause = INTERVAL;
             if let Err(error) = self.round(&mut lease).await {
@@ -72,7 +73,10 @@ impl KubernetesService {
                     "the kubernetes Service may be out of date"
                 );
                 lease = None;
-                pause = RETRY;
+                pause = retry;
+                retry = (retry * 2).min(INTERVAL);
+            } else {
+                retry = RETRY;
             }
             let next = self.clock.sleep_until(self.clock.now() + pause);
             if cancel.run_until_cancelled(next).await.is_none() {

@@ -23,6 +23,7 @@ use crate::{
     reader::{ObjectReader, ObjectWriter},
 };
 
+pub(crate) use api_services::priority as api_service_priority;
 pub use cluster_authentication::{Authorities, ClusterAuthentication};
 pub(crate) use flow_control::mandatory_flow_control;
 pub use kubernetes_service::KubernetesService;

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::{Aggregated, legacy::all_versions_by_group};
+use super::{Aggregated, priority::versions_by_group};
 use crate::aggregation::RemoteVersion;
 
 pub(super) fn lists(
@@ -23,7 +23,7 @@ pub(super) fn lists(
 }
 
 fn list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Aggregated {
-    let groups: Vec<Value> = all_versions_by_group(rows, remote)
+    let groups: Vec<Value> = versions_by_group(rows, remote)
         .into_iter()
         .map(|(name, versions)| group(name, &versions, rows, remote))
         .collect();

@@ -1,6 +1,6 @@
 //! The older form: `/api`, `/apis`, and one document each for a group and for a version.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use api::{Scope, ServedResource};
 use apimachinery::{Object, gvk::GroupVersionKind};
@@ -8,7 +8,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::digest;
 use serde_json::{Value, json};
 
-use crate::{aggregation::RemoteVersion, apiextensions::version_order};
+use super::priority::versions_by_group;
+use crate::aggregation::RemoteVersion;
 
 /// The document at a path, without a trailing slash.
 pub(super) fn document(
@@ -32,7 +33,7 @@ pub(super) fn document(
 /// All paths with a document.
 pub(super) fn paths(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Vec<String> {
     let mut paths = vec!["/api".to_owned(), "/apis".to_owned()];
-    for (group, versions) in all_versions_by_group(rows, remote) {
+    for (group, versions) in versions_by_group(rows, remote) {
         if !group.is_empty() {
             paths.push(format!("/apis/{group}"));
         }
@@ -46,46 +47,8 @@ pub(super) fn paths(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> V
     paths
 }
 
-/// Groups and their versions, in order of their first rows; versions of the users' own groups in order of priority.
-pub(super) fn versions_by_group(rows: &[Arc<ServedResource>]) -> Vec<(&str, Vec<&str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for row in rows {
-        let (group, version) = (&*row.gvr.group, &*row.gvr.version);
-        let place = *places.entry(group).or_insert_with(|| {
-            groups.push((group, Vec::new()));
-            groups.len() - 1
-        });
-        let versions = &mut groups[place].1;
-        if !versions.contains(&version) {
-            versions.push(version);
-            if row.is_custom() {
-                versions.sort_by(|a, b| version_order::compare(a, b));
-            }
-        }
-    }
-    groups
-}
-
-/// The same with the groups and versions of other servers: those that are not served here come last.
-pub(super) fn all_versions_by_group<'a>(
-    rows: &'a [Arc<ServedResource>],
-    remote: &'a [RemoteVersion],
-) -> Vec<(&'a str, Vec<&'a str>)> {
-    let mut groups = versions_by_group(rows);
-    for version in remote {
-        let (group, version) = (version.group.as_str(), version.version.as_str());
-        match groups.iter_mut().find(|(known, _)| *known == group) {
-            Some((_, versions)) if versions.contains(&version) => {}
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((group, vec![version])),
-        }
-    }
-    groups
-}
-
 fn core_versions(rows: &[Arc<ServedResource>], server_address: &str) -> Value {
-    let groups = versions_by_group(rows);
+    let groups = versions_by_group(rows, &[]);
     let core = groups.iter().find(|(group, _)| group.is_empty());
     let versions = core.map(|(_, versions)| versions.as_slice());
     json!({
@@ -95,7 +58,7 @@ fn core_versions(rows: &[Arc<ServedResource>], server_address: &str) -> Value {
 }
 
 fn group_list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Value {
-    let groups: Vec<Value> = all_versions_by_group(rows, remote)
+    let groups: Vec<Value> = versions_by_group(rows, remote)
         .into_iter()
         .filter(|(group, _)| !group.is_empty())
         .map(|(group, versions)| group_document(group, &versions))
@@ -113,7 +76,7 @@ fn whole_group(
         .filter(|row| row.gvr.group == group)
         .cloned()
         .collect();
-    let groups = all_versions_by_group(&own, remote);
+    let groups = versions_by_group(&own, remote);
     let found = groups.iter().find(|(name, _)| *name == group);
     let (_, versions) = found.filter(|_| !group.is_empty())?;
     let mut document = group_document(group, versions);

@@ -5,6 +5,7 @@
 
 mod aggregated;
 mod legacy;
+mod priority;
 mod root_paths;
 mod version;
 
@@ -65,9 +66,8 @@ struct Aggregated {
 }
 
 impl Discovery {
-    /// Of the rows that `rows` gives when it is asked, built-in groups and versions in order of their first row, and what `remote` says
-    /// that other servers serve, in order of priority. `server_address` is where
-    /// clients outside reach the server.
+    /// Of the rows that `rows` gives when it is asked, and what `remote` says that other servers serve. `server_address` is where clients
+    /// outside reach the server.
     pub(crate) fn new(
         rows: impl Fn() -> Arc<Vec<Arc<ServedResource>>> + Send + Sync + 'static,
         remote: impl Fn() -> Arc<Vec<RemoteVersion>> + Send + Sync + 'static,

@@ -78,3 +78,28 @@ fn other_paths_and_methods() {
     assert!(ask(Method::GET, "/apis/apps/v1/").unwrap().is_ok());
     assert_eq!(ask(Method::POST, "/apis").unwrap().unwrap_err().code, 405);
 }
+
+#[test]
+fn groups_come_in_the_order_of_their_priority() {
+    let remote = |group: &str, version: &str, group_priority, version_priority| RemoteVersion {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        group_priority,
+        version_priority,
+        resources: Arc::default(),
+        fresh: true,
+    };
+    let remote = vec![
+        remote("late.example.com", "v1", 10, 1),
+        remote("early.example.com", "v1beta1", 17790, 20),
+        remote("early.example.com", "v1", 100, 10),
+    ];
+    let groups = priority::versions_by_group(api::served::built_in(), &remote);
+    let names: Vec<&str> = groups.iter().map(|(group, _)| *group).collect();
+    // Nothing comes before the way by which others come; after `apps` with 17800 there is room.
+    assert_eq!(names[0], "apiregistration.k8s.io");
+    let apps = names.iter().position(|name| *name == "apps").unwrap();
+    assert_eq!(names[apps + 1], "early.example.com");
+    assert_eq!(groups[apps + 1].1, ["v1beta1", "v1"]);
+    assert_eq!(names.last(), Some(&"late.example.com"));
+}

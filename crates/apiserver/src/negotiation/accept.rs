@@ -227,6 +227,23 @@ impl Clause<'_> {
     }
 }
 
+/// What a client likes best of what is served, where nothing counts but the media types: the first of the served ones that its best clause
+/// names, as upstream's OpenAPI handlers decide. Without an `Accept` anything will do.
+pub(crate) fn preferred<T: Copy>(headers: &HeaderMap, served: &[(&str, T)]) -> Option<T> {
+    let accept = accept_header(headers);
+    let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
+    if clauses.is_empty() {
+        clauses.extend(parse_clause("*/*"));
+    }
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    clauses.iter().find_map(|clause| {
+        let named = served
+            .iter()
+            .find(|(media_type, _)| clause.names(media_type));
+        named.map(|(_, what)| *what)
+    })
+}
+
 fn accept_header(headers: &HeaderMap) -> &str {
     headers
         .get(header::ACCEPT)

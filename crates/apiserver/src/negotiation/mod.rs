@@ -11,7 +11,7 @@ mod respond;
 mod yaml;
 
 pub use accept::{Accept, Encoding, Endpoint, Transform};
-pub(crate) use accept::{route_produces, route_status};
+pub(crate) use accept::{preferred, route_produces, route_status};
 pub use compress::maybe_gzip;
 pub use content::{ContentEncoding, content_type};
 pub use encode::encode_object;

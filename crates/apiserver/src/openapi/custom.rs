@@ -13,7 +13,7 @@ use api::ServedResource;
 use apimachinery::Object;
 use bytes::Bytes;
 
-use super::{Document, operations::is_custom, v3};
+use super::{Document, content_hash, operations::is_custom, v3};
 
 type Rows = Arc<Vec<Arc<ServedResource>>>;
 type Served = dyn Fn() -> Rows + Send + Sync;
@@ -32,8 +32,8 @@ pub(super) struct Current {
     all: Rows,
     rows: Vec<Arc<ServedResource>>,
     documents: BTreeMap<String, Arc<CustomDocument>>,
-    /// Of everything, the built-in resources included.
-    pub(super) v2: Document,
+    /// Of what all of them are made of.
+    pub(super) hash: String,
 }
 
 /// The document of a group and version.
@@ -117,9 +117,8 @@ impl Custom {
             .collect();
         let hashes = documents.values().map(|custom| &*custom.document.hash);
         let hashes: Vec<&str> = hashes.collect();
-        let everything = format!("{}\n{}", self.fingerprint, hashes.join("\n"));
         Current {
-            v2: Document::of("v2", &everything),
+            hash: content_hash(hashes.join("\n").as_bytes()),
             all,
             rows,
             documents,

@@ -2,34 +2,64 @@
 //!
 //! Generation goes in two steps. [`operations`] turns the resource rows into operations, which know nothing of a document's syntax; [`v3`] and [`v2`]
 //! write them down, with the [`schemas`] that they refer to. Documents are kept once made: they change only with the rows.
-//! [`custom`] follows what users define.
+//! [`custom`] follows what users define; [`gnostic`] is the second encoding that v2 has; [`merge`] adds
+//! what other servers serve.
 
+mod convert;
 mod custom;
+mod gnostic;
+mod merge;
 mod names;
 mod operations;
 mod parameters;
 mod schemas;
+mod shared_parameters;
 mod v2;
 mod v3;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use ::apiextensions::openapi::Dialect;
 use api::ServedResource;
 use apimachinery::{Object, status::Status};
 use bytes::Bytes;
+pub(crate) use convert::to_v3 as convert_to_v3;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+pub(crate) use merge::only_below;
 use ring::digest;
 use serde_json::{Value, json};
 
 use self::custom::Custom;
-use crate::{body::Body, negotiation::maybe_gzip, query::Query};
+use crate::{
+    aggregation::{RemoteDocuments, RemoteV3},
+    body::Body,
+    negotiation::{maybe_gzip, preferred},
+    query::Query,
+};
 
 const V2_PATH: &str = "/openapi/v2";
 const V3_PATH: &str = "/openapi/v3";
+const JSON: &str = "application/json";
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+#[derive(Clone, Copy)]
+enum V2Encoding {
+    Json,
+    Protobuf,
+}
+
+/// In upstream's order. The second name of protobuf is no media type by the letter of the standard; older clients know no other.
+const V2_ENCODINGS: &[(&str, V2Encoding)] = &[
+    (JSON, V2Encoding::Json),
+    (
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+        V2Encoding::Protobuf,
+    ),
+    (V2_PROTOBUF, V2Encoding::Protobuf),
+];
 
 /// All documents of one set of resources.
 pub struct OpenApi {
@@ -37,9 +67,21 @@ pub struct OpenApi {
     /// By what follows `/openapi/v3/`.
     documents: BTreeMap<String, Document>,
     custom: Custom,
+    remote: Box<dyn Fn() -> Arc<RemoteDocuments> + Send + Sync>,
+    /// What is made of all three, the last time somebody asked.
+    whole: Mutex<Option<Arc<Whole>>>,
     fingerprint: String,
     /// When the documents came to be: as far as clients' caches go, the start of the server.
     last_modified: HeaderValue,
+}
+
+/// The OpenAPI 2.0 document, which is one of everything.
+struct Whole {
+    custom: Arc<custom::Current>,
+    remote: Arc<RemoteDocuments>,
+    document: Document,
+    /// The same in the other encoding.
+    protobuf: OnceLock<Bytes>,
 }
 
 /// A document, made at its first use.
@@ -52,14 +94,8 @@ struct Document {
 impl Document {
     /// The hash is of what the document is made of, so that an index costs no documents.
     fn of(path: &str, fingerprint: &str) -> Self {
-        let digest = digest::digest(&digest::SHA512, format!("{fingerprint}\n{path}").as_bytes());
-        let hash = digest
-            .as_ref()
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
         Self {
-            hash,
+            hash: content_hash(format!("{fingerprint}\n{path}").as_bytes()),
             body: OnceLock::new(),
         }
     }
@@ -94,6 +130,8 @@ impl OpenApi {
             rows: rows.to_vec(),
             documents,
             custom: Custom::new(fingerprint),
+            remote: Box::new(Arc::default),
+            whole: Mutex::new(None),
             fingerprint: fingerprint.to_owned(),
             last_modified: now,
         }
@@ -107,6 +145,16 @@ impl OpenApi {
         definition: impl Fn(&str) -> Option<Object> + Send + Sync + 'static,
     ) -> Self {
         self.custom = Custom::new(&self.fingerprint).with(served, definition);
+        self
+    }
+
+    /// Also with what other servers say of themselves.
+    #[must_use]
+    pub(crate) fn with_remote(
+        mut self,
+        remote: impl Fn() -> Arc<RemoteDocuments> + Send + Sync + 'static,
+    ) -> Self {
+        self.remote = Box::new(remote);
         self
     }
 
@@ -134,10 +182,16 @@ impl OpenApi {
                 let name = other.strip_prefix("v3/").unwrap_or_default();
                 if let Some(document) = self.documents.get(name) {
                     let make = || Bytes::from(v3::document(name, &self.rows).to_string());
-                    self.v3(name, document, make, headers, query)
+                    let body = || document.body.get_or_init(make).clone();
+                    self.v3(name, &document.hash, body, headers, query)
                 } else if let Some(custom) = self.custom.current().document(name) {
                     let make = || self.custom.v3(&custom.rows);
-                    self.v3(name, &custom.document, make, headers, query)
+                    let body = || custom.document.body.get_or_init(make).clone();
+                    self.v3(name, &custom.document.hash, body, headers, query)
+                } else if let Some(RemoteV3::Converted { hash, body }) =
+                    (self.remote)().v3.get(name)
+                {
+                    self.v3(name, hash, || body.clone(), headers, query)
                 } else {
                     Ok(not_found())
                 }
@@ -149,13 +203,18 @@ impl OpenApi {
     fn index(&self) -> Response<Body> {
         let custom = self.custom.current();
         let own = self.documents.iter();
-        let paths: BTreeMap<&str, Value> = own
+        let here = own
             .map(|(path, document)| (path.as_str(), document))
             .chain(custom.documents())
-            .map(|(path, document)| {
-                let url = format!("{V3_PATH}/{path}?hash={}", document.hash);
-                (path, json!({ "serverRelativeURL": url }))
-            })
+            .map(|(path, document)| (path, address(path, &document.hash)));
+        let remote = (self.remote)();
+        let there = remote.v3.iter().map(|(path, document)| match document {
+            RemoteV3::There(address) => (path.as_str(), address.clone()),
+            RemoteV3::Converted { hash, .. } => (path.as_str(), address(path, hash)),
+        });
+        let paths: BTreeMap<&str, Value> = here
+            .chain(there)
+            .map(|(path, address)| (path, json!({ "serverRelativeURL": address })))
             .collect();
         let mut response = Response::new(Body::from(json!({ "paths": paths }).to_string()));
         let headers = response.headers_mut();
@@ -170,61 +229,104 @@ impl OpenApi {
     fn v3(
         &self,
         name: &str,
-        document: &Document,
-        make: impl FnOnce() -> Bytes,
+        hash: &str,
+        body: impl FnOnce() -> Bytes,
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response<Body>, Status> {
-        if !accepts_json(headers) {
+        if preferred(headers, &[(JSON, ())]).is_none() {
             return Ok(not_acceptable());
         }
-        if let Some(hash) = query
-            .get("hash")
-            .filter(|hash| !hash.is_empty() && *hash != document.hash)
-        {
-            tracing::debug!(name, hash, "an older OpenAPI document is asked for");
-            let location = format!("{V3_PATH}/{name}?hash={}", document.hash);
+        let asked = query.get("hash").filter(|hash| !hash.is_empty());
+        if let Some(asked) = asked.filter(|asked| *asked != hash) {
+            tracing::debug!(name, asked, "an older OpenAPI document is asked for");
             let mut response = Response::new(Body::Empty);
             *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-            let location = HeaderValue::try_from(location).map_err(Status::internal)?;
+            let location = HeaderValue::try_from(address(name, hash)).map_err(Status::internal)?;
             response.headers_mut().insert(header::LOCATION, location);
             return Ok(response);
         }
-        let forever = query.get("hash").is_some_and(|hash| !hash.is_empty());
-        self.answer(document, make, headers, "Accept", forever)
+        let answer = Answer {
+            hash,
+            media_type: JSON,
+            vary: &["Accept"],
+            forever: asked.is_some(),
+        };
+        self.answer(&answer, body, headers)
+    }
+
+    /// What there is to say in OpenAPI 2.0 now.
+    fn whole(&self) -> Arc<Whole> {
+        let (custom, remote) = (self.custom.current(), (self.remote)());
+        let mut slot = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |whole: &&Arc<Whole>| {
+            Arc::ptr_eq(&whole.custom, &custom) && Arc::ptr_eq(&whole.remote, &remote)
+        };
+        if let Some(whole) = slot.as_ref().filter(same) {
+            return Arc::clone(whole);
+        }
+        let tags: Vec<&str> = remote.v2.iter().map(|(tag, _)| &**tag).collect();
+        let content = format!("{}\n{}\n{}", self.fingerprint, custom.hash, tags.join("\n"));
+        let whole = Arc::new(Whole {
+            document: Document::of("v2", &content),
+            protobuf: OnceLock::new(),
+            custom,
+            remote,
+        });
+        *slot = Some(Arc::clone(&whole));
+        whole
     }
 
     fn v2(&self, headers: &HeaderMap) -> Result<Response<Body>, Status> {
-        if !accepts_json(headers) {
+        let Some(encoding) = preferred(headers, V2_ENCODINGS) else {
             return Ok(not_acceptable());
-        }
-        let custom = self.custom.current();
-        let make = || {
-            let published = self.custom.published(custom.rows(), Dialect::V2);
-            Bytes::from(v2::document(&self.rows, custom.rows(), published).to_string())
         };
-        self.answer(&custom.v2, make, headers, "Accept, Accept-Encoding", false)
+        let whole = self.whole();
+        let document = || {
+            let custom = whole.custom.rows();
+            let published = self.custom.published(custom, Dialect::V2);
+            let mut document = v2::document(&self.rows, custom, published);
+            for (_, other) in &whole.remote.v2 {
+                merge::merge(&mut document, other);
+            }
+            document
+        };
+        let (media_type, body) = match encoding {
+            V2Encoding::Json => {
+                let make = || Bytes::from(document().to_string());
+                (JSON, whole.document.body.get_or_init(make))
+            }
+            V2Encoding::Protobuf => {
+                let make = || Bytes::from(gnostic::encode(&document()));
+                (V2_PROTOBUF, whole.protobuf.get_or_init(make))
+            }
+        };
+        // One name for both encodings, as upstream: clients tell them apart by `Vary`.
+        let answer = Answer {
+            hash: &whole.document.hash,
+            media_type,
+            vary: &["Accept", "Accept-Encoding"],
+            forever: false,
+        };
+        self.answer(&answer, || body.clone(), headers)
     }
 
-    /// `forever`: the address names this very content, so that it need never be asked for again.
     fn answer(
         &self,
-        document: &Document,
-        make: impl FnOnce() -> Bytes,
+        answer: &Answer<'_>,
+        body: impl FnOnce() -> Bytes,
         request: &HeaderMap,
-        vary: &'static str,
-        forever: bool,
     ) -> Result<Response<Body>, Status> {
         let etag =
-            HeaderValue::try_from(format!("\"{}\"", document.hash)).map_err(Status::internal)?;
+            HeaderValue::try_from(format!("\"{}\"", answer.hash)).map_err(Status::internal)?;
         let known = request
             .get(header::IF_NONE_MATCH)
             .is_some_and(|known| *known == etag);
         let mut builder = Response::builder().header(header::ETAG, etag);
-        for value in vary.split(", ") {
-            builder = builder.header(header::VARY, value);
+        for value in answer.vary {
+            builder = builder.header(header::VARY, *value);
         }
-        if forever {
+        if answer.forever {
             builder = builder
                 .header(header::CACHE_CONTROL, "public, immutable")
                 .header(header::EXPIRES, "Thu, 31 Dec 2037 23:55:55 GMT");
@@ -235,31 +337,33 @@ impl OpenApi {
                 .body(Body::Empty)
                 .map_err(Status::internal);
         }
-        let body = document.body.get_or_init(make).clone();
+        let body = body();
         let builder = builder
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, answer.media_type)
             .header(header::LAST_MODIFIED, self.last_modified.clone());
         maybe_gzip(request, builder, body.len(), std::iter::once(body)).map_err(Status::internal)
     }
 }
 
-/// Whether JSON will do, the one encoding there is.
-fn accepts_json(headers: &HeaderMap) -> bool {
-    let mut clauses = headers
-        .get_all(header::ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .peekable();
-    if clauses.peek().is_none() {
-        return true;
-    }
-    clauses.flat_map(|value| value.split(',')).any(|clause| {
-        let media_type = clause.split(';').next().unwrap_or_default().trim();
-        matches!(
-            media_type,
-            "application/json" | "application/*" | "*/*" | ""
-        )
-    })
+/// Names a content in ETags and in the index, in the form that upstream's names have.
+pub(crate) fn content_hash(content: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA512, content);
+    let bytes = digest.as_ref().iter();
+    bytes.map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// What is said of a document beside its content.
+struct Answer<'a> {
+    hash: &'a str,
+    media_type: &'static str,
+    vary: &'static [&'static str],
+    /// The address names this very content, so that it need never be asked for again.
+    forever: bool,
+}
+
+/// Where a document of OpenAPI 3.0 is, for the index.
+fn address(name: &str, hash: &str) -> String {
+    format!("{V3_PATH}/{name}?hash={hash}")
 }
 
 fn not_found() -> Response<Body> {

@@ -391,7 +391,7 @@ impl Rows<'_> {
     }
 
     fn listed(&self) -> String {
-        let verbs = if self.custom() {
+        let verbs = if self.custom() || !self.has("watch") {
             "list"
         } else {
             "list or watch"
@@ -654,7 +654,7 @@ impl Rows<'_> {
                 };
             }
         }
-        let named = if verbs.contains(&"create") {
+        let named = if verbs.contains(&"create") || *name == "scale" {
             &gvk.kind
         } else {
             kind
@@ -746,8 +746,11 @@ impl PathItem {
     }
 }
 
-/// `a Deployment`, `an Ingress`.
+/// `a Deployment`, `an Ingress`, `Endpoints`.
 fn article(kind: &str) -> String {
+    if kind.ends_with('s') && !kind.ends_with("ss") {
+        return kind.to_owned();
+    }
     let vowel = kind.starts_with(['A', 'E', 'I', 'O', 'U']);
     format!("{} {kind}", if vowel { "an" } else { "a" })
 }

@@ -10,6 +10,7 @@ use super::{
     operations::{self, Body, META, Media, Operation, PathItem},
     parameters::{Parameter, Place},
     schemas::{REFERENCE, Schemas},
+    shared_parameters,
     v3::{CUSTOM_PATCHES, PATCHES, TEXT, phrase},
 };
 
@@ -55,6 +56,8 @@ pub(super) fn document(
         .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
         .collect();
     paths.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let mut paths: Map<String, Value> = paths.into_iter().collect();
+    let parameters = shared_parameters::share(&mut paths);
     let mut definitions: Map<String, Value> = schemas
         .finish()
         .into_iter()
@@ -71,8 +74,9 @@ pub(super) fn document(
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "1.36"},
-        "paths": paths.into_iter().collect::<Map<_, _>>(),
+        "paths": paths,
         "definitions": definitions,
+        "parameters": parameters,
         "securityDefinitions": {"BearerToken": {
             "description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header",
         }},
@@ -98,7 +102,7 @@ fn everywhere(name: &str, schema: &mut Value, rows: &[Arc<ServedResource>]) {
         .collect();
 }
 
-/// From 3.0: references stand by themselves, there is no `oneOf`, and no default of what has none in JSON.
+/// From 3.0: references stand by themselves, there is no `oneOf`, and no default is told.
 fn rewrite(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -106,7 +110,6 @@ fn rewrite(schema: &mut Value) {
                 && let Some(Value::Object(reference)) = all.into_iter().next()
             {
                 object.extend(reference);
-                object.remove("default");
             }
             if let Some(Value::String(reference)) = object.get_mut("$ref") {
                 *reference = reference.replace(REFERENCE, DEFINITION);
@@ -114,13 +117,7 @@ fn rewrite(schema: &mut Value) {
             if object.remove("oneOf").is_some() {
                 object.insert("type".to_owned(), "string".into());
             }
-            let zero = ["", "0", "false"].map(Value::from);
-            let is_zero = |value: &Value| {
-                zero.contains(value) || *value == json!(0) || *value == json!(false)
-            };
-            if object.get("default").is_some_and(is_zero) && object.contains_key("type") {
-                object.remove("default");
-            }
+            object.remove("default");
             for (key, value) in object.iter_mut() {
                 match value {
                     // Names of fields, which may be those of keywords.
@@ -183,10 +180,11 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
         Body::Patch => Some((refer(schemas, &format!("{META}.Patch")), true)),
     };
     let body = body.map(|(schema, required)| {
-        let mut body = json!({"name": "body", "in": "body", "schema": schema});
+        let mut body = json!({"name": "body", "in": "body"});
         if required {
             body["required"] = true.into();
         }
+        body["schema"] = schema;
         body
     });
     let parameters: Vec<Value> = body
@@ -220,16 +218,17 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
 }
 
 fn parameter(parameter: &Parameter) -> Value {
-    let mut value = json!({"name": parameter.name, "type": parameter.sort, "uniqueItems": true});
+    let mut value = json!({"uniqueItems": true, "type": parameter.sort});
+    if !parameter.description.is_empty() {
+        value["description"] = parameter.description.as_str().into();
+    }
+    value["name"] = parameter.name.as_str().into();
     match parameter.place {
         Place::Path => {
             value["in"] = "path".into();
             value["required"] = true.into();
         }
         Place::Query => value["in"] = "query".into(),
-    }
-    if !parameter.description.is_empty() {
-        value["description"] = parameter.description.as_str().into();
     }
     value
 }

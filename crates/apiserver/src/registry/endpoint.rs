@@ -206,6 +206,11 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Whether an object is stored in the version that is served here.
+    pub(super) fn is_own(&self, cached: &CachedObject) -> bool {
+        cached.json_head() == self.head
+    }
+
     /// Whether [`Endpoint::prepare`] has anything to do.
     pub fn needs_preparation(&self) -> bool {
         self.custom

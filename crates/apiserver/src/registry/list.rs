@@ -15,6 +15,7 @@ use super::{
     Call, Endpoint,
     continue_token::ContinueToken,
     options::{Freshness, ListOptions},
+    selection::Selection,
 };
 use crate::{
     body::Body,
@@ -95,15 +96,14 @@ impl Call<'_> {
         } else {
             options.limit
         };
-        let mut items = Vec::new();
-        let mut more = false;
-        for object in snapshot.select(&predicate, after.as_deref()) {
-            if items.len() == limit {
-                more = true;
-                break;
+        let (items, more) = match Selection::of(self.endpoint, &predicate) {
+            Some(selection) => selection.page(&snapshot, after.as_deref(), limit).await?,
+            None => {
+                let mut selected = snapshot.select(&predicate, after.as_deref());
+                let items: Vec<_> = selected.by_ref().take(limit).cloned().collect();
+                (items, selected.next().is_some())
             }
-            items.push(Arc::clone(object));
-        }
+        };
         if let Some(cacher) = &self.endpoint.cacher {
             let stats = cacher.stats();
             stats.lists.add(1);

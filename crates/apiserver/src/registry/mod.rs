@@ -29,6 +29,7 @@ mod patch;
 mod resources;
 mod route;
 mod scale;
+mod selection;
 mod table;
 mod trees;
 mod update;

@@ -14,6 +14,7 @@ use super::{
     Call, Endpoint, Registry,
     metrics::WatchSeries,
     options::{Freshness, ListOptions},
+    selection::Selection,
     table::TableOptions,
 };
 use crate::{
@@ -53,7 +54,15 @@ impl Call<'_> {
         let life = options
             .timeout
             .unwrap_or_else(|| min + min.mul_f64(fraction));
+        let mut selection = Selection::of(self.endpoint, &predicate);
+        if let Some(selection) = &mut selection {
+            predicate = selection.candidates();
+            if let Some(after) = watcher_options.after {
+                selection.note(&cacher.snapshot(), after).await?;
+            }
+        }
         let encoder = Encoder {
+            selection,
             endpoint: Arc::clone(self.endpoint),
             accept,
             table: TableOptions::of(&context.query),
@@ -182,15 +191,20 @@ impl Events {
                 deadline,
                 closing,
             } => {
-                let step = tokio::select! {
-                    step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
-                    () = closing.lifecycle.watch_ends(closing.fraction) => return None,
+                let step = loop {
+                    let step = tokio::select! {
+                        step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
+                        () = closing.lifecycle.watch_ends(closing.fraction) => return None,
+                    };
+                    if let Err(status) = encoder.prepare(&step).await {
+                        let frame = encoder.error(&status);
+                        let frame = frame.map_err(|status| -> BodyError { status.into() });
+                        return Some((frame, Self::Ended));
+                    }
+                    if let Some(step) = encoder.sift(step) {
+                        break step;
+                    }
                 };
-                if let Err(status) = encoder.prepare(&step).await {
-                    let frame = encoder.error(&status);
-                    let frame = frame.map_err(|status| -> BodyError { status.into() });
-                    return Some((frame, Self::Ended));
-                }
                 match encoder.batch(step, &mut watcher) {
                     Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
                     Ok((bytes, false)) => Some((
@@ -211,6 +225,8 @@ impl Events {
 
 /// Makes frames of steps, in the encoding and shape of one client.
 struct Encoder {
+    /// Where the cache cannot tell what is selected.
+    selection: Option<Selection>,
     endpoint: Arc<Endpoint>,
     accept: Accept,
     table: TableOptions,
@@ -228,6 +244,14 @@ impl Encoder {
         match step {
             Step::Event(_, object) => self.endpoint.prepare(std::slice::from_ref(object)).await,
             _ => Ok(()),
+        }
+    }
+
+    /// The step as it is to this client, if it is anything to it.
+    fn sift(&mut self, step: Step) -> Option<Step> {
+        match &mut self.selection {
+            Some(selection) => selection.sift(step),
+            None => Some(step),
         }
     }
 

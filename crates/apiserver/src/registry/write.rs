@@ -174,11 +174,13 @@ impl<'a> Write<'a> {
         if strategy.repeats_metadata_rules() {
             errors.extend(errors.clone());
         }
+        let mut excused = Vec::new();
         errors.extend(match self.part {
-            Part::Status => strategy.validate_status_update(&new, old),
-            Part::Spec => strategy.validate_update(&new, old),
+            Part::Status => strategy.judge_status_update(&new, old, &mut excused),
+            Part::Spec => strategy.judge_update(&new, old, &mut excused),
             Part::Other => strategy.validate_subresource_update(subresource, &new, old),
         });
+        call.warn_all(excused);
         call.refuse_invalid(&new, &errors)?;
         call.warn_all(strategy.warnings(&new, Some(old)));
         self.validating(Operation::Update, &mut new, Some(&old_view))

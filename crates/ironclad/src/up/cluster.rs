@@ -405,6 +405,10 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
             group_headers: vec!["X-Remote-Group".to_owned()],
             extra_header_prefixes: vec!["X-Remote-Extra-".to_owned()],
         },
+        proxy_client_certificate: Some((
+            pki.front_proxy_client.certificate_path.clone(),
+            pki.front_proxy_client.key_path.clone(),
+        )),
         enable_bootstrap_token_auth: true,
         authorization_modes: vec![Mode::Node, Mode::Rbac],
         enable_admission_plugins: vec!["NodeRestriction".to_owned()],
