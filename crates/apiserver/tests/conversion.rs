@@ -218,7 +218,11 @@ async fn objects_are_shown_in_either_version() {
 
 #[tokio::test]
 async fn watches_are_converted() {
-    let Setup { cluster, .. } = setup().await;
+    let Setup {
+        cluster,
+        server: _server,
+        ..
+    } = setup().await;
     cluster.create(V1, endpoint("one")).await;
     let path = format!("{V2}?watch=true&labelSelector=app&timeoutSeconds=30");
     let watch = cluster.send(Method::GET, &path, &[], None).await;
@@ -255,7 +259,11 @@ async fn watches_are_converted() {
 
 #[tokio::test]
 async fn selectors_are_held_against_what_was_converted() {
-    let Setup { cluster, .. } = setup().await;
+    let Setup {
+        cluster,
+        server: _server,
+        ..
+    } = setup().await;
     cluster.create(V1, endpoint("one")).await;
     let mut two = endpoint("two");
     two["hostPort"] = "b:80".into();
@@ -312,7 +320,9 @@ async fn selectors_are_held_against_what_was_converted() {
 #[tokio::test]
 async fn a_webhook_that_fails_or_lies_is_not_believed() {
     let Setup {
-        cluster, webhook, ..
+        cluster,
+        webhook,
+        server: _server,
     } = setup().await;
     cluster.create(V1, endpoint("one")).await;
     const FAILED: &str = "conversion webhook for example.com/v1, Kind=Endpoint failed: ";

@@ -11,7 +11,7 @@ use std::{
 use ::apiextensions::openapi::{Dialect, Published, publish};
 use api::ServedResource;
 use apimachinery::Object;
-use bytes::Bytes;
+use serde_json::Value;
 
 use super::{Document, content_hash, operations::is_custom, v3};
 
@@ -150,14 +150,12 @@ impl Custom {
     }
 
     /// The document of one group and version.
-    pub(super) fn v3(&self, rows: &[Arc<ServedResource>]) -> Bytes {
+    pub(super) fn v3(&self, rows: &[Arc<ServedResource>]) -> Value {
         let Some(first) = rows.first() else {
-            return Bytes::new();
+            return Value::Null;
         };
         let published = self.published(rows, Dialect::V3);
         v3::custom(first.gvk.group_version(), rows, published)
-            .to_string()
-            .into()
     }
 }
 

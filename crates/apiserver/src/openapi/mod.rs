@@ -2,8 +2,8 @@
 //!
 //! Generation goes in two steps. [`operations`] turns the resource rows into operations, which know nothing of a document's syntax; [`v3`] and [`v2`]
 //! write them down, with the [`schemas`] that they refer to. Documents are kept once made: they change only with the rows.
-//! [`custom`] follows what users define; [`gnostic`] is the second encoding that v2 has; [`merge`] adds
-//! what other servers serve.
+//! [`custom`] follows what users define; [`gnostic`] is their second encoding; [`merge`] adds what other
+//! servers serve.
 
 mod convert;
 mod custom;
@@ -44,21 +44,32 @@ const V2_PATH: &str = "/openapi/v2";
 const V3_PATH: &str = "/openapi/v3";
 const JSON: &str = "application/json";
 const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+const V3_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf";
 
+/// How a document is written.
 #[derive(Clone, Copy)]
-enum V2Encoding {
+enum Encoding {
     Json,
+    /// gnostic's messages.
     Protobuf,
 }
 
 /// In upstream's order. The second name of protobuf is no media type by the letter of the standard; older clients know no other.
-const V2_ENCODINGS: &[(&str, V2Encoding)] = &[
-    (JSON, V2Encoding::Json),
+const V2_ENCODINGS: &[(&str, Encoding)] = &[
+    (JSON, Encoding::Json),
     (
         "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-        V2Encoding::Protobuf,
+        Encoding::Protobuf,
     ),
-    (V2_PROTOBUF, V2Encoding::Protobuf),
+    (V2_PROTOBUF, Encoding::Protobuf),
+];
+const V3_ENCODINGS: &[(&str, Encoding)] = &[
+    (JSON, Encoding::Json),
+    (
+        "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+        Encoding::Protobuf,
+    ),
+    (V3_PROTOBUF, Encoding::Protobuf),
 ];
 
 /// All documents of one set of resources.
@@ -80,15 +91,14 @@ struct Whole {
     custom: Arc<custom::Current>,
     remote: Arc<RemoteDocuments>,
     document: Document,
-    /// The same in the other encoding.
-    protobuf: OnceLock<Bytes>,
 }
 
 /// A document, made at its first use.
 struct Document {
     /// Names the content in ETags and in the index.
     hash: String,
-    body: OnceLock<Bytes>,
+    json: OnceLock<Bytes>,
+    protobuf: OnceLock<Bytes>,
 }
 
 impl Document {
@@ -96,8 +106,25 @@ impl Document {
     fn of(path: &str, fingerprint: &str) -> Self {
         Self {
             hash: content_hash(format!("{fingerprint}\n{path}").as_bytes()),
-            body: OnceLock::new(),
+            json: OnceLock::new(),
+            protobuf: OnceLock::new(),
         }
+    }
+
+    /// It, made by `make`; `to_protobuf` writes it in the other encoding.
+    fn body(
+        &self,
+        encoding: Encoding,
+        make: impl FnOnce() -> Value,
+        to_protobuf: fn(&Value) -> Vec<u8>,
+    ) -> Bytes {
+        let body = match encoding {
+            Encoding::Json => self.json.get_or_init(|| Bytes::from(make().to_string())),
+            Encoding::Protobuf => self
+                .protobuf
+                .get_or_init(|| Bytes::from(to_protobuf(&make()))),
+        };
+        body.clone()
     }
 }
 
@@ -181,17 +208,25 @@ impl OpenApi {
             other => {
                 let name = other.strip_prefix("v3/").unwrap_or_default();
                 if let Some(document) = self.documents.get(name) {
-                    let make = || Bytes::from(v3::document(name, &self.rows).to_string());
-                    let body = || document.body.get_or_init(make).clone();
+                    let make = || v3::document(name, &self.rows);
+                    let body = |encoding| document.body(encoding, make, gnostic::v3::encode);
                     self.v3(name, &document.hash, body, headers, query)
                 } else if let Some(custom) = self.custom.current().document(name) {
+                    let document = &custom.document;
                     let make = || self.custom.v3(&custom.rows);
-                    let body = || custom.document.body.get_or_init(make).clone();
-                    self.v3(name, &custom.document.hash, body, headers, query)
+                    let body = |encoding| document.body(encoding, make, gnostic::v3::encode);
+                    self.v3(name, &document.hash, body, headers, query)
                 } else if let Some(RemoteV3::Converted { hash, body }) =
                     (self.remote)().v3.get(name)
                 {
-                    self.v3(name, hash, || body.clone(), headers, query)
+                    let body = |encoding| match encoding {
+                        Encoding::Json => body.clone(),
+                        Encoding::Protobuf => {
+                            let document = serde_json::from_slice(body).unwrap_or_default();
+                            Bytes::from(gnostic::v3::encode(&document))
+                        }
+                    };
+                    self.v3(name, hash, body, headers, query)
                 } else {
                     Ok(not_found())
                 }
@@ -230,13 +265,13 @@ impl OpenApi {
         &self,
         name: &str,
         hash: &str,
-        body: impl FnOnce() -> Bytes,
+        body: impl FnOnce(Encoding) -> Bytes,
         headers: &HeaderMap,
         query: &Query,
     ) -> Result<Response<Body>, Status> {
-        if preferred(headers, &[(JSON, ())]).is_none() {
+        let Some(encoding) = preferred(headers, V3_ENCODINGS) else {
             return Ok(not_acceptable());
-        }
+        };
         let asked = query.get("hash").filter(|hash| !hash.is_empty());
         if let Some(asked) = asked.filter(|asked| *asked != hash) {
             tracing::debug!(name, asked, "an older OpenAPI document is asked for");
@@ -248,11 +283,14 @@ impl OpenApi {
         }
         let answer = Answer {
             hash,
-            media_type: JSON,
+            media_type: match encoding {
+                Encoding::Json => JSON,
+                Encoding::Protobuf => V3_PROTOBUF,
+            },
             vary: &["Accept"],
             forever: asked.is_some(),
         };
-        self.answer(&answer, body, headers)
+        self.answer(&answer, || body(encoding), headers)
     }
 
     /// What there is to say in OpenAPI 2.0 now.
@@ -269,7 +307,6 @@ impl OpenApi {
         let content = format!("{}\n{}\n{}", self.fingerprint, custom.hash, tags.join("\n"));
         let whole = Arc::new(Whole {
             document: Document::of("v2", &content),
-            protobuf: OnceLock::new(),
             custom,
             remote,
         });
@@ -282,7 +319,7 @@ impl OpenApi {
             return Ok(not_acceptable());
         };
         let whole = self.whole();
-        let document = || {
+        let make = || {
             let custom = whole.custom.rows();
             let published = self.custom.published(custom, Dialect::V2);
             let mut document = v2::document(&self.rows, custom, published);
@@ -291,24 +328,18 @@ impl OpenApi {
             }
             document
         };
-        let (media_type, body) = match encoding {
-            V2Encoding::Json => {
-                let make = || Bytes::from(document().to_string());
-                (JSON, whole.document.body.get_or_init(make))
-            }
-            V2Encoding::Protobuf => {
-                let make = || Bytes::from(gnostic::encode(&document()));
-                (V2_PROTOBUF, whole.protobuf.get_or_init(make))
-            }
-        };
         // One name for both encodings, as upstream: clients tell them apart by `Vary`.
         let answer = Answer {
             hash: &whole.document.hash,
-            media_type,
+            media_type: match encoding {
+                Encoding::Json => JSON,
+                Encoding::Protobuf => V2_PROTOBUF,
+            },
             vary: &["Accept", "Accept-Encoding"],
             forever: false,
         };
-        self.answer(&answer, || body.clone(), headers)
+        let body = || whole.document.body(encoding, make, gnostic::v2::encode);
+        self.answer(&answer, body, headers)
     }
 
     fn answer(

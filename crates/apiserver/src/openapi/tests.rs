@@ -99,6 +99,33 @@ fn an_older_hash_is_sent_on() {
     );
 }
 
+#[test]
+fn documents_come_in_two_encodings() {
+    let open_api = open_api();
+    for (path, name) in [("/openapi/v2", "v2"), ("/openapi/v3/apis/apps/v1", "v3")] {
+        let ask = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            let query = Query::parse("");
+            let answer = open_api.respond(&Method::GET, path, &headers, &query);
+            let answer = answer.unwrap().unwrap();
+            let media_type = answer.headers().get(header::CONTENT_TYPE);
+            let media_type = media_type.map(|value| value.to_str().unwrap().to_owned());
+            (answer.status().as_u16(), media_type)
+        };
+        let json = (200, Some(JSON.to_owned()));
+        let media_type = format!("application/com.github.proto-openapi.spec.{name}.v1.0+protobuf");
+        let older = media_type.replace(".v1.0", "@v1.0");
+        let protobuf = (200, Some(media_type.clone()));
+        assert_eq!(ask("*/*"), json);
+        assert_eq!(ask("text/html, application/json;q=0.9, */*;q=0.8"), json);
+        assert_eq!(ask(&media_type), protobuf);
+        assert_eq!(ask(&older), protobuf);
+        assert_eq!(ask(&format!("application/json;q=0.5,{older}")), protobuf);
+        assert_eq!(ask("text/html"), (406, None));
+    }
+}
+
 #[derive(Debug)]
 struct Nothing;
 
@@ -148,7 +175,7 @@ fn what_users_define_is_described_while_it_is_served() {
     };
     let current = open_api.custom.current();
     let custom = current.document("apis/example.com/v1").unwrap();
-    let document: Value = serde_json::from_slice(&open_api.custom.v3(&custom.rows)).unwrap();
+    let document = open_api.custom.v3(&custom.rows);
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     assert_eq!(
         paths,

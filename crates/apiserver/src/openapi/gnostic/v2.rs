@@ -1,45 +1,19 @@
-//! The OpenAPI 2.0 document as protobuf: gnostic's `openapi.v2.Document`, which discovery clients written in Go ask for first.
-//!
-//! The messages are tables, by the keys of the JSON; one function writes any of them. Fields come in the order of their numbers, what is
-//! empty is left out, maps become lists of named values in the order of the JSON, and what may be anything is carried as YAML, of which its JSON
-//! is a kind. Keys that no table names are left out, vendor extensions (`x-…`) aside.
+//! OpenAPI 2.0 in gnostic's messages: `openapi.v2.Document`.
 
-use apimachinery::protobuf::wire::{bytes, delimited, double, number};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// A message: its fields by number, and the number under which it keeps vendor extensions (0: nowhere).
-struct Message {
-    fields: &'static [(u32, &'static str, Shape)],
-    extensions: u32,
-}
-
-/// How a JSON value stands in a field.
-enum Shape {
-    Text,
-    Flag,
-    Integer,
-    Double,
-    /// Anything, as YAML.
-    Any,
-    Message(&'static Message),
-    /// A list: the field repeated. What is no list counts as a list of one.
-    Each(&'static Shape),
-    /// An object: the field repeated, for each entry a message of its key and value.
-    Entries(&'static Shape),
-    /// A message that wraps a value in one field.
-    Inside(u32, &'static Shape),
-    /// A reference in the second field, anything else in the first.
-    OrReference(&'static Shape),
-    /// What `additionalProperties` takes: a schema, or a boolean.
-    SchemaOrFlag,
-    Parameter,
-    SecurityScheme,
-}
-
-use Shape::{
-    Any, Double, Each, Entries, Flag, Inside, Integer, OrReference, Parameter, SchemaOrFlag,
-    SecurityScheme, Text,
+use super::{
+    Message,
+    Shape::{
+        self, Any, Double, Each, Entries, Flag, Inside, Integer, OneOf, OrReference, SchemaOrFlag,
+        Text,
+    },
 };
+
+/// The document, from its JSON.
+pub(in crate::openapi) fn encode(document: &Value) -> Vec<u8> {
+    super::encode(&DOCUMENT, document)
+}
 
 static DOCUMENT: Message = Message {
     fields: &[
@@ -52,7 +26,7 @@ static DOCUMENT: Message = Message {
         (7, "produces", Each(&Text)),
         (8, "paths", Shape::Message(&PATHS)),
         (9, "definitions", Inside(1, &Entries(&SCHEMA_SHAPE))),
-        (10, "parameters", Inside(1, &Entries(&Parameter))),
+        (10, "parameters", Inside(1, &Entries(&PARAMETER))),
         (
             11,
             "responses",
@@ -62,7 +36,7 @@ static DOCUMENT: Message = Message {
         (
             13,
             "securityDefinitions",
-            Inside(1, &Entries(&SecurityScheme)),
+            Inside(1, &Entries(&SECURITY_SCHEME)),
         ),
         (14, "tags", Each(&Shape::Message(&TAG))),
         (15, "externalDocs", Shape::Message(&EXTERNAL_DOCS)),
@@ -124,7 +98,7 @@ static PATH_ITEM: Message = Message {
         (6, "options", Shape::Message(&OPERATION)),
         (7, "head", Shape::Message(&OPERATION)),
         (8, "patch", Shape::Message(&OPERATION)),
-        (9, "parameters", Each(&OrReference(&Parameter))),
+        (9, "parameters", Each(&OrReference(&PARAMETER, &REFERENCE))),
     ],
     extensions: 10,
 };
@@ -138,7 +112,7 @@ static OPERATION: Message = Message {
         (5, "operationId", Text),
         (6, "produces", Each(&Text)),
         (7, "consumes", Each(&Text)),
-        (8, "parameters", Each(&OrReference(&Parameter))),
+        (8, "parameters", Each(&OrReference(&PARAMETER, &REFERENCE))),
         (9, "responses", Shape::Message(&RESPONSES)),
         (10, "schemes", Each(&Text)),
         (11, "deprecated", Flag),
@@ -149,7 +123,11 @@ static OPERATION: Message = Message {
 
 /// All its keys are codes, but for the extensions.
 static RESPONSES: Message = Message {
-    fields: &[(1, "", Entries(&OrReference(&Shape::Message(&RESPONSE))))],
+    fields: &[(
+        1,
+        "",
+        Entries(&OrReference(&Shape::Message(&RESPONSE), &REFERENCE)),
+    )],
     extensions: 2,
 };
 
@@ -279,7 +257,7 @@ static SCHEMA: Message = Message {
         (18, "minProperties", Integer),
         (19, "required", Each(&Text)),
         (20, "enum", Each(&Any)),
-        (21, "additionalProperties", SchemaOrFlag),
+        (21, "additionalProperties", SchemaOrFlag(&SCHEMA_SHAPE)),
         (22, "type", Inside(1, &Each(&Text))),
         (23, "items", Inside(1, &Each(&SCHEMA_SHAPE))),
         (24, "allOf", Each(&SCHEMA_SHAPE)),
@@ -313,139 +291,33 @@ static BASIC: Message = Message {
     extensions: 3,
 };
 
-/// The document, from its JSON.
-pub(super) fn encode(document: &Value) -> Vec<u8> {
-    let mut out = Vec::new();
-    if let Some(document) = document.as_object() {
-        DOCUMENT.write(document, &mut out);
-    }
-    out
-}
+/// A body, or one of the four others.
+static PARAMETER: Shape = OneOf(|value| match value["in"].as_str().unwrap_or_default() {
+    "body" => Some((1, &BODY)),
+    "header" => Some((2, &HEADER_PARAMETER)),
+    "formData" => Some((2, &FORM_PARAMETER)),
+    "path" => Some((2, &PATH_PARAMETER)),
+    _ => Some((2, &OTHER_PARAMETER)),
+});
+static BODY: Shape = Shape::Message(&BODY_PARAMETER);
+static HEADER_PARAMETER: Shape = Inside(1, &Shape::Message(&PLAIN_PARAMETER));
+static FORM_PARAMETER: Shape = Inside(2, &Shape::Message(&QUERY_PARAMETER));
+static OTHER_PARAMETER: Shape = Inside(3, &Shape::Message(&QUERY_PARAMETER));
+static PATH_PARAMETER: Shape = Inside(4, &Shape::Message(&PLAIN_PARAMETER));
 
-impl Message {
-    fn write(&self, object: &Map<String, Value>, out: &mut Vec<u8>) {
-        for (tag, key, shape) in self.fields {
-            match shape {
-                Entries(value) if key.is_empty() => {
-                    let own = object.iter().filter(|(key, _)| !key.starts_with("x-"));
-                    entries(*tag, own, value, out);
-                }
-                _ => {
-                    if let Some(value) = object.get(*key).filter(|value| !value.is_null()) {
-                        shape.write(*tag, value, out);
-                    }
-                }
-            }
-        }
-        if self.extensions > 0 {
-            let extensions = object.iter().filter(|(key, _)| key.starts_with("x-"));
-            entries(self.extensions, extensions, &Any, out);
-        }
-    }
-}
-
-impl Shape {
-    fn write(&self, tag: u32, value: &Value, out: &mut Vec<u8>) {
-        match self {
-            Text => text(tag, value.as_str().unwrap_or_default(), out),
-            Flag if value == &Value::Bool(true) => number(tag, 1, out),
-            Flag => {}
-            Integer => match value.as_i64() {
-                Some(value) if value != 0 => number(tag, value, out),
-                _ => {}
-            },
-            Double => match value.as_f64() {
-                Some(value) if value != 0.0 => double(tag, value, out),
-                _ => {}
-            },
-            Any => delimited(tag, out, |out| {
-                bytes(2, format!("{value}\n").as_bytes(), out);
-            }),
-            Shape::Message(message) => delimited(tag, out, |out| {
-                if let Some(object) = value.as_object() {
-                    message.write(object, out);
-                }
-            }),
-            Each(item) => match value {
-                Value::Array(items) => items.iter().for_each(|value| item.element(tag, value, out)),
-                single => item.element(tag, single, out),
-            },
-            Entries(shape) => entries(tag, value.as_object().into_iter().flatten(), shape, out),
-            Inside(inner, shape) => delimited(tag, out, |out| shape.write(*inner, value, out)),
-            OrReference(shape) => delimited(tag, out, |out| match value.get("$ref") {
-                Some(_) => Shape::Message(&REFERENCE).write(2, value, out),
-                None => shape.write(1, value, out),
-            }),
-            SchemaOrFlag => delimited(tag, out, |out| match value {
-                // A choice is written whatever it is.
-                Value::Bool(flag) => number(2, i64::from(*flag), out),
-                schema => SCHEMA_SHAPE.write(1, schema, out),
-            }),
-            Parameter => delimited(tag, out, |out| parameter(value, out)),
-            SecurityScheme => delimited(tag, out, |out| match value["type"].as_str() {
-                Some("basic") => Shape::Message(&BASIC).write(1, value, out),
-                Some("apiKey") => Shape::Message(&API_KEY).write(2, value, out),
-                _ => {}
-            }),
-        }
-    }
-
-    /// An element of a list is written also when it is empty.
-    fn element(&self, tag: u32, value: &Value, out: &mut Vec<u8>) {
-        match self {
-            Text => bytes(tag, value.as_str().unwrap_or_default().as_bytes(), out),
-            other => other.write(tag, value, out),
-        }
-    }
-}
-
-fn text(tag: u32, value: &str, out: &mut Vec<u8>) {
-    if !value.is_empty() {
-        bytes(tag, value.as_bytes(), out);
-    }
-}
-
-/// `NamedSchema`, `NamedAny` and their like: the key in the first field, the value in the second.
-fn entries<'v>(
-    tag: u32,
-    entries: impl Iterator<Item = (&'v String, &'v Value)>,
-    shape: &Shape,
-    out: &mut Vec<u8>,
-) {
-    for (key, value) in entries {
-        delimited(tag, out, |out| {
-            text(1, key, out);
-            shape.write(2, value, out);
-        });
-    }
-}
-
-/// A body, or one of four others.
-fn parameter(value: &Value, out: &mut Vec<u8>) {
-    let (tag, message) = match value["in"].as_str().unwrap_or_default() {
-        "body" => return Shape::Message(&BODY_PARAMETER).write(1, value, out),
-        "header" => (1, &PLAIN_PARAMETER),
-        "formData" => (2, &QUERY_PARAMETER),
-        "path" => (4, &PLAIN_PARAMETER),
-        _ => (3, &QUERY_PARAMETER),
-    };
-    delimited(2, out, |out| {
-        Shape::Message(message).write(tag, value, out);
-    });
-}
+static SECURITY_SCHEME: Shape = OneOf(|value| match value["type"].as_str() {
+    Some("basic") => Some((1, &BASIC_SCHEME)),
+    Some("apiKey") => Some((2, &API_KEY_SCHEME)),
+    _ => None,
+});
+static BASIC_SCHEME: Shape = Shape::Message(&BASIC);
+static API_KEY_SCHEME: Shape = Shape::Message(&API_KEY);
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use super::*;
-
-    /// A length-delimited field.
-    fn field(tag: u32, parts: &[&[u8]]) -> Vec<u8> {
-        let mut out = Vec::new();
-        bytes(tag, &parts.concat(), &mut out);
-        out
-    }
+    use super::{super::tests::field, *};
 
     #[test]
     fn a_schema_is_a_message() {
@@ -470,7 +342,7 @@ mod tests {
     fn parameters_are_told_apart_by_their_place() {
         let of = |value: Value| {
             let mut out = Vec::new();
-            OrReference(&Parameter).write(1, &value, &mut out);
+            OrReference(&PARAMETER, &REFERENCE).write(1, &value, &mut out);
             out
         };
         let body = [field(2, &[b"b"]), field(3, &[b"body"])].concat();
