@@ -62,7 +62,7 @@ impl Call<'_> {
             }
         }
         let encoder = Encoder {
-            selection,
+            selection: selection.map(Box::new),
             endpoint: Arc::clone(self.endpoint),
             accept,
             table: TableOptions::of(&context.query),
@@ -225,8 +225,8 @@ impl Events {
 
 /// Makes frames of steps, in the encoding and shape of one client.
 struct Encoder {
-    /// Where the cache cannot tell what is selected.
-    selection: Option<Selection>,
+    /// Where the cache cannot tell what is selected: seldom, so that it takes no room elsewhere.
+    selection: Option<Box<Selection>>,
     endpoint: Arc<Endpoint>,
     accept: Accept,
     table: TableOptions,
