@@ -8,9 +8,13 @@ mod encryption;
 mod files;
 mod kubeconfig;
 mod pki;
+mod request;
+mod token;
 
 pub use certificate::{Authority, Issued, Subject, Usage};
 pub use encryption::ensure_encryption_config;
 pub use files::write_atomically;
 pub use kubeconfig::{KubeconfigParams, render as render_kubeconfig};
-pub use pki::{Identity, Pki, PkiConfig, PkiError, certificate_der};
+pub use pki::{Identity, Pki, PkiConfig, PkiError, certificate_der, certificate_life};
+pub use request::{CertificateRequest, RequestedNames};
+pub use token::{BOOTSTRAP_GROUP, BootstrapToken};

@@ -90,6 +90,17 @@ pub fn certificate_der(pem: &[u8]) -> Option<Vec<u8>> {
     parse_x509_pem(pem).ok().map(|(_, pem)| pem.contents)
 }
 
+/// From when until when the first certificate of a PEM file is valid.
+pub fn certificate_life(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
+    let (_, pem) = parse_x509_pem(pem).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&pem.contents).ok()?;
+    let validity = certificate.validity();
+    Some((
+        Timestamp::from_second(validity.not_before.timestamp()).ok()?,
+        Timestamp::from_second(validity.not_after.timestamp()).ok()?,
+    ))
+}
+
 /// Everything that the components of one node need to know and trust each other.
 pub struct Pki {
     /// Where it is.

@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use client::InformerFactory;
-use hickory_proto::op::{Header, HeaderCounts, Metadata, ResponseCode};
+use hickory_proto::{
+    op::{Header, HeaderCounts, Metadata, ResponseCode},
+    rr::{LowerName, RData, Record, RecordType, rdata::CNAME},
+};
 use hickory_server::{
     Server,
     net::runtime::Time,
@@ -110,8 +113,33 @@ pub async fn run(
 
 struct Chain(Vec<Box<dyn Plugin>>);
 
+/// How many aliases are followed one after the other.
+const MAX_ALIASES: usize = 8;
+/// How long the target of an alias may take that is not ours to answer.
+const ALIAS_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Chain {
+    /// Answers a question. Where that is an alias (a Service of type ExternalName), what it leads to is in the answer, too, as far as it
+    /// can be had: not every resolver asks for it itself.
     async fn answer(&self, question: &Question) -> Answer {
+        let mut answer = self.ask(question).await;
+        for _ in 0..MAX_ALIASES {
+            let Some(name) = open_alias(question, &answer.answers) else {
+                break;
+            };
+            let target = Question {
+                name,
+                record_type: question.record_type,
+            };
+            match tokio::time::timeout(ALIAS_PATIENCE, self.ask(&target)).await {
+                Ok(more) if !more.answers.is_empty() => answer.answers.extend(more.answers),
+                _ => break,
+            }
+        }
+        answer
+    }
+
+    async fn ask(&self, question: &Question) -> Answer {
         for plugin in &self.0 {
             if let Some(answer) = plugin.answer(question).await {
                 debug!(plugin = plugin.name(), name = %question.name, code = %answer.code, "answered");
@@ -119,6 +147,17 @@ impl Chain {
             }
         }
         Answer::empty(ResponseCode::Refused)
+    }
+}
+
+/// The name that the answers end at without saying more of it.
+fn open_alias(question: &Question, answers: &[Record]) -> Option<LowerName> {
+    if matches!(question.record_type, RecordType::CNAME | RecordType::ANY) {
+        return None;
+    }
+    match &answers.last()?.data {
+        RData::CNAME(CNAME(target)) => Some(LowerName::from(target)),
+        _ => None,
     }
 }
 

@@ -41,6 +41,8 @@ enum Command {
     Image(commands::image::ImageArgs),
     /// Snapshot and restore the embedded store
     Store(commands::store::StoreArgs),
+    /// Let another machine join the cluster
+    Token(commands::token::TokenArgs),
     /// Answer HTTP requests with the name of this pod (what the example image runs)
     Hello(commands::hello::HelloArgs),
     /// Serve the Kubernetes API
@@ -81,6 +83,7 @@ impl Cli {
             Command::Down(args) => commands::down::run(args),
             Command::Image(args) => commands::image::run(args),
             Command::Store(args) => commands::store::run(args),
+            Command::Token(args) => commands::token::run(args),
             Command::Hello(args) => commands::hello::run(args),
             Command::KubeApiserver(flags) => components::kube_apiserver::run(*flags),
             Command::KubeControllerManager(flags) => {

@@ -5,7 +5,9 @@ use std::{net::IpAddr, os::fd::AsFd, path::Path};
 use nlink::netlink::{
     Connection, Error, Route,
     addr::{Ipv4Address, Ipv6Address},
-    link::{BridgeLink, BridgePortConfig, VethLink},
+    fdb::FdbEntryBuilder,
+    link::{BridgeLink, BridgePortConfig, VethLink, VxlanLink},
+    neigh::Neighbor,
     route::{Ipv4Route, Ipv6Route},
 };
 
@@ -29,6 +31,23 @@ pub struct Prefixed {
     pub address: IpAddr,
     /// The prefix length in bits.
     pub length: u8,
+}
+
+/// A network of a vxlan overlay that lies behind another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where packets for it are sent.
+    pub node: IpAddr,
+    /// The hardware address of that node's end.
+    pub hardware_address: [u8; 6],
+    /// That node's address in the network.
+    pub gateway: IpAddr,
+    /// The network.
+    pub network: IpAddr,
+    /// Length of its prefix in bits.
+    pub length: u8,
+    /// From where this node itself speaks with it.
+    pub source: Option<IpAddr>,
 }
 
 fn failed(operation: impl Into<String>) -> impl FnOnce(Error) -> NetlinkError {
@@ -97,6 +116,107 @@ impl Netlink {
             .await
             .map_err(failed(format!("setting hairpin on {host}")))?;
         self.set_up(host).await
+    }
+
+    /// A vxlan link over the node's address `local`, up. One of other settings is replaced.
+    pub async fn ensure_vxlan(
+        &self,
+        name: &str,
+        identifier: u32,
+        port: u16,
+        local: IpAddr,
+        hardware_address: [u8; 6],
+        mtu: u32,
+    ) -> Result<(), NetlinkError> {
+        if self.hardware_address(name).await? != Some(hardware_address) {
+            self.remove_link(name).await?;
+            let link = VxlanLink::new(name, identifier)
+                .port(port)
+                .address(hardware_address)
+                .learning(false)
+                .mtu(mtu);
+            let link = match local {
+                IpAddr::V4(v4) => link.local(v4),
+                IpAddr::V6(v6) => link.local6(v6),
+            };
+            self.connection
+                .add_link(link)
+                .await
+                .map_err(failed(format!("making vxlan link {name}")))?;
+        }
+        self.set_up(name).await
+    }
+
+    /// Sends what is meant for a network behind another node through the vxlan link.
+    pub async fn ensure_remote(&self, link: &str, remote: &Remote) -> Result<(), NetlinkError> {
+        let what = || failed(format!("routing to {}/{}", remote.network, remote.length));
+        let forwarding = FdbEntryBuilder::new(remote.hardware_address)
+            .dev(link)
+            .dst(remote.node)
+            .self_();
+        self.connection
+            .replace_fdb(forwarding)
+            .await
+            .map_err(what())?;
+        let neighbour = Neighbor::new(link, remote.gateway)
+            .lladdr(remote.hardware_address)
+            .permanent();
+        self.connection
+            .replace_neighbor(neighbour)
+            .await
+            .map_err(what())?;
+        let result = match (remote.network, remote.gateway) {
+            (IpAddr::V4(network), IpAddr::V4(gateway)) => {
+                let mut route = Ipv4Route::new(network, remote.length)
+                    .gateway(gateway)
+                    .dev(link)
+                    .onlink();
+                if let Some(IpAddr::V4(source)) = remote.source {
+                    route = route.prefsrc(source);
+                }
+                self.connection.add_route(route).await
+            }
+            (IpAddr::V6(network), IpAddr::V6(gateway)) => {
+                let mut route = Ipv6Route::new(network, remote.length)
+                    .gateway(gateway)
+                    .dev(link)
+                    .onlink();
+                if let Some(IpAddr::V6(source)) = remote.source {
+                    route = route.prefsrc(source);
+                }
+                self.connection.add_route(route).await
+            }
+            _ => Ok(()),
+        };
+        or_exists(result).map_err(what())
+    }
+
+    /// Forgets a network behind another node, as far as it is known.
+    pub async fn remove_remote(&self, link: &str, remote: &Remote) -> Result<(), NetlinkError> {
+        let gone = |result: Result<(), Error>| match result {
+            Err(error) if error.is_not_found() => Ok(()),
+            other => other,
+        };
+        let route = match remote.network {
+            IpAddr::V4(network) => {
+                let route = Ipv4Route::new(network, remote.length).dev(link);
+                self.connection.del_route(route).await
+            }
+            IpAddr::V6(network) => {
+                let route = Ipv6Route::new(network, remote.length).dev(link);
+                self.connection.del_route(route).await
+            }
+        };
+        gone(route).map_err(failed(format!(
+            "forgetting {}/{}",
+            remote.network, remote.length
+        )))?;
+        let neighbour = Neighbor::new(link, remote.gateway);
+        self.connection
+            .del_neighbor_if_exists(neighbour)
+            .await
+            .map(drop)
+            .map_err(failed(format!("forgetting neighbour {}", remote.gateway)))
     }
 
     /// Brings a link up.

@@ -13,17 +13,25 @@ use std::{
 
 use async_trait::async_trait;
 use linux::{
-    netlink::{Netlink, NetlinkError, Prefixed},
+    netlink::{Netlink, NetlinkError, Prefixed, Remote},
     nftables::{Changes, Family, Nftables, NftablesError, Table},
 };
 use tokio::sync::{Mutex, watch};
 
 use crate::{
     ipam::{Cidr, CidrError, Pool},
+    overlay::{self, Peer},
     pod_network::{PodIps, PodLink, PodNetwork, PodNetworkError},
     records::{Port, Record, Records},
     rules::{self, Situation},
 };
+
+/// The link to other nodes; its identifier and port are flannel's, so that firewalls that know one know the other.
+const OVERLAY_LINK: &str = "ironclad.1";
+const OVERLAY_IDENTIFIER: u32 = 1;
+const OVERLAY_PORT: u16 = 8472;
+/// What the way to another node takes off each packet: outer Ethernet, IPv4 or IPv6, UDP and vxlan headers.
+const OVERLAY_HEADERS: u32 = 70;
 
 /// Configuration of a [`Bridge`].
 #[derive(Clone, Debug)]
@@ -74,6 +82,8 @@ pub struct Bridge {
 struct State {
     records: Records,
     pools: Vec<Pool>,
+    /// Pod networks of other nodes, as the kernel knows them.
+    remotes: Vec<Remote>,
     /// What the kernel has, by family; `None` until it has been written once.
     tables: [(Family, Option<Table>); 2],
 }
@@ -109,6 +119,7 @@ impl Bridge {
             state: Mutex::new(State {
                 records,
                 pools: Vec::new(),
+                remotes: Vec::new(),
                 tables: [(Family::Ip, None), (Family::Ip6, None)],
             }),
             gateways: watch::Sender::new(Vec::new()),
@@ -128,6 +139,7 @@ impl Bridge {
             netlink.remove_link(link).await?;
         }
         netlink.remove_link(bridge).await?;
+        netlink.remove_link(OVERLAY_LINK).await?;
         let nftables = Nftables::open()?;
         for family in [Family::Ip, Family::Ip6] {
             nftables.remove(family, rules::TABLE).await?;
@@ -144,6 +156,48 @@ impl Bridge {
             .await
             .map(|known| known.clone())
             .unwrap_or_default()
+    }
+
+    /// Joins the pods of this node, whose own address is `own`, with those of the cluster's nodes; this one may be among them. Waits
+    /// for the pod CIDRs. What failed is tried again at the next call.
+    pub async fn set_peers(&self, own: IpAddr, peers: &[Peer]) -> Result<(), BridgeError> {
+        let gateways = self.wait_gateways().await;
+        let wanted = overlay::remotes(own, &gateways, peers);
+        let mut state = self.state.lock().await;
+        if wanted == state.remotes {
+            return Ok(());
+        }
+        if !wanted.is_empty() {
+            let address = overlay::hardware_address(own);
+            let mtu = self.mtu.saturating_sub(OVERLAY_HEADERS);
+            self.netlink
+                .ensure_vxlan(
+                    OVERLAY_LINK,
+                    OVERLAY_IDENTIFIER,
+                    OVERLAY_PORT,
+                    own,
+                    address,
+                    mtu,
+                )
+                .await?;
+        }
+        let stale: Vec<Remote> = state
+            .remotes
+            .iter()
+            .filter(|remote| !wanted.contains(remote))
+            .cloned()
+            .collect();
+        for remote in stale {
+            self.netlink.remove_remote(OVERLAY_LINK, &remote).await?;
+            state.remotes.retain(|known| *known != remote);
+        }
+        for remote in wanted {
+            if !state.remotes.contains(&remote) {
+                self.netlink.ensure_remote(OVERLAY_LINK, &remote).await?;
+                state.remotes.push(remote);
+            }
+        }
+        Ok(())
     }
 
     async fn use_cidrs(&self, pod_cidrs: &str) -> Result<(), BridgeError> {

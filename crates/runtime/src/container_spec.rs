@@ -27,8 +27,8 @@ use crate::{
     runtime::Sandbox,
     sandboxes::namespaces,
     shim::spec::{
-        CgroupSpec, ContainerSpec, DeviceNode, MountSpec, PidMode, ProcessSpec, PropagationSpec,
-        RootfsSpec, SeccompSpec, UserSpec,
+        CgroupSpec, ContainerSpec, DeviceNode, ImageVolumeSpec, MountSpec, PidMode, ProcessSpec,
+        PropagationSpec, RootfsSpec, SeccompSpec, UserSpec,
     },
 };
 
@@ -56,6 +56,8 @@ const SIGTERM: i32 = 15;
 pub(crate) struct SpecInput<'a> {
     pub(crate) config: &'a ContainerConfig,
     pub(crate) image: &'a UnpackedImage,
+    /// Images that are mounted, by the name that the mount gives.
+    pub(crate) image_volumes: &'a BTreeMap<String, UnpackedImage>,
     pub(crate) sandbox: &'a Arc<Sandbox>,
     pub(crate) dir: &'a RecordDir,
     pub(crate) cgroup: &'a Cgroup,
@@ -293,10 +295,14 @@ fn mounts(input: &SpecInput<'_>) -> Result<Vec<MountSpec>, CriError> {
             readonly,
             recursive_readonly: false,
             propagation: PropagationSpec::Private,
+            image: None,
         });
     }
-    for mount in &input.config.mounts {
-        mounts.push(volume(mount)?);
+    for (index, mount) in input.config.mounts.iter().enumerate() {
+        mounts.push(match image_of(mount) {
+            Some(name) => image_volume(input, index, mount, name)?,
+            None => volume(mount)?,
+        });
     }
     // The last of several for one place wins; it is the kubelet's.
     let mut by_place: BTreeMap<PathBuf, MountSpec> = BTreeMap::new();
@@ -308,16 +314,62 @@ fn mounts(input: &SpecInput<'_>) -> Result<Vec<MountSpec>, CriError> {
     Ok(mounts)
 }
 
+/// The image that is to be mounted, if it is one.
+pub(crate) fn image_of(mount: &Mount) -> Option<&str> {
+    let name = mount.image.as_ref()?.image.as_str();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The directory of a container's image volume, by the place of its mount in the configuration.
+pub(crate) fn image_volume_dir(dir: &RecordDir, index: usize) -> PathBuf {
+    dir.path("image-volumes").join(index.to_string())
+}
+
+/// An image's files are the volume, read-only whatever the mount says (KEP-4639).
+fn image_volume(
+    input: &SpecInput<'_>,
+    index: usize,
+    mount: &Mount,
+    name: &str,
+) -> Result<MountSpec, CriError> {
+    let image = input.image_volumes.get(name).ok_or_else(|| {
+        CriError::not_found(format!("failed to get image volume {name:?}: not found"))
+    })?;
+    let sub_path = Path::new(&mount.image_sub_path);
+    let inside = |part: std::path::Component<'_>| {
+        use std::path::Component::{CurDir, Normal};
+        matches!(part, Normal(_) | CurDir)
+    };
+    if !sub_path.components().all(inside) {
+        return Err(CriError::invalid(format!(
+            "image sub path {:?} leaves the image",
+            mount.image_sub_path
+        )));
+    }
+    let place = image_volume_dir(input.dir, index);
+    Ok(MountSpec {
+        source: PathBuf::new(),
+        image: Some(ImageVolumeSpec {
+            files: RootfsSpec {
+                lower_base: image.lower_base.clone(),
+                lower: image.lower.clone(),
+                upper: place.join("upper"),
+                work: place.join("work"),
+                target: place.join("files"),
+                readonly: true,
+            },
+            sub_path: sub_path.to_owned(),
+        }),
+        destination: Path::new("/").join(&mount.container_path),
+        readonly: true,
+        recursive_readonly: false,
+        propagation: PropagationSpec::Private,
+    })
+}
+
 fn volume(mount: &Mount) -> Result<MountSpec, CriError> {
     let invalid =
         |what: &str| CriError::invalid(format!("mount at {:?}: {what}", mount.container_path));
-    if mount
-        .image
-        .as_ref()
-        .is_some_and(|image| !image.image.is_empty())
-    {
-        return Err(invalid("image volumes are not supported by this runtime"));
-    }
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         return Err(invalid(
             "id-mapped mounts are not supported by this runtime",
@@ -345,6 +397,7 @@ fn volume(mount: &Mount) -> Result<MountSpec, CriError> {
     }
     Ok(MountSpec {
         source: source.to_owned(),
+        image: None,
         destination: Path::new("/").join(&mount.container_path),
         readonly: mount.readonly,
         recursive_readonly: mount.recursive_read_only,

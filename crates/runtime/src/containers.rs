@@ -1,6 +1,6 @@
 //! Containers: creating, starting, stopping, removing, and what they report.
 
-use std::{fs, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
 
 use cri::{
     Code, CriError,
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::{
     container_spec::{self, SpecInput},
-    images::Reference,
+    images::{Reference, UnpackedImage},
     records::{ContainerRecord, Started},
     runtime::{Container, ContainerState, Runtime, Sandbox, internal, make_parent, new_id},
     sandboxes::cgroup_parent,
@@ -75,6 +75,7 @@ impl Runtime {
             .unpack(&image.id)
             .await
             .map_err(internal(format!("failed to prepare image {image_name:?}")))?;
+        let image_volumes = self.image_volumes(&config).await?;
         let id = new_id()?;
         let dir = self.container_dir(&id);
         let cgroup = match cgroup_parent(&sandbox.config) {
@@ -90,7 +91,11 @@ impl Runtime {
             sandbox_id: sandbox.id.clone(),
             image_id: image.record.id.clone(),
             image_ref: image_reference(image_name, &image.record),
-            lower: image.lower.clone(),
+            // As long as the container is there, no layer that it sees is removed.
+            lower: std::iter::once(&image)
+                .chain(image_volumes.values())
+                .flat_map(|image| image.lower.iter().cloned())
+                .collect(),
             stop_signal: container_spec::stop_signal(&config, &image.config),
             log_path,
             cgroup: cgroup.path().to_owned(),
@@ -101,6 +106,7 @@ impl Runtime {
         let input = SpecInput {
             config: &config,
             image: &image,
+            image_volumes: &image_volumes,
             sandbox: &sandbox,
             dir: &dir,
             cgroup: &cgroup,
@@ -111,6 +117,12 @@ impl Runtime {
             dir.create()?;
             for directory in ["upper", "work", "rootfs"] {
                 fs::create_dir(dir.path(directory))?;
+            }
+            for volume in spec.mounts.iter().filter_map(|mount| mount.image.as_ref()) {
+                let files = &volume.files;
+                for directory in [&files.upper, &files.work, &files.target] {
+                    fs::create_dir_all(directory)?;
+                }
             }
             fs::write(dir.path("spec.json"), serde_json::to_vec(&spec)?)?;
             dir.save_config(&config)?;
@@ -124,6 +136,26 @@ impl Runtime {
         self.insert_container(container);
         self.announce(&sandbox, &id, ContainerEventType::ContainerCreatedEvent);
         Ok(id)
+    }
+
+    /// The images that a container mounts, unpacked.
+    async fn image_volumes(
+        &self,
+        config: &ContainerConfig,
+    ) -> Result<BTreeMap<String, UnpackedImage>, CriError> {
+        let mut volumes = BTreeMap::new();
+        for name in config.mounts.iter().filter_map(container_spec::image_of) {
+            let image = self.images().find(name).ok_or_else(|| {
+                CriError::not_found(format!("failed to get image volume {name:?}: not found"))
+            })?;
+            let unpacked = self
+                .images()
+                .unpack(&image.id)
+                .await
+                .map_err(internal(format!("failed to prepare image volume {name:?}")))?;
+            volumes.insert(name.to_owned(), unpacked);
+        }
+        Ok(volumes)
     }
 
     pub(crate) async fn start_container(&self, id: &str) -> Result<(), CriError> {

@@ -39,6 +39,49 @@ impl NetworkNamespace {
         Ok(netns)
     }
 
+    /// Another machine in the same network, at `address` of its /24.
+    pub fn beside(&self, address: &str) -> anyhow::Result<Self> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ironclad-test-{}-{number}", std::process::id());
+        run("ip", &["netns", "add", &name]).context("network namespaces need root and iproute2")?;
+        let netns = Self { name };
+        let cable = format!("cable{number}");
+        run(
+            "ip",
+            &[
+                "-n",
+                &self.name,
+                "link",
+                "add",
+                &cable,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                &netns.name,
+            ],
+        )?;
+        run(
+            "ip",
+            &[
+                "-n", &self.name, "link", "set", &cable, "master", "uplink", "up",
+            ],
+        )?;
+        for arguments in [
+            "link set lo up",
+            "link set eth0 up",
+            &format!("addr add {address}/24 dev eth0"),
+            "route add default via 172.31.255.254 dev eth0",
+        ] {
+            let mut all = vec!["-n", &netns.name];
+            all.extend(arguments.split(' '));
+            run("ip", &all)?;
+        }
+        Ok(netns)
+    }
+
     /// A command that runs in it. Only the network is another: mounts and cgroups are those of the caller.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("nsenter");

@@ -5,3 +5,4 @@ pub(crate) mod hello;
 pub(crate) mod image;
 pub(crate) mod status;
 pub(crate) mod store;
+pub(crate) mod token;

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use base::{Clock, tls::ServingCertificate};
 use bootstrap::{Authority, Subject, write_atomically};
 use clap::{ArgAction, Args, ValueEnum};
-use client::Client;
+use client::{Client, InformerFactory};
 use kubelet::{
     KubeletConfig, KubeletDeps,
     server::{AuthorizationMode, Server, ServerConfig},
@@ -18,7 +18,11 @@ use kubelet::{
 use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
 use runtime::Runtime;
 
-use super::process::{self, ClientFlags};
+use super::{
+    node_certificates::NodeCertificates,
+    pod_network,
+    process::{self, ClientFlags},
+};
 use crate::{
     cli::DataDir,
     up::{
@@ -46,15 +50,26 @@ pub(crate) struct Flags {
     /// The cluster's DNS domain
     #[arg(long, default_value = "cluster.local")]
     cluster_domain: String,
-    /// Range of all pod addresses of the cluster
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    cluster_cidr: Cidr,
+    /// Ranges of all pod addresses of the cluster
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        default_value = "10.244.0.0/16"
+    )]
+    cluster_cidr: Vec<Cidr>,
     /// Range of this node's pod addresses, where no API server hands one out
     #[arg(long, value_name = "CIDR")]
     pod_cidr: Option<String>,
     /// Directory of manifests of static pods
     #[arg(long, value_name = "DIR")]
     pod_manifest_path: Option<PathBuf>,
+    /// Kubeconfig with a token, to ask for a certificate with where --kubeconfig names no file yet
+    #[arg(long, value_name = "FILE", requires = "kubeconfig")]
+    bootstrap_kubeconfig: Option<PathBuf>,
+    /// Renew the client certificate that was got that way
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    rotate_certificates: bool,
     #[command(flatten)]
     server: ServerFlags,
 }
@@ -80,6 +95,9 @@ struct ServerFlags {
     /// Authorities of client certificates, PEM
     #[arg(long)]
     client_ca_file: Option<PathBuf>,
+    /// Ask the cluster for a serving certificate, and renew it
+    #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    rotate_server_certificates: bool,
     /// Let in requests without credentials, as system:anonymous
     #[arg(long, default_value_t = false, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     anonymous_auth: bool,
@@ -106,11 +124,12 @@ impl ServerFlags {
         node_name: &str,
         node_ips: &[IpAddr],
         clock: &Clock,
-    ) -> anyhow::Result<Server> {
+    ) -> anyhow::Result<(Server, Arc<ServingCertificate>)> {
         let certificate = match (&self.tls_cert_file, &self.tls_private_key_file) {
             (Some(certificate), Some(key)) => ServingCertificate::read(certificate, key)?,
             _ => self.own_certificate(place, node_name, node_ips, clock)?,
         };
+        let certificate = Arc::new(certificate);
         let address = SocketAddr::new(self.address, self.port);
         let authorization = match (self.authorization_mode, &client) {
             (Some(Authorization::Webhook), _) | (None, Some(_)) => AuthorizationMode::Webhook,
@@ -125,9 +144,10 @@ impl ServerFlags {
             },
             anonymous: self.anonymous_auth,
             authorization,
-            ..ServerConfig::new(address, Arc::new(certificate))
+            ..ServerConfig::new(address, Arc::clone(&certificate))
         };
-        Ok(Server::bind(config, client, node_name, clock.clone()).await?)
+        let server = Server::bind(config, client, node_name, clock.clone()).await?;
+        Ok((server, certificate))
     }
 
     /// One that an authority of its own has signed, as upstream's kubelet makes: it lasts as long as its files, which whoever
@@ -166,37 +186,75 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
     let place = Place::new(&flags.data_dir.path);
     process::run(|cancel, tasks| async move {
         let clock = Clock::system();
-        let network = Bridge::open(BridgeConfig {
-            bridge: BRIDGE.to_owned(),
-            directory: place.file("network"),
-            mtu: None,
-            cluster_cidrs: vec![flags.cluster_cidr],
-        })
-        .await
-        .context("setting up the pod network")?;
+        let network = Arc::new(
+            Bridge::open(BridgeConfig {
+                bridge: BRIDGE.to_owned(),
+                directory: place.file("network"),
+                mtu: None,
+                cluster_cidrs: flags.cluster_cidr,
+            })
+            .await
+            .context("setting up the pod network")?,
+        );
         let runtime = Runtime::new(
             runtime::Config {
                 root: place.file("runtime"),
                 state: place.state_dir(),
                 cgroup_root: place.cgroup_root(),
                 shim_command: shim_command()?,
-                network: Arc::new(network) as Arc<dyn PodNetwork>,
+                network: Arc::clone(&network) as Arc<dyn PodNetwork>,
                 clock: clock.clone(),
             },
             tasks.clone(),
         )
         .await
         .context("opening the container runtime")?;
+        let node_name = flags.hostname_override.unwrap_or_else(super::host_name);
+        let certificates = NodeCertificates {
+            directory: flags
+                .server
+                .cert_dir
+                .clone()
+                .unwrap_or_else(|| place.file("pki")),
+            node_name: node_name.clone(),
+            node_ips: flags.node_ip.clone(),
+            clock: clock.clone(),
+        };
+        if let (Some(bootstrap), Some(kubeconfig)) =
+            (&flags.bootstrap_kubeconfig, &flags.client.kubeconfig)
+        {
+            let joining = certificates.join(bootstrap, kubeconfig);
+            match cancel.run_until_cancelled(joining).await {
+                Some(joined) => joined.context("joining the cluster")?,
+                None => return Ok(()),
+            }
+        }
         // Without an API server the kubelet runs static pods.
         let client = match &flags.client.kubeconfig {
             Some(_) => Some(flags.client.client("kubelet")?),
             None => None,
         };
-        let node_name = flags.hostname_override.unwrap_or_else(super::host_name);
-        let server = flags
+        if let (Some(client), Some(&own)) = (&client, flags.node_ip.first()) {
+            let informers = InformerFactory::new(client.clone(), tasks.clone());
+            tasks.spawn_cancellable(
+                "pod-network",
+                pod_network::follow_nodes(Arc::clone(&network), informers, own, clock.clone()),
+            );
+        }
+        let (server, serving) = flags
             .server
             .bind(client.clone(), &place, &node_name, &flags.node_ip, &clock)
             .await?;
+        if let Some(client) = &client {
+            if flags.rotate_certificates {
+                let renewal = certificates.clone().rotate_client(client.clone());
+                tasks.spawn_cancellable("client-certificate", renewal);
+            }
+            if flags.server.rotate_server_certificates {
+                let renewal = certificates.rotate_serving(client.clone(), serving);
+                tasks.spawn_cancellable("serving-certificate", renewal);
+            }
+        }
         let config = KubeletConfig {
             node_ips: flags.node_ip,
             root_dir: place.file("kubelet"),

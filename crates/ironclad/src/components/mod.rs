@@ -5,6 +5,8 @@ pub(crate) mod kube_controller_manager;
 pub(crate) mod kube_proxy;
 pub(crate) mod kube_scheduler;
 pub(crate) mod kubelet;
+pub(crate) mod node_certificates;
+pub(crate) mod pod_network;
 mod process;
 
 /// The host's name in lower case, as nodes are named.

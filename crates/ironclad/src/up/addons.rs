@@ -20,6 +20,7 @@ pub(crate) async fn apply(
 ) -> anyhow::Result<()> {
     let manifest = MANIFEST
         .replace("NODE", node)
+        .replace("FAMILY", if address.is_ipv4() { "IPv4" } else { "IPv6" })
         .replace("ADDRESS", &address.to_string())
         .replace("CLUSTER_DNS", &cluster_dns.to_string());
     let mut tries = 0;

@@ -20,12 +20,13 @@ use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
 use runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::token_signer;
+use crate::{components::pod_network, token_signer};
 
 use super::{
     addons, hello_image,
     in_process::InProcess,
     place::{BRIDGE, Place},
+    serving_certificates,
 };
 
 /// How often certificates are looked at: those with less than a third of their life left are renewed.
@@ -35,24 +36,36 @@ const RENEWAL_PERIOD: Duration = Duration::from_secs(3600);
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) node_name: String,
-    pub(crate) node_ip: IpAddr,
+    /// The primary first, never empty.
+    pub(crate) node_ips: Vec<IpAddr>,
     pub(crate) bind_address: IpAddr,
     pub(crate) secure_port: u16,
     pub(crate) kubelet_port: u16,
-    pub(crate) service_range: Cidr,
-    pub(crate) cluster_range: Cidr,
+    /// One, or one of each family, the primary first.
+    pub(crate) service_ranges: Vec<Cidr>,
+    /// In the same families.
+    pub(crate) cluster_ranges: Vec<Cidr>,
     pub(crate) cluster_domain: String,
 }
 
 impl Settings {
-    /// The `index`-th address of the service range: 1 is the API server's, 10 that of cluster DNS.
-    fn service_address(&self, index: u32) -> IpAddr {
-        match self.service_range.network() {
-            IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4).saturating_add(index)).into(),
-            IpAddr::V6(v6) => {
-                std::net::Ipv6Addr::from(u128::from(v6).saturating_add(index.into())).into()
-            }
-        }
+    /// The `index`-th addresses of the service ranges: 1 is the API server's, 10 that of cluster DNS.
+    fn service_addresses(&self, index: u32) -> impl Iterator<Item = IpAddr> + '_ {
+        self.service_ranges
+            .iter()
+            .map(move |range| match range.network() {
+                IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4).saturating_add(index)).into(),
+                IpAddr::V6(v6) => {
+                    std::net::Ipv6Addr::from(u128::from(v6).saturating_add(index.into())).into()
+                }
+            })
+    }
+
+    /// Cluster DNS's, in the primary family.
+    fn cluster_dns(&self) -> IpAddr {
+        self.service_addresses(10)
+            .next()
+            .expect("there is a service range")
     }
 }
 
@@ -82,11 +95,13 @@ impl Cluster {
         let pki_config = PkiConfig {
             directory: place.file("pki"),
             node_name: settings.node_name.clone(),
-            addresses: vec![
-                settings.node_ip,
-                Ipv4Addr::LOCALHOST.into(),
-                settings.service_address(1),
-            ],
+            addresses: settings
+                .node_ips
+                .iter()
+                .copied()
+                .chain([Ipv4Addr::LOCALHOST.into()])
+                .chain(settings.service_addresses(1))
+                .collect(),
             cluster_domain: settings.cluster_domain.clone(),
         };
         let pki = Pki::ensure(&pki_config, clock.now())?;
@@ -118,7 +133,7 @@ impl Cluster {
             bridge: BRIDGE.to_owned(),
             directory: place.file("network"),
             mtu: None,
-            cluster_cidrs: vec![settings.cluster_range],
+            cluster_cidrs: settings.cluster_ranges.clone(),
         };
         let network = Arc::new(
             Bridge::open(network_config)
@@ -189,13 +204,26 @@ impl Cluster {
             )),
             sign_token: Some(token_signer::from_file(&self.pki.path("sa.key"))?),
             allocate_node_cidrs: true,
-            cluster_cidr: vec![self.settings.cluster_range.to_string()],
+            cluster_cidr: self
+                .settings
+                .cluster_ranges
+                .iter()
+                .map(Cidr::to_string)
+                .collect(),
             ..controllers::Config::default()
         };
         let token = self.tasks.token().clone();
         self.run(
             "kube-controller-manager",
             controllers::run(config, deps, token),
+        );
+
+        // Nodes that join are served by kubelets that the API server must be able to trust.
+        let admin = self.admin();
+        let informers = InformerFactory::new(admin.clone(), self.tasks.clone());
+        self.tasks.spawn_cancellable(
+            "serving-certificates",
+            serving_certificates::approve(admin, informers, self.clock.clone()),
         );
 
         let client = self.client(&self.pki.scheduler, "kube-scheduler");
@@ -243,10 +271,10 @@ impl Cluster {
         self.tasks.spawn("kubelet", kubelet::run(prepared, token));
 
         let client = self.client(&self.pki.proxy, "kube-proxy");
-        let cidr = self.settings.cluster_range;
+        let ranges = self.settings.cluster_ranges.iter();
         let config = proxy::Config {
             node_name: self.settings.node_name.clone(),
-            cluster_cidrs: vec![(cidr.network(), cidr.length())],
+            cluster_cidrs: ranges.map(|r| (r.network(), r.length())).collect(),
         };
         let informers = InformerFactory::new(client, self.tasks.clone());
         let deps = proxy::Dependencies {
@@ -258,6 +286,7 @@ impl Cluster {
             proxy::run(config, deps, self.tasks.token().clone()),
         );
         self.start_dns();
+        self.start_overlay();
         Ok(())
     }
 
@@ -297,7 +326,7 @@ impl Cluster {
             self.settings.cluster_domain.clone(),
             self.settings.node_name.clone(),
         );
-        let cluster_dns = self.settings.service_address(10);
+        let cluster_dns = self.settings.cluster_dns();
         let token = self.tasks.token().clone();
         self.run("dns", async move {
             let Some(gateways) = token.run_until_cancelled(network.wait_gateways()).await else {
@@ -308,7 +337,7 @@ impl Cluster {
             };
             addons::apply(&admin, &node, gateway, cluster_dns).await?;
             let config = dns::Config {
-                listen: vec![SocketAddr::new(gateway, 53)],
+                listen: gateways.iter().map(|ip| SocketAddr::new(*ip, 53)).collect(),
                 domain,
                 resolv_conf: "/etc/resolv.conf".into(),
             };
@@ -317,13 +346,27 @@ impl Cluster {
         });
     }
 
+    /// Joins the pods of this node with those of others, as soon as there are others.
+    fn start_overlay(&self) {
+        let Some(&own) = self.settings.node_ips.first() else {
+            return;
+        };
+        let client = self.client(&self.pki.kubelet_client, "pod-network");
+        let informers = InformerFactory::new(client, self.tasks.clone());
+        let (network, clock) = (Arc::clone(&self.network), self.clock.clone());
+        self.tasks.spawn_cancellable(
+            "pod-network",
+            pod_network::follow_nodes(network, informers, own, clock),
+        );
+    }
+
     fn kubelet_config(&self) -> KubeletConfig {
         KubeletConfig {
-            node_ips: vec![self.settings.node_ip],
+            node_ips: self.settings.node_ips.clone(),
             root_dir: self.place.file("kubelet"),
             pod_logs_dir: self.place.file("logs/pods"),
             static_pod_path: Some(self.place.file("manifests")),
-            cluster_dns: vec![self.settings.service_address(10)],
+            cluster_dns: vec![self.settings.cluster_dns()],
             cluster_domain: self.settings.cluster_domain.clone(),
             cgroup_root: self.place.cgroup_root(),
             port: self.settings.kubelet_port,
@@ -391,7 +434,7 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
     Ok(apiserver::Config {
         bind_address: settings.bind_address,
         secure_port: settings.secure_port,
-        advertise_address: Some(settings.node_ip),
+        advertise_address: settings.node_ips.first().copied(),
         serving_certificate_files: Some((
             identity.certificate_path.clone(),
             identity.key_path.clone(),
@@ -412,7 +455,11 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
         enable_bootstrap_token_auth: true,
         authorization_modes: vec![Mode::Node, Mode::Rbac],
         enable_admission_plugins: vec!["NodeRestriction".to_owned()],
-        service_cluster_ip_ranges: vec![settings.service_range.to_string()],
+        service_cluster_ip_ranges: settings
+            .service_ranges
+            .iter()
+            .map(Cidr::to_string)
+            .collect(),
         service_account_issuers: vec![format!(
             "https://kubernetes.default.svc.{}",
             settings.cluster_domain

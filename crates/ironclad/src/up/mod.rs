@@ -11,6 +11,7 @@ pub(crate) mod manifest;
 pub(crate) mod place;
 mod preflight;
 mod progress;
+mod serving_certificates;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -64,9 +65,9 @@ pub(crate) struct UpArgs {
     /// The node's name; the host's if not given
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
-    /// The node's address; that of the first link with one if not given
-    #[arg(long, value_name = "IP")]
-    node_ip: Option<IpAddr>,
+    /// The node's addresses, at most one of each family; those of the first links with one if not given
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    node_ip: Vec<IpAddr>,
     /// Where the API server listens
     #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
     bind_address: IpAddr,
@@ -76,12 +77,22 @@ pub(crate) struct UpArgs {
     /// The kubelet's port
     #[arg(long, value_name = "PORT", default_value_t = 10250)]
     kubelet_port: u16,
-    /// Range of the addresses of Services
-    #[arg(long, value_name = "CIDR", default_value = "10.96.0.0/16")]
-    service_cluster_ip_range: Cidr,
-    /// Range of the addresses of pods
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    cluster_cidr: Cidr,
+    /// Ranges of the addresses of Services, the primary family first: two make a dual-stack cluster
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        default_value = "10.96.0.0/16"
+    )]
+    service_cluster_ip_range: Vec<Cidr>,
+    /// Ranges of the addresses of pods, in the same families
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        default_value = "10.244.0.0/16"
+    )]
+    cluster_cidr: Vec<Cidr>,
     /// The cluster's DNS domain
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
@@ -283,31 +294,60 @@ async fn service_addresses(client: &Client, applied: &[Applied]) -> Vec<String> 
 }
 
 async fn settings(args: &UpArgs) -> anyhow::Result<Settings> {
-    let node_ip = match args.node_ip {
-        Some(ip) => ip,
-        None => first_address().await?,
+    let service_ranges = args.service_cluster_ip_range.clone();
+    let cluster_ranges = args.cluster_cidr.clone();
+    check_families("--service-cluster-ip-range", &service_ranges)?;
+    check_families("--cluster-cidr", &cluster_ranges)?;
+    let families = |ranges: &[Cidr]| -> Vec<bool> {
+        ranges
+            .iter()
+            .map(|range| range.network().is_ipv4())
+            .collect()
+    };
+    if families(&service_ranges) != families(&cluster_ranges) {
+        bail!("--service-cluster-ip-range and --cluster-cidr name different address families");
+    }
+    let node_ips = match args.node_ip.as_slice() {
+        [] => own_addresses(&cluster_ranges).await?,
+        given => given.to_vec(),
     };
     Ok(Settings {
         node_name: args.node_name.clone().unwrap_or_else(host_name),
-        node_ip,
+        node_ips,
         bind_address: args.bind_address,
         secure_port: args.secure_port,
         kubelet_port: args.kubelet_port,
-        service_range: args.service_cluster_ip_range,
-        cluster_range: args.cluster_cidr,
+        service_ranges,
+        cluster_ranges,
         cluster_domain: args.cluster_domain.clone(),
     })
 }
 
-/// The first IPv4 address of this machine that others could reach, leaving our own bridge aside.
-async fn first_address() -> anyhow::Result<IpAddr> {
+/// One range, or one of each family.
+fn check_families(flag: &str, ranges: &[Cidr]) -> anyhow::Result<()> {
+    match ranges {
+        [_] => Ok(()),
+        [a, b] if a.network().is_ipv4() != b.network().is_ipv4() => Ok(()),
+        _ => bail!("{flag} takes one range, or two of different address families"),
+    }
+}
+
+/// The first address of each family in use that others could reach this machine at, leaving our own bridge aside. The primary
+/// family's must be there.
+async fn own_addresses(ranges: &[Cidr]) -> anyhow::Result<Vec<IpAddr>> {
     let addresses = linux::netlink::Netlink::open()?.global_addresses().await?;
-    addresses
-        .into_iter()
-        .filter(|(link, address)| link != place::BRIDGE && address.is_ipv4())
-        .map(|(_, address)| address)
-        .next()
-        .context("this machine has no address besides loopback: name one with --node-ip")
+    let first = |range: &Cidr| {
+        addresses
+            .iter()
+            .filter(|(link, _)| link != place::BRIDGE)
+            .map(|(_, address)| *address)
+            .find(|address| address.is_ipv4() == range.network().is_ipv4())
+    };
+    let found: Vec<_> = ranges.iter().map(first).collect();
+    if found.first().copied().flatten().is_none() {
+        bail!("this machine has no address besides loopback: name one with --node-ip");
+    }
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn local(bind: IpAddr) -> IpAddr {

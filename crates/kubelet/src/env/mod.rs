@@ -5,9 +5,10 @@
 
 mod downward;
 mod expansion;
+mod file;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVarSource, Pod, Secret, Service};
@@ -17,7 +18,10 @@ pub use downward::{FieldContext, field_value, resource_field_value};
 pub use expansion::expand;
 pub use service::service_variables;
 
-use crate::pod::{namespace, spec};
+use crate::{
+    pod::{namespace, spec},
+    volumes::MountedVolume,
+};
 
 /// Why a container cannot be configured: `CreateContainerConfigError`.
 #[derive(Debug, Error)]
@@ -69,6 +73,8 @@ pub struct EnvContext<'a> {
     pub services: &'a [Service],
     /// Objects.
     pub objects: &'a dyn ObjectSource,
+    /// The pod's volumes, as they were set up: variables may come from their files.
+    pub volumes: &'a HashMap<String, MountedVolume>,
 }
 
 /// The environment of one container, by name.
@@ -198,11 +204,26 @@ async fn from_source(
             None => Err(no_key("Secret", namespace, &reference.name, &reference.key)),
         };
     }
-    if let Some(file) = &source.file_key_ref {
-        return Err(EnvError::Invalid(format!(
-            "environment variables from files (fileKeyRef {:?} of volume {:?}) are not supported by this kubelet",
-            file.key, file.volume_name
-        )));
+    if let Some(reference) = &source.file_key_ref {
+        let volume = context.volumes.get(&reference.volume_name);
+        let Some(MountedVolume::Path(volume)) = volume else {
+            return Err(EnvError::Invalid(format!(
+                "cannot find the volume {:?} referenced by FileKeyRef",
+                reference.volume_name
+            )));
+        };
+        let found = file::file_value(volume, &reference.path, &reference.key).map_err(|why| {
+            tracing::warn!(why, "unusable environment file");
+            EnvError::Invalid("couldn't parse env file".to_owned())
+        })?;
+        if found.is_none() && reference.optional != Some(true) {
+            return Err(EnvError::Invalid(format!(
+                "environment variable key {:?} not found in file {:?}",
+                reference.key,
+                volume.join(&reference.path)
+            )));
+        }
+        return Ok(found);
     }
     Ok(None)
 }

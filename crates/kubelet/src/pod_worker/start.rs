@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, time::Duration};
 
 use cri::v1;
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Secret, VolumeMount};
 
 use super::WorkerContext;
 use crate::{
@@ -119,6 +119,9 @@ impl WorkerContext {
                 message: error.message,
                 retry_after: error.retry_after,
             })?;
+        let volumes = &self
+            .image_volumes(pod, kind, container, volumes, &secrets, &sandbox_config)
+            .await?;
         let restart_count = observed
             .container(&container.name)
             .map_or(0, |run| run.restart_count + 1);
@@ -171,6 +174,47 @@ impl WorkerContext {
             .await
     }
 
+    /// The volumes of a container, with its image volumes pulled and named by the ids of their images.
+    async fn image_volumes(
+        &self,
+        pod: &Pod,
+        kind: ContainerKind,
+        container: &Container,
+        volumes: &HashMap<String, MountedVolume>,
+        secrets: &[Secret],
+        sandbox: &v1::PodSandboxConfig,
+    ) -> Result<HashMap<String, MountedVolume>, StartError> {
+        let mut volumes = volumes.clone();
+        let sources = crate::pod::spec(pod).volumes.iter().flatten();
+        for (volume, source) in sources.filter_map(|v| Some((v, v.image.as_ref()?))) {
+            let mounted = |mount: &VolumeMount| mount.name == volume.name;
+            if !container.volume_mounts.iter().flatten().any(mounted) {
+                continue;
+            }
+            // Pulled as the image of a container would be.
+            let asked = Container {
+                name: container.name.clone(),
+                image: source.reference.clone(),
+                image_pull_policy: source.pull_policy.clone(),
+                ..Container::default()
+            };
+            let image = self
+                .images
+                .ensure(pod, kind, &asked, secrets, Some(sandbox))
+                .await
+                .map_err(|error| StartError {
+                    reason: error.reason,
+                    message: error.message,
+                    retry_after: error.retry_after,
+                })?;
+            let mounted = MountedVolume::Image {
+                reference: image.id,
+            };
+            volumes.insert(volume.name.clone(), mounted);
+        }
+        Ok(volumes)
+    }
+
     #[allow(
         clippy::too_many_arguments,
         reason = "one call, whose parts are all named things"
@@ -197,6 +241,7 @@ impl WorkerContext {
                 fields: self.fields(pod, observed),
                 services: &services,
                 objects: &self.objects,
+                volumes,
             },
             container,
         )

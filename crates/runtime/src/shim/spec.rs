@@ -132,11 +132,23 @@ pub enum PropagationSpec {
     Bidirectional,
 }
 
+/// The files of an image, or a part of them, as the source of a mount.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImageVolumeSpec {
+    /// The files.
+    pub files: RootfsSpec,
+    /// The part, inside; empty for all.
+    pub sub_path: PathBuf,
+}
+
 /// A bind mount.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountSpec {
-    /// On the node.
+    /// On the node; unused if it is an image.
     pub source: PathBuf,
+    /// An image instead of a place on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageVolumeSpec>,
     /// In the container.
     pub destination: PathBuf,
     /// Read-only: the mount itself.

@@ -24,7 +24,9 @@ use rustix::{
 };
 
 use super::{Context, LaunchError};
-use crate::shim::spec::{ContainerSpec, DeviceNode, MountSpec, PropagationSpec};
+use crate::shim::spec::{
+    ContainerSpec, DeviceNode, ImageVolumeSpec, MountSpec, PropagationSpec, RootfsSpec,
+};
 
 /// What statfs says of a devpts.
 pub(super) const DEVPTS_MAGIC: i64 = 0x1cd1;
@@ -69,8 +71,11 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
     let sources = spec
         .mounts
         .iter()
-        .map(|mount| {
-            clone_tree(&mount.source, true).context(format_args!("bind {}", mount.source.display()))
+        .map(|mount| match mount.image {
+            Some(_) => Ok(None),
+            None => clone_tree(&mount.source, true)
+                .map(Some)
+                .context(format_args!("bind {}", mount.source.display())),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let host_shm = if spec.host_ipc {
@@ -81,7 +86,7 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
     let cgroups = clone_cgroups(spec)?;
     set_root_propagation(Propagation::Slave).context("separate the mounts from the node's")?;
 
-    let root = mount_root(spec)?;
+    let root = mount_files(&spec.rootfs).context("mount the root filesystem")?;
     umask(Mode::empty());
     let replaced = |path: &str| {
         spec.mounts
@@ -141,6 +146,14 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
         attach_cgroups(&root, spec, cgroups)?;
     }
     for (mount, source) in spec.mounts.iter().zip(sources) {
+        let source = match (source, &mount.image) {
+            (Some(source), _) => source,
+            (None, Some(image)) => image_files(image).context(format_args!(
+                "mount image at {}",
+                mount.destination.display()
+            ))?,
+            (None, None) => continue,
+        };
         attach_volume(&root, mount, &source)?;
     }
     Ok(Prepared { root, devpts })
@@ -154,24 +167,29 @@ fn filesystem(
     new_filesystem(kind, options, attributes).context(format_args!("mount {kind}"))
 }
 
-fn mount_root(spec: &ContainerSpec) -> Result<Root, LaunchError> {
-    let rootfs = &spec.rootfs;
-    let text = |path: &Path| -> Result<String, LaunchError> {
+/// Mounts the files of an image.
+fn mount_files(files: &RootfsSpec) -> io::Result<Root> {
+    let text = |path: &Path| -> io::Result<String> {
         let text = path
             .to_str()
-            .ok_or_else(|| LaunchError::message("a path is not UTF-8"))?;
+            .ok_or_else(|| io::Error::other("a path is not UTF-8"))?;
         Ok(text.to_owned())
     };
-    rustix::process::chdir(&rootfs.lower_base)
-        .context(format_args!("enter {}", rootfs.lower_base.display()))?;
+    rustix::process::chdir(&files.lower_base)?;
     mount_overlay(
-        &rootfs.lower,
-        &text(&rootfs.upper)?,
-        &text(&rootfs.work)?,
-        &text(&rootfs.target)?,
-    )
-    .context("mount the root filesystem")?;
-    Root::open(&rootfs.target).context("open the root filesystem")
+        &files.lower,
+        &text(&files.upper)?,
+        &text(&files.work)?,
+        &text(&files.target)?,
+    )?;
+    Root::open(&files.target)
+}
+
+/// The files of an image, or the part that is asked for, ready to be attached. Links inside lead nowhere else.
+fn image_files(image: &ImageVolumeSpec) -> io::Result<OwnedFd> {
+    let root = mount_files(&image.files)?;
+    let part = root.open_at(&image.sub_path, OFlags::PATH, Mode::empty())?;
+    clone_tree_of(part.as_fd(), false)
 }
 
 /// Attaches a mount at a path of the container, making the path.
