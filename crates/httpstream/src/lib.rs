@@ -8,12 +8,14 @@
 
 mod negotiate;
 mod port_forward;
+mod reader;
 mod remote_command;
 mod spdy;
 mod websocket;
 
 pub use negotiate::{NegotiationError, Protocol, Upgrade, wants_upgrade};
 pub use port_forward::{PortForward, PortStream};
+pub use reader::send_body;
 pub use remote_command::{RemoteCommand, StreamOptions, TerminalSize};
 pub use spdy::{Spdy, SpdyStream};
 

@@ -14,6 +14,11 @@ pub enum Protocol {
         /// Version 4 and later: the error channel carries a `Status`.
         has_status: bool,
     },
+    /// WebSocket that carries one body, from us to the client.
+    WebSocketBody {
+        /// Messages are base64 text.
+        base64: bool,
+    },
     /// SPDY in WebSocket messages, for port-forward.
     WebSocketTunnel,
     /// SPDY/3.1.
@@ -70,6 +75,8 @@ const PORT_FORWARD_WEBSOCKET: &[&str] = &[
     "v4.channel.k8s.io",
     "v4.base64.channel.k8s.io",
 ];
+/// Of a body; a client that names none gets it in binary messages.
+const BODY_WEBSOCKET: &[&str] = &["binary.k8s.io", "base64.binary.k8s.io"];
 const PORT_FORWARD_SPDY: &[&str] = &["portforward.k8s.io"];
 
 /// Names the protocols of a SPDY connection.
@@ -95,6 +102,11 @@ impl Upgrade {
     /// For port-forward.
     pub fn port_forward(headers: &HeaderMap) -> Result<Self, NegotiationError> {
         Self::negotiate(headers, PORT_FORWARD_WEBSOCKET, PORT_FORWARD_SPDY)
+    }
+
+    /// For what is read to its end, such as a log.
+    pub fn body(headers: &HeaderMap) -> Result<Self, NegotiationError> {
+        Self::negotiate(headers, BODY_WEBSOCKET, &[])
     }
 
     fn negotiate(
@@ -129,7 +141,7 @@ fn accept_websocket(
     // A client that names none speaks the oldest, as upstream has it.
     let chosen = match choose(&wanted, ours) {
         Some(chosen) => Some(chosen),
-        None if wanted.is_empty() && ours.contains(&"channel.k8s.io") => None,
+        None if wanted.is_empty() && (ours.contains(&"channel.k8s.io") || is_body(ours)) => None,
         None => {
             return Err(NegotiationError::NoProtocol {
                 client: wanted,
@@ -144,7 +156,11 @@ fn accept_websocket(
         insert(&mut response, "sec-websocket-protocol", chosen);
     }
     let name = chosen.unwrap_or("channel.k8s.io");
-    let protocol = if name.starts_with("SPDY/3.1+") {
+    let protocol = if is_body(ours) {
+        Protocol::WebSocketBody {
+            base64: name.starts_with("base64."),
+        }
+    } else if name.starts_with("SPDY/3.1+") {
         Protocol::WebSocketTunnel
     } else {
         Protocol::WebSocket {
@@ -154,6 +170,10 @@ fn accept_websocket(
         }
     };
     Ok(Upgrade { protocol, response })
+}
+
+fn is_body(ours: &[&str]) -> bool {
+    ours == BODY_WEBSOCKET
 }
 
 fn accept_spdy(headers: &HeaderMap, ours: &[&'static str]) -> Result<Upgrade, NegotiationError> {

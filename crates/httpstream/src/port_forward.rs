@@ -57,6 +57,7 @@ impl PortForward {
             Protocol::WebSocketTunnel => {
                 spdy(Spdy::server(websocket::tunnel(io, tasks).await, tasks)?)
             }
+            Protocol::WebSocketBody { .. } => return Err(io::ErrorKind::Unsupported.into()),
             Protocol::WebSocket { base64, .. } => {
                 let format = Format {
                     base64,

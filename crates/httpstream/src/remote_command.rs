@@ -93,7 +93,9 @@ impl RemoteCommand {
                     .await
                     .map_err(|_| io::ErrorKind::TimedOut)?
             }
-            Protocol::WebSocketTunnel => Err(io::ErrorKind::Unsupported.into()),
+            Protocol::WebSocketTunnel | Protocol::WebSocketBody { .. } => {
+                Err(io::ErrorKind::Unsupported.into())
+            }
         }
     }
 

@@ -30,7 +30,7 @@ const WRITE_QUEUE: usize = 32;
 /// In version 5, a message of this channel closes the channel whose number follows.
 const CLOSE_CHANNEL: u8 = 255;
 
-async fn open(io: impl Io) -> WebSocketStream<impl Io> {
+pub(crate) async fn open(io: impl Io) -> WebSocketStream<impl Io> {
     let config = WebSocketConfig::default()
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));

@@ -5,8 +5,8 @@
 
 use std::{
     fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -76,6 +76,8 @@ fn a_second_machine_joins_with_a_token() {
             "--client-ca-file=ca.crt",
             "--authorization-mode=Webhook",
             "--rotate-certificates",
+            "--eviction-hard=memory.available<1Mi",
+            "--image-gc-high-threshold=100",
             "--rotate-server-certificates",
         ],
     );
@@ -121,16 +123,32 @@ fn a_second_machine_joins_with_a_token() {
         let path = "jsonpath={.status.podIP}";
         cluster.kubectl(&["get", "pod", pod, "-o", path])
     };
+    let service = |name: &str| {
+        let path = "jsonpath={.spec.clusterIP}";
+        cluster.kubectl(&["get", "service", name, "-o", path])
+    };
     for (from, to) in [("near", "far"), ("far", "near")] {
-        for target in [format!("{}:8080", address(to)), to.to_owned()] {
-            let url = format!("http://{target}/");
+        // By hand: what Debian's static busybox has for this crashes in its C library's name lookup.
+        for target in [
+            format!("{} 8080", address(to)),
+            format!("{} 80", service(to)),
+        ] {
+            let script = format!(r#"printf "GET / HTTP/1.0\r\n\r\n" | nc -w 2 {target}"#);
             eventually(PATIENCE, || {
-                let answer =
-                    cluster.try_kubectl(&["exec", from, "--", "wget", "-qO-", "-T2", &url])?;
-                ensure!(answer == to, "{from} asked {url}: {answer:?}");
+                let answer = cluster.try_kubectl(&["exec", from, "--", "sh", "-c", &script])?;
+                ensure!(answer.ends_with(to), "{from} asked {target}: {answer:?}");
                 Ok(())
             });
         }
+        let lookup = format!("nslookup -type=a {to}.default.svc.cluster.local || true");
+        eventually(PATIENCE, || {
+            let answer = cluster.try_kubectl(&["exec", from, "--", "sh", "-c", &lookup])?;
+            ensure!(
+                answer.contains(&service(to)),
+                "{from} looked up {to}: {answer:?}"
+            );
+            Ok(())
+        });
     }
     // The machine itself reaches pods of the other one, too.
     let url = format!("http://{}:8080/", address("near"));
@@ -167,17 +185,14 @@ impl Machine {
         self.directory.path().join(name)
     }
 
-    fn command(&self, component: &str) -> Command {
-        let mut command = self.netns.command(Path::new(&self.binary));
-        command.arg(component).arg("--data-dir");
-        command.arg(self.path("data"));
-        command
-    }
-
     fn start(&self, component: &str, arguments: &[&str]) -> Part {
         let log = File::create(self.path(&format!("{component}.log"))).unwrap();
-        let child = self
-            .command(component)
+        let mut command = self.netns.command(&self.binary);
+        command.arg(component);
+        if component == "kubelet" {
+            command.arg("--data-dir").arg(self.path("data"));
+        }
+        let child = command
             .args(arguments)
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
@@ -202,8 +217,10 @@ impl Drop for Machine {
             }
         }
         let down = self
-            .command("down")
-            .arg("--purge")
+            .netns
+            .command(&self.binary)
+            .args(["down", "--purge", "--data-dir"])
+            .arg(self.path("data"))
             .arg("--kubeconfig")
             .arg(self.path("none"))
             .output();

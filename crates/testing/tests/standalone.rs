@@ -103,6 +103,8 @@ fn every_component_runs_alone_under_its_upstream_name() {
                 "--tls-cert-file=pki/kubelet.crt",
                 "--tls-private-key-file=pki/kubelet.key",
                 "--authorization-mode=Webhook",
+                "--eviction-hard=memory.available<1Mi",
+                "--image-gc-high-threshold=100",
             ],
         ),
         machine.start(
@@ -240,12 +242,12 @@ impl Machine {
         let link = self.path().join(name);
         symlink(&self.binary, &link).unwrap();
         let log = File::create(self.path().join(format!("{name}.log"))).unwrap();
-        let child = self
-            .netns
-            .command(link)
+        let mut command = self.netns.command(link);
+        if matches!(name, "kube-apiserver" | "kubelet") {
+            command.arg("--data-dir").arg(self.path().join("data"));
+        }
+        let child = command
             .args(arguments)
-            .arg("--data-dir")
-            .arg(self.path().join("data"))
             .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 
 use base::TaskGroup;
 
-use super::{Location, ProxyConnector, redirect, tunnel};
+use super::{Location, ProxyConnector, html, redirect, tunnel};
 use crate::{body::Body, context::Context, upgraded::Upgraded};
 
 /// A browser cannot set headers of a WebSocket, and puts its token here instead.
@@ -70,6 +70,10 @@ impl ProxyConnector {
             &host,
             &format!("{prepend}{}", location.path),
         );
+        if html::wants_page(&context.headers) {
+            // A page is read here, for its links.
+            outgoing.headers_mut().remove(header::ACCEPT_ENCODING);
+        }
         let response = location
             .send(outgoing, &self.tasks)
             .await
@@ -78,7 +82,10 @@ impl ProxyConnector {
             })?;
         let mut response = answer(response);
         redirect::rewrite(&mut response, &location, &host, prepend);
-        Ok(response)
+        let prepend = prepend.to_owned();
+        Ok(html::rewrite(response, move |link| {
+            redirect::link(link, &location, &host, &prepend)
+        }))
     }
 }
 

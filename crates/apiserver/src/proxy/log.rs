@@ -1,10 +1,12 @@
-//! `pods/log`: what the kubelet reads from the container's log file, passed on as it comes.
+//! `pods/log`: what the kubelet reads from the container's log file, passed on as it comes, as text or in WebSocket messages.
 
 use apimachinery::status::Status;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
+use httpstream::{Protocol, Upgrade, send_body, wants_upgrade};
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 
 use super::{
     Location, ProxyConnector, log_options::LogOptions, pod_container, remote_command::path_of,
@@ -15,7 +17,30 @@ use crate::{body::Body, context::Context, lookup};
 const MAX_REFUSAL: usize = 10 << 10;
 
 impl ProxyConnector {
-    pub(super) async fn log(&self, context: &Context) -> Result<Response<Body>, Status> {
+    /// Over WebSocket if the client asks for that, as browsers do.
+    pub(super) async fn log(
+        &self,
+        context: &Context,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        if !wants_upgrade(&context.headers) {
+            return self.log_text(context).await;
+        }
+        let Upgrade { protocol, response } = Upgrade::body(&context.headers)
+            .map_err(|error| Status::bad_request(error.to_string()))?;
+        let base64 = protocol == Protocol::WebSocketBody { base64: true };
+        let log = self.log_text(context).await?.into_body();
+        let client = hyper::upgrade::on(&mut request);
+        self.tasks.spawn_cancellable("log-websocket", async move {
+            match client.await {
+                Ok(client) => send_body(TokioIo::new(client), base64, log.into_data_stream()).await,
+                Err(error) => tracing::debug!(%error, "the upgrade did not come about"),
+            }
+        });
+        Ok(response.map(|()| Body::Empty))
+    }
+
+    async fn log_text(&self, context: &Context) -> Result<Response<Body>, Status> {
         let info = &context.info;
         let options = LogOptions::parse(&context.query, &info.name)?;
         let pod = self.pod(context).await?;
@@ -32,7 +57,7 @@ impl ProxyConnector {
             .kubelets
             .location(kubelet, path, options.kubelet_query(), verify)?;
         let response = location
-            .send(request(&location)?, &self.tasks)
+            .send(kubelet_request(&location)?, &self.tasks)
             .await
             .map_err(|error| Status::unclassified(format!("Get {:?}: {error}", location.url())))?;
         if !response.status().is_success() {
@@ -42,7 +67,7 @@ impl ProxyConnector {
     }
 }
 
-fn request(location: &Location) -> Result<Request<Body>, Status> {
+fn kubelet_request(location: &Location) -> Result<Request<Body>, Status> {
     Request::builder()
         .method(Method::GET)
         .uri(format!("{}{}", location.path, location.query))

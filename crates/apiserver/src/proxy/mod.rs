@@ -6,6 +6,7 @@
 
 mod backend;
 mod forward;
+mod html;
 mod kubelet_client;
 mod log;
 mod log_options;
@@ -92,7 +93,7 @@ impl Connector for ProxyConnector {
     ) -> Result<Response<Body>, Status> {
         let info = &context.info;
         match (info.resource.as_str(), info.subresource.as_str()) {
-            ("pods", "log") => self.log(context).await,
+            ("pods", "log") => self.log(context, request).await,
             ("pods", "exec" | "attach") => {
                 let location = self.remote_command_location(context).await?;
                 self.upgrade(context, location, request).await

@@ -56,6 +56,25 @@ pub(super) fn rewrite(
     }
 }
 
+/// A link of a page as seen from outside; `None` where it stays as it is.
+pub(super) fn link(
+    link: &str,
+    backend: &Location,
+    client_host: &str,
+    prepend: &str,
+) -> Option<String> {
+    let (target, fragment) = match link.split_once('#') {
+        Some((target, fragment)) => (target, Some(fragment)),
+        None => (link, None),
+    };
+    let mut new = rewritten(target, backend, client_host, prepend)?;
+    if let Some(fragment) = fragment {
+        new.push('#');
+        new.push_str(fragment);
+    }
+    Some(new)
+}
+
 /// The target as seen from outside; `None` where it stays as it is: another host's, or relative.
 fn rewritten(target: &str, backend: &Location, client_host: &str, prepend: &str) -> Option<String> {
     let uri: Uri = target.parse().ok()?;

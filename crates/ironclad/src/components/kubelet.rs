@@ -61,6 +61,12 @@ pub(crate) struct Flags {
     /// Range of this node's pod addresses, where no API server hands one out
     #[arg(long, value_name = "CIDR")]
     pod_cidr: Option<String>,
+    /// Thresholds at which pods are evicted, instead of upstream's: `nodefs.available<1Gi,memory.available<5%`
+    #[arg(long, value_delimiter = ',', value_parser = threshold)]
+    eviction_hard: Option<Vec<(String, String)>>,
+    /// Share of the disk in use from which on images are removed; 100 for never
+    #[arg(long, value_name = "PERCENT", default_value_t = 85)]
+    image_gc_high_threshold: u8,
     /// Directory of manifests of static pods
     #[arg(long, value_name = "DIR")]
     pod_manifest_path: Option<PathBuf>,
@@ -181,6 +187,13 @@ impl ServerFlags {
     }
 }
 
+fn threshold(text: &str) -> Result<(String, String), String> {
+    let (signal, value) = text
+        .split_once('<')
+        .ok_or_else(|| format!("{text:?} is not a threshold such as nodefs.available<1Gi"))?;
+    Ok((signal.to_owned(), value.to_owned()))
+}
+
 /// Runs until stopped; pods run on.
 pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
     let place = Place::new(&flags.data_dir.path);
@@ -266,6 +279,11 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
             pod_cidr: flags.pod_cidr,
             port: flags.server.port,
             kubelet_version: crate::cli::version(),
+            eviction_hard: match flags.eviction_hard {
+                Some(thresholds) => thresholds.into_iter().collect(),
+                None => KubeletConfig::new("").eviction_hard,
+            },
+            image_gc_high_threshold_percent: flags.image_gc_high_threshold,
             ..KubeletConfig::new(node_name)
         };
         let deps = KubeletDeps {

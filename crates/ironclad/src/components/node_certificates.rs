@@ -30,7 +30,7 @@ const POLL: Duration = Duration::from_millis(500);
 /// How long one request is waited for before another is made.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// Between two tries, and between two looks whether a certificate has grown old.
-const RETRY: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_secs(2);
 const RENEWAL_PERIOD: Duration = Duration::from_secs(600);
 
 /// Where a node keeps its certificates, and whose they are.
@@ -200,9 +200,8 @@ impl NodeCertificates {
         let created = loop {
             match api.create(&asked).await {
                 Ok(created) => break created,
-                Err(error) if error.is_forbidden() || error.is_invalid() => {
-                    return Err(error.into());
-                }
+                Err(error) if error.is_invalid() => return Err(error.into()),
+                // A cluster that is starting does not know its roles yet.
                 Err(error) => {
                     warn!(%error, "cannot ask for a certificate yet");
                     self.clock.sleep_until(self.clock.now() + RETRY).await;

@@ -371,7 +371,9 @@ impl Cluster {
             cgroup_root: self.place.cgroup_root(),
             port: self.settings.kubelet_port,
             kubelet_version: crate::cli::version(),
-            // The disk is not the node's alone: a share of it, kubelet's default, would evict pods for what others store.
+            // The disk is not the node's alone: shares of it, kubelet's defaults, would remove images and evict pods for what others
+            // store.
+            image_gc_high_threshold_percent: 100,
             eviction_hard: [
                 ("memory.available", "100Mi"),
                 ("nodefs.available", "1Gi"),

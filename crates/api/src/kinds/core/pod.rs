@@ -323,22 +323,34 @@ fn take_old_but_its_version(new: &mut Object, old: &Object) {
     }
 }
 
-/// The `resize` subresource: only the resources and resize policies of containers come from `new`.
+/// The `resize` subresource: only the pod's resources, and the resources and resize policies of its containers come from `new`. Containers
+/// that are others, or in another order, stay as they are asked for: validation refuses them.
 pub fn prepare_for_resize(new: &mut Object, old: &Object) {
+    const LISTS: [&str; 2] = ["containers", "initContainers"];
     let asked = new.object("spec").cloned().unwrap_or_default();
-    take_old_but_its_version(new, old);
-    let spec = new.ensure_object("spec");
-    for list in ["containers", "initContainers"] {
-        spec.each_object(list, |container| {
-            let name = container.text("name").to_owned();
-            let Some((_, source)) = asked.objects(list).find(|(_, c)| c.text("name") == name)
-            else {
-                return;
-            };
-            for field in ["resources", "resizePolicy"] {
-                container.set_or_remove(field, source.get(field).cloned());
+    let names = |spec: &Object, list: &str| -> Vec<String> {
+        let names = spec.objects(list).map(|(_, c)| c.text("name").to_owned());
+        names.collect()
+    };
+    let before = old.object("spec").cloned().unwrap_or_default();
+    let as_many = |list| names(&asked, list).len() == names(&before, list).len();
+    if LISTS.into_iter().all(as_many) {
+        take_old_but_its_version(new, old);
+        let spec = new.ensure_object("spec");
+        spec.set_or_remove("resources", asked.get("resources").cloned());
+        for list in LISTS {
+            if names(&asked, list) != names(&before, list) {
+                spec.set_or_remove(list, asked.get(list).cloned());
+                continue;
             }
-        });
+            let mut sources = asked.objects(list).map(|(_, source)| source);
+            spec.each_object(list, |container| {
+                let Some(source) = sources.next() else { return };
+                for field in ["resources", "resizePolicy"] {
+                    container.set_or_remove(field, source.get(field).cloned());
+                }
+            });
+        }
     }
     lifecycle::bump_generation(new, old, &["spec"]);
 }

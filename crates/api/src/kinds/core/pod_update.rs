@@ -215,8 +215,27 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
     );
     let path = Path::new("spec");
     pod_spec::validate(&mut errors, &path, spec);
-    let class = qos::class(new);
-    if class != qos::class(old) {
+    let annotations = old
+        .object("metadata")
+        .and_then(|meta| meta.object("annotations"));
+    if annotations.is_some_and(|all| all.has("kubernetes.io/config.mirror")) {
+        let nowhere = Path::new("");
+        return vec![FieldError::forbidden(
+            &nowhere,
+            "static pods cannot be resized",
+        )];
+    }
+    if before
+        .object("os")
+        .is_some_and(|os| os.text("name") == "windows")
+    {
+        let nowhere = Path::new("");
+        return vec![FieldError::forbidden(
+            &nowhere,
+            "windows pods cannot be resized",
+        )];
+    }
+    if qos::class(new) != qos::class(old) {
         let stated = new.object("status").map_or("", |s| s.text("qosClass"));
         errors.push(FieldError::invalid(
             &path,
@@ -224,34 +243,38 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
             "Pod QOS Class may not change as a result of resizing",
         ));
     }
+    if !node_resizes(old) {
+        errors.push(FieldError::forbidden(
+            &path,
+            "Pod running on node without support for resize",
+        ));
+    }
+    pod_level_resize(&mut errors, &path, spec, before);
+    let known = errors.len();
+    same_containers(&mut errors, &path, spec, before);
+    if errors.len() > known {
+        return errors;
+    }
     let mut others_changed = false;
-    for list in ["containers", "initContainers"] {
+    for list in ["initContainers", "containers"] {
         for (index, container) in spec.objects(list) {
             let Some((_, was)) = before.objects(list).nth(index) else {
                 continue;
             };
-            for part in ["limits", "requests"] {
-                let amounts = |c: &Object| {
-                    c.object("resources")
-                        .and_then(|r| r.object(part))
-                        .cloned()
-                        .unwrap_or_default()
-                };
-                let (now, then) = (amounts(container), amounts(was));
+            for part in PARTS {
+                let (now, then) = (amounts(container, part), amounts(was, part));
                 let at = path.child(list).index(index).child("resources").child(part);
-                if then.keys().any(|name| {
-                    matches!(name.as_str(), "cpu" | "memory") && !now.contains_key(name)
-                }) {
-                    errors.push(FieldError::forbidden(
-                        &at,
-                        format!("resource {part} cannot be removed"),
-                    ));
+                if removed(&now, &then) {
+                    let message = format!("resource {part} cannot be removed");
+                    errors.push(FieldError::forbidden(&at, message));
                 }
-                let differs = |name: &String| now.get(name) != then.get(name);
-                others_changed |= now
-                    .keys()
-                    .chain(then.keys())
-                    .any(|name| !matches!(name.as_str(), "cpu" | "memory") && differs(name));
+                others_changed |= changed_beside_cpu_and_memory(&now, &then);
+            }
+            if list == "initContainers" && restarts_for_nothing(container, was) {
+                errors.push(FieldError::forbidden(
+                    &path.child(list).index(index),
+                    "non-sidecar init containers with a resize policy of RestartContainer cannot be resized",
+                ));
             }
         }
     }
@@ -262,6 +285,103 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
         ));
     }
     errors
+}
+
+const PARTS: [&str; 2] = ["requests", "limits"];
+
+/// One part of the resources of a container or a pod's spec.
+fn amounts(of: &Object, part: &str) -> Object {
+    of.object("resources")
+        .and_then(|resources| resources.object(part))
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn is_resizable(name: &str) -> bool {
+    matches!(name, "cpu" | "memory")
+}
+
+fn removed(now: &Object, then: &Object) -> bool {
+    then.keys()
+        .any(|name| is_resizable(name) && !now.contains_key(name))
+}
+
+fn changed_beside_cpu_and_memory(now: &Object, then: &Object) -> bool {
+    now.keys()
+        .chain(then.keys())
+        .any(|name| !is_resizable(name) && now.get(name) != then.get(name))
+}
+
+/// Whether the pod's kubelet has told resources of a running container; without one, nobody can say.
+fn node_resizes(old: &Object) -> bool {
+    let empty = Object::new();
+    let status = old.object("status").unwrap_or(&empty);
+    status
+        .objects("containerStatuses")
+        .find(|(_, one)| {
+            one.object("state")
+                .is_some_and(|state| state.has("running"))
+        })
+        .is_none_or(|(_, one)| one.has("resources"))
+}
+
+/// Resources of the whole pod may change, but not go (KEP-5419).
+fn pod_level_resize(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
+    if !spec.has("resources") {
+        if before.has("resources") {
+            errors.push(FieldError::forbidden(
+                &path.child("resources"),
+                "pod-level resources cannot be removed",
+            ));
+        }
+        return;
+    }
+    let mut others_changed = false;
+    for part in PARTS {
+        let (now, then) = (amounts(spec, part), amounts(before, part));
+        if removed(&now, &then) {
+            let message = format!("pod-level resource {part} cannot be removed");
+            errors.push(FieldError::forbidden(
+                &path.child("resources").child(part),
+                message,
+            ));
+        }
+        others_changed |= changed_beside_cpu_and_memory(&now, &then);
+    }
+    if others_changed {
+        errors.push(FieldError::forbidden(
+            path,
+            "only cpu and memory resources are mutable at pod-level",
+        ));
+    }
+}
+
+/// A resize adds, removes, renames and moves no container.
+fn same_containers(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
+    for list in ["containers", "initContainers"] {
+        if spec.list(list).len() != before.list(list).len() {
+            let message = format!("{list} may not be added or removed on resize");
+            errors.push(FieldError::forbidden(&path.child(list), message));
+            continue;
+        }
+        for (index, was) in before.objects(list) {
+            let now = spec.objects(list).nth(index);
+            if now.is_none_or(|(_, now)| now.text("name") != was.text("name")) {
+                let message = format!("{list} may not be renamed or reordered on resize");
+                let at = path.child(list).index(index).child("name");
+                errors.push(FieldError::forbidden(&at, message));
+            }
+        }
+    }
+}
+
+/// An init container that is resized, is no sidecar, and would have to be restarted for it.
+fn restarts_for_nothing(container: &Object, was: &Object) -> bool {
+    container.text("restartPolicy") != "Always"
+        && container.get("resources") != was.get("resources")
+        && container
+            .objects("resizePolicy")
+            .any(|(_, policy)| policy.text("restartPolicy") == "RestartContainer")
 }
 
 /// Of a status that a kubelet writes.
