@@ -82,6 +82,12 @@ const REQUEST: &[&str] = &[
     "version",
 ];
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
     /// Into a registry of its own, which also holds the process' metrics.
     pub fn new() -> Self {
