@@ -71,12 +71,14 @@ impl Plugin for PodResizeValidator {
     }
 }
 
+/// A quantity in the unit that a refusal names it in.
+type Unit = fn(&Quantity) -> i64;
+
 /// What the pod requests beyond what the node has in all: CPU in thousandths, memory in bytes.
 fn exceeded(pod: &Object, node: &Object) -> Vec<String> {
     let requests = quota::pod_requests(pod);
     let allocatable = quota::resources(node, &["status", "allocatable"]);
-    let units: [(&str, fn(&Quantity) -> i64); 2] =
-        [("cpu", Quantity::milli_value), ("memory", Quantity::value)];
+    let units: [(&str, Unit); 2] = [("cpu", Quantity::milli_value), ("memory", Quantity::value)];
     units
         .into_iter()
         .filter_map(|(name, unit)| {

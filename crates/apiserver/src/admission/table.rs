@@ -84,12 +84,15 @@ struct Row {
     make: Make,
 }
 
+/// Makes a plugin of what all stand on and of its own configuration; the error says what is wrong with that.
+type MakeConfigured = fn(&Dependencies, Option<&Object>) -> Result<Arc<dyn Plugin>, String>;
+
 /// How a plugin is made.
 enum Make {
     /// From what all stand on.
     Plain(fn(&Dependencies) -> Arc<dyn Plugin>),
     /// From that and its own configuration, which may be wrong.
-    Configured(fn(&Dependencies, Option<&Object>) -> Result<Arc<dyn Plugin>, String>),
+    Configured(MakeConfigured),
     /// Not at all: upstream's does nothing either unless a feature gate is on, which is off. Its name may be given nevertheless.
     Gated,
 }
@@ -108,12 +111,7 @@ const fn row(
     }
 }
 
-const fn configured(
-    name: &'static str,
-    on: bool,
-    phases: Phases,
-    make: fn(&Dependencies, Option<&Object>) -> Result<Arc<dyn Plugin>, String>,
-) -> Row {
+const fn configured(name: &'static str, on: bool, phases: Phases, make: MakeConfigured) -> Row {
     Row {
         name,
         on,
