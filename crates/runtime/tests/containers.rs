@@ -50,7 +50,7 @@ fn a_container_runs_logs_and_ends() {
             "stdout F out",
             "stderr F err",
             "stdout F pod-0",
-            "stdout F unended",
+            "stdout P unended",
         ] {
             assert!(log.lines().any(|l| l.ends_with(line)), "{line:?} in {log}");
         }

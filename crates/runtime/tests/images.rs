@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cri::{Code, ImageService as _, v1::*};
+use cri::{Code, ImageService as _, RuntimeService, v1::*};
 use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -599,6 +599,44 @@ fn equal_files_make_an_equal_image_and_configurations_are_kept() {
             .unwrap();
         assert_eq!((image.uid, image.username.as_str()), (None, "web"));
         assert!(!Path::new("/l").exists());
+        node
+    });
+}
+
+#[test]
+fn an_image_is_mounted_as_a_volume_and_only_read() {
+    on_node(async |node| {
+        let pod = node.pod().await;
+        let mount = |path: &str, part: &str| Mount {
+            container_path: path.to_owned(),
+            image: Some(ImageSpec {
+                image: IMAGE.to_owned(),
+                ..ImageSpec::default()
+            }),
+            image_sub_path: part.to_owned(),
+            readonly: true,
+            ..Mount::default()
+        };
+        let see =
+            "ls /all/bin/busybox && ls /part/busybox && ! touch /all/x 2>/dev/null && echo so";
+        let mut config = script("reader", see);
+        config.mounts = vec![mount("/all", ""), mount("/part", "bin")];
+        let (status, out) = node.run(&pod, config).await;
+        assert_eq!(status.exit_code, 0, "{out}");
+        assert_eq!(out, "/all/bin/busybox\n/part/busybox\nso\n");
+        for part in ["../../etc", "/etc"] {
+            let mut config = script("outside", "true");
+            config.mounts = vec![mount("/x", part)];
+            let request = CreateContainerRequest {
+                pod_sandbox_id: pod.clone(),
+                config: Some(config),
+                sandbox_config: None,
+            };
+            let error = RuntimeService::create_container(&node.runtime, request)
+                .await
+                .unwrap_err();
+            assert!(error.message().contains("leaves the image"), "{error}");
+        }
         node
     });
 }

@@ -69,14 +69,25 @@ fn log_tail(path: &Path) -> String {
         return String::new();
     };
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text
+    let records: Vec<_> = text
         .lines()
-        .filter_map(|line| line.splitn(4, ' ').nth(3))
+        .filter_map(|record| {
+            let mut words = record.splitn(4, ' ').skip(2);
+            Some((words.next()?, words.next()?))
+        })
         .collect();
-    let last = &lines[lines.len().saturating_sub(MAX_LOG_LINES)..];
-    let mut message: String = last.iter().map(|line| format!("{line}\n")).collect();
+    let last = &records[records.len().saturating_sub(MAX_LOG_LINES)..];
+    let mut message = String::new();
+    for (tag, content) in last {
+        message.push_str(content);
+        // A part of a line is continued by the next record, or was never ended.
+        if *tag != "P" {
+            message.push('\n');
+        }
+    }
     while message.len() > MAX_LOG_BYTES {
-        let cut = message.find('\n').map_or(message.len(), |at| at + 1);
+        let over = message.ceil_char_boundary(message.len() - MAX_LOG_BYTES);
+        let cut = message.find('\n').map_or(over, |at| at + 1);
         message.drain(..cut);
     }
     message

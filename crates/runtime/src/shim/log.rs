@@ -1,6 +1,7 @@
 //! Log files in the format of the CRI: `<time> <stream> <F|P> <line>`.
 //!
-//! A line is written when it is whole (`F`), or in parts (`P`, the last one `F`) when it is longer than [`MAX_LINE`]. One read of output
+//! A line is written when it is whole (`F`), or in parts (`P`, the last one `F`) when it is longer than [`MAX_LINE`]; what is left when
+//! the stream ends, without a newline, is a part, too. One read of output
 //! becomes one write. An error of the file (a full disk) loses output and nothing else: a container is never held up by its log.
 
 use std::{
@@ -91,10 +92,10 @@ impl LineSplitter {
         }
     }
 
-    /// The stream has ended: what is left is a line, too.
+    /// The stream has ended: what is left is a line that lacks its end.
     pub(super) fn finish(&mut self, timestamp: &str, records: &mut Vec<u8>) {
         if !self.line.is_empty() {
-            self.record(&[], b'F', timestamp, records);
+            self.record(&[], b'P', timestamp, records);
         }
         self.line = Vec::new();
     }
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(feed(&mut splitter, b"rest"), "");
         let mut records = Vec::new();
         splitter.finish("T", &mut records);
-        assert_eq!(records, b"T stdout F rest\n");
+        assert_eq!(records, b"T stdout P rest\n");
     }
 
     #[test]

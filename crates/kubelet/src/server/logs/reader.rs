@@ -39,6 +39,9 @@ pub(super) struct LogReader {
     buffer: BytesMut,
     printer: Printer,
     follow: Option<Follow>,
+    /// Bytes of the file that are still to be read, if it is not followed: what is written from now on is not what was asked for, and
+    /// would make two lines of the last one.
+    left: Option<u64>,
 }
 
 struct Follow {
@@ -79,16 +82,20 @@ impl LogReader {
             }
         };
         let mut file = fs::File::open(&resolved)?;
+        let length = file.metadata()?.len();
+        let mut start = 0;
         if let Some(lines) = options.tail_lines {
-            let start = tail::start(&file, lines)?;
+            start = tail::start(&file, length, lines)?;
             file.seek(SeekFrom::Start(start))?;
         }
+        let left = follow.is_none().then(|| length.saturating_sub(start));
         Ok(Self {
             path: resolved,
             file: tokio::fs::File::from_std(file),
             buffer: BytesMut::new(),
             printer: Printer::new(options),
             follow,
+            left,
         })
     }
 
@@ -99,8 +106,7 @@ impl LogReader {
             if self.printer.out.len() >= CHUNK || self.printer.is_full() {
                 return Ok(self.printer.take());
             }
-            self.buffer.reserve(READ);
-            if self.file.read_buf(&mut self.buffer).await? > 0 {
+            if self.read().await? {
                 continue;
             }
             // All that is there goes out before anything is waited for.
@@ -111,6 +117,22 @@ impl LogReader {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reads on; says whether there was something.
+    async fn read(&mut self) -> io::Result<bool> {
+        if self.left == Some(0) {
+            return Ok(false);
+        }
+        self.buffer.reserve(READ);
+        let read = self.file.read_buf(&mut self.buffer).await?;
+        if let Some(left) = &mut self.left {
+            let over = (read as u64).saturating_sub(*left);
+            *left = left.saturating_sub(read as u64);
+            let kept = self.buffer.len() - usize::try_from(over).unwrap_or(read);
+            self.buffer.truncate(kept);
+        }
+        Ok(read > 0)
     }
 
     fn print_lines(&mut self) {

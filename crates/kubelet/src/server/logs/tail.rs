@@ -4,9 +4,8 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 const BLOCK: usize = 16 << 10;
 
-/// The offset from which `lines` whole lines follow. A line that is still being written counts with the one that it ends.
-pub(super) fn start(file: &File, lines: u64) -> io::Result<u64> {
-    let mut end = file.metadata()?.len();
+/// The offset from which `lines` whole lines follow to `end`. A line that is still being written counts with the one that it ends.
+pub(super) fn start(file: &File, mut end: u64, lines: u64) -> io::Result<u64> {
     if lines == 0 {
         return last_line_end(file, end);
     }
@@ -54,14 +53,17 @@ mod tests {
     #[test]
     fn last_lines() {
         let mut file = tempfile::tempfile().unwrap();
-        assert_eq!(start(&file, 5).unwrap(), 0);
+        assert_eq!(start(&file, 0, 5).unwrap(), 0);
         file.write_all(b"one\ntwo\nthree\n").unwrap();
         for (lines, expected) in [(0, 14), (1, 8), (2, 4), (3, 0), (9, 0)] {
-            assert_eq!(start(&file, lines).unwrap(), expected, "{lines} lines");
+            assert_eq!(start(&file, 14, lines).unwrap(), expected, "{lines} lines");
         }
         let long = "x".repeat(BLOCK + 7);
         writeln!(file, "{long}").unwrap();
-        assert_eq!(start(&file, 1).unwrap(), 14);
-        assert_eq!(start(&file, 2).unwrap(), 8);
+        let end = file.metadata().unwrap().len();
+        assert_eq!(start(&file, end, 1).unwrap(), 14);
+        assert_eq!(start(&file, end, 2).unwrap(), 8);
+        // What was written since is not seen.
+        assert_eq!(start(&file, 14, 1).unwrap(), 8);
     }
 }
