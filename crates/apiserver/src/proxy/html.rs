@@ -165,8 +165,8 @@ impl<F: Fn(&str) -> Option<String>> Page<F> {
     fn tag(&mut self, tag: &[u8], out: &mut BytesMut) {
         let text = std::str::from_utf8(tag).unwrap_or_default();
         let name_of = |text: &str| -> String {
-            let name = text.split(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>');
-            name.into_iter().next().unwrap_or("").to_ascii_lowercase()
+            let mut name = text.split(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>');
+            name.next().unwrap_or("").to_ascii_lowercase()
         };
         if let Some(raw) = self.raw {
             if text.strip_prefix("</").map(name_of).as_deref() == Some(raw) {
