@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use super::{
     Location, ProxyConnector, log_options::LogOptions, pod_container, remote_command::path_of,
 };
-use crate::{body::Body, context::Context, lookup};
+use crate::{body::Body, context::Context, lookup, upgraded::Upgraded};
 
 /// So much of a refusal is read, in bytes.
 const MAX_REFUSAL: usize = 10 << 10;
@@ -31,13 +31,18 @@ impl ProxyConnector {
         let base64 = protocol == Protocol::WebSocketBody { base64: true };
         let log = self.log_text(context).await?.into_body();
         let client = hyper::upgrade::on(&mut request);
+        let upgraded = Upgraded::default();
+        let held = upgraded.clone();
         self.tasks.spawn_cancellable("log-websocket", async move {
+            let _held = held;
             match client.await {
                 Ok(client) => send_body(TokioIo::new(client), base64, log.into_data_stream()).await,
                 Err(error) => tracing::debug!(%error, "the upgrade did not come about"),
             }
         });
-        Ok(response.map(|()| Body::Empty))
+        let mut response = response.map(|()| Body::Empty);
+        response.extensions_mut().insert(upgraded);
+        Ok(response)
     }
 
     async fn log_text(&self, context: &Context) -> Result<Response<Body>, Status> {
