@@ -225,6 +225,7 @@ kinds! {
     authentication::v1::{TokenRequest, TokenReview},
     authorization::v1::{SubjectAccessReview},
     autoscaling::v1::{Scale},
+    autoscaling::v2::{HorizontalPodAutoscaler},
     batch::v1::{CronJob, Job},
     certificates::v1::{CertificateSigningRequest},
     coordination::v1::{Lease},
@@ -235,5 +236,5 @@ kinds! {
     rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     resource::v1::{ResourceClaim},
     scheduling::v1::{PriorityClass},
-    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
+    storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment, VolumeAttributesClass},
 }

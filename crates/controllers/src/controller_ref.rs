@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use client::{Api, ApiError, Kind, Object, Patch, selects};
+use client::{Api, ApiError, Kind, Object, Patch, Store, selects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::json;
 use tracing::debug;
@@ -148,8 +148,15 @@ pub(crate) fn by_controller<T: Object>(object: &T) -> Vec<String> {
 }
 
 /// The key of [`by_controller`] for objects without a controller.
-pub(crate) fn orphans_of(namespace: &str) -> String {
+fn orphans_of(namespace: &str) -> String {
     format!("orphans/{namespace}")
+}
+
+/// What `owner` may own, of a store with a [`by_controller`] index: what it controls, and what nobody does.
+pub(crate) fn candidates<O: Object, T: Object>(owner: &O, store: &Store<T>) -> Vec<Arc<T>> {
+    let mut candidates = store.by_index(CONTROLLER_INDEX, owner.uid());
+    candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(owner.namespace())));
+    candidates
 }
 
 /// The name of the [`by_controller`] index.

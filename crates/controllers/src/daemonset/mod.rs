@@ -23,7 +23,7 @@ use k8s_openapi::{
 
 use crate::{
     context::ControllerContext,
-    controller_ref::{CONTROLLER_INDEX, by_controller, claim_all, orphans_of},
+    controller_ref::{CONTROLLER_INDEX, by_controller, candidates, claim_all},
     expectations::Expectations,
     history, pods,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
@@ -168,9 +168,7 @@ impl Reconciler for DaemonSetController {
                 .event(&*set, EventType::Warning, "SelectingAll", message);
             return Ok(Next::OnEvent);
         }
-        let store = self.pods.store();
-        let mut candidates = store.by_index(CONTROLLER_INDEX, set.uid());
-        candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(set.namespace())));
+        let candidates = candidates(&*set, self.pods.store());
         let pods = claim_all(
             &self.api(&set),
             &self.pod_api(&set),

@@ -29,7 +29,7 @@ use tracing::info;
 
 use crate::{
     context::ControllerContext,
-    controller_ref::{CONTROLLER_INDEX, by_controller, claim_all, orphans_of},
+    controller_ref::{CONTROLLER_INDEX, by_controller, candidates, claim_all},
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
 };
 
@@ -151,7 +151,7 @@ impl Reconciler for DeploymentController {
         if selects_everything(&spec.selector) {
             return self.refuse_to_select_all(&deployment).await;
         }
-        let candidates = self.candidates(&deployment);
+        let candidates = candidates(&*deployment, self.replica_sets.store());
         let sets = claim_all(
             &self.api(&deployment),
             &self.sets(&deployment),
@@ -177,14 +177,6 @@ impl DeploymentController {
 
     fn sets(&self, deployment: &Deployment) -> Api<ReplicaSet> {
         self.ctx.client.api(deployment.namespace())
-    }
-
-    /// ReplicaSets that are the Deployment's or nobody's.
-    fn candidates(&self, deployment: &Deployment) -> Vec<Arc<ReplicaSet>> {
-        let store = self.replica_sets.store();
-        let mut candidates = store.by_index(CONTROLLER_INDEX, deployment.uid());
-        candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(deployment.namespace())));
-        candidates
     }
 
     fn pods_of(&self, sets: &[Arc<ReplicaSet>]) -> Vec<Arc<Pod>> {

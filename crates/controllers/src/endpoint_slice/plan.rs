@@ -22,24 +22,15 @@ use k8s_openapi::{
 };
 
 use crate::{
+    managed_slices::{MANAGED_BY, SERVICE_NAME, SliceChanges},
     pods,
     service_pods::{hostname, ips, is_headless, protocol, target_port},
 };
 
 /// `--max-endpoints-per-slice`.
 pub(super) const MAX_ENDPOINTS: usize = 100;
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
-
-/// What to write.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<Arc<EndpointSlice>>,
-}
 
 /// The zone of a node, if it is known.
 pub(super) type ZoneOf<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -50,8 +41,8 @@ pub(super) fn plan(
     pods: &[Arc<Pod>],
     zone_of: ZoneOf<'_>,
     existing: &[Arc<EndpointSlice>],
-) -> Plan {
-    let mut plan = Plan::default();
+) -> SliceChanges {
+    let mut plan = SliceChanges::default();
     let families = address_types(service);
     for family in &families {
         let existing: Vec<_> = existing
@@ -111,7 +102,7 @@ fn plan_family(
     zone_of: ZoneOf<'_>,
     family: &str,
     existing: Vec<Arc<EndpointSlice>>,
-    plan: &mut Plan,
+    plan: &mut SliceChanges,
 ) {
     let mut desired: BTreeMap<Ports, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
     for pod in pods.iter().filter(|pod| !pods::is_terminal(pod)) {
@@ -181,7 +172,7 @@ fn plan_ports(
     ports: Vec<EndpointPort>,
     endpoints: Vec<Endpoint>,
     existing: Vec<Arc<EndpointSlice>>,
-    plan: &mut Plan,
+    plan: &mut SliceChanges,
 ) {
     let mut wanted: HashMap<String, Endpoint> = endpoints
         .into_iter()
@@ -247,7 +238,7 @@ impl Draft {
         self.endpoints.extend(taken);
     }
 
-    fn push_if_changed(self, service: &Service, plan: &mut Plan) {
+    fn push_if_changed(self, service: &Service, plan: &mut SliceChanges) {
         let (labels, owners) = (
             Some(labels(service)),
             Some(vec![service.controller_owner_reference()]),
@@ -455,7 +446,7 @@ mod tests {
     }
 
     /// The slices after a plan, with names as the server would give them.
-    fn apply(existing: &[Arc<EndpointSlice>], plan: &Plan) -> Vec<Arc<EndpointSlice>> {
+    fn apply(existing: &[Arc<EndpointSlice>], plan: &SliceChanges) -> Vec<Arc<EndpointSlice>> {
         let mut slices: Vec<Arc<EndpointSlice>> = existing
             .iter()
             .filter(|slice| !plan.delete.iter().any(|gone| gone.name() == slice.name()))
@@ -479,7 +470,7 @@ mod tests {
         slice.endpoints.as_deref().unwrap_or_default()
     }
 
-    fn shape(plan: &Plan) -> (Vec<usize>, Vec<usize>, usize) {
+    fn shape(plan: &SliceChanges) -> (Vec<usize>, Vec<usize>, usize) {
         let sizes = |slices: &[EndpointSlice]| {
             slices
                 .iter()

@@ -19,10 +19,10 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use crate::managed_slices::{MANAGED_BY, SERVICE_NAME, SliceChanges};
+
 /// `--mirroring-max-endpoints-per-subset`.
 pub(super) const MAX_ENDPOINTS: usize = 1000;
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
 /// Annotations that say something about the Endpoints object alone.
 const NOT_MIRRORED: [&str; 2] = [
@@ -32,12 +32,10 @@ const NOT_MIRRORED: [&str; 2] = [
 /// The longest name that a generated one leaves room for.
 const MAX_PREFIX: usize = 253 - 5;
 
-/// What to write.
+/// What to write, and to tell.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) create: Vec<EndpointSlice>,
-    pub(super) update: Vec<EndpointSlice>,
-    pub(super) delete: Vec<Arc<EndpointSlice>>,
+    pub(super) slices: SliceChanges,
     /// Warnings: reason and message.
     pub(super) warnings: Vec<(&'static str, String)>,
 }
@@ -184,15 +182,15 @@ pub(super) fn plan(endpoints: &Endpoints, existing: &[Arc<EndpointSlice>]) -> Pl
                 desired.metadata.name = slice.metadata.name.clone();
                 desired.metadata.generate_name = None;
                 if differs(&slice, &desired) {
-                    plan.update.push(desired);
+                    plan.slices.update.push(desired);
                 }
             }
-            None => plan.create.push(desired),
+            None => plan.slices.create.push(desired),
         }
-        plan.delete.extend(slices);
+        plan.slices.delete.extend(slices);
     }
-    plan.delete.extend(known.into_values().flatten());
-    recycle(&mut plan);
+    plan.slices.delete.extend(known.into_values().flatten());
+    recycle(&mut plan.slices);
     plan
 }
 
@@ -211,17 +209,17 @@ fn differs(existing: &EndpointSlice, desired: &EndpointSlice) -> bool {
 }
 
 /// Lets slices that are to go become those that are to come.
-fn recycle(plan: &mut Plan) {
-    for mut slice in std::mem::take(&mut plan.create) {
+fn recycle(slices: &mut SliceChanges) {
+    for mut slice in std::mem::take(&mut slices.create) {
         let same = |old: &Arc<EndpointSlice>| old.address_type == slice.address_type;
-        match plan.delete.iter().position(same) {
+        match slices.delete.iter().position(same) {
             Some(position) => {
-                let old = plan.delete.swap_remove(position);
+                let old = slices.delete.swap_remove(position);
                 slice.metadata.name = old.metadata.name.clone();
                 slice.metadata.generate_name = None;
-                plan.update.push(slice);
+                slices.update.push(slice);
             }
-            None => plan.create.push(slice),
+            None => slices.create.push(slice),
         }
     }
 }
@@ -293,8 +291,8 @@ mod tests {
             "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
         }]));
         let plan = plan(&endpoints, &[]);
-        assert_eq!(plan.create.len(), 2);
-        let v4 = &plan.create[0];
+        assert_eq!(plan.slices.create.len(), 2);
+        let v4 = &plan.slices.create[0];
         assert_eq!(v4.address_type, "IPv4");
         assert_eq!(v4.metadata.generate_name.as_deref(), Some("web-"));
         assert_eq!(
@@ -314,12 +312,14 @@ mod tests {
             })
             .collect();
         assert_eq!(found, [("10.0.0.1", Some(true)), ("10.0.0.2", Some(false))]);
-        assert!(super::plan(&endpoints, &existing(plan.create)).is_nothing());
+        assert!(super::plan(&endpoints, &existing(plan.slices.create)).is_nothing());
     }
 
     impl Plan {
         fn is_nothing(&self) -> bool {
-            self.create.is_empty() && self.update.is_empty() && self.delete.is_empty()
+            self.slices.create.is_empty()
+                && self.slices.update.is_empty()
+                && self.slices.delete.is_empty()
         }
     }
 
@@ -328,6 +328,7 @@ mod tests {
         let ports_of = |subsets: Value| -> Vec<usize> {
             let plan = plan(&endpoints(&subsets), &[]);
             let ports = plan
+                .slices
                 .create
                 .iter()
                 .map(|slice| slice.ports.as_ref().unwrap().len());
@@ -344,15 +345,15 @@ mod tests {
     #[test]
     fn slices_follow_and_are_used_again() {
         let old = endpoints(&json!([{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}]));
-        let slices = existing(plan(&old, &[]).create);
+        let slices = existing(plan(&old, &[]).slices.create);
         let moved =
             endpoints(&json!([{"addresses": [{"ip": "10.0.0.9"}], "ports": [{"port": 80}]}]));
         let change = plan(&moved, &slices);
         assert_eq!(
             (
-                change.create.len(),
-                change.update.len(),
-                change.delete.len()
+                change.slices.create.len(),
+                change.slices.update.len(),
+                change.slices.delete.len()
             ),
             (0, 1, 0)
         );
@@ -361,15 +362,15 @@ mod tests {
         let change = plan(&other_port, &slices);
         assert_eq!(
             (
-                change.create.len(),
-                change.update.len(),
-                change.delete.len()
+                change.slices.create.len(),
+                change.slices.update.len(),
+                change.slices.delete.len()
             ),
             (0, 1, 0)
         );
-        assert_eq!(change.update[0].name(), "web-0");
+        assert_eq!(change.slices.update[0].name(), "web-0");
         let none = plan(&endpoints(&json!([])), &slices);
-        assert_eq!(none.delete.len(), 1);
+        assert_eq!(none.slices.delete.len(), 1);
     }
 
     #[test]
@@ -385,7 +386,7 @@ mod tests {
         let reasons: Vec<&str> = plan.warnings.iter().map(|warning| warning.0).collect();
         assert_eq!(reasons, ["InvalidIPAddress", "TooManyAddressesToMirror"]);
         assert_eq!(
-            plan.create[0].endpoints.as_ref().unwrap().len(),
+            plan.slices.create[0].endpoints.as_ref().unwrap().len(),
             MAX_ENDPOINTS
         );
     }

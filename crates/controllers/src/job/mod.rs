@@ -13,7 +13,11 @@ mod success_policy;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use client::{
@@ -32,7 +36,7 @@ use serde_json::json;
 
 use crate::{
     context::ControllerContext,
-    controller_ref::{CONTROLLER_INDEX, by_controller, claim_all, orphans_of},
+    controller_ref::{CONTROLLER_INDEX, by_controller, candidates, claim_all},
     expectations::Expectations,
     pods,
     reconcile::{Error, Next, Reconciler, on_events, run_workers},
@@ -46,11 +50,27 @@ use self::{
 
 pub(crate) const NAME: &str = "job-controller";
 
+/// How soon to look again when the informer is behind our own write; its event comes sooner as a rule.
+const BEHIND: Duration = Duration::from_secs(1);
+
+/// One life of a Job, and a version of it.
+struct Version {
+    uid: String,
+    resource_version: u64,
+}
+
+fn version_of(job: &Job) -> u64 {
+    // One that is no number is older than any.
+    job.resource_version().parse().unwrap_or_default()
+}
+
 struct JobController {
     ctx: ControllerContext,
     jobs: Informer<Job>,
     pods: Informer<Pod>,
     expectations: Expectations,
+    /// The version of each Job's status as it was last written.
+    written: Mutex<HashMap<ObjectKey, Version>>,
     queue: Workqueue<ObjectKey>,
     /// Pods whose Job is gone and that still carry its finalizer.
     orphans: Workqueue<ObjectKey>,
@@ -61,6 +81,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         jobs: ctx.informers.informer(),
         pods: ctx.informers.informer(),
         expectations: Expectations::default(),
+        written: Mutex::default(),
         queue: Workqueue::default(),
         orphans: Workqueue::default(),
         ctx: ctx.clone(),
@@ -218,8 +239,12 @@ impl Reconciler for JobController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let Some(job) = self.jobs.store().get_key(key) else {
             self.expectations.forget(key);
+            self.written().remove(key);
             return Ok(Next::OnEvent);
         };
+        if self.is_behind(key, &job) {
+            return Ok(Next::After(BEHIND));
+        }
         let managed_elsewhere = job
             .spec
             .as_ref()
@@ -231,12 +256,7 @@ impl Reconciler for JobController {
         let Some(selector) = job.spec.as_ref().and_then(|spec| spec.selector.clone()) else {
             return Ok(Next::OnEvent);
         };
-        let mut candidates = self.pods.store().by_index(CONTROLLER_INDEX, job.uid());
-        candidates.extend(
-            self.pods
-                .store()
-                .by_index(CONTROLLER_INDEX, &orphans_of(job.namespace())),
-        );
+        let candidates = candidates(&*job, self.pods.store());
         let jobs = self.ctx.client.api::<Job>(job.namespace());
         let pods = claim_all(
             &jobs,
@@ -253,6 +273,18 @@ impl Reconciler for JobController {
 }
 
 impl JobController {
+    fn written(&self) -> MutexGuard<'_, HashMap<ObjectKey, Version>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the informer has not shown our last write of a Job's status. Pods may have been let go since, which then would count as never
+    /// having been.
+    fn is_behind(&self, key: &ObjectKey, job: &Job) -> bool {
+        self.written().get(key).is_some_and(|written| {
+            written.uid == job.uid() && version_of(job) < written.resource_version
+        })
+    }
+
     async fn carry_out(&self, job: &Job, plan: Plan) -> Result<Next, Error> {
         let key = job.key();
         let deletions = plan
@@ -281,11 +313,13 @@ impl JobController {
                 status: Some(plan.status),
                 ..job.clone()
             };
-            self.ctx
-                .client
-                .api::<Job>(job.namespace())
-                .update_status(&desired)
-                .await?;
+            let api = self.ctx.client.api::<Job>(job.namespace());
+            let written = api.update_status(&desired).await?;
+            let version = Version {
+                uid: written.uid().to_owned(),
+                resource_version: version_of(&written),
+            };
+            self.written().insert(key, version);
             for (kind, reason, message) in plan.events {
                 self.ctx.recorder.event(job, kind, &reason, message);
             }

@@ -24,7 +24,7 @@ use k8s_openapi::{
 
 use crate::{
     context::ControllerContext,
-    controller_ref::{CONTROLLER_INDEX, by_controller, claim_all, orphans_of},
+    controller_ref::{CONTROLLER_INDEX, by_controller, candidates, claim_all},
     expectations::Expectations,
     pods,
     reconcile::{Error, Next, Reconciler, on_events, run_workers},
@@ -242,12 +242,12 @@ impl<K: Replicated> Controller<K> {
         selector: &LabelSelector,
     ) -> Result<(Vec<Arc<Pod>>, i32), Error> {
         let store = self.pods.store();
-        let mut candidates = store.by_index(CONTROLLER_INDEX, owner.uid());
-        let terminating = candidates
+        let terminating = store
+            .by_index(CONTROLLER_INDEX, owner.uid())
             .iter()
             .filter(|pod| pods::is_terminating(pod))
             .count();
-        candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(owner.namespace())));
+        let mut candidates = candidates(owner, store);
         candidates.retain(|pod| pods::is_active(pod));
         let owners = self.ctx.client.api::<K>(owner.namespace());
         let active = claim_all(

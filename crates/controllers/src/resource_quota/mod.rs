@@ -1,7 +1,8 @@
 //! The ResourceQuota controller: `status.hard` says what admission enforces, `status.used` what there is.
 //!
 //! Admission counts up as objects are made; this controller counts anew what there is: when a quota comes or its limits change, when
-//! something that it counts goes or uses less (a pod that has ended uses nothing), and every five minutes. Pods, Services and
+//! something that it counts goes or uses less (a pod that has ended uses nothing), when something older than the quota, which admission had
+//! no quota to count for, is seen late, and every five minutes. Pods, Services and
 //! PersistentVolumeClaims are measured; of anything else the number counts, which [`monitors`] know without asking the server. They run
 //! for what quotas name, and for nothing else.
 
@@ -100,7 +101,7 @@ fn replenish<K: Kind>(
     let controller = controller.clone();
     on_events(ctx, NAME, informer, move |event| match event {
         Event::Resync => controller.recount(&controller.quotas.store().list(), &evaluator),
-        Event::Added(_) => {}
+        Event::Added(object) => controller.recount_younger(&*object, &evaluator),
         Event::Updated { old, new } => {
             let quotas = controller.quotas.store().list_namespace(new.namespace());
             if quotas.is_empty() {
@@ -142,6 +143,15 @@ impl ResourceQuotaController {
                 self.queue.add(quota.key());
             }
         }
+    }
+
+    /// Queues those quotas that are not older than an object: when that was made, admission may have had no such quota to count it for, and
+    /// this controller may have counted before it was seen.
+    fn recount_younger<T: client::Object>(&self, object: &T, evaluator: &Evaluator) {
+        let made = &object.metadata().creation_timestamp;
+        let mut quotas = self.quotas.store().list_namespace(object.namespace());
+        quotas.retain(|quota| quota.metadata.creation_timestamp >= *made);
+        self.recount(&quotas, evaluator);
     }
 
     /// What there is in the quota's namespace, of all that it limits and that can be measured now.
@@ -295,15 +305,20 @@ impl Watcher for ResourceQuotaController {
         _store: &Store<PartialObjectMetadata>,
     ) {
         let quotas = self.quotas.store();
+        let evaluator = Evaluator::Count(gvr.group_resource());
         let concerned = match event {
             Event::Resync => quotas.list(),
             Event::Deleted(object) => quotas.list_namespace(object.namespace()),
-            Event::Added(_) | Event::Updated { .. } => return,
+            Event::Added(object) => return self.recount_younger(&*object, &evaluator),
+            Event::Updated { .. } => return,
         };
-        self.recount(&concerned, &Evaluator::Count(gvr.group_resource()));
+        self.recount(&concerned, &evaluator);
     }
 
     fn forget(&self, gvr: &GroupVersionResource) {
         self.counted().remove(&gvr.group_resource());
+        // A quota that came while the monitor was on its way out has counted by it, and wants it again.
+        let evaluator = Evaluator::Count(gvr.group_resource());
+        self.recount(&self.quotas.store().list(), &evaluator);
     }
 }

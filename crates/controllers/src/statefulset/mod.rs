@@ -1,9 +1,10 @@
 //! The StatefulSet controller: pods with names, an order, and claims that stay when they go.
 //!
-//! [`plan`] decides. Claims are retained (`persistentVolumeClaimRetentionPolicy: Delete` is not supported yet).
+//! [`plan`] decides. Who owns the claims, and so whether they stay, is [`retention`]'s.
 
 mod identity;
 mod plan;
+mod retention;
 
 use std::sync::Arc;
 
@@ -22,13 +23,13 @@ use k8s_openapi::{
 
 use crate::{
     context::ControllerContext,
-    controller_ref::{CONTROLLER_INDEX, by_controller, claim_all, orphans_of},
+    controller_ref::{CONTROLLER_INDEX, by_controller, candidates, claim_all},
     history::{self, History},
     pods,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
 };
 
-use self::plan::{Action, Revisions, Why, ordinal_of, plan};
+use self::plan::{Action, Revisions, Why, ordinal_of, plan, wants_ordinal};
 
 pub(crate) const NAME: &str = "statefulset-controller";
 
@@ -137,6 +138,9 @@ impl Reconciler for StatefulSetController {
         };
         let mut plan = plan(&set, revisions, &pods, self.ctx.clock.now());
         plan.status.collision_count = history.collision_count;
+        for pod in &pods {
+            self.set_owners_of_claims(&set, pod).await?;
+        }
         for action in plan.actions {
             self.execute(&set, &history, action).await?;
         }
@@ -172,9 +176,7 @@ impl StatefulSetController {
         let Some(spec) = &set.spec else {
             return Ok(Vec::new());
         };
-        let store = self.pods.store();
-        let mut candidates = store.by_index(CONTROLLER_INDEX, set.uid());
-        candidates.extend(store.by_index(CONTROLLER_INDEX, &orphans_of(set.namespace())));
+        let mut candidates = candidates(set, self.pods.store());
         candidates.retain(|pod| ordinal_of(set, pod).is_some());
         claim_all(
             &self.api(set),
@@ -277,6 +279,29 @@ impl StatefulSetController {
                 }
                 Err(error) if error.is_already_exists() => {}
                 Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the retention policy into the claims of a pod.
+    async fn set_owners_of_claims(&self, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
+        let Some(ordinal) = ordinal_of(set, pod) else {
+            return Ok(());
+        };
+        let scaled_away = !wants_ordinal(set, ordinal);
+        for (_, claim) in identity::claims(set, ordinal) {
+            let Some(known) = self.claims.store().get_key(&claim.key()) else {
+                continue;
+            };
+            if let Some(owners) = retention::owners(&known, set, pod, scaled_away) {
+                let mut changed = (*known).clone();
+                changed.metadata.owner_references = Some(owners);
+                let api = self
+                    .ctx
+                    .client
+                    .api::<PersistentVolumeClaim>(set.namespace());
+                ApiError::not_found_is_none(api.update(&changed).await)?;
             }
         }
         Ok(())

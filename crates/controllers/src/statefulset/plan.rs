@@ -57,6 +57,15 @@ pub(super) fn ordinal_of(set: &StatefulSet, pod: &Pod) -> Option<i32> {
     (parent == set.name() && number.to_string() == ordinal).then_some(number)
 }
 
+/// Whether the set is to have a pod of this ordinal.
+pub(super) fn wants_ordinal(set: &StatefulSet, ordinal: i32) -> bool {
+    set.spec.as_ref().is_some_and(|spec| {
+        let first = spec.ordinals.as_ref().and_then(|ordinals| ordinals.start);
+        let first = first.unwrap_or_default();
+        (first..first + spec.replicas.unwrap_or(1)).contains(&ordinal)
+    })
+}
+
 fn revision_of(pod: &Pod) -> &str {
     pod.label(REVISION_LABEL).unwrap_or_default()
 }

@@ -3,5 +3,7 @@
 pub(crate) mod binder;
 pub(crate) mod ephemeral;
 mod pod_claims;
+mod protection;
 pub(crate) mod pv_protection;
 pub(crate) mod pvc_protection;
+pub(crate) mod vac_protection;

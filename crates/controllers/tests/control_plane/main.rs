@@ -5,6 +5,7 @@
     reason = "tests; the lint only knows functions marked as such"
 )]
 
+mod autoscaling;
 mod harness;
 mod quotas;
 mod schedules;
@@ -347,7 +348,8 @@ async fn a_namespace_is_furnished_and_emptied() {
 async fn a_silent_node_is_left_by_its_pods() {
     let config = controllers::Config {
         node_monitor_period: Duration::from_millis(100),
-        node_monitor_grace_period: Duration::from_secs(1),
+        // Longer than the control plane takes to start: node-1 is heard of only after that.
+        node_monitor_grace_period: Duration::from_secs(8),
         allocate_node_cidrs: true,
         cluster_cidr: vec!["10.244.0.0/16".to_owned()],
         ..controllers::Config::default()
