@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Call, admit::Gate, options::WriteOptions};
+use super::{Call, admit::Gate, options::WriteOptions, pod_condition};
 use crate::{
     admission::Operation,
     body::Body,
@@ -214,22 +214,12 @@ impl Assignment<'_> {
 
 /// The condition that says so.
 fn set_scheduled(pod: &mut Object, now: &str) {
-    let status = pod.entry("status").or_insert_with(|| json!({}));
-    let Some(status) = status.as_object_mut() else {
-        return;
-    };
     // It waits for no node any more (KEP-5278).
-    status.remove("nominatedNodeName");
-    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(conditions) = conditions.as_array_mut() else {
-        return;
-    };
-    let scheduled = json!({
+    if let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) {
+        status.remove("nominatedNodeName");
+    }
+    let condition = json!({
         "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
     });
-    match conditions.iter_mut().find(|c| c["type"] == "PodScheduled") {
-        Some(condition) if condition["status"] == "True" => {}
-        Some(condition) => *condition = scheduled,
-        None => conditions.push(scheduled),
-    }
+    pod_condition::set(pod, condition);
 }

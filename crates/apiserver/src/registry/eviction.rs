@@ -17,6 +17,7 @@ use super::{
     admit::Gate,
     delete_options::DeleteOptions,
     options::{Freshness, WriteOptions},
+    pod_condition,
 };
 use crate::{
     admission::Operation,
@@ -27,6 +28,7 @@ use crate::{
 };
 
 static EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
+const PODS: GroupResource = GroupResource::new("", "pods");
 const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
 /// So many evicted pods may be waited for in a budget's status, as upstream.
 const MAX_DISRUPTED_PODS: usize = 2000;
@@ -78,6 +80,9 @@ impl Call<'_> {
                 delete.uid = Some(meta::uid(&pod).to_owned());
             }
         }
+        if !delete.dry_run {
+            self.tell_disruption(&mut delete).await?;
+        }
         self.delete_object(&context.info.name, &delete).await?;
         let mut success = Status::success(None);
         success.code = 201;
@@ -89,6 +94,30 @@ impl Call<'_> {
         };
         let gvk = GroupVersionKind::new("", "v1", "Status");
         respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
+    }
+
+    /// Writes into the pod's status that it goes because somebody evicts it: whoever judges its end (a Job's failure policy) asks for that. What
+    /// the preconditions of the deletion do not mean is left alone; the deletion refuses it.
+    async fn tell_disruption(&self, delete: &mut DeleteOptions) -> Result<(), Status> {
+        let key = self
+            .endpoint
+            .cacher()?
+            .key(self.namespace(), &self.context.info.name);
+        let now = self.registry.now();
+        let mut tell = TellDisruption {
+            delete,
+            now: &now,
+            told: false,
+        };
+        self.registry
+            .store
+            .guaranteed_update(&key, &PODS, None, None, &mut tell)
+            .await?;
+        if tell.told {
+            // This is the version that was meant.
+            delete.resource_version = None;
+        }
+        Ok(())
     }
 
     async fn take_from_budget(&self, pod: &Object, dry_run: bool) -> Result<(), Status> {
@@ -146,6 +175,47 @@ fn selects(budget: &Object, pod: &Object) -> bool {
 fn is_ready(pod: &Object) -> bool {
     lookup::objects(pod, &["status", "conditions"])
         .any(|c| lookup::text(c, &["type"]) == "Ready" && lookup::text(c, &["status"]) == "True")
+}
+
+/// Adds the condition `DisruptionTarget`.
+struct TellDisruption<'a> {
+    delete: &'a DeleteOptions,
+    now: &'a str,
+    told: bool,
+}
+
+#[async_trait]
+impl Update for TellDisruption<'_> {
+    async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status> {
+        let Some(current) = current else {
+            return Ok(Next::Keep);
+        };
+        let mut pod = current.object.clone();
+        let is_another = |wanted: &Option<String>, own: &str| {
+            wanted.as_deref().is_some_and(|wanted| wanted != own)
+        };
+        let over = matches!(
+            lookup::text(&pod, &["status", "phase"]),
+            "Succeeded" | "Failed"
+        );
+        if over
+            || is_another(&self.delete.uid, meta::uid(&pod))
+            || is_another(&self.delete.resource_version, meta::resource_version(&pod))
+        {
+            return Ok(Next::Keep);
+        }
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "observedGeneration": meta::generation(&pod),
+            "lastProbeTime": null, "lastTransitionTime": self.now,
+        });
+        pod_condition::set(&mut pod, condition);
+        self.told = true;
+        if pod == current.object {
+            return Ok(Next::Keep);
+        }
+        Ok(Next::Put(pod))
+    }
 }
 
 /// Takes one disruption off a budget.

@@ -26,6 +26,7 @@ mod object_reader;
 mod options;
 mod ownership;
 mod patch;
+mod pod_condition;
 mod resources;
 mod route;
 mod scale;

@@ -166,7 +166,8 @@ impl Reconciler for CronJobController {
             missing: &missing,
         };
         let plan = plan(&view, self.ctx.clock.now());
-        self.carry_out(&cron_job, plan).await
+        // Boxed: two whole Jobs are on their way in it.
+        Box::pin(self.carry_out(&cron_job, plan)).await
     }
 }
 

@@ -45,6 +45,8 @@ type Port = (String, Option<i32>, String, Option<String>);
 /// What makes an address the same in several subsets: IP and uid of what is behind it.
 type AddressKey = (String, String);
 type Addresses<'a> = BTreeMap<AddressKey, (&'a EndpointAddress, bool)>;
+/// A set of addresses, with all of its ports.
+type Group<'a> = (BTreeSet<Port>, Addresses<'a>);
 
 fn port_of(port: &core::EndpointPort) -> Port {
     let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
@@ -65,7 +67,7 @@ fn ports_of(slice: &EndpointSlice) -> BTreeSet<Port> {
 
 /// The subsets in canonical form: each set of addresses once, with all of its ports. One address in the same port both ready and not is
 /// ready.
-fn canonical(endpoints: &Endpoints) -> Vec<(BTreeSet<Port>, Addresses<'_>)> {
+fn canonical(endpoints: &Endpoints) -> Vec<Group<'_>> {
     // A subset without ports is one of its own.
     let mut by_port: BTreeMap<Option<Port>, Addresses<'_>> = BTreeMap::new();
     for subset in endpoints.subsets.iter().flatten() {
@@ -97,8 +99,7 @@ fn canonical(endpoints: &Endpoints) -> Vec<(BTreeSet<Port>, Addresses<'_>)> {
             }
         }
     }
-    let mut groups: BTreeMap<Vec<(AddressKey, bool)>, (BTreeSet<Port>, Addresses<'_>)> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<Vec<(AddressKey, bool)>, Group<'_>> = BTreeMap::new();
     for (port, addresses) in by_port {
         let key = addresses
             .iter()

@@ -99,7 +99,7 @@ fn watch_volumes(ctx: &ControllerContext, binder: &Arc<Binder>) {
             .and_then(|spec| spec.claim_ref.as_ref());
         if let Some(claim) = claim {
             let part = |part: &Option<String>| part.clone().unwrap_or_default();
-            let key = ObjectKey::new(&part(&claim.namespace), &part(&claim.name));
+            let key = ObjectKey::new(part(&claim.namespace), part(&claim.name));
             this.claim_queue.add(key);
         } else if !matches!(event, Event::Deleted(_)) {
             this.queue_waiting();
