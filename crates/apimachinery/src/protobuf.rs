@@ -4,13 +4,18 @@
 //! it is there. Maps are sorted by key. Objects travel in an envelope: the magic `k8s\0` and `runtime.Unknown` with version, kind and
 //! the message. Nesting is bounded; a message that claims more than it has is an error.
 
+mod borrowed;
+mod list;
 mod read;
+mod tree;
 pub mod wire;
 mod write;
 
 use serde_json::Value;
 
 use crate::{Object, meta, schema::TypeRef};
+
+pub use list::ListFrame;
 
 /// What every envelope begins with.
 pub const MAGIC: &[u8; 4] = b"k8s\0";
@@ -75,6 +80,42 @@ pub fn encode_message(object: &Object, ty: TypeRef<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     write::message(object, ty, &mut out);
     out
+}
+
+/// Encodes the object of this type whose JSON is at hand, without its envelope, and without making a tree of it. Members that the type does
+/// not know are left out.
+///
+/// # Errors
+/// What is no JSON object.
+pub fn transcode_message(
+    json: &[u8],
+    ty: TypeRef<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), ProtobufError> {
+    let malformed = ProtobufError::Malformed("the object's JSON is damaged");
+    let tree = borrowed::read(json, ty).map_err(|_| malformed.clone())?;
+    let members = tree::Tree::members(&tree).ok_or(malformed)?;
+    write::message(members, ty, out);
+    Ok(())
+}
+
+/// The same with an envelope around it.
+///
+/// # Errors
+/// What is no JSON object.
+pub fn transcode(
+    json: &[u8],
+    ty: TypeRef<'_>,
+    api_version: &str,
+    kind: &str,
+) -> Result<Vec<u8>, ProtobufError> {
+    let mut out = Vec::with_capacity(json.len());
+    out.extend_from_slice(MAGIC);
+    let mut result = Ok(());
+    write::envelope(api_version, kind, &mut out, |out| {
+        result = transcode_message(json, ty, out);
+    });
+    result.map(|()| out)
 }
 
 /// Puts a message that is encoded already, or bytes of another media type, into an envelope.
@@ -170,6 +211,10 @@ mod tests {
         let object = object.as_object().unwrap();
         let raw = encode_message(object, ty);
         assert_eq!(&decode(&raw, ty, "", "").unwrap(), object);
+        let mut transcoded = Vec::new();
+        let text = serde_json::to_vec(object).unwrap();
+        transcode_message(&text, ty, &mut transcoded).unwrap();
+        assert_eq!(transcoded, raw);
         for end in 0..raw.len() {
             // No prefix may panic; most are errors.
             let _ = decode(&raw[..end], ty, "", "");

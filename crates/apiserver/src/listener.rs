@@ -4,9 +4,17 @@
 //! refuse to take what it is sent ([`StallGuard`]). At shutdown the listener closes first, connections finish what they are doing, and what is left
 //! after all requests have been answered and [`GRACE`] is cut.
 
+mod coalesce;
 mod stall_guard;
 
-use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::{Future as _, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use base::{TaskGroup, metrics::CounterSeries};
 use http::{Request, Response, Version};
@@ -24,6 +32,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{authn::Peer, body::Body, lifecycle::Lifecycle, pipeline::Pipeline};
+use coalesce::coalesce;
 use stall_guard::StallGuard;
 
 /// Connections at once; more wait to be accepted.
@@ -156,7 +165,7 @@ async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Sh
 /// Serves a connection to its end.
 ///
 /// A connection that is woken stands back once before it goes to work: whatever else is ready at the moment runs first, and what an event gives to
-/// ten watches of one client goes out in one record and one system call instead of ten.
+/// ten watches of one client goes out in one record and one system call instead of ten (see [`coalesce`]).
 async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);
@@ -191,24 +200,32 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         })
     });
     let builder = http_builder();
+    let (stream, flusher) = coalesce(stream);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
-    let mut stood_back = false;
-    let coalescing = poll_fn(|cx| {
+    let (mut finishing, mut stood_back) = (false, false);
+    let mut either = pin!(either(&shared.finish, &go_away));
+    let result = poll_fn(|cx| {
+        if !finishing && either.as_mut().poll(cx).is_ready() {
+            finishing = true;
+            serving.as_mut().graceful_shutdown();
+        }
         stood_back = !stood_back;
         if stood_back {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        serving.as_mut().poll(cx)
-    });
-    let result = tokio::select! {
-        result = coalescing => result,
-        () = either(&shared.finish, &go_away) => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
+        let served = serving.as_mut().poll(cx);
+        if served.is_ready() {
+            flusher.stop_deferring();
         }
-    };
+        // What is left then is the new owner's to send.
+        match flusher.poll(cx) {
+            Poll::Ready(Err(error)) if served.is_pending() => Poll::Ready(Err(error.into())),
+            _ => served,
+        }
+    })
+    .await;
     if let Err(error) = result {
         tracing::debug!(%address, %error, "connection ended");
     }

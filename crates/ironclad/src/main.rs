@@ -1,7 +1,8 @@
 //! The binary: dispatch by argv[0] and subcommand, wiring, `up`, `status`, `down`.
 //!
 //! One file, many programs, as busybox: a symlink named `kubelet` is a kubelet, and `ironclad kubelet` is the same. The shim is
-//! looked for first and alone: it runs without threads, without an async runtime and in as little memory as it can.
+//! looked for first and alone: it runs without threads, without an async runtime and in as little memory as it can. The example's server
+//! comes next: clients wait for it to listen, and it needs no other command's options.
 
 mod cli;
 mod commands;
@@ -22,13 +23,20 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == "shim") {
         return runtime::shim::main(arguments.split_off(2));
     }
+    if arguments.get(1).is_some_and(|first| first == "hello") {
+        return finish(commands::hello::main(arguments.split_off(1)));
+    }
     if let Some(component) = called_as(arguments.first()) {
         arguments.splice(
             0..1,
             [OsString::from("ironclad"), OsString::from(component)],
         );
     }
-    match cli::Cli::parse_from(arguments).run() {
+    finish(cli::Cli::parse_from(arguments).run())
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ironclad: {error:#}");

@@ -2,9 +2,9 @@
 
 const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
-const BYTES: u32 = 2;
+pub(super) const BYTES: u32 = 2;
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push((value as u8) | 0x80);
         value >>= 7;
@@ -12,7 +12,7 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn key(tag: u32, wire: u32, out: &mut Vec<u8>) {
+pub(super) fn key(tag: u32, wire: u32, out: &mut Vec<u8>) {
     varint(u64::from(tag << 3 | wire), out);
 }
 

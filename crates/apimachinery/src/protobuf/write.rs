@@ -1,9 +1,12 @@
 //! Trees into messages.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::wire::{bytes, delimited, double, number};
+use super::{
+    tree::{Members, Tree},
+    wire::{bytes, delimited, double, number},
+};
 use crate::{
     Object,
     schema::{Either, Scalar, Type, TypeRef},
@@ -26,7 +29,7 @@ pub(super) fn envelope(
 }
 
 /// The fields of an object, by number.
-pub(super) fn message(object: &Object, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+pub(super) fn message<M: Members>(object: &M, ty: TypeRef<'_>, out: &mut Vec<u8>) {
     let Some(known) = ty.object() else { return };
     let mut inlines = known.inlines.iter().peekable();
     for field in known.fields_by_tag() {
@@ -36,7 +39,7 @@ pub(super) fn message(object: &Object, ty: TypeRef<'_>, out: &mut Vec<u8>) {
             });
         }
         let inner = ty.at(field.ty);
-        match object.get(&*field.name).filter(|v| !v.is_null()) {
+        match object.named(&field.name).filter(|v| !v.is_null()) {
             Some(value) => self::value(field.tag, value, inner, out),
             None if field.pointer => {}
             None => zero(field.tag, inner, out),
@@ -68,56 +71,57 @@ fn zero(tag: u32, ty: TypeRef<'_>, out: &mut Vec<u8>) {
             }
             Scalar::Bytes => {}
         },
-        Type::Object(_) => delimited(tag, out, |out| message(&Map::new(), ty, out)),
+        Type::Object(_) => delimited(tag, out, |out| message(&Object::new(), ty, out)),
         Type::Map(_) | Type::List(_) | Type::Either(_) => {}
     }
 }
 
-fn value(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {
-    match (ty.node(), value) {
-        (Type::Scalar(scalar), _) => self::scalar(tag, value, *scalar, out),
-        (Type::Object(_), Value::Object(object)) => {
-            delimited(tag, out, |out| message(object, ty, out));
-        }
-        (Type::List(list), Value::Array(items)) => {
-            let inner = ty.at(list.items);
-            if list.wrapped {
-                delimited(tag, out, |out| {
-                    items
-                        .iter()
-                        .for_each(|item| self::item(1, item, inner, out))
-                });
-            } else {
-                items
-                    .iter()
-                    .for_each(|item| self::item(tag, item, inner, out));
+fn value<T: Tree>(tag: u32, value: &T, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    match ty.node() {
+        Type::Scalar(scalar) => self::scalar(tag, value, *scalar, out),
+        Type::Object(_) => {
+            if let Some(object) = value.members() {
+                delimited(tag, out, |out| message(object, ty, out));
             }
         }
-        (Type::Map(map), Value::Object(entries)) => {
+        Type::List(list) => {
+            let Some(items) = value.items() else { return };
+            let inner = ty.at(list.items);
+            if list.wrapped {
+                delimited(tag, out, |out| self::items(1, items, inner, out));
+            } else {
+                self::items(tag, items, inner, out);
+            }
+        }
+        Type::Map(map) => {
+            let Some(entries) = value.members() else {
+                return;
+            };
             let inner = ty.at(map.values);
-            for (name, value) in entries {
+            for (name, value) in entries.each() {
                 delimited(tag, out, |out| {
                     bytes(1, name.as_bytes(), out);
-                    match (inner.node(), value) {
+                    match (inner.node(), value.items()) {
                         // A list as a map's value is a message that wraps it.
-                        (Type::List(list), Value::Array(items)) => delimited(2, out, |out| {
-                            items
-                                .iter()
-                                .for_each(|item| self::item(1, item, inner.at(list.items), out));
+                        (Type::List(list), Some(items)) => delimited(2, out, |out| {
+                            self::items(1, items, inner.at(list.items), out);
                         }),
-                        (Type::List(_), _) => bytes(2, b"", out),
+                        (Type::List(_), None) => bytes(2, b"", out),
                         _ => item(2, value, inner, out),
                     }
                 });
             }
         }
-        (Type::Either(either), _) => self::either(tag, value, *either, ty, out),
-        _ => {}
+        Type::Either(either) => self::either(tag, value, *either, ty, out),
     }
 }
 
+fn items<T: Tree>(tag: u32, items: &[T], ty: TypeRef<'_>, out: &mut Vec<u8>) {
+    items.iter().for_each(|item| self::item(tag, item, ty, out));
+}
+
 /// An item of a list or a value of a map, where `null` is the zero value.
-fn item(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+fn item<T: Tree>(tag: u32, value: &T, ty: TypeRef<'_>, out: &mut Vec<u8>) {
     if value.is_null() {
         zero(tag, ty, out)
     } else {
@@ -125,37 +129,28 @@ fn item(tag: u32, value: &Value, ty: TypeRef<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn either(tag: u32, value: &Value, either: Either, ty: TypeRef<'_>, out: &mut Vec<u8>) {
+fn either<T: Tree>(tag: u32, value: &T, either: Either, ty: TypeRef<'_>, out: &mut Vec<u8>) {
     let (Either::ObjectOrList(inner)
     | Either::ObjectOrBool(inner)
     | Either::ObjectOrStrings(inner)) = either;
     let inner = ty.at(inner);
     delimited(tag, out, |out| {
-        let object = value.as_object();
+        let object = value.members();
         match either {
             Either::ObjectOrBool(_) => {
-                number(
-                    1,
-                    i64::from(value.as_bool().unwrap_or(object.is_some())),
-                    out,
-                );
+                number(1, i64::from(value.flag().unwrap_or(object.is_some())), out);
                 if object.is_some() {
                     self::value(2, value, inner, out);
                 }
             }
             _ if object.is_some() => self::value(1, value, inner, out),
             Either::ObjectOrList(_) => {
-                for item in value.as_array().into_iter().flatten() {
+                for item in value.items().into_iter().flatten() {
                     self::value(2, item, inner, out);
                 }
             }
             Either::ObjectOrStrings(_) => {
-                for item in value
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(Value::as_str)
-                {
+                for item in value.items().into_iter().flatten().filter_map(Tree::text) {
                     bytes(2, item.as_bytes(), out);
                 }
             }
@@ -163,18 +158,18 @@ fn either(tag: u32, value: &Value, either: Either, ty: TypeRef<'_>, out: &mut Ve
     });
 }
 
-fn scalar(tag: u32, value: &Value, scalar: Scalar, out: &mut Vec<u8>) {
-    let text = || value.as_str().unwrap_or_default();
+fn scalar<T: Tree>(tag: u32, value: &T, scalar: Scalar, out: &mut Vec<u8>) {
+    let text = || value.text().unwrap_or_default();
     match scalar {
         Scalar::String => bytes(tag, text().as_bytes(), out),
-        Scalar::Bool => number(tag, i64::from(value.as_bool().unwrap_or_default()), out),
-        Scalar::Int32 | Scalar::Int64 => number(tag, value.as_i64().unwrap_or_default(), out),
-        Scalar::Double => double(tag, value.as_f64().unwrap_or_default(), out),
+        Scalar::Bool => number(tag, i64::from(value.flag().unwrap_or_default()), out),
+        Scalar::Int32 | Scalar::Int64 => number(tag, value.integer().unwrap_or_default(), out),
+        Scalar::Double => double(tag, value.float().unwrap_or_default(), out),
         Scalar::Bytes => bytes(tag, &STANDARD.decode(text()).unwrap_or_default(), out),
         Scalar::Quantity => delimited(tag, out, |out| bytes(1, text().as_bytes(), out)),
         Scalar::IntOrString => delimited(tag, out, |out| {
-            number(1, i64::from(value.is_string()), out);
-            number(2, value.as_i64().unwrap_or_default(), out);
+            number(1, i64::from(value.text().is_some()), out);
+            number(2, value.integer().unwrap_or_default(), out);
             bytes(3, text().as_bytes(), out);
         }),
         Scalar::Time | Scalar::MicroTime => delimited(tag, out, |out| {
@@ -197,7 +192,7 @@ fn scalar(tag: u32, value: &Value, scalar: Scalar, out: &mut Vec<u8>) {
             number(1, time::parse_duration(text()).unwrap_or_default(), out);
         }),
         Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json => delimited(tag, out, |out| {
-            bytes(1, value.to_string().as_bytes(), out);
+            bytes(1, value.json().as_bytes(), out);
         }),
     }
 }

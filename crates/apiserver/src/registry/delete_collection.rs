@@ -35,6 +35,6 @@ impl Call<'_> {
                 result?;
             }
         }
-        self.respond_page(page, accept)
+        self.respond_page(page, accept).await
     }
 }

@@ -136,12 +136,14 @@ impl Call<'_> {
         accept: Accept,
         code: StatusCode,
     ) -> Result<Response<Body>, Status> {
-        if accept.encoding == Encoding::Json
-            && accept.transform == Transform::None
-            && !accept.pretty
-        {
-            let json = self.endpoint.json(cached)?;
-            return respond_bytes(&self.context.headers, code, accept, json);
+        let bytes = match accept.encoding {
+            _ if accept.transform != Transform::None => None,
+            Encoding::Json if !accept.pretty => Some(self.endpoint.json(cached)?),
+            Encoding::Protobuf => Some(self.endpoint.protobuf(cached)?),
+            _ => None,
+        };
+        if let Some(bytes) = bytes {
+            return respond_bytes(&self.context.headers, code, accept, bytes);
         }
         self.respond_tree(self.endpoint.tree(cached), accept, code)
     }

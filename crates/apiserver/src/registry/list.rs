@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Lists are sent in chunks of about this size.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 
 /// A page of a list.
 pub(super) struct Page {
@@ -40,7 +40,7 @@ impl Call<'_> {
         let accept = self.accept(Sort::List)?;
         let options = ListOptions::parse(&context.query, false)?;
         let page = self.page(&options).await?;
-        self.respond_page(page, accept)
+        self.respond_page(page, accept).await
     }
 
     /// What is selected, from the query.
@@ -215,11 +215,17 @@ impl Call<'_> {
     }
 
     /// Answers with a page.
-    pub(super) fn respond_page(
+    pub(super) async fn respond_page(
         &self,
-        page: Page,
+        mut page: Page,
         accept: Accept,
     ) -> Result<Response<Body>, Status> {
+        if accept.encoding == Encoding::Protobuf && accept.transform == Transform::None {
+            page = match self.respond_protobuf_page(page, accept).await? {
+                Ok(response) => return Ok(response),
+                Err(page) => page,
+            };
+        }
         let Some((head, shape)) = self.streamed(&page, accept)? else {
             let (object, gvk) = match accept.transform {
                 Transform::None => self.list_tree(&page)?,
@@ -284,7 +290,7 @@ impl Call<'_> {
     }
 
     /// Lists of custom resources say even that nothing follows.
-    fn list_metadata(&self, metadata: &ListMeta) -> Result<Value, Status> {
+    pub(super) fn list_metadata(&self, metadata: &ListMeta) -> Result<Value, Status> {
         let mut value = serde_json::to_value(metadata).map_err(Status::internal)?;
         if self.endpoint.custom.is_some() && metadata.continue_token.is_empty() {
             value["continue"] = "".into();

@@ -27,6 +27,7 @@ mod options;
 mod ownership;
 mod patch;
 mod pod_condition;
+mod protobuf_list;
 mod resources;
 mod route;
 mod scale;

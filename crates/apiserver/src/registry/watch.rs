@@ -370,7 +370,7 @@ impl Encoder {
         cached: &CachedObject,
     ) -> Result<Bytes, Status> {
         let object = cached.encoding(self.endpoint.tag(Encoding::Protobuf), || {
-            super::codec::protobuf_object(&self.endpoint.tree(cached), &self.endpoint.row.gvk)
+            self.endpoint.protobuf(cached)
         })?;
         Ok(super::codec::protobuf_frame(kind.as_str(), &object))
     }

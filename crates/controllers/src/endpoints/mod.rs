@@ -1,8 +1,9 @@
 //! The Endpoints controller: the older form of what EndpointSlices tell, one object a Service.
 
 mod plan;
+mod superseded;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use client::{
@@ -19,18 +20,21 @@ use crate::{
     service_pods::{is_headless, queue_services_of_pods, selected},
 };
 
-use self::plan::subsets;
+use self::{plan::subsets, superseded::Superseded};
 
 pub(crate) const NAME: &str = "endpoints-controller";
 const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "endpoint-controller");
 const HEADLESS: &str = "service.kubernetes.io/headless";
 const OVER_CAPACITY: &str = "endpoints.kubernetes.io/over-capacity";
+/// How soon to look again when the informer is behind our own writes: it will be there by then.
+const BEHIND: Duration = Duration::from_millis(20);
 
 struct EndpointsController {
     ctx: ControllerContext,
     services: Informer<Service>,
     pods: Informer<Pod>,
     endpoints: Informer<Endpoints>,
+    superseded: Superseded,
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
@@ -38,15 +42,17 @@ pub(crate) fn start(ctx: ControllerContext) {
         services: ctx.informers.informer(),
         pods: ctx.informers.informer(),
         endpoints: ctx.informers.scoped(InformerScope::default()),
+        superseded: Superseded::default(),
         ctx: ctx.clone(),
     });
     let queue = Workqueue::default();
     queue_changes(&ctx, NAME, &controller.services, &queue);
     queue_services_of_pods(&ctx, NAME, &controller.pods, &controller.services, &queue);
     // Only a deletion is of interest: what we write comes back as an update.
-    let deleted = queue.clone();
+    let (this, deleted) = (controller.clone(), queue.clone());
     on_events(&ctx, NAME, &controller.endpoints, move |event| {
         if let Event::Deleted(endpoints) = event {
+            this.superseded.forget(&endpoints.key());
             deleted.add(endpoints.key());
         }
     });
@@ -66,6 +72,7 @@ impl Reconciler for EndpointsController {
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
         let api = self.ctx.client.api::<Endpoints>(&key.namespace);
         let Some(service) = self.services.store().get_key(key) else {
+            self.superseded.forget(key);
             // It goes with its Service, unless somebody made it by hand.
             let ours =
                 |endpoints: &Arc<Endpoints>| endpoints.label(MANAGED_BY.0) == Some(MANAGED_BY.1);
@@ -87,6 +94,13 @@ impl Reconciler for EndpointsController {
             return Ok(Next::OnEvent);
         };
         let existing = self.endpoints.store().get_key(key);
+        let version = existing
+            .as_ref()
+            .and_then(|endpoints| endpoints.metadata.resource_version.clone());
+        let now = self.ctx.clock.now();
+        if self.superseded.is_shown(key, version.as_deref(), now) {
+            return Ok(Next::After(BEHIND));
+        }
         let desired = desired(&service, &pods, existing.as_deref());
         let result = match &existing {
             Some(existing) if **existing == desired => return Ok(Next::OnEvent),
@@ -94,7 +108,13 @@ impl Reconciler for EndpointsController {
             None => api.create(&desired).await,
         };
         match result {
-            Ok(_) => Ok(Next::OnEvent),
+            Ok(written) => {
+                // A write that changed nothing keeps its version, and replaces nothing.
+                if written.metadata.resource_version != version {
+                    self.superseded.replaced(key, version, now);
+                }
+                Ok(Next::OnEvent)
+            }
             Err(error) if error.is_namespace_terminating() => Ok(Next::OnEvent),
             Err(error) => {
                 let (reason, verb) = match existing {

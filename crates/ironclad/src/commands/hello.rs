@@ -1,6 +1,7 @@
 //! `ironclad hello`: what the example image runs. A web server that says which pod it is, so that one can see a Service balance.
 
 use std::{
+    ffi::OsString,
     io::{BufRead as _, BufReader, Write as _},
     net::{Ipv6Addr, TcpListener, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, Parser};
 
 /// A request that has not been sent whole by then is dropped.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,6 +25,19 @@ pub(crate) struct HelloArgs {
     /// TCP port to listen on
     #[arg(long, default_value_t = 8080)]
     port: u16,
+}
+
+/// The command alone, for a start that builds no other command's options.
+#[derive(Debug, Parser)]
+#[command(name = "ironclad hello")]
+struct Hello {
+    #[command(flatten)]
+    args: HelloArgs,
+}
+
+/// Parses the arguments, the first of which is the command's name, and serves.
+pub(crate) fn main(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    run(Hello::parse_from(arguments).args)
 }
 
 /// After SIGTERM it goes on serving for this long: the last clients that still hold its address are answered.

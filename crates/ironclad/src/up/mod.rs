@@ -169,6 +169,8 @@ async fn serve(args: UpArgs, place: &Place, manifests: &[(String, String)]) -> a
                 Some(Err(error)) => Err(error),
                 _ => {
                     detach::announce_ready();
+                    // Much of what started the cluster does not run again.
+                    linux::process::release_program_pages();
                     cancel.cancelled().await;
                     Ok(())
                 }

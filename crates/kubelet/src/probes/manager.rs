@@ -1,4 +1,7 @@
 //! One task for each probe of each running container.
+//!
+//! As upstream's, a worker that looks at a pod whose container is not ready has its readiness asked at once, and the period counts anew
+//! from there.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ProbeResult, ProbeResults, ProbeState, ProbeType,
+    early::EarlyAttempts,
     handler::{Answer, probe},
 };
 use crate::{
@@ -30,6 +34,14 @@ struct Key {
     probe: ProbeType,
 }
 
+/// The task of a probe, as the manager holds it.
+#[derive(Debug)]
+struct Running {
+    cancel: CancellationToken,
+    /// Asks now rather than at the next tick.
+    ask: Arc<Notify>,
+}
+
 /// Runs probes. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub struct ProbeManager {
@@ -37,7 +49,7 @@ pub struct ProbeManager {
     results: ProbeResults,
     events: PodEvents,
     tasks: TaskGroup,
-    running: Arc<Mutex<HashMap<Key, CancellationToken>>>,
+    running: Arc<Mutex<HashMap<Key, Running>>>,
     node_ip: String,
 }
 
@@ -64,7 +76,7 @@ impl ProbeManager {
         &self.results
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, CancellationToken>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,11 +117,22 @@ impl ProbeManager {
                 };
                 wanted.insert(key.clone());
                 let mut running = self.lock();
-                if running.contains_key(&key) {
+                if let Some(running) = running.get(&key) {
+                    if type_ == ProbeType::Readiness
+                        && self.results.get(&run.id, type_) != Some(ProbeResult::Success)
+                    {
+                        running.ask.notify_one();
+                    }
                     continue;
                 }
-                let cancel = self.tasks.token().child_token();
-                running.insert(key.clone(), cancel.clone());
+                let (cancel, ask) = (self.tasks.token().child_token(), Arc::new(Notify::new()));
+                running.insert(
+                    key.clone(),
+                    Running {
+                        cancel: cancel.clone(),
+                        ask: ask.clone(),
+                    },
+                );
                 let ip = if host_network(pod) {
                     self.node_ip.clone()
                 } else {
@@ -128,6 +151,7 @@ impl ProbeManager {
                     key,
                     pod_ip: ip,
                     wake: wake.clone(),
+                    ask,
                     started_at: run.started_at,
                 };
                 self.tasks.spawn("probe", async move {
@@ -149,10 +173,10 @@ impl ProbeManager {
     }
 
     fn stop(&self, which: impl Fn(&Key) -> bool) {
-        self.lock().retain(|key, cancel| {
+        self.lock().retain(|key, running| {
             let stop = which(key);
             if stop {
-                cancel.cancel();
+                running.cancel.cancel();
                 self.results.remove(&key.container_id, key.probe);
             }
             !stop
@@ -190,14 +214,17 @@ struct Worker {
     key: Key,
     pod_ip: String,
     wake: Arc<Notify>,
+    ask: Arc<Notify>,
     started_at: Option<jiff::Timestamp>,
 }
 
 impl Worker {
     async fn run(mut self) {
-        if self.was_passed() {
+        let passed = self.was_passed();
+        if passed {
             self.state.adopt();
         }
+        let mut early = EarlyAttempts::new(&self.probe, self.key.probe, passed);
         self.publish(self.state.result());
         if self.key.probe == ProbeType::Startup && self.state.result() == ProbeResult::Success {
             return;
@@ -227,7 +254,10 @@ impl Worker {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.ask.notified() => ticks.reset(),
+            }
             let answer = probe(
                 &self.manager.runtime,
                 &self.probe,
@@ -237,15 +267,23 @@ impl Worker {
             )
             .await;
             let success = match answer {
-                Answer::Success => true,
+                Answer::Success => {
+                    early.end();
+                    true
+                }
                 Answer::Warning(message) => {
                     self.event(
                         "ProbeWarning",
                         &format!("{} probe warning: {message}", self.key.probe.as_str()),
                     );
+                    early.end();
                     true
                 }
                 Answer::Failure(message) => {
+                    if let Some(pause) = early.after_failure(period) {
+                        ticks.reset_after(pause);
+                        continue;
+                    }
                     self.event(
                         "Unhealthy",
                         &format!("{} probe failed: {message}", self.key.probe.as_str()),

@@ -3,6 +3,7 @@
 //! [`ProbeState`] decides (thresholds, delays; pure), a handler asks the container, and [`ProbeManager`] runs one light task for each
 //! probe of each running container.
 
+mod early;
 mod grpc;
 mod handler;
 mod http;

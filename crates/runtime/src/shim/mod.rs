@@ -22,7 +22,7 @@ use std::{
     process::ExitCode,
 };
 
-use linux::process::{duplicate_to, ignore_sigpipe, release_code_pages, signal_fd};
+use linux::process::{duplicate_to, ignore_sigpipe, signal_fd};
 use rustix::process::{
     DumpableBehavior, Signal, set_child_subreaper, set_dumpable_behavior, setsid,
 };
@@ -49,7 +49,6 @@ pub fn main(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode
     };
     server::announce(Ok(()));
     let _ = detach_streams();
-    release_code_pages();
     let result = server.run();
     let _ = fs::remove_file(&socket);
     match result {

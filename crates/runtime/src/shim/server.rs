@@ -9,11 +9,14 @@ use std::{
 };
 
 use linux::{
-    process::{Forked, UnshareFlags, WaitOptions, WaitStatus, drain_signal_fd, fork, wait},
+    process::{
+        Forked, UnshareFlags, WaitOptions, WaitStatus, drain_signal_fd, fork,
+        release_program_pages, wait,
+    },
     seqpacket,
 };
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     net::{AddressFamily, SocketFlags, SocketType},
     process::{Signal, kill_process},
 };
@@ -31,6 +34,11 @@ use super::{
 
 /// More connections than this are refused: a bound, far above what a kubelet's execs and attachments make.
 const MAX_CONNECTIONS: usize = 512;
+/// After so much quiet the code that ran last is given back: most shims sleep for hours.
+const QUIET: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// One client.
 #[derive(Debug)]
@@ -62,6 +70,8 @@ pub(super) struct Server {
     next_connection: u64,
     pub(super) containers: Vec<Container>,
     pub(super) execs: Vec<Exec>,
+    /// Nothing has happened since the program's pages were given back.
+    resting: bool,
     stopping: bool,
 }
 
@@ -75,6 +85,7 @@ impl Server {
             next_connection: 0,
             containers: Vec::new(),
             execs: Vec::new(),
+            resting: false,
             stopping: false,
         }
     }
@@ -89,7 +100,7 @@ impl Server {
         Ok(())
     }
 
-    fn wait(&self) -> io::Result<Vec<Source>> {
+    fn wait(&mut self) -> io::Result<Vec<Source>> {
         let mut sources = vec![Source::Listener, Source::Signals];
         let mut fds = vec![
             PollFd::new(&self.listener, PollFlags::IN),
@@ -127,7 +138,9 @@ impl Server {
                 add(Source::Exec(index), PollFd::new(report, PollFlags::IN));
             }
         }
-        match poll(&mut fds, None) {
+        let patience = (!self.resting).then_some(&QUIET);
+        match poll(&mut fds, patience) {
+            Ok(0) => release_program_pages(),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -139,6 +152,7 @@ impl Server {
         // Children last: what they wrote and reported before their end comes first. An index that has shifted meanwhile does no harm:
         // every handler looks whether the thing is there, and reads or writes what is ready without waiting.
         ready.sort_by_key(|source| matches!(source, Source::Signals));
+        self.resting = ready.is_empty();
         Ok(ready)
     }
 
