@@ -134,6 +134,11 @@ fn samples_are_the_same_in_protobuf() {
             let lengths = (encoded.len(), body.len());
             failures.push(format!("{name}: encoded: differs at {at:?} of {lengths:?}"));
         }
+        let json = serde_json::to_vec(&object).unwrap();
+        let transcoded = protobuf::transcode(&json, ty, envelope.api_version, envelope.kind);
+        if transcoded.as_deref() != Ok(&body) {
+            failures.push(format!("{name}: transcoded: differs"));
+        }
     }
     assert!(seen > 50, "only {seen} samples are of known types");
     assert!(

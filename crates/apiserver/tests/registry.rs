@@ -465,3 +465,44 @@ async fn what_lies_in_the_future_is_waited_for_in_vain() {
     }
     cluster.stop().await;
 }
+
+/// Short lists are kept as they were measured, long ones are encoded again while they are sent: either way they say what JSON says.
+#[tokio::test]
+async fn lists_in_protobuf_say_what_those_in_json_say() {
+    let cluster = Cluster::start().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "ConfigMapList");
+    let ty = api::facts::type_of(&gvk).unwrap();
+    for (round, size) in [10, 400 << 10].into_iter().enumerate() {
+        for number in 0..4 {
+            let object = json!({
+                "metadata": {
+                    "name": format!("m-{round}-{number}"),
+                    "labels": { "app": "a" },
+                    "annotations": { "example.com/a": "é\"\n" },
+                },
+                "data": { "text": "x".repeat(size) },
+                "binaryData": { "b": "AQI=" },
+            });
+            cluster.create(path, object).await;
+        }
+        let request = Request::get(path)
+            .header("accept", "application/vnd.kubernetes.protobuf")
+            .body(Body::default())
+            .unwrap();
+        let answer = cluster.server.call(request, Peer::default()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+        let envelope = apimachinery::protobuf::open(&bytes).unwrap();
+        let list =
+            apimachinery::protobuf::decode(envelope.raw, ty, envelope.api_version, envelope.kind)
+                .unwrap();
+        let (_, json) = cluster.get(path).await;
+        assert_eq!(Value::Object(list)["items"], json["items"]);
+        let expected = 4 * (round + 1);
+        let mine = json["items"].as_array().unwrap().iter();
+        let mine = mine.filter(|item| item["metadata"]["labels"]["app"] == "a");
+        assert_eq!(mine.count(), expected);
+    }
+    cluster.stop().await;
+}
