@@ -242,7 +242,10 @@ impl Encoder {
     /// Converts what takes a webhook to convert.
     async fn prepare(&self, step: &Step) -> Result<(), Status> {
         match step {
-            Step::Event(_, object) => self.endpoint.prepare(std::slice::from_ref(object)).await,
+            // Boxed: else each idle watch would carry the room for a webhook's call.
+            Step::Event(_, object) if self.endpoint.needs_preparation() => {
+                Box::pin(self.endpoint.prepare(std::slice::from_ref(object))).await
+            }
             _ => Ok(()),
         }
     }
@@ -373,5 +376,21 @@ impl Encoder {
             self.endpoint.protobuf(cached)
         })?;
         Ok(super::codec::protobuf_frame(kind.as_str(), &object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `make` makes.
+    fn size_made<T, Made>(_make: impl FnOnce(T) -> Made) -> usize {
+        size_of::<Made>()
+    }
+
+    #[test]
+    fn an_idle_watch_is_small() {
+        let size = size_made(Events::next);
+        assert!(size <= 1536, "{size} bytes");
     }
 }
