@@ -36,8 +36,8 @@ use super::{
 const MAX_CONNECTIONS: usize = 512;
 /// After so much quiet the code that ran last is given back: most shims sleep for hours.
 const QUIET: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 0,
+    tv_sec: 0,
+    tv_nsec: 250_000_000,
 };
 
 /// One client.
