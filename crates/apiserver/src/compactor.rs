@@ -3,7 +3,13 @@
 //! Several servers on one store take turns without speaking to each other: the version of one key counts the compactions, and who raises it
 //! first does the next one. It remembers there the revision that it saw, which is where the one after it compacts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use base::Clock;
 use bytes::Bytes;
@@ -12,12 +18,28 @@ use etcd::{Compare, KeyRange, Kv, KvError, LeaseId, Op, OpResponse, RangeRequest
 /// Upstream's key; its version is the number of compactions so far.
 const KEY: &str = "compact_rev_key";
 
+/// What is older is forgotten, also where a cache still knows it: how far back a client may look must not depend on which server it asks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Horizon(Arc<AtomicI64>);
+
+impl Horizon {
+    /// Whether the store as it was then has been forgotten.
+    pub(crate) fn hides(&self, revision: Revision) -> bool {
+        revision.0 < self.0.load(Ordering::Relaxed)
+    }
+
+    fn advance(&self, to: Revision) {
+        self.0.fetch_max(to.0, Ordering::Relaxed);
+    }
+}
+
 /// Compacts a store for ever.
 pub(crate) struct Compactor {
     pub(crate) kv: Arc<dyn Kv>,
     pub(crate) clock: Clock,
     /// `--etcd-compaction-interval`
     pub(crate) interval: Duration,
+    pub(crate) horizon: Horizon,
 }
 
 /// What one server knows of the compactions.
@@ -62,7 +84,10 @@ impl Compactor {
         let revision = response.revision;
         if !response.succeeded {
             let number = match response.responses.first() {
-                Some(OpResponse::Range(range)) => range.kvs.first().map_or(0, |kv| kv.version),
+                Some(OpResponse::Range(range)) => range.kvs.first().map_or(0, |kv| {
+                    self.horizon.advance(compacted_at(&kv.value));
+                    kv.version
+                }),
                 _ => 0,
             };
             return Ok(Turn { number, revision });
@@ -73,10 +98,17 @@ impl Compactor {
                 Ok(()) | Err(KvError::Compacted { .. }) => {}
                 Err(error) => return Err(error),
             }
+            self.horizon.advance(turn.revision);
         }
         let number = turn.number + 1;
         Ok(Turn { number, revision })
     }
+}
+
+/// Where the last compaction was, as its server has written it.
+fn compacted_at(value: &[u8]) -> Revision {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    Revision(text.parse().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -95,6 +127,7 @@ mod tests {
             kv: kv.clone(),
             clock: Clock::system(),
             interval: Duration::from_secs(300),
+            horizon: Horizon::default(),
         };
         let compacted = || kv.status().compacted;
         let (a, b) = (compactor(), compactor());
@@ -107,6 +140,10 @@ mod tests {
         assert_eq!((second_b.number, compacted()), (2, first_b.revision));
         let second_a = a.take(first_a).await.unwrap();
         assert_eq!((second_a, compacted()), (second_b, first_b.revision));
+        for server in [a, b] {
+            assert!(!server.horizon.hides(first_b.revision));
+            assert!(server.horizon.hides(Revision(first_b.revision.0 - 1)));
+        }
         tasks.shutdown().await;
     }
 }

@@ -284,6 +284,7 @@ impl Server {
                 kv: Arc::clone(&deps.kv),
                 clock: deps.clock.clone(),
                 interval: config.etcd_compaction_interval,
+                horizon: registry.horizon().clone(),
             };
             tasks.spawn_cancellable("compactor", compactor.run());
         }

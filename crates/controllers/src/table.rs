@@ -90,8 +90,8 @@ pub(crate) const TABLE: &[Controller] = &[
     on(volume::ephemeral::NAME, "ephemeral-volume-controller", "ephemeral_volume", volume::ephemeral::start),
     on(volume::pvc_protection::NAME, "pvc-protection-controller", "pvc-protection-controller", volume::pvc_protection::start),
     on(volume::pv_protection::NAME, "pv-protection-controller", "pv-protection-controller", volume::pv_protection::start),
-    on(validating_admission_policy_status::NAME, "validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller", validating_admission_policy_status::start),
     on(volume::vac_protection::NAME, "volumeattributesclass-protection-controller", "volumeattributesclass-protection-controller", volume::vac_protection::start),
+    on(validating_admission_policy_status::NAME, "validatingadmissionpolicy-status-controller", "validatingadmissionpolicy-status-controller", validating_admission_policy_status::start),
     on(pod_garbage_collector::NAME, "pod-garbage-collector", "pod-garbage-collector", pod_garbage_collector::start),
     on(garbage_collector::NAME, "generic-garbage-collector", "garbage-collector-controller", garbage_collector::start),
 ];

@@ -185,6 +185,9 @@ impl Call<'_> {
 
     /// The resource as it was at `revision`; `None` if that has been forgotten.
     async fn snapshot_at(&self, revision: Revision) -> Result<Option<Snapshot>, Status> {
+        if self.registry.horizon.hides(revision) {
+            return Ok(None);
+        }
         let freshness = Freshness::Exact(revision);
         if self.cache_serves(freshness) {
             self.wait_for(freshness).await?;

@@ -59,6 +59,7 @@ use crate::{
     admission::Chain,
     body::Body,
     cacher::{Hub, Ingest},
+    compactor::Horizon,
     context::Context,
     encryption::EncryptedKv,
     pipeline::Handler,
@@ -88,6 +89,8 @@ pub struct Registry {
     event_ttl_seconds: i64,
     watch_life: WatchLife,
     metrics: Metrics,
+    /// How far back clients may look.
+    horizon: Horizon,
     endpoints: RwLock<Endpoints>,
     /// What is served, as discovery lists it: made anew whenever a custom resource comes or goes.
     served: ArcSwap<Vec<Arc<ServedResource>>>,
@@ -146,6 +149,7 @@ impl Registry {
             event_ttl_seconds,
             watch_life,
             metrics: Metrics::new(metrics),
+            horizon: Horizon::default(),
             endpoints: RwLock::new(endpoints),
             served: ArcSwap::from_pointee(built_in.to_vec()),
             served_changes: tokio::sync::watch::Sender::new(0),
@@ -153,6 +157,11 @@ impl Registry {
         });
         registry.serve_metrics(metrics);
         registry
+    }
+
+    /// Moved by whoever compacts the store.
+    pub(crate) fn horizon(&self) -> &Horizon {
+        &self.horizon
     }
 
     /// Sets the admission plugins.
