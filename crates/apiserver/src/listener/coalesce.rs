@@ -222,7 +222,7 @@ mod tests {
             stream.write_all(&[1; 1000]).await.unwrap();
             stream.flush().await.unwrap();
         }
-        assert_eq!(writes(&flusher), []);
+        assert_eq!(writes(&flusher), [0_usize; 0]);
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
         assert_eq!(writes(&flusher), [10_000]);

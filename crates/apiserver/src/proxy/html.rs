@@ -186,12 +186,12 @@ impl<F: Fn(&str) -> Option<String>> Page<F> {
         let mut copied = 0;
         for link in links(text, 1 + name.len(), attributes) {
             if let Some(new) = (self.rewrite)(&text[link.clone()]) {
-                out.extend_from_slice(text[copied..link.start].as_bytes());
+                out.extend_from_slice(&tag[copied..link.start]);
                 out.extend_from_slice(new.as_bytes());
                 copied = link.end;
             }
         }
-        out.extend_from_slice(text[copied..].as_bytes());
+        out.extend_from_slice(&tag[copied..]);
     }
 }
 
