@@ -98,6 +98,8 @@ pub(super) fn add_or_update(pod: &mut Object, toleration: Value) {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use serde_json::json;
 
     use super::*;
@@ -109,21 +111,20 @@ mod tests {
         let equal = json!({"key": "a", "operator": "Equal", "value": "1", "effect": "NoSchedule"});
         let short = json!({"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 10});
         let long = json!({"key": "a", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 20});
-        let merged = |first: &[&Value], second: &[&Value]| {
-            let own = |list: &[&Value]| list.iter().map(|v| (*v).clone()).collect::<Vec<_>>();
-            merge(&own(first), &own(second))
-        };
-        assert_eq!(merged(&[&equal, &short], &[&key]), [key.clone()]);
-        assert_eq!(merged(&[&key], &[&equal]), [key.clone()]);
-        assert_eq!(merged(&[&short], &[&long]), [long.clone()]);
-        assert_eq!(merged(&[&equal], &[&equal]), [equal.clone()]);
-        assert_eq!(
-            merged(&[&equal, &key], &[&everything]),
-            [everything.clone()]
-        );
-        let within = |t: &Value, allowed: &[Value]| are_within(std::slice::from_ref(t), allowed);
+        for (first, second, widest) in [
+            (vec![&equal, &short], &key, &key),
+            (vec![&key], &equal, &key),
+            (vec![&short], &long, &long),
+            (vec![&equal], &equal, &equal),
+            (vec![&equal, &key], &everything, &everything),
+        ] {
+            let first: Vec<Value> = first.into_iter().cloned().collect();
+            let merged = merge(&first, slice::from_ref(second));
+            assert_eq!(merged, slice::from_ref(widest));
+        }
+        let within = |t: &Value, allowed: &[Value]| are_within(slice::from_ref(t), allowed);
         assert!(within(&equal, &[]));
-        assert!(within(&equal, &[key.clone()]));
+        assert!(within(&equal, slice::from_ref(&key)));
         assert!(!within(&everything, &[key]));
         assert!(!within(&long, &[short]));
     }
