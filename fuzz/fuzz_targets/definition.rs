@@ -50,5 +50,5 @@ fuzz_target!(|input: &[u8]| {
     version.default(&mut again);
     assert_eq!(again, object, "defaulting twice is defaulting once");
     let _ = version.validate(&object);
-    let _ = version.validate_update(&object, &object);
+    let _ = version.validate_update(&object, &object, &mut Vec::new());
 });
