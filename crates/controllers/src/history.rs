@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{deployment::template::hash_of, reconcile::Error};
 
-/// The label with the hash of the data.
+/// The label of a StatefulSet's revisions with the hash of their data.
 pub(crate) const HASH_LABEL: &str = "controller.kubernetes.io/hash";
-/// The label of pods that names their revision.
+/// The label of pods that names their revision; of a DaemonSet's revisions, too.
 pub(crate) const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// The template as a patch of the owner, as upstream keeps it (and `kubectl rollout undo` applies it).
@@ -57,11 +57,12 @@ pub(crate) struct History {
     pub(crate) collision_count: Option<i32>,
 }
 
-/// Finds or makes the revision of `template`; one that comes back is numbered as the newest again.
+/// Finds or makes the revision of `template`; one that comes back is numbered as the newest again. A new one gets these labels, and its
+/// hash in that one.
 pub(crate) async fn sync<K: Kind>(
     client: &Client,
     owner: &K,
-    labels: &Labels,
+    (labels, hash_label): (&Labels, &'static str),
     template: &PodTemplateSpec,
     mut all: Vec<Arc<ControllerRevision>>,
     mut collision_count: Option<i32>,
@@ -92,7 +93,7 @@ pub(crate) async fn sync<K: Kind>(
     loop {
         let hash = hash_of(&bytes, collision_count);
         let mut labels = labels.clone();
-        labels.insert(HASH_LABEL.to_owned(), hash.clone());
+        labels.insert(hash_label.to_owned(), hash.clone());
         let revision = ControllerRevision {
             metadata: ObjectMeta {
                 name: Some(format!("{}-{hash}", owner.name())),

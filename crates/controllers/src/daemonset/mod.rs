@@ -190,7 +190,7 @@ impl Reconciler for DaemonSetController {
         let history = history::sync(
             client,
             &*set,
-            &labels,
+            (&labels, history::REVISION_LABEL),
             &spec.template,
             known,
             status.collision_count,
@@ -198,7 +198,7 @@ impl Reconciler for DaemonSetController {
         .await?;
         let hash = history
             .update
-            .label(history::HASH_LABEL)
+            .label(history::REVISION_LABEL)
             .unwrap_or_default()
             .to_owned();
         let mut plan = plan(
@@ -226,7 +226,7 @@ impl Reconciler for DaemonSetController {
         }
         acted?;
         let in_use = |revision: &ControllerRevision| {
-            let own = revision.label(history::HASH_LABEL);
+            let own = revision.label(history::REVISION_LABEL);
             own == Some(&hash)
                 || pods
                     .iter()

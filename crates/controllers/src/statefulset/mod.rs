@@ -121,7 +121,7 @@ impl Reconciler for StatefulSetController {
         let history = history::sync(
             client,
             &*set,
-            &labels,
+            (&labels, history::HASH_LABEL),
             &spec.template,
             known,
             status.collision_count,
