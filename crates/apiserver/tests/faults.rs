@@ -6,6 +6,8 @@
     reason = "what the tests stand on fails by panicking, as a test does"
 )]
 
+mod cluster;
+
 use std::{
     sync::{
         Arc,
@@ -14,14 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apiserver::{Body, Config, Dependencies, Server, authn::Peer, authz::Mode};
-use base::{
-    Clock, TaskGroup,
-    tls::{ServingCertificate, Trust, client_config},
-};
+use apiserver::Body;
+use base::tls::{Trust, client_config};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -30,95 +29,35 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_util::sync::CancellationToken;
+
+use cluster::Cluster;
 
 /// Whatever is waited for comes before this.
 const PATIENCE: Duration = Duration::from_secs(60);
+const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-struct Fixture {
-    server: Server,
-    cancel: CancellationToken,
-    store: TaskGroup,
-    _dir: tempfile::TempDir,
+async fn create_config_map(cluster: &Cluster, name: &str, bytes: usize) -> StatusCode {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "x".repeat(bytes)},
+    });
+    let created = cluster.json(Method::POST, CONFIG_MAPS, Some(object)).await;
+    created.0
 }
 
-impl Fixture {
-    async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = TaskGroup::new(&CancellationToken::new());
-        let clock = Clock::system();
-        let settings = etcd::embedded::Config::new(dir.path());
-        let kv = etcd::Embedded::open(settings, clock.clone(), &store).unwrap();
-        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let serving = ServingCertificate::from_pem(
-            issued.cert.pem().as_bytes(),
-            issued.signing_key.serialize_pem().as_bytes(),
-        );
-        let mut config = Config::new(Arc::new(serving.unwrap()));
-        config.bind_address = "127.0.0.1".parse().unwrap();
-        config.secure_port = 0;
-        config.authorization_modes = vec![Mode::AlwaysAllow];
-        change(&mut config);
-        let cancel = CancellationToken::new();
-        let deps = Dependencies {
-            kv,
-            clock,
-            connector: None,
-        };
-        let server = Server::start(config, deps, &cancel).await.unwrap();
-        tokio::time::timeout(PATIENCE, server.wait_ready())
-            .await
-            .unwrap();
-        Self {
-            server,
-            cancel,
-            store,
-            _dir: dir,
-        }
-    }
+/// The text of an answer that is no object.
+async fn text(cluster: &Cluster, path: &str) -> (StatusCode, String) {
+    let response = cluster.call(Method::GET, path, &[], Body::Empty).await;
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8_lossy(&bytes).into_owned())
+}
 
-    async fn stop(self) {
-        self.cancel.cancel();
-        tokio::time::timeout(PATIENCE, self.server.wait())
-            .await
-            .unwrap();
-        self.store.shutdown().await;
-    }
-
-    async fn call(&self, method: Method, path: &str, body: Body) -> Response<Body> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", "application/json");
-        let request = request.body(body).unwrap();
-        self.server.call(request, Peer::default()).await
-    }
-
-    async fn get(&self, path: &str) -> (StatusCode, Bytes) {
-        let response = self.call(Method::GET, path, Body::Empty).await;
-        let status = response.status();
-        (
-            status,
-            response.into_body().collect().await.unwrap().to_bytes(),
-        )
-    }
-
-    async fn create_config_map(&self, name: &str, bytes: usize) -> StatusCode {
-        let object = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "x".repeat(bytes)},
-        });
-        let path = "/api/v1/namespaces/default/configmaps";
-        let body = Body::from(object.to_string());
-        self.call(Method::POST, path, body).await.status()
-    }
-
-    async fn connect(&self) -> TlsStream<TcpStream> {
-        let config = client_config(Trust::Anything, None).unwrap();
-        let stream = TcpStream::connect(self.server.address()).await.unwrap();
-        let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        connector.connect(name, stream).await.unwrap()
-    }
+async fn connect(cluster: &Cluster) -> TlsStream<TcpStream> {
+    let config = client_config(Trust::Anything, None).unwrap();
+    let stream = TcpStream::connect(cluster.server.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, stream).await.unwrap()
 }
 
 /// The head of an answer over HTTP/1.1.
@@ -149,7 +88,7 @@ fn resident_bytes() -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_without_end_is_refused_at_three_megabytes() {
-    let fixture = Fixture::start(|_| {}).await;
+    let cluster = Cluster::start().await;
     let pulled = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&pulled);
     let chunk = Bytes::from(vec![b' '; 1 << 20]);
@@ -157,20 +96,21 @@ async fn a_body_without_end_is_refused_at_three_megabytes() {
         counter.fetch_add(1, SeqCst);
         Ok(chunk)
     });
-    let path = "/api/v1/namespaces/default/configmaps";
-    let response = fixture.call(Method::POST, path, Body::stream(chunks)).await;
+    let json = [("content-type", "application/json")];
+    let body = Body::stream(chunks);
+    let response = cluster.call(Method::POST, CONFIG_MAPS, &json, body).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let body: Value =
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(body["reason"], "RequestEntityTooLarge");
     assert!(pulled.load(SeqCst) <= 5, "{pulled:?} MB were taken");
-    fixture.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_headers_is_refused() {
-    let fixture = Fixture::start(|_| {}).await;
-    let mut stream = fixture.connect().await;
+    let cluster = Cluster::start().await;
+    let mut stream = connect(&cluster).await;
     stream
         .write_all(b"GET /version HTTP/1.1\r\nhost: localhost\r\n")
         .await
@@ -187,32 +127,32 @@ async fn a_flood_of_headers_is_refused() {
     let head = head(&mut stream).await;
     assert!(refused || head.starts_with("HTTP/1.1 431"), "{head}");
     // Many small ones are fine.
-    let mut stream = fixture.connect().await;
+    let mut stream = connect(&cluster).await;
     let many: String = (0..300).map(|n| format!("x-{n}: y\r\n")).collect();
     let request = format!("GET /version HTTP/1.1\r\nhost: localhost\r\n{many}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = self::head(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    fixture.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_watchers_that_never_read_cost_little_and_slow_nobody() {
     const WATCHERS: usize = 10_000;
-    let fixture = Fixture::start(|_| {}).await;
-    fixture.create_config_map("first", 10).await;
+    let cluster = Cluster::start().await;
+    create_config_map(&cluster, "first", 10).await;
     let before = resident_bytes();
     let path = "/api/v1/namespaces/default/configmaps?watch=1&resourceVersion=0";
     let mut watches = Vec::with_capacity(WATCHERS);
     for _ in 0..WATCHERS {
-        let response = fixture.call(Method::GET, path, Body::Empty).await;
+        let response = cluster.call(Method::GET, path, &[], Body::Empty).await;
         assert_eq!(response.status(), StatusCode::OK);
         watches.push(response.into_body());
     }
     let each = resident_bytes().saturating_sub(before) / WATCHERS;
     let start = Instant::now();
     for index in 0..100 {
-        let status = fixture.create_config_map(&format!("c{index}"), 4096).await;
+        let status = create_config_map(&cluster, &format!("c{index}"), 4096).await;
         assert_eq!(status, StatusCode::CREATED);
     }
     let wrote = start.elapsed();
@@ -221,20 +161,19 @@ async fn thousands_of_watchers_that_never_read_cost_little_and_slow_nobody() {
     assert!(grown < WATCHERS * (16 << 10), "{grown} bytes");
     assert!(wrote < PATIENCE, "{wrote:?}");
     drop(watches);
-    fixture.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_never_read_gives_its_seats_back() {
-    let fixture = Fixture::start(|config| config.request_timeout = Duration::from_secs(2)).await;
+    let cluster =
+        Cluster::start_with(|config| config.request_timeout = Duration::from_secs(2)).await;
     for index in 0..20 {
-        fixture
-            .create_config_map(&format!("c{index}"), 500_000)
-            .await;
+        create_config_map(&cluster, &format!("c{index}"), 500_000).await;
     }
     let mut streams = Vec::new();
     for _ in 0..4 {
-        let mut stream = fixture.connect().await;
+        let mut stream = connect(&cluster).await;
         let request = "GET /api/v1/configmaps HTTP/1.1\r\nhost: localhost\r\n\r\n";
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = head(&mut stream).await;
@@ -251,9 +190,9 @@ async fn a_list_that_is_never_read_gives_its_seats_back() {
     };
     let given_back = async {
         loop {
-            let (_, metrics) = fixture.get("/metrics").await;
+            let (_, metrics) = text(&cluster, "/metrics").await;
             // The one that asks is counted itself.
-            if executing(std::str::from_utf8(&metrics).unwrap()) <= 1.0 {
+            if executing(&metrics) <= 1.0 {
                 return;
             }
             tokio::task::yield_now().await;
@@ -261,40 +200,37 @@ async fn a_list_that_is_never_read_gives_its_seats_back() {
     };
     tokio::time::timeout(PATIENCE, given_back).await.unwrap();
     drop(streams);
-    fixture.stop().await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_stops_says_so_first_and_answers_until_then() {
-    let fixture = Fixture::start(|config| config.shutdown.delay = Duration::from_secs(1)).await;
+    let cluster =
+        Cluster::start_with(|config| config.shutdown.delay = Duration::from_secs(1)).await;
     let watch = "/api/v1/configmaps?watch=1&resourceVersion=0";
-    let watch = fixture
-        .call(Method::GET, watch, Body::Empty)
-        .await
-        .into_body();
-    assert_eq!(fixture.get("/readyz").await.0, StatusCode::OK);
-    fixture.cancel.cancel();
-    let (code, body) = fixture.get("/readyz").await;
+    let watch = cluster.call(Method::GET, watch, &[], Body::Empty).await;
+    assert_eq!(cluster.get("/readyz").await.0, StatusCode::OK);
+    cluster.cancel.cancel();
+    let (code, said) = text(&cluster, "/readyz").await;
     assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR);
-    let text = String::from_utf8_lossy(&body).into_owned();
     assert!(
-        text.contains("[-]shutdown failed: reason withheld"),
-        "{text}"
+        said.contains("[-]shutdown failed: reason withheld"),
+        "{said}"
     );
-    assert_eq!(fixture.get("/livez").await.0, StatusCode::OK);
+    assert_eq!(cluster.get("/livez").await.0, StatusCode::OK);
     assert_eq!(
-        fixture.create_config_map("late", 1).await,
+        create_config_map(&cluster, "late", 1).await,
         StatusCode::CREATED
     );
     // Who connects now is still served.
-    let mut stream = fixture.connect().await;
+    let mut stream = connect(&cluster).await;
     let request = "GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     assert!(head(&mut stream).await.starts_with("HTTP/1.1 200"));
     // Watches end by themselves, and then the server.
-    tokio::time::timeout(PATIENCE, watch.collect())
+    tokio::time::timeout(PATIENCE, watch.into_body().collect())
         .await
         .unwrap()
         .unwrap();
-    fixture.stop().await;
+    cluster.stop().await;
 }

@@ -7,173 +7,21 @@
     reason = "what the tests stand on fails by panicking, as a test does"
 )]
 
-use std::{sync::Arc, time::Duration};
+mod cluster;
 
-use apiserver::{Body, Config, Dependencies, Server, authn::Peer, authz::Mode};
-use base::{Clock, TaskGroup, tls::ServingCertificate};
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-/// Whether the store is a real etcd.
-const ON_ETCD: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"registry_on_etcd");
+use cluster::{Backend, Cluster};
 
-/// A server on a store of its own.
-pub(crate) struct Cluster {
-    server: Server,
-    cancel: CancellationToken,
-    store: TaskGroup,
-    #[allow(dead_code, reason = "stopped and started by the tests of etcd alone")]
-    pub(crate) etcd: Option<etcd::testing::EtcdProcess>,
-    _dir: tempfile::TempDir,
-}
-
-impl Cluster {
-    pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = TaskGroup::new(&CancellationToken::new());
-        let clock = Clock::system();
-        let etcd = ON_ETCD.then(|| etcd::testing::EtcdProcess::start_quiet(dir.path()));
-        let kv: Arc<dyn etcd::Kv> = match &etcd {
-            Some(process) => {
-                let config = etcd::remote::Config::new([process.endpoint()]);
-                etcd::Remote::connect(config, &store).await.unwrap()
-            }
-            None => {
-                let config = etcd::embedded::Config::new(dir.path());
-                etcd::Embedded::open(config, clock.clone(), &store).unwrap()
-            }
-        };
-        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let serving = ServingCertificate::from_pem(
-            issued.cert.pem().as_bytes(),
-            issued.signing_key.serialize_pem().as_bytes(),
-        )
-        .unwrap();
-        let mut config = Config::new(Arc::new(serving));
-        config.bind_address = "127.0.0.1".parse().unwrap();
-        config.secure_port = 0;
-        config.authorization_modes = vec![Mode::AlwaysAllow];
-        config.service_cluster_ip_ranges = vec!["10.96.0.0/16".to_owned()];
-        let cancel = CancellationToken::new();
-        let deps = Dependencies {
-            kv,
-            clock,
-            connector: None,
-        };
-        let server = Server::start(config, deps, &cancel).await.unwrap();
-        let cluster = Self {
-            server,
-            cancel,
-            store,
-            etcd,
-            _dir: dir,
-        };
-        cluster.until_ready().await;
-        cluster
-    }
-
-    pub(crate) async fn until_ready(&self) {
-        let ready = async {
-            while self.get("/readyz").await.0 != StatusCode::OK {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), ready)
-            .await
-            .expect("the server gets ready");
-    }
-
-    pub(crate) async fn stop(self) {
-        self.cancel.cancel();
-        self.server.wait().await;
-        self.store.shutdown().await;
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        media_type: &str,
-        body: Option<Value>,
-    ) -> http::Response<Body> {
-        let body = body
-            .map(|body| Body::from(body.to_string()))
-            .unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("content-type", media_type)
-            .header("user-agent", "test/1")
-            .body(body)
-            .unwrap();
-        self.server.call(request, Peer::default()).await
-    }
-
-    pub(crate) async fn json(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> (StatusCode, Value) {
-        let media_type = match method {
-            Method::PATCH => "application/merge-patch+json",
-            _ => "application/json",
-        };
-        let response = self.send(method, path, media_type, body).await;
-        let status = response.status();
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (
-            status,
-            serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-        )
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> (StatusCode, Value) {
-        self.json(Method::GET, path, None).await
-    }
-
-    pub(crate) async fn create(&self, path: &str, object: Value) -> Value {
-        let (status, created) = self.json(Method::POST, path, Some(object)).await;
-        assert_eq!(status, StatusCode::CREATED, "{created}");
-        created
-    }
-
-    pub(crate) async fn watch(&self, path: &str) -> Events {
-        let response = self.send(Method::GET, path, "", None).await;
-        assert_eq!(response.status(), StatusCode::OK);
-        Events {
-            body: response.into_body(),
-            buffer: Vec::new(),
-        }
-    }
-}
-
-/// The events of a watch, line by line.
-pub(crate) struct Events {
-    body: Body,
-    buffer: Vec<u8>,
-}
-
-impl Events {
-    pub(crate) async fn next(&mut self) -> (String, Value) {
-        let next = async {
-            loop {
-                if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                    let event: Value = serde_json::from_slice(&line).unwrap();
-                    let kind = event["type"].as_str().unwrap().to_owned();
-                    return (kind, event["object"].clone());
-                }
-                let frame = self.body.frame().await.expect("the watch goes on").unwrap();
-                self.buffer.extend_from_slice(frame.data_ref().unwrap());
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), next)
-            .await
-            .expect("an event comes")
-    }
+/// On a real etcd, or not: by the test that this is compiled into.
+pub(crate) async fn start() -> Cluster {
+    let backend = match env!("CARGO_CRATE_NAME") {
+        "registry_on_etcd" => Backend::Etcd,
+        _ => Backend::Embedded,
+    };
+    Cluster::start_on(backend, |_| {}).await
 }
 
 pub(crate) const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -191,7 +39,7 @@ fn version(object: &Value) -> String {
 
 #[tokio::test]
 async fn an_object_lives_through_all_verbs() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let created = cluster.create(CONFIG_MAPS, config_map("a", "1")).await;
     let path = format!("{CONFIG_MAPS}/a");
     assert_eq!(cluster.get(&path).await, (StatusCode::OK, created.clone()));
@@ -240,7 +88,7 @@ async fn an_object_lives_through_all_verbs() {
 
 #[tokio::test]
 async fn whoever_asked_for_a_deletion_hears_of_it_even_if_a_kubelet_ends_it_first() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let pods = "/api/v1/namespaces/default/pods";
     let pod = json!({
         "metadata": {"name": "brief"},
@@ -278,7 +126,7 @@ async fn whoever_asked_for_a_deletion_hears_of_it_even_if_a_kubelet_ends_it_firs
 
 #[tokio::test]
 async fn finalizers_hold_an_object_until_the_last_is_gone() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let mut object = config_map("held", "1");
     object["metadata"]["finalizers"] = json!(["example.com/hold"]);
     cluster.create(CONFIG_MAPS, object).await;
@@ -304,7 +152,7 @@ async fn finalizers_hold_an_object_until_the_last_is_gone() {
 
 #[tokio::test]
 async fn pages_are_of_one_revision_whatever_happens_between_them() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     // The namespace's own ConfigMap sorts before these.
     for name in ["p0", "p1", "p2", "p3"] {
         cluster.create(CONFIG_MAPS, config_map(name, "1")).await;
@@ -341,7 +189,7 @@ async fn pages_are_of_one_revision_whatever_happens_between_them() {
 
 #[tokio::test]
 async fn a_watch_shows_what_comes_into_its_selection_and_what_leaves_it() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let mut events = cluster
         .watch(&format!("{CONFIG_MAPS}?watch=1&labelSelector=on"))
         .await;
@@ -377,7 +225,7 @@ async fn a_watch_shows_what_comes_into_its_selection_and_what_leaves_it() {
 
 #[tokio::test]
 async fn a_watch_from_a_list_misses_nothing() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     cluster.create(CONFIG_MAPS, config_map("m0", "1")).await;
     let (_, list) = cluster.get(CONFIG_MAPS).await;
     let created = cluster.create(CONFIG_MAPS, config_map("m1", "1")).await;
@@ -409,7 +257,7 @@ async fn a_watch_from_a_list_misses_nothing() {
 
 #[tokio::test]
 async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let path = format!("{CONFIG_MAPS}?dryRun=All");
     let created = cluster.create(&path, config_map("d", "1")).await;
     assert_eq!(created["metadata"]["name"], "d");
@@ -422,7 +270,7 @@ async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
 
 #[tokio::test]
 async fn concurrent_patches_all_arrive() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     cluster.create(CONFIG_MAPS, config_map("busy", "1")).await;
     let path = format!("{CONFIG_MAPS}/busy");
     // No more at once than the seats that flow control gives to nobody in particular.
@@ -441,7 +289,7 @@ async fn concurrent_patches_all_arrive() {
 
 #[tokio::test]
 async fn bodies_over_the_bound_are_refused() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let huge = config_map("huge", &"x".repeat(3 << 20));
     let (status, answer) = cluster.json(Method::POST, CONFIG_MAPS, Some(huge)).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -454,7 +302,7 @@ async fn bodies_over_the_bound_are_refused() {
 
 #[tokio::test]
 async fn what_lies_in_the_future_is_waited_for_in_vain() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     cluster.create(CONFIG_MAPS, config_map("a", "1")).await;
     for path in ["/a?", "?", "?resourceVersionMatch=Exact&"] {
         let path = format!("{CONFIG_MAPS}{path}resourceVersion=999999999999");
@@ -469,7 +317,7 @@ async fn what_lies_in_the_future_is_waited_for_in_vain() {
 /// Short lists are kept as they were measured, long ones are encoded again while they are sent: either way they say what JSON says.
 #[tokio::test]
 async fn lists_in_protobuf_say_what_those_in_json_say() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let path = "/api/v1/namespaces/default/configmaps";
     let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "ConfigMapList");
     let ty = api::facts::type_of(&gvk).unwrap();
@@ -486,11 +334,8 @@ async fn lists_in_protobuf_say_what_those_in_json_say() {
             });
             cluster.create(path, object).await;
         }
-        let request = Request::get(path)
-            .header("accept", "application/vnd.kubernetes.protobuf")
-            .body(Body::default())
-            .unwrap();
-        let answer = cluster.server.call(request, Peer::default()).await;
+        let protobuf = [("accept", "application/vnd.kubernetes.protobuf")];
+        let answer = cluster.send(Method::GET, path, &protobuf, None).await;
         assert_eq!(answer.status(), StatusCode::OK);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         let envelope = apimachinery::protobuf::open(&bytes).unwrap();

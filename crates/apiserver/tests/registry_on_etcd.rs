@@ -11,11 +11,11 @@ mod cases;
 use http::{Method, StatusCode};
 use serde_json::json;
 
-use cases::{CONFIG_MAPS, Cluster, config_map};
+use cases::{CONFIG_MAPS, config_map, start};
 
 #[tokio::test]
 async fn an_etcd_that_dies_is_missed_and_welcome_back() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = start().await;
     cluster.create(CONFIG_MAPS, config_map("a", "1")).await;
     let path = format!("{CONFIG_MAPS}/a");
     let mut watch = cluster.watch(&format!("{CONFIG_MAPS}?watch=true")).await;

@@ -106,6 +106,24 @@ async fn a_watcher_of_one_node_sleeps_through_the_others_and_does_not_fall_behin
 }
 
 #[tokio::test]
+async fn a_watch_from_where_the_cache_has_not_come_yet_shows_only_what_comes_after() {
+    let cacher = pods();
+    let options = WatcherOptions {
+        after: Some(Revision(3)),
+        ..WatcherOptions::default()
+    };
+    let mut watcher = Watcher::start(Arc::clone(&cacher), Predicate::default(), options).unwrap();
+    for (name, revision) in [("before", 2), ("there", 3), ("after", 4)] {
+        cacher.apply(&[&put(name, "n", revision)]);
+    }
+    let Some(Step::Event(EventType::Added, object)) = watcher.try_next() else {
+        panic!("what came after is shown");
+    };
+    assert_eq!(object.namespace_and_name(), ("d", "after"));
+    assert!(watcher.try_next().is_none());
+}
+
+#[tokio::test]
 async fn only_those_are_woken_whom_an_event_concerns() {
     let cacher = pods();
     let node = |node: &str| selecting("", &format!("spec.nodeName={node}"));

@@ -185,13 +185,15 @@ impl Watcher {
     /// The next stretch of events; false if there are none.
     fn take_events(&mut self) -> bool {
         self.sequence.mark_unchanged();
+        // The cache may have been behind the revision that the watch goes on from.
+        let after = self.options.after.unwrap_or_default();
         let found = {
             let state = self.cacher.read();
             state.ring.from(self.cursor, CHUNK).map(|events| {
                 let mut passed = 0;
                 let concerns: Vec<Arc<Event>> = events
                     .inspect(|_| passed += 1)
-                    .filter(|event| event.may_concern(self.demanded))
+                    .filter(|event| event.revision > after && event.may_concern(self.demanded))
                     .cloned()
                     .collect();
                 (passed, concerns)

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use apiserver::{Body, Config, Dependencies, Server, authn::Peer, authz::Mode};
 use base::{Clock, TaskGroup, tls::ServingCertificate};
+use etcd::{Kv, testing::EtcdProcess};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -15,11 +16,20 @@ pub(crate) const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresour
 /// Within which what the server does by itself is done.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server on an embedded store, in which everybody may do everything.
+/// Where a server keeps its objects.
+#[derive(Clone, Copy)]
+pub(crate) enum Backend {
+    Embedded,
+    /// A real one, of its own.
+    Etcd,
+}
+
+/// A server on a store of its own, in which everybody may do everything.
 pub(crate) struct Cluster {
     pub(crate) server: Server,
-    cancel: CancellationToken,
+    pub(crate) cancel: CancellationToken,
     store: TaskGroup,
+    pub(crate) etcd: Option<EtcdProcess>,
     _dir: tempfile::TempDir,
 }
 
@@ -30,11 +40,25 @@ impl Cluster {
 
     /// With settings of its own.
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(Backend::Embedded, adjust).await
+    }
+
+    pub(crate) async fn start_on(backend: Backend, adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = TaskGroup::new(&CancellationToken::new());
         let clock = Clock::system();
-        let settings = etcd::embedded::Config::new(dir.path());
-        let kv = etcd::Embedded::open(settings, clock.clone(), &store).unwrap();
+        let mut etcd = None;
+        let kv: Arc<dyn Kv> = match backend {
+            Backend::Embedded => {
+                let settings = etcd::embedded::Config::new(dir.path());
+                etcd::Embedded::open(settings, clock.clone(), &store).unwrap()
+            }
+            Backend::Etcd => {
+                let process = etcd.insert(EtcdProcess::start_quiet(dir.path()));
+                let settings = etcd::remote::Config::new([process.endpoint()]);
+                etcd::Remote::connect(settings, &store).await.unwrap()
+            }
+        };
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let serving = ServingCertificate::from_pem(
             issued.cert.pem().as_bytes(),
@@ -58,12 +82,16 @@ impl Cluster {
             server,
             cancel,
             store,
+            etcd,
             _dir: dir,
         };
+        cluster.until_ready().await;
         cluster
-            .until("/readyz", |code, _| code == StatusCode::OK)
+    }
+
+    pub(crate) async fn until_ready(&self) {
+        self.until("/readyz", |code, _| code == StatusCode::OK)
             .await;
-        cluster
     }
 
     pub(crate) async fn stop(self) {
@@ -80,11 +108,23 @@ impl Cluster {
         body: Option<Value>,
     ) -> http::Response<Body> {
         let body = body.map(|body| Body::from(body.to_string()));
+        self.call(method, path, headers, body.unwrap_or_default())
+            .await
+    }
+
+    /// With any body.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> http::Response<Body> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(body.unwrap_or_default()).unwrap();
+        let request = request.header("user-agent", "test/1").body(body).unwrap();
         self.server.call(request, Peer::default()).await
     }
 
@@ -116,6 +156,15 @@ impl Cluster {
         created
     }
 
+    pub(crate) async fn watch(&self, path: &str) -> Events {
+        let response = self.send(Method::GET, path, &[], None).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        Events {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        }
+    }
+
     /// Asks until the answer is as wanted. Yields in between: there is nothing here to be waited for by name.
     pub(crate) async fn until(
         &self,
@@ -142,6 +191,32 @@ impl Cluster {
         let path = format!("{DEFINITIONS}/{name}");
         self.until(&path, |_, body| condition(body, "Established") == "True")
             .await
+    }
+}
+
+/// The events of a watch, line by line.
+pub(crate) struct Events {
+    body: Body,
+    buffer: Vec<u8>,
+}
+
+impl Events {
+    pub(crate) async fn next(&mut self) -> (String, Value) {
+        let next = async {
+            loop {
+                if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                    let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                    let event: Value = serde_json::from_slice(&line).unwrap();
+                    let kind = event["type"].as_str().unwrap().to_owned();
+                    return (kind, event["object"].clone());
+                }
+                let frame = self.body.frame().await.expect("the watch goes on").unwrap();
+                self.buffer.extend_from_slice(frame.data_ref().unwrap());
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("an event comes")
     }
 }
 
