@@ -77,7 +77,7 @@ pub(crate) fn custom_resources(k: &Kubectl<'_>) {
         k.run("get sh --field-selector spec.colour=blue -o name"),
         "shirt.wardrobe.test/two"
     );
-    k.shows("get clothes", &["shirt.wardrobe.test/one"]);
+    k.shows("get clothes", &["one", "red"]);
     k.shows("explain shirt.spec --recursive", &["colour", "copies"]);
     k.shows("explain shirt.spec.colour", &["The colour of the cloth."]);
 

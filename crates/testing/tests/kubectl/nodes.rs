@@ -48,6 +48,12 @@ items:
         Some("node/spare drained")
     );
     k.refuses("get pod free", "NotFound");
+    // A pod that does not run yet is nothing that a budget guards.
+    let ready = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    k.run(&format!(
+        "patch pod guarded --subresource=status --type=merge -p '{ready}'"
+    ));
+    k.run("wait pdb/guard --for=jsonpath='{.status.currentHealthy}'=1 --timeout=30s");
     k.refuses(
         "drain spare --force --pod-selector=app=guarded --grace-period=0 --timeout=3s",
         "Cannot evict pod as it would violate the pod's disruption budget",
