@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
+use client::ObjectKey;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, Volume};
 
 use crate::{
@@ -96,6 +97,11 @@ impl PodInfo {
             .iter()
             .flatten()
             .filter_map(|volume| self.claim_of(volume))
+    }
+
+    /// Whether a PersistentVolumeClaim is one of its own.
+    pub(crate) fn has_claim(&self, claim: &ObjectKey) -> bool {
+        claim.namespace == self.namespace && self.claim_names().any(|own| own == claim.name)
     }
 
     /// The name of a volume's PersistentVolumeClaim, if it has one.

@@ -10,6 +10,7 @@ mod kubectl;
 mod load;
 mod netns;
 mod registry;
+mod running;
 mod wait;
 
 pub use clients::beside_clients;
@@ -19,4 +20,5 @@ pub use kubectl::Kubectl;
 pub use load::{Load, Tally};
 pub use netns::{Door, NetworkNamespace};
 pub use registry::{Access, Registry};
+pub use running::Running;
 pub use wait::eventually;

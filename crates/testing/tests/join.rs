@@ -6,12 +6,12 @@
 use std::{
     fs::{self, File},
     path::PathBuf,
-    process::{Child, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
 use anyhow::ensure;
-use testing::{Access, Cluster, Image, NetworkNamespace, Options, Registry, eventually};
+use testing::{Access, Cluster, Image, NetworkNamespace, Options, Registry, Running, eventually};
 
 /// What a start may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -185,7 +185,7 @@ impl Machine {
         self.directory.path().join(name)
     }
 
-    fn start(&self, component: &str, arguments: &[&str]) -> Part {
+    fn start(&self, component: &str, arguments: &[&str]) -> Running {
         let log = File::create(self.path(&format!("{component}.log"))).unwrap();
         let mut command = self.netns.command(&self.binary);
         command.arg(component);
@@ -200,7 +200,7 @@ impl Machine {
             .stderr(log)
             .spawn()
             .unwrap();
-        Part(child)
+        Running::from(child)
     }
 }
 
@@ -228,16 +228,5 @@ impl Drop for Machine {
             Ok(output) if output.status.success() => {}
             other => eprintln!("ironclad down: {other:?}"),
         }
-    }
-}
-
-/// One process.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test then says more clearly.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -8,13 +8,13 @@ use std::{
     net::IpAddr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::ensure;
 use bootstrap::{Identity, KubeconfigParams, Pki, PkiConfig};
-use testing::{Access, Image, NetworkNamespace, Registry, eventually};
+use testing::{Access, Image, NetworkNamespace, Registry, Running, eventually};
 
 /// What a start or a rollout may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -238,7 +238,7 @@ impl Machine {
     }
 
     /// Starts a component by its own name.
-    fn start(&self, name: &str, arguments: &[&str]) -> Part {
+    fn start(&self, name: &str, arguments: &[&str]) -> Running {
         let link = self.path().join(name);
         symlink(&self.binary, &link).unwrap();
         let log = File::create(self.path().join(format!("{name}.log"))).unwrap();
@@ -254,7 +254,7 @@ impl Machine {
             .stderr(log)
             .spawn()
             .unwrap();
-        Part(child)
+        Running::from(child)
     }
 
     fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
@@ -319,16 +319,5 @@ impl Drop for Machine {
             Ok(output) if output.status.success() => {}
             other => eprintln!("ironclad down: {other:?}"),
         }
-    }
-}
-
-/// One process.
-struct Part(Child);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // It may have ended by itself, which the test then says more clearly.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -82,9 +82,7 @@ impl Plugin for NodeVolumeLimits {
     fn may_help(&self, event: &ClusterEvent, pod: &PodInfo) -> bool {
         match event {
             ClusterEvent::AssignedPodRemoved(gone) => gone.claim_names().next().is_some(),
-            ClusterEvent::Object(EventKind::PersistentVolumeClaim, key) => {
-                key.namespace == pod.namespace && pod.claim_names().any(|own| own == key.name)
-            }
+            ClusterEvent::Object(EventKind::PersistentVolumeClaim, key) => pod.has_claim(key),
             _ => true,
         }
     }

@@ -73,9 +73,7 @@ impl Plugin for VolumeRestrictions {
                             .claim_names()
                             .any(|own| gone.claim_names().any(|c| c == own)))
             }
-            ClusterEvent::Object(_, key) => {
-                key.namespace == pod.namespace && pod.claim_names().any(|own| own == key.name)
-            }
+            ClusterEvent::Object(_, key) => pod.has_claim(key),
             _ => true,
         }
     }

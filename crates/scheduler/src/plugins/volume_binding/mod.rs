@@ -211,9 +211,7 @@ impl Plugin for VolumeBinding {
     }
     fn may_help(&self, event: &ClusterEvent, pod: &PodInfo) -> bool {
         match event {
-            ClusterEvent::Object(EventKind::PersistentVolumeClaim, key) => {
-                key.namespace == pod.namespace && pod.claim_names().any(|own| own == key.name)
-            }
+            ClusterEvent::Object(EventKind::PersistentVolumeClaim, key) => pod.has_claim(key),
             _ => true,
         }
     }
