@@ -1,5 +1,8 @@
 //! Facts about pods that several controllers need (upstream's `podutil`).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use client::Object as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
@@ -61,6 +64,21 @@ pub(crate) fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) ->
     ready_since(pod).is_some_and(|since| now.duration_since(since) >= wait)
 }
 
+/// How long until the first of `pods` that are ready is available, which no event tells. `None` if nothing comes of waiting.
+pub(crate) fn next_availability(
+    pods: &[Arc<Pod>],
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Option<Duration> {
+    let wait = SignedDuration::from_secs(i64::from(min_ready_seconds));
+    pods.iter()
+        .filter_map(|pod| ready_since(pod))
+        .map(|since| wait - now.duration_since(since))
+        .filter(SignedDuration::is_positive)
+        .min()
+        .map(SignedDuration::unsigned_abs)
+}
+
 /// `spec.nodeName`, empty before binding.
 pub(crate) fn node_name(pod: &Pod) -> &str {
     pod.spec
@@ -100,5 +118,33 @@ pub(crate) fn from_template(
         },
         spec: template.spec.clone(),
         status: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn ready_at(time: &str) -> Arc<Pod> {
+        let ready = json!({"type": "Ready", "status": "True", "lastTransitionTime": time});
+        let pod = json!({"metadata": {"name": "p"}, "status": {"conditions": [ready]}});
+        Arc::new(serde_json::from_value(pod).unwrap())
+    }
+
+    #[test]
+    fn the_next_pod_to_be_available_is_waited_for_and_no_longer() {
+        let pods = [
+            ready_at("2026-01-01T00:00:00Z"),
+            ready_at("2026-01-01T00:00:07Z"),
+            ready_at("2026-01-01T00:00:09Z"),
+            Arc::new(Pod::default()),
+        ];
+        let now = "2026-01-01T00:00:10Z".parse().unwrap();
+        let next = |seconds| next_availability(&pods, seconds, now);
+        assert_eq!(next(0), None);
+        assert_eq!(next(2), Some(Duration::from_secs(1)));
+        assert_eq!(next(5), Some(Duration::from_secs(2)));
+        assert_eq!(next(15), Some(Duration::from_secs(5)));
     }
 }

@@ -233,7 +233,9 @@ impl Reconciler for DaemonSetController {
                     .any(|pod| pod.label(history::REVISION_LABEL) == own)
         };
         history::truncate(client, &history.all, in_use, spec.revision_history_limit).await?;
-        Ok(self.recheck(&set, &pods))
+        let min_ready_seconds = spec.min_ready_seconds.unwrap_or_default();
+        let next = pods::next_availability(&pods, min_ready_seconds, self.ctx.clock.now());
+        Ok(next.map_or(Next::OnEvent, Next::After))
     }
 }
 
@@ -331,26 +333,6 @@ impl DaemonSetController {
                     Err(error.into())
                 }
             }
-        }
-    }
-
-    /// Pods that are ready become available without an event.
-    fn recheck(&self, set: &DaemonSet, pods: &[Arc<Pod>]) -> Next {
-        let min_ready_seconds = set
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.min_ready_seconds)
-            .unwrap_or_default();
-        let now = self.ctx.clock.now();
-        let waits = |pod: &Arc<Pod>| {
-            pods::is_ready(pod) && !pods::is_available(pod, min_ready_seconds, now)
-        };
-        if pods.iter().any(waits) {
-            Next::After(std::time::Duration::from_secs(
-                u64::try_from(min_ready_seconds).unwrap_or_default(),
-            ))
-        } else {
-            Next::OnEvent
         }
     }
 }

@@ -226,7 +226,9 @@ impl<K: Replicated> Reconciler for Controller<K> {
         self.update_status(&owner, &active, terminating, failure.as_ref())
             .await?;
         result.map_err(|(_, error)| error)?;
-        Ok(self.recheck(&*owner, &active))
+        let min_ready_seconds = owner.min_ready_seconds();
+        let next = pods::next_availability(&active, min_ready_seconds, self.ctx.clock.now());
+        Ok(next.map_or(Next::OnEvent, Next::After))
     }
 }
 
@@ -419,21 +421,5 @@ impl<K: Replicated> Controller<K> {
                 .await?;
         }
         Ok(())
-    }
-
-    /// Pods that are ready become available without an event.
-    fn recheck(&self, owner: &K, active: &[Arc<Pod>]) -> Next {
-        let min_ready_seconds = owner.min_ready_seconds();
-        let now = self.ctx.clock.now();
-        let waits = |pod: &&Arc<Pod>| {
-            pods::is_ready(pod) && !pods::is_available(pod, min_ready_seconds, now)
-        };
-        if active.iter().any(|pod| waits(&pod)) {
-            Next::After(Duration::from_secs(
-                u64::try_from(min_ready_seconds).unwrap_or_default(),
-            ))
-        } else {
-            Next::OnEvent
-        }
     }
 }
