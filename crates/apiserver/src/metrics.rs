@@ -3,6 +3,7 @@
 //! Here is what the pipeline counts of requests. What other parts count stands beside these, in files of this name.
 
 mod attempts;
+mod labels;
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apimachinery::gvk::GroupResource;
+use api::ServedResource;
+use apimachinery::gvk::{GroupResource, GroupVersionResource};
 use base::metrics::{
     Counter, CounterSeries, Gauge, GaugeSeries, Histogram, HistogramSeries, Registry, exponential,
     linear,
@@ -22,7 +24,10 @@ use http::{HeaderValue, Response, header};
 
 use crate::{context::Context, discovery::Version, request_info::RequestInfo};
 
+use labels::{Labels, reported_verb};
+
 pub(crate) use attempts::{Attempts, SECONDS};
+pub(crate) use labels::scope;
 
 /// Upstream's bounds for `apiserver_request_duration_seconds`.
 const REQUEST_SECONDS: &[f64] = &[
@@ -60,7 +65,11 @@ struct Families {
     terminations: Counter,
     self_requests: Counter,
     storage: OnceLock<(Arc<dyn Kv>, Gauge)>,
+    served: OnceLock<Box<Served>>,
 }
+
+/// Finds what is served, custom resources included.
+type Served = dyn Fn(&GroupVersionResource) -> Option<Arc<ServedResource>> + Send + Sync;
 
 /// Upstream's bounds for `apiserver_response_sizes`, in bytes.
 const BYTES: &[f64] = &exponential::<7>(1e3, 10.0);
@@ -152,6 +161,7 @@ impl Metrics {
                 &["group", "resource", "subresource", "verb"],
             ),
             storage: OnceLock::new(),
+            served: OnceLock::new(),
             registry,
         }))
     }
@@ -159,6 +169,15 @@ impl Metrics {
     /// Where other parts of the server register what they count.
     pub fn registry(&self) -> &Registry {
         &self.0.registry
+    }
+
+    /// Where custom resources are found; until then their requests are counted as those to nothing that is served.
+    pub(crate) fn find_served(
+        &self,
+        find: impl Fn(&GroupVersionResource) -> Option<Arc<ServedResource>> + Send + Sync + 'static,
+    ) {
+        // Said once, at the start.
+        let _ = self.0.served.set(Box::new(find));
     }
 
     /// Serves how large the store is; it is asked at each scrape.
@@ -397,7 +416,7 @@ impl RequestSeries {
         verb: &'static str,
         dry_run: &'static str,
     ) -> Self {
-        let labels = Labels::of(info, verb);
+        let labels = Labels::of(info, verb, |gvr| families.served.get()?(gvr));
         let of_request = labels.of_request();
         let [
             component,
@@ -501,127 +520,6 @@ impl RequestSeries {
     }
 }
 
-/// A request's label values, all of bounded sets.
-struct Labels {
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    scope: &'static str,
-    verb: &'static str,
-}
-
-impl Labels {
-    /// Whether nothing of a request to a resource was left out of them, as of what is not served.
-    fn say_it_all(&self, info: &RequestInfo) -> bool {
-        info.is_resource
-            && self.resource == info.resource
-            && self.subresource == info.subresource
-            && self.group == *info.group_version.group
-            && self.version == *info.group_version.version
-    }
-
-    /// The values of [`REQUEST`].
-    fn of_request(&self) -> [&str; 7] {
-        [
-            "apiserver",
-            &self.group,
-            &self.resource,
-            self.scope,
-            &self.subresource,
-            self.verb,
-            &self.version,
-        ]
-    }
-
-    fn of(info: &RequestInfo, verb: &'static str) -> Self {
-        if !info.is_resource {
-            // Of other paths, only the first segment: scanners ask for any.
-            let first = info
-                .path
-                .trim_start_matches('/')
-                .split('/')
-                .next()
-                .unwrap_or_default();
-            let known = [
-                "api", "apis", "healthz", "livez", "readyz", "metrics", "openapi", "version",
-                "openid",
-            ];
-            let subresource = if known.contains(&first) {
-                format!("/{first}")
-            } else {
-                String::new()
-            };
-            return Self {
-                group: String::new(),
-                version: String::new(),
-                resource: String::new(),
-                subresource,
-                scope: "",
-                verb,
-            };
-        }
-        // A resource that is not served would be the client's text.
-        let row = api::kinds::by_resource(&info.gvr());
-        let served = row.is_some();
-        let has =
-            |name: &str| row.is_some_and(|row| row.subresources.iter().any(|s| s.name == name));
-        let text = |text: &str| {
-            if served {
-                text.to_owned()
-            } else {
-                String::new()
-            }
-        };
-        Self {
-            group: text(&info.group_version.group),
-            version: text(&info.group_version.version),
-            resource: text(&info.resource),
-            subresource: if has(&info.subresource) {
-                info.subresource.clone()
-            } else {
-                String::new()
-            },
-            scope: scope(info),
-            verb,
-        }
-    }
-}
-
-/// As upstream calls it in metrics: `resource` for one object, or `namespace`, or `cluster`.
-pub(crate) fn scope(info: &RequestInfo) -> &'static str {
-    match (
-        info.is_resource,
-        info.namespace.is_empty(),
-        info.name.is_empty(),
-    ) {
-        (false, ..) => "",
-        (true, _, false) => "resource",
-        (true, ..) if info.verb == "create" => "resource",
-        (true, false, true) => "namespace",
-        (true, true, true) => "cluster",
-    }
-}
-
-/// The method, told apart where one method means several things; free text is `other`.
-fn reported_verb(info: &RequestInfo, applies: bool) -> &'static str {
-    const STREAMS: [&str; 5] = ["log", "exec", "portforward", "attach", "proxy"];
-    if info.is_resource && STREAMS.contains(&info.subresource.as_str()) {
-        return "CONNECT";
-    }
-    match info.verb.as_str() {
-        "get" | "head" => "GET",
-        "list" => "LIST",
-        "watch" => "WATCH",
-        "create" | "post" => "POST",
-        "update" | "put" => "PUT",
-        "patch" if applies => "APPLY",
-        "patch" => "PATCH",
-        "delete" | "deletecollection" => "DELETE",
-        _ => "other",
-    }
-}
-
 /// Which build this is, and which version's behaviour it shows.
 fn build_info(registry: &Registry) {
     let document = Version::CURRENT.document();
@@ -669,6 +567,8 @@ fn build_info(registry: &Registry) {
 #[cfg(test)]
 mod tests {
     use http::{Method, Request};
+
+    use apimachinery::gvk::GroupVersion;
 
     use super::*;
     use crate::authn::Peer;
@@ -730,5 +630,36 @@ mod tests {
             );
         }
         assert!(shown.contains("apiserver_current_inflight_requests{request_kind=\"readOnly\"} 0"));
+    }
+
+    #[test]
+    fn custom_resources_are_counted_as_such_once_they_are_served() {
+        let metrics = Metrics::new();
+        let uri = "/apis/example.com/v1/namespaces/default/widgets/a";
+        count(&metrics, Method::GET, uri, 404);
+        // Widgets have subresources as Deployments have.
+        let deployments = GroupVersion::new("apps", "v1").resource("deployments");
+        let row = api::kinds::by_resource(&deployments).unwrap();
+        let row = Arc::new(ServedResource::from(row));
+        metrics.find_served(move |gvr| (gvr.resource == "widgets").then(|| Arc::clone(&row)));
+        count(&metrics, Method::GET, uri, 200);
+        count(&metrics, Method::GET, &format!("{uri}/status"), 200);
+        let shown = metrics.registry().encode();
+        let of = |code, resource, subresource| {
+            let (group, version) = match resource {
+                "" => ("", ""),
+                _ => ("example.com", "v1"),
+            };
+            format!(
+                r#"apiserver_request_total{{code="{code}",component="apiserver",dry_run="",group="{group}",resource="{resource}",scope="resource",subresource="{subresource}",verb="GET",version="{version}"}} 1"#
+            )
+        };
+        for sample in [
+            of(404, "", ""),
+            of(200, "widgets", ""),
+            of(200, "widgets", "status"),
+        ] {
+            assert!(shown.contains(&sample), "{sample}\n{shown}");
+        }
     }
 }

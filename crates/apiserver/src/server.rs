@@ -203,6 +203,8 @@ impl Server {
         }
         let counted = Arc::clone(&registry);
         metrics.serve_stored_objects(move || counted.object_counts());
+        let served = Arc::clone(&registry);
+        metrics.find_served(move |gvr| Some(Arc::clone(&served.endpoint(gvr)?.row)));
         metrics.serve_storage_size(Arc::clone(&deps.kv));
         let reader = Arc::clone(&registry) as Arc<dyn ObjectReader>;
         let webhooks = WebhookClients::new(reader, tasks.clone());

@@ -31,7 +31,7 @@ pub(crate) fn version() -> String {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a cluster of one node on this machine
+    /// Start a cluster on this machine, of one node or several
     Up(up::UpArgs),
     /// Show what is running
     Status(commands::status::StatusArgs),
@@ -45,6 +45,9 @@ enum Command {
     Token(commands::token::TokenArgs),
     /// Answer HTTP requests with the name of this pod (what the example image runs)
     Hello(commands::hello::HelloArgs),
+    /// Be one of the further nodes of `up --nodes`
+    #[command(hide = true)]
+    Machine(up::machines::machine::MachineCommand),
     /// Serve the Kubernetes API
     #[command(name = "kube-apiserver")]
     KubeApiserver(Box<components::kube_apiserver::Flags>),
@@ -85,6 +88,7 @@ impl Cli {
             Command::Store(args) => commands::store::run(args),
             Command::Token(args) => commands::token::run(args),
             Command::Hello(args) => commands::hello::run(args),
+            Command::Machine(command) => up::machines::machine::run(command),
             Command::KubeApiserver(flags) => components::kube_apiserver::run(*flags),
             Command::KubeControllerManager(flags) => {
                 components::kube_controller_manager::run(flags)

@@ -25,6 +25,16 @@ pub struct Options {
     pub environment: Vec<(String, String)>,
 }
 
+impl Options {
+    /// How many nodes there are to be.
+    fn nodes(&self) -> usize {
+        let mut arguments = self.arguments.iter();
+        arguments
+            .find_map(|argument| argument.strip_prefix("--nodes=")?.parse().ok())
+            .unwrap_or(1)
+    }
+}
+
 /// A running cluster.
 pub struct Cluster {
     binary: PathBuf,
@@ -98,7 +108,12 @@ impl Cluster {
         }
         let ready = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
         let output = self.try_kubectl(&["get", "nodes", "-o", ready])?;
-        ensure!(output == "True", "node not ready: {output:?}");
+        let states: Vec<&str> = output.split(' ').collect();
+        let wanted = self.options.nodes();
+        ensure!(
+            states == vec!["True"; wanted],
+            "{wanted} nodes are not ready: {output:?}"
+        );
         Ok(())
     }
 

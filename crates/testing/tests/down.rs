@@ -1,6 +1,7 @@
 //! `ironclad down --purge` leaves nothing: no process, mount, link, table, cgroup, file.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -10,7 +11,19 @@ use testing::{Cluster, Kubectl, Options};
 
 #[test]
 fn down_leaves_nothing_behind() {
-    let cluster = Cluster::start(Options::default()).expect("the cluster starts");
+    leaves_nothing(Options::default());
+}
+
+#[test]
+fn down_leaves_nothing_of_several_nodes_behind() {
+    leaves_nothing(Options {
+        arguments: vec!["--nodes=2".to_owned()],
+        ..Options::default()
+    });
+}
+
+fn leaves_nothing(options: Options) {
+    let cluster = Cluster::start(options).expect("the cluster starts");
     let k = Kubectl::new(&cluster, "kubectl", "down");
     k.run("create configmap settings --from-literal=a=1");
     k.apply(
@@ -38,8 +51,10 @@ spec:
     );
     assert!(mounts(&data) > 0, "a pod has mounts");
     assert!(printed(&cluster, "nft", &["list", "tables"]).contains("table"));
-    let root = cgroup_root(&data);
-    assert!(!cgroups(&root).is_empty(), "a pod has cgroups");
+    let roots = cgroup_roots(&data);
+    for root in &roots {
+        assert!(!cgroups(root).is_empty(), "a pod has cgroups");
+    }
 
     let down = cluster
         .ironclad(&["down", "--purge"])
@@ -60,7 +75,9 @@ spec:
         .filter_map(|line| line.split_whitespace().next())
         .collect();
     assert_eq!(links, ["lo", "uplink"]);
-    assert_eq!(cgroups(&root), Vec::<String>::new());
+    for root in &roots {
+        assert_eq!(cgroups(root), Vec::<String>::new());
+    }
     assert!(!Path::new(&data).exists(), "{data} is still there");
 }
 
@@ -74,16 +91,17 @@ fn processes(directory: &str) -> Vec<PathBuf> {
     all.map(|entry| entry.path()).filter(names_it).collect()
 }
 
+/// The mounts of the directory's, here and in the mount namespaces of its processes.
 fn mounts(directory: &str) -> usize {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("/proc is mounted");
-    mounts
-        .lines()
-        .filter(|line| line.contains(directory))
-        .count()
+    let here = PathBuf::from("/proc/self");
+    let all = processes(directory).into_iter().chain([here]);
+    let tables = all.filter_map(|process| fs::read_to_string(process.join("mountinfo")).ok());
+    let of_table = |table: String| table.lines().filter(|l| l.contains(directory)).count();
+    tables.map(of_table).sum()
 }
 
-/// The name of the cgroup that the cluster's shims are below; other clusters of this machine have other names.
-fn cgroup_root(directory: &str) -> String {
+/// The names of the cgroups that the cluster's shims are below, one a node with pods; other clusters of this machine have other names.
+fn cgroup_roots(directory: &str) -> BTreeSet<String> {
     let of_process = |process: PathBuf| {
         let cgroups = fs::read_to_string(process.join("cgroup")).ok()?;
         let mut names = cgroups.lines().flat_map(|line| line.split('/'));
@@ -91,8 +109,12 @@ fn cgroup_root(directory: &str) -> String {
             .find(|name| name.starts_with("ironclad"))
             .map(str::to_owned)
     };
-    let root = processes(directory).into_iter().find_map(of_process);
-    root.expect("a shim is in a cgroup of the cluster")
+    let roots: BTreeSet<_> = processes(directory)
+        .into_iter()
+        .filter_map(of_process)
+        .collect();
+    assert!(!roots.is_empty(), "a shim is in a cgroup of the cluster");
+    roots
 }
 
 /// That cgroup in all hierarchies, and what is below.

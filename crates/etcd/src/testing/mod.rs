@@ -2,10 +2,10 @@
 //!
 //! Behind the feature `testing`; never in the binary. These functions panic where a contract is broken, as tests do.
 
-mod cases;
+mod contract;
 mod etcd_process;
 mod faulty_disk;
 
-pub use cases::suite;
+pub use contract::suite;
 pub use etcd_process::EtcdProcess;
 pub use faulty_disk::{Fault, FaultyDisk};

@@ -21,6 +21,7 @@ use crate::{
         CONTEXT,
         cluster::shim_command,
         lock::{DataDirLock, Owner},
+        machines,
         place::{BRIDGE, Place},
     },
 };
@@ -60,7 +61,9 @@ pub(crate) fn run(args: DownArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(remove_from_kernel(&place))?;
-    remove_directory(&place.state_dir())?;
+    for place in place.nodes().iter().chain([&place]) {
+        remove_directory(&place.state_dir())?;
+    }
     drop(lock);
     if args.purge {
         let file = args.kubeconfig.or_else(client::Kubeconfig::default_path);
@@ -95,6 +98,7 @@ fn stop_server(place: &Place) -> anyhow::Result<()> {
 }
 
 async fn remove_from_kernel(place: &Place) -> anyhow::Result<()> {
+    machines::stop(place).await?;
     let tasks = TaskGroup::new(&CancellationToken::new());
     let network = Bridge::open(BridgeConfig {
         bridge: BRIDGE.to_owned(),
@@ -120,7 +124,9 @@ async fn remove_from_kernel(place: &Place) -> anyhow::Result<()> {
     runtime.purge().await.context("stopping the pods")?;
     tasks.shutdown().await;
     unmount_below(place.data_dir())?;
-    remove_cgroups(&place.cgroup_root()).context("removing cgroups")?;
+    for place in place.nodes().iter().chain([place]) {
+        remove_cgroups(&place.cgroup_root()).context("removing cgroups")?;
+    }
     proxy::remove_rules().await?;
     Bridge::remove(BRIDGE).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! `ironclad image`: the images of a running node.
+//! `ironclad image`: the images of a running node; what changes them does so on all nodes that run on this machine.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,11 @@ use serde_json::Value;
 
 use crate::{
     cli::DataDir,
-    up::{control_request, place::Place},
+    up::{
+        control_request,
+        lock::{DataDirLock, Owner},
+        place::Place,
+    },
 };
 
 /// Options of `ironclad image`.
@@ -55,15 +59,24 @@ enum ImageCommand {
 pub(crate) fn run(args: ImageArgs) -> anyhow::Result<()> {
     let place = Place::new(&args.data_dir.path);
     let post = |path: &str, argument: &str| control_request(&place, Method::POST, path, argument);
+    let on_all_nodes = |path: &str, argument: &str| -> anyhow::Result<String> {
+        let answer = post(path, argument)?;
+        for node in place.nodes() {
+            if DataDirLock::owner(node.data_dir())? != Owner::Free {
+                control_request(&node, Method::POST, path, argument)?;
+            }
+        }
+        Ok(answer)
+    };
     match args.command {
         ImageCommand::List => {
             let images: Vec<Value> =
                 serde_json::from_str(&control_request(&place, Method::GET, "/images", "")?)?;
             print_table(&images);
         }
-        ImageCommand::Pull { name } => println!("{}", post("/images/pull", &name)?),
+        ImageCommand::Pull { name } => println!("{}", on_all_nodes("/images/pull", &name)?),
         ImageCommand::Import { archive } => {
-            println!("{}", post("/images/import", &absolute(&archive)?)?)
+            println!("{}", on_all_nodes("/images/import", &absolute(&archive)?)?)
         }
         ImageCommand::Export { name, archive } => {
             println!(
@@ -74,7 +87,7 @@ pub(crate) fn run(args: ImageArgs) -> anyhow::Result<()> {
                 )?
             );
         }
-        ImageCommand::Remove { name } => println!("{}", post("/images/remove", &name)?),
+        ImageCommand::Remove { name } => println!("{}", on_all_nodes("/images/remove", &name)?),
     }
     Ok(())
 }

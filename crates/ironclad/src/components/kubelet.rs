@@ -27,6 +27,8 @@ use crate::{
     cli::DataDir,
     up::{
         cluster::shim_command,
+        control::{self, Control},
+        hello_image,
         place::{BRIDGE, Place},
     },
 };
@@ -222,6 +224,12 @@ pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
         )
         .await
         .context("opening the container runtime")?;
+        hello_image::ensure(&runtime).await?;
+        let local = Control {
+            runtime: runtime.clone(),
+            store: None,
+        };
+        control::start(&place, local, &tasks, &cancel).await?;
         let node_name = flags.hostname_override.unwrap_or_else(super::host_name);
         let certificates = NodeCertificates {
             directory: flags

@@ -62,7 +62,7 @@ impl Settings {
     }
 
     /// Cluster DNS's, in the primary family.
-    fn cluster_dns(&self) -> IpAddr {
+    pub(super) fn cluster_dns(&self) -> IpAddr {
         self.service_addresses(10)
             .next()
             .expect("there is a service range")

@@ -4,6 +4,7 @@
 use std::{fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
+use base::TaskGroup;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -14,20 +15,23 @@ use serde_json::json;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{cluster::Cluster, place::Place};
+use super::place::Place;
 
 /// Longest request body: the name of a file or an image.
 const MAX_BODY: usize = 64 << 10;
 
-struct Control {
-    runtime: Runtime,
-    store: Arc<etcd::Embedded>,
+/// What commands act on.
+pub(crate) struct Control {
+    pub(crate) runtime: Runtime,
+    /// Where the store is in this process.
+    pub(crate) store: Option<Arc<etcd::Embedded>>,
 }
 
 /// Serves until `cancel`led.
-pub(super) async fn start(
+pub(crate) async fn start(
     place: &Place,
-    cluster: &Cluster,
+    control: Control,
+    tasks: &TaskGroup,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
     let socket = place.control_socket();
@@ -40,12 +44,8 @@ pub(super) async fn start(
     let listener = UnixListener::bind(&socket)
         .with_context(|| format!("listening on {}", socket.display()))?;
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
-    let control = Arc::new(Control {
-        runtime: cluster.runtime.clone(),
-        store: Arc::clone(&cluster.store),
-    });
-    let (tasks, cancel) = (cluster.tasks().clone(), cancel.clone());
-    let connections = tasks.clone();
+    let control = Arc::new(control);
+    let (connections, cancel) = (tasks.clone(), cancel.clone());
     tasks.spawn("control", async move {
         while let Some(Ok((stream, _))) = cancel.run_until_cancelled(listener.accept()).await {
             let control = Arc::clone(&control);
@@ -114,7 +114,8 @@ impl Control {
                 Ok(argument)
             }
             (Method::POST, "/store/snapshot") => {
-                let revision = self.store.snapshot(PathBuf::from(&argument)).await?;
+                let store = self.store.as_ref().context("the store is not here")?;
+                let revision = store.snapshot(PathBuf::from(&argument)).await?;
                 Ok(revision.to_string())
             }
             (method, path) => bail!("unknown command: {method} {path}"),

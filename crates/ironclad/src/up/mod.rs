@@ -1,12 +1,13 @@
-//! `ironclad up`: a cluster of one node in one process, from nothing to a running Deployment.
+//! `ironclad up`: a cluster of one node in one process, from nothing to a running Deployment; of more nodes with [`machines`] beside.
 
 pub(crate) mod addons;
 pub(crate) mod cluster;
-mod control;
+pub(crate) mod control;
 mod detach;
-mod hello_image;
+pub(crate) mod hello_image;
 mod in_process;
 pub(crate) mod lock;
+pub(crate) mod machines;
 pub(crate) mod manifest;
 pub(crate) mod place;
 mod preflight;
@@ -16,6 +17,7 @@ mod serving_certificates;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,7 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     cluster::{Cluster, Settings},
+    control::Control,
     lock::{DataDirLock, Owner},
+    machines::Machines,
     manifest::Applied,
     place::Place,
     progress::{Progress, format_time},
@@ -65,6 +69,10 @@ pub(crate) struct UpArgs {
     /// The node's name; the host's if not given
     #[arg(long, value_name = "NAME")]
     node_name: Option<String>,
+    /// How many nodes: those beyond the first are processes with a network, mounts and processes of their own on this machine; as many
+    /// as there were if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(machines::MAX_NODES)))]
+    nodes: Option<u32>,
     /// The node's addresses, at most one of each family; those of the first links with one if not given
     #[arg(long, value_name = "IP", value_delimiter = ',')]
     node_ip: Vec<IpAddr>,
@@ -215,24 +223,19 @@ async fn start(
         let stage = progress.stage("node");
         cluster.start_controllers()?;
         cluster.start_node().await?;
-        control::start(place, &cluster, cancel).await?;
+        let local = Control {
+            runtime: cluster.runtime.clone(),
+            store: Some(Arc::clone(&cluster.store)),
+        };
+        control::start(place, local, cluster.tasks(), cancel).await?;
         let admin = cluster.admin();
-        let node = wait_node_ready(&admin, &settings.node_name);
-        tokio::time::timeout(NODE_PATIENCE, node)
-            .await
-            .with_context(|| {
-                format!(
-                    "node {} was not ready in time; see {}",
-                    settings.node_name,
-                    place.file("ironclad.log").display()
-                )
-            })??;
+        wait_node_ready(&admin, &settings.node_name, place).await?;
         stage.done(&format!(
             "{} is Ready after {}",
             settings.node_name,
             format_time(progress.elapsed())
         ));
-        anyhow::Ok(())
+        start_machines(args, place, &settings, &cluster, progress).await
     };
     match cancel.run_until_cancelled(ready).await {
         Some(Ok(())) => Ok(cluster),
@@ -248,6 +251,35 @@ async fn start(
             }
         }
     }
+}
+
+/// The nodes beyond the first.
+async fn start_machines(
+    args: &UpArgs,
+    place: &Place,
+    settings: &Settings,
+    cluster: &Cluster,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let known = place.node_numbers().last().copied().unwrap_or(1);
+    let count = args.nodes.unwrap_or(known);
+    if count < 2 {
+        return Ok(());
+    }
+    let stage = progress.stage("more nodes");
+    let admin = cluster.admin();
+    let ca_pem = &cluster.pki.ca_pem;
+    let machines = Machines::start(place, settings, ca_pem, &admin, count).await?;
+    for (number, name) in (2..).zip(&machines.names) {
+        wait_node_ready(&admin, name, &place.node(number)).await?;
+    }
+    let names = machines.names.join(", ");
+    machines.keep();
+    stage.done(&format!(
+        "{names} Ready after {}",
+        format_time(progress.elapsed())
+    ));
+    Ok(())
 }
 
 async fn deploy(
@@ -392,7 +424,19 @@ fn merge_into(file: &Path, ours: &Kubeconfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn wait_node_ready(client: &Client, name: &str) -> anyhow::Result<()> {
+/// The node whose data is at `place`.
+async fn wait_node_ready(client: &Client, name: &str, place: &Place) -> anyhow::Result<()> {
+    tokio::time::timeout(NODE_PATIENCE, node_ready(client, name))
+        .await
+        .with_context(|| {
+            format!(
+                "node {name} was not ready in time; see the logs in {}",
+                place.data_dir().display()
+            )
+        })?
+}
+
+async fn node_ready(client: &Client, name: &str) -> anyhow::Result<()> {
     let nodes = client.api::<Node>(client::Namespace::All);
     let params = WatchParams {
         field_selector: Some(format!("metadata.name={name}")),

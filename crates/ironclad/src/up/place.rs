@@ -50,11 +50,35 @@ impl Place {
         format!("/ironclad{}", self.suffix)
     }
 
+    /// That of a further node of `up --nodes`, of which there are those from 2 on.
+    pub(crate) fn node(&self, number: u32) -> Self {
+        Self::new(&self.file(NODES).join(number.to_string()))
+    }
+
+    /// The numbers of the further nodes that have been made.
+    pub(crate) fn node_numbers(&self) -> Vec<u32> {
+        let entries = std::fs::read_dir(self.file(NODES)).into_iter().flatten();
+        let mut numbers: Vec<u32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// The places of those nodes.
+    pub(crate) fn nodes(&self) -> Vec<Self> {
+        let numbers = self.node_numbers().into_iter();
+        numbers.map(|number| self.node(number)).collect()
+    }
+
     /// The administrator's kubeconfig.
     pub(crate) fn admin_kubeconfig(&self) -> PathBuf {
         self.file("admin.kubeconfig")
     }
 }
+
+/// Where the data of further nodes is.
+const NODES: &str = "nodes";
 
 /// The bridge that pods hang on.
 pub(crate) const BRIDGE: &str = "ironclad0";

@@ -10,12 +10,6 @@ use super::Finding;
 /// Longest file in lines, tests and tables aside.
 const MAX_LINES: usize = 800;
 
-/// Files that may be longer, with the reason.
-const LONG_FILES: &[(&str, &str)] = &[(
-    "crates/etcd/src/testing/cases.rs",
-    "the cases of the contract, one after the other, each short",
-)];
-
 pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for path in rust_files(&root.join("crates"))? {
@@ -35,11 +29,11 @@ pub(super) fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
             ));
         }
         let lines = lines_outside_tests(&text);
-        if !is_test && lines > MAX_LINES && !LONG_FILES.iter().any(|(file, _)| *file == relative) {
+        if !is_test && lines > MAX_LINES {
             findings.push(Finding::new(
                 root,
                 &path,
-                format!("{lines} lines: split it before {MAX_LINES}, or give it a row with a reason in LONG_FILES"),
+                format!("{lines} lines: split it before {MAX_LINES}"),
             ));
         }
         if !relative.starts_with("crates/linux/") && uses_unsafe(&text) {
