@@ -149,12 +149,12 @@ pub fn decode(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::schema::{
-        Field, Inline, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema, Type,
-        TypeId,
+        Either, Field, Inline, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema,
+        Type, TypeId,
     };
 
     fn schema() -> (Schema, TypeId) {
@@ -221,6 +221,45 @@ mod tests {
         }
         // Only what has no pointer is written when nothing is set: the name and the inlined struct.
         assert_eq!(encode_message(&Object::new(), ty), [0x0A, 0, 0x12, 0]);
+    }
+
+    #[test]
+    fn what_is_opaque_within_a_choice_of_shapes_stays_as_it_is() {
+        let mut schema = Schema::new();
+        let json = Schema::scalar(Scalar::Json);
+        let values = schema.add(Type::List(ListType {
+            items: json,
+            semantics: ListSemantics::Atomic,
+            wrapped: false,
+        }));
+        let field = |name, ty, tag| {
+            let mut field = Field::new(name, ty);
+            (field.tag, field.pointer, field.omit) = (tag, true, Omit::Empty);
+            field
+        };
+        let fields = vec![field("default", json, 1), field("enum", values, 2)];
+        let mut props = ObjectType::new("P", fields);
+        props.go = true;
+        let props = schema.add(Type::Object(props));
+        let value = json!({"default": {"b": 1, "a": [null]}, "enum": ["x", 1.5, null, true]});
+        for (either, wire) in [
+            (Either::ObjectOrList(props), json!(value)),
+            (Either::ObjectOrList(props), json!([value, {"enum": ["y"]}])),
+            (Either::ObjectOrBool(props), json!(value)),
+            (Either::ObjectOrBool(props), json!(false)),
+            (Either::ObjectOrStrings(props), json!(value)),
+            (Either::ObjectOrStrings(props), json!(["a", "b"])),
+        ] {
+            let choice = schema.add(Type::Either(either));
+            let mut root = ObjectType::new("R", vec![field("choice", choice, 1)]);
+            root.go = true;
+            let root = schema.add(Type::Object(root));
+            let ty = schema.get(root);
+            let object = json!({ "choice": wire });
+            let mut raw = Vec::new();
+            transcode_message(&serde_json::to_vec(&object).unwrap(), ty, &mut raw).unwrap();
+            assert_eq!(decode(&raw, ty, "", "").map(Value::Object), Ok(object));
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::{collections::BTreeMap, fmt::Debug};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use crate::nulls;
+
 /// Anything with metadata; all that stores and informers need.
 pub trait Object: Send + Sync + 'static {
     /// Its metadata.
@@ -205,7 +207,10 @@ macro_rules! kinds {
                 const NAMESPACED: bool = <<Self as k8s_openapi::Resource>::Scope as ScopeMarker>::NAMESPACED;
 
                 fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
-                    serde_json::from_slice(json)
+                    serde_json::from_slice(json).or_else(|error| match nulls::without(json) {
+                        Some(json) => serde_json::from_slice(&json),
+                        None => Err(error),
+                    })
                 }
                 fn to_json(&self) -> Vec<u8> {
                     serde_json::to_vec(self).expect("objects have string keys and encode without fail")

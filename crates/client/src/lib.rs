@@ -13,6 +13,7 @@ mod informer;
 mod kind;
 mod kubeconfig;
 mod leader_election;
+mod nulls;
 mod params;
 mod partial;
 mod reflector;

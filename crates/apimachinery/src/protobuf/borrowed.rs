@@ -12,7 +12,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::tree::{Members, Tree};
-use crate::schema::{Scalar, Type, TypeRef};
+use crate::schema::{Either, Scalar, Type, TypeRef};
 
 /// A JSON value.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(json: &'a [u8], ty: TypeRef<'_>) -> Result<Borrowed<'a>, 
     Ok(value)
 }
 
-/// Reads a value of a type; of any, where the schema says nothing or leaves a choice.
+/// Reads a value of a type; of any, where the schema says nothing.
 #[derive(Clone, Copy)]
 struct Read<'t>(Option<TypeRef<'t>>);
 
@@ -54,16 +54,23 @@ impl<'t> Read<'t> {
         match ty.node() {
             Type::Object(object) => object.field(name).map(|field| Self(Some(ty.at(field.ty)))),
             Type::Map(map) => Some(Self(Some(ty.at(map.values)))),
+            // With members it is the object; what may stand instead has none.
+            Type::Either(
+                Either::ObjectOrList(object)
+                | Either::ObjectOrBool(object)
+                | Either::ObjectOrStrings(object),
+            ) => Self(Some(ty.at(*object))).member(name),
             _ => Some(Self(None)),
         }
     }
 
     fn item(self) -> Self {
-        let list = self.0.and_then(|ty| match ty.node() {
+        let item = self.0.and_then(|ty| match ty.node() {
             Type::List(list) => Some(ty.at(list.items)),
+            Type::Either(Either::ObjectOrList(object)) => Some(ty.at(*object)),
             _ => None,
         });
-        Self(list)
+        Self(item)
     }
 }
 
