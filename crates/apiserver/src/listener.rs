@@ -284,6 +284,7 @@ fn peer(stream: &TlsStream<StallGuard<TcpStream>>, address: SocketAddr) -> Peer 
         .collect();
     Peer {
         certificates,
-        address: Some(address),
+        // A socket of both families shows an IPv4 client as ::ffff:10.0.0.1.
+        address: Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
     }
 }

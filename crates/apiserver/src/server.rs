@@ -15,7 +15,6 @@ use apimachinery::gvk::GroupResource;
 use base::{Clock, Reloader, TaskGroup, tls::TlsError};
 use etcd::Kv;
 use http::{Request, Response};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -168,8 +167,9 @@ impl Server {
             address: bind,
             source,
         };
-        let listener = TcpListener::bind(bind).await.map_err(bind_error)?;
-        let address = listener.local_addr().map_err(bind_error)?;
+        let listener = base::listen(bind).await.map_err(bind_error)?;
+        let port = listener.local_addr().map_err(bind_error)?.port();
+        let address = SocketAddr::new(config.bind_address, port);
         let tls = config.serving_certificate.server_config()?;
 
         let lifecycle = Lifecycle::new(config.shutdown, cancel.clone());

@@ -1,6 +1,7 @@
-//! Clock, task groups, shutdown, logging, metrics and TLS set-up: what every component stands on.
+//! Clock, task groups, shutdown, logging, metrics, listening and TLS set-up: what every component stands on.
 
 mod clock;
+mod listen;
 pub mod logging;
 pub mod metrics;
 pub mod reload;
@@ -9,5 +10,6 @@ mod task_group;
 pub mod tls;
 
 pub use clock::Clock;
+pub use listen::listen;
 pub use reload::Reloader;
 pub use task_group::TaskGroup;

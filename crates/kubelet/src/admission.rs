@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
     config::KubeletConfig,
+    node::missing_features,
     pod::{containers, host_network, is_critical, spec},
     pod_worker::NodeFacts,
     resources::pod_requests,
@@ -32,6 +33,12 @@ pub fn admit(
     if spec(pod).os.as_ref().is_some_and(|os| os.name != "linux") {
         let message = "Failed to admit pod as the OS field doesn't match node OS".to_owned();
         return refuse("PodOSNotSupported", message);
+    }
+    let missing = missing_features(pod);
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        let message = format!("Pod requires node features that are not available: {missing}");
+        return refuse("PodFeatureUnsupported", message);
     }
     if let (Some(wanted), Some(node)) = (&spec(pod).node_selector, node) {
         let labels = node.metadata.labels.clone().unwrap_or_default();

@@ -40,7 +40,7 @@ pub struct KubeletConfig {
     pub node_labels: BTreeMap<String, String>,
     /// `registerWithTaints`.
     pub register_with_taints: Vec<k8s_openapi::api::core::v1::Taint>,
-    /// `podCIDR`: used when there is no API server to hand one out.
+    /// `podCIDR`: used when there is no API server to hand one out; two of different families are separated by a comma.
     pub pod_cidr: Option<String>,
     /// `nodeStatusUpdateFrequency`.
     pub node_status_update_frequency: Duration,

@@ -1,41 +1,44 @@
 //! The kubelet assembled: what runs beside what, and the handle that the HTTPS server asks.
 
+mod sync_loop;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     io,
     path::PathBuf,
     sync::Arc,
-    time::Duration,
 };
 
-use base::{Clock, TaskGroup};
+use base::{Clock, TaskGroup, metrics::Registry};
 use client::{Client, EventRecorder, InformerFactory, InformerScope};
 use cri::{ImageService, RuntimeService, Streaming, v1};
 use k8s_openapi::api::core::v1::{Node, Pod, PodStatus, Service};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
+use self::sync_loop::{MirrorWork, SyncLoop, keep_mirrors};
 use crate::{
-    admission,
-    allocation::{AllocationManager, order_of_resizes},
+    allocation::AllocationManager,
     config::KubeletConfig,
     container::parse_resolv_conf,
-    events::{EventKind, PodEvents},
-    gc::{EvictionManager, ImageGc, LogRotation, remove_orphans},
+    events::PodEvents,
+    gc::{EvictionManager, ImageGc, LogRotation},
     images::ImageManager,
+    instrumented::Operations,
     node::{NodeReporter, Pressure, machine_facts},
     objects::ObjectCache,
     paths::Paths,
     pleg,
-    pod::{self, is_mirror, is_static, uid},
-    pod_worker::{HookRunner, KillRequest, NodeFacts, PodWorkers, WorkerContext},
+    pod::{self, uid},
+    pod_worker::{HookRunner, NodeFacts, PodWorkers, WorkerContext},
     probes::ProbeManager,
     resources::{PodCgroups, amount},
     runtime_view::RuntimeView,
     sources::{MirrorPods, PodUpdate, Source, watch_manifests, watch_pods},
     status::StatusManager,
+    userns::UserNamespaces,
     volumes::TokenManager,
 };
 
@@ -91,6 +94,7 @@ struct Inner {
     workers: PodWorkers,
     context: Arc<WorkerContext>,
     node: watch::Receiver<Option<Arc<Node>>>,
+    metrics: Registry,
 }
 
 impl Kubelet {
@@ -122,6 +126,11 @@ impl Kubelet {
     /// The API server's client, for delegated authentication and authorization.
     pub fn client(&self) -> Option<&Client> {
         self.inner.deps.client.as_ref()
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Registry {
+        &self.inner.metrics
     }
 
     /// The Node object as it was last seen.
@@ -295,6 +304,13 @@ pub async fn prepare(
     cancel: &CancellationToken,
 ) -> Result<PreparedKubelet, StartError> {
     let config = Arc::new(config);
+    let metrics = Registry::new();
+    let operations = Operations::new(&metrics);
+    let deps = KubeletDeps {
+        runtime: operations.of_runtime(deps.runtime),
+        images: operations.of_images(deps.images),
+        ..deps
+    };
     let tasks = TaskGroup::new(cancel);
     let paths = Paths::new(&config.root_dir, &config.pod_logs_dir);
     for directory in [paths.pods(), paths.all_logs().to_path_buf()] {
@@ -331,10 +347,10 @@ pub async fn prepare(
     let node_facts = node_facts(&config, &facts, version.runtime_name);
     let context = Arc::new(WorkerContext {
         allocation: AllocationManager::new(paths.clone(), events.clone(), deps.clock.clone()),
-        paths,
+        paths: paths.clone(),
         clock: deps.clock.clone(),
         runtime: deps.runtime.clone(),
-        view: RuntimeView::new(deps.runtime.clone()),
+        view: RuntimeView::new(deps.runtime.clone(), &config.node_ips),
         images: ImageManager::new(
             deps.images.clone(),
             deps.clock.clone(),
@@ -348,6 +364,7 @@ pub async fn prepare(
         hooks: HookRunner::new(deps.runtime.clone(), deps.clock.clone()),
         events,
         cgroups,
+        users: UserNamespaces::open(paths.clone(), config.max_pods),
         services: factory.as_ref().map(InformerFactory::informer::<Service>),
         node: node_facts,
         resolver: parse_resolv_conf(
@@ -379,6 +396,7 @@ pub async fn prepare(
             workers,
             context,
             node,
+            metrics,
         }),
     };
     Ok(PreparedKubelet {
@@ -509,260 +527,4 @@ pub async fn run(prepared: PreparedKubelet, cancel: CancellationToken) {
     info!(node = config.node_name, "kubelet started");
     cancel.cancelled().await;
     tasks.shutdown().await;
-}
-
-/// Static pods and their mirrors, by uid.
-#[derive(Clone, Debug, Default)]
-struct MirrorWork {
-    originals: HashMap<String, Arc<Pod>>,
-    mirrors: HashMap<String, Arc<Pod>>,
-}
-
-async fn keep_mirrors(pods: MirrorPods, mut work: watch::Receiver<MirrorWork>) {
-    const RETRY: Duration = Duration::from_secs(2);
-    loop {
-        let now = work.borrow_and_update().clone();
-        let originals: Vec<_> = now.originals.into_values().collect();
-        let mirrors: Vec<_> = now.mirrors.into_values().collect();
-        if pods.reconcile(&originals, &mirrors).await {
-            if work.changed().await.is_err() {
-                return;
-            }
-        } else {
-            tokio::time::sleep(RETRY).await;
-        }
-    }
-}
-
-/// Takes in what sources say.
-struct SyncLoop {
-    inner: Arc<Inner>,
-    receiver: mpsc::Receiver<PodUpdate>,
-    wakes: mpsc::Receiver<String>,
-    /// Sources that have not said everything once.
-    awaited: HashSet<Source>,
-    mirrors: watch::Sender<MirrorWork>,
-    /// Uids of pods whose resize waits until it fits.
-    resizes: BTreeSet<String>,
-}
-
-/// How often a resize that waits is looked at, though no pod has changed.
-const RETRY_RESIZES: Duration = Duration::from_secs(30);
-
-impl SyncLoop {
-    async fn run(mut self, cancel: CancellationToken) {
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return,
-                Some(update) = self.receiver.recv() => self.take_in(update).await,
-                Some(uid) = self.wakes.recv() => self.inner.workers.wake(&uid),
-                () = tokio::time::sleep(RETRY_RESIZES), if !self.resizes.is_empty() => {
-                    self.judge_resizes(None);
-                }
-            }
-        }
-    }
-
-    async fn take_in(&mut self, update: PodUpdate) {
-        match update {
-            PodUpdate::Set(pod) => self.set(pod),
-            PodUpdate::Remove(pod) => self.remove(&pod),
-            PodUpdate::Synced(source) => {
-                self.awaited.remove(&source);
-                if self.awaited.is_empty() {
-                    self.stop_orphans().await;
-                }
-            }
-        }
-    }
-
-    fn set(&mut self, pod: Arc<Pod>) {
-        if is_mirror(&pod) {
-            // An image of what runs already.
-            self.mirrors
-                .send_modify(|work| drop(work.mirrors.insert(uid(&pod).to_owned(), pod)));
-            return;
-        }
-        if is_static(&pod) {
-            self.mirrors
-                .send_modify(|work| drop(work.originals.insert(uid(&pod).to_owned(), pod.clone())));
-        }
-        if self.inner.workers.knows(uid(&pod)) {
-            // Judged first, so that no status tells of the new spec as if nothing were to be done.
-            self.judge_resizes(Some(&pod));
-            self.inner.workers.update(pod);
-        } else {
-            self.admit(pod);
-        }
-    }
-
-    /// Looks at the resizes that wait, and at that of a pod whose newest state the workers do not have yet.
-    fn judge_resizes(&mut self, newest: Option<&Arc<Pod>>) {
-        let allocation = &self.inner.context.allocation;
-        if let Some(pod) = newest {
-            if allocation.wants_resize(pod) {
-                self.resizes.insert(uid(pod).to_owned());
-            } else if self.resizes.remove(uid(pod)) {
-                allocation.clear_pending(uid(pod));
-            }
-        }
-        if self.resizes.is_empty() {
-            return;
-        }
-        let mut pods = self.active_pods();
-        if let Some(pod) = newest {
-            pods.retain(|other| uid(other) != uid(pod));
-            pods.push(pod.clone());
-        }
-        let node = self.inner.node.borrow().clone();
-        self.resizes
-            .retain(|waiting| pods.iter().any(|pod| uid(pod) == waiting));
-        for pod in order_of_resizes(allocation, &pods, &self.resizes) {
-            let others: Vec<_> = pods
-                .iter()
-                .filter(|other| uid(other) != uid(&pod))
-                .map(|other| allocation.allocated(other))
-                .collect();
-            let (config, facts) = (&self.inner.config, &self.inner.context.node);
-            let changed = allocation.judge(&pod, |pod| {
-                admission::admit(pod, &others, config, facts, node.as_deref())
-            });
-            if !allocation.wants_resize(&pod) {
-                self.resizes.remove(uid(&pod));
-            }
-            if changed {
-                self.inner.workers.wake(uid(&pod));
-            }
-        }
-    }
-
-    /// Pods that have not ended.
-    fn active_pods(&self) -> Vec<Arc<Pod>> {
-        let mut pods = self.inner.workers.pods();
-        pods.retain(|pod| {
-            let status = self
-                .inner
-                .context
-                .status
-                .get(uid(pod))
-                .or_else(|| pod.status.clone());
-            let phase = status.and_then(|status| status.phase);
-            !matches!(phase.as_deref(), Some("Succeeded" | "Failed"))
-        });
-        pods
-    }
-
-    fn remove(&mut self, pod: &Arc<Pod>) {
-        if is_mirror(pod) {
-            self.mirrors
-                .send_modify(|work| drop(work.mirrors.remove(uid(pod))));
-            return;
-        }
-        if is_static(pod) {
-            self.mirrors
-                .send_modify(|work| drop(work.originals.remove(uid(pod))));
-        }
-        if self.inner.workers.knows(uid(pod)) {
-            self.inner.workers.remove(pod);
-        }
-        self.resizes.remove(uid(pod));
-        self.judge_resizes(None);
-    }
-
-    /// A pod that is new to this kubelet: it may not fit, unless it runs already.
-    fn admit(&mut self, pod: Arc<Pod>) {
-        let workers = &self.inner.workers;
-        let phase = pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
-        if matches!(phase, Some("Succeeded" | "Failed"))
-            || pod.metadata.deletion_timestamp.is_some()
-        {
-            workers.update(pod);
-            return;
-        }
-        let allocation = &self.inner.context.allocation;
-        let others: Vec<_> = self
-            .active_pods()
-            .iter()
-            .map(|other| allocation.allocated(other))
-            .collect();
-        // A pod that has started was admitted before: a restarted kubelet does not judge it anew.
-        let started = phase == Some("Running")
-            || pod
-                .status
-                .as_ref()
-                .is_some_and(|status| status.start_time.is_some());
-        let node = self.inner.node.borrow().clone();
-        let verdict = if started {
-            Ok(())
-        } else {
-            admission::admit(
-                &pod,
-                &others,
-                &self.inner.config,
-                &self.inner.context.node,
-                node.as_deref(),
-            )
-        };
-        match verdict {
-            Ok(()) => {
-                allocation.add(&pod);
-                // What an earlier kubelet had granted may be less than what is asked for now.
-                self.judge_resizes(Some(&pod));
-                self.inner.workers.update(pod);
-            }
-            Err(refusal) => {
-                self.inner.context.events.pod(
-                    &pod,
-                    EventKind::Warning,
-                    refusal.reason,
-                    refusal.message.clone(),
-                );
-                let message = format!("Pod was rejected: {}", refusal.message);
-                workers.kill(
-                    &pod,
-                    KillRequest {
-                        grace_seconds: Some(0),
-                        verdict: Some(("Failed".to_owned(), refusal.reason.to_owned(), message)),
-                    },
-                );
-            }
-        }
-    }
-
-    /// Pods that the runtime runs and no source knows are stopped. Only asked once all sources have spoken.
-    async fn stop_orphans(&self) {
-        let pods = match self.inner.context.view.pods().await {
-            Ok(pods) => pods,
-            Err(error) => {
-                warn!(%error, "cannot look for orphaned pods");
-                return;
-            }
-        };
-        let workers = self.inner.workers.pods();
-        let known = workers
-            .iter()
-            .map(|pod| uid(pod).to_owned())
-            .chain(pods.keys().cloned())
-            .collect();
-        remove_orphans(&self.inner.context.paths, &known);
-        for (pod_uid, orphan) in pods {
-            if pod_uid.is_empty() || self.inner.workers.knows(&pod_uid) {
-                continue;
-            }
-            info!(
-                pod = orphan.name,
-                namespace = orphan.namespace,
-                uid = pod_uid,
-                "stopping orphaned pod"
-            );
-            let mut pod = Pod::default();
-            pod.metadata.name = Some(orphan.name);
-            pod.metadata.namespace = Some(orphan.namespace);
-            pod.metadata.uid = Some(pod_uid);
-            self.inner.workers.remove(&Arc::new(pod));
-        }
-    }
 }

@@ -24,10 +24,12 @@ pub mod runtime_view;
 pub mod server;
 pub mod sources;
 pub mod status;
+pub mod userns;
 pub mod volumes;
 
 #[cfg(test)]
 mod api_tests;
+mod instrumented;
 mod kubelet;
 #[cfg(test)]
 mod testing;

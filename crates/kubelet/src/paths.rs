@@ -42,6 +42,11 @@ impl Paths {
         self.pod(uid).join("etc-hosts")
     }
 
+    /// `<root>/pods/<uid>/userns`: the ids of the pod's user namespace.
+    pub fn user_namespace(&self, uid: &str) -> PathBuf {
+        self.pod(uid).join("userns")
+    }
+
     /// `<root>/pods/<uid>/resources.json`: what was granted to the pod and its containers.
     pub fn resources(&self, uid: &str) -> PathBuf {
         self.pod(uid).join("resources.json")

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, HashMap},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -38,12 +39,17 @@ impl RuntimePod {
 #[derive(Clone)]
 pub struct RuntimeView {
     runtime: Arc<dyn RuntimeService>,
+    /// Whether the node's primary address, and with it that of its pods, is an IPv6 one.
+    ipv6_first: bool,
 }
 
 impl RuntimeView {
-    /// On this runtime.
-    pub fn new(runtime: Arc<dyn RuntimeService>) -> Self {
-        Self { runtime }
+    /// On this runtime, for a node with these addresses.
+    pub fn new(runtime: Arc<dyn RuntimeService>, node_ips: &[IpAddr]) -> Self {
+        Self {
+            runtime,
+            ipv6_first: node_ips.first().is_some_and(IpAddr::is_ipv6),
+        }
     }
 
     /// All pods that the runtime has, by uid.
@@ -119,9 +125,11 @@ impl RuntimeView {
                 verbose: false,
             };
             match self.runtime.pod_sandbox_status(request).await {
-                Ok(response) => observed
-                    .sandboxes
-                    .extend(response.status.map(ObservedSandbox::from)),
+                Ok(response) => observed.sandboxes.extend(response.status.map(|status| {
+                    let mut sandbox = ObservedSandbox::from(status);
+                    sandbox.ips = one_of_each_family(&sandbox.ips, self.ipv6_first);
+                    sandbox
+                })),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
             }
@@ -161,5 +169,30 @@ impl RuntimeView {
             .containers
             .sort_by_key(|run| Reverse((run.created_at, run.restart_count)));
         Ok(observed)
+    }
+}
+
+/// The first address of each family in its usual form, whatever number of them in whatever order the runtime names.
+fn one_of_each_family(ips: &[String], ipv6_first: bool) -> Vec<String> {
+    let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.parse().ok()).collect();
+    let first = |ipv6: bool| ips.iter().find(|ip| ip.is_ipv6() == ipv6);
+    [ipv6_first, !ipv6_first]
+        .into_iter()
+        .filter_map(first)
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_has_one_address_of_each_family_in_the_nodes_order() {
+        let told = ["fd00::0:5", "10.0.0.5", "", "fd00::6", "10.0.0.6"].map(str::to_owned);
+        assert_eq!(one_of_each_family(&told, false), ["10.0.0.5", "fd00::5"]);
+        assert_eq!(one_of_each_family(&told, true), ["fd00::5", "10.0.0.5"]);
+        assert_eq!(one_of_each_family(&told[1..2], true), ["10.0.0.5"]);
+        assert!(one_of_each_family(&[], false).is_empty());
     }
 }

@@ -6,6 +6,7 @@
 //! directly would need `br_netfilter` for that.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -32,6 +33,9 @@ const OVERLAY_IDENTIFIER: u32 = 1;
 const OVERLAY_PORT: u16 = 8472;
 /// What the way to another node takes off each packet: outer Ethernet, IPv4 or IPv6, UDP and vxlan headers.
 const OVERLAY_HEADERS: u32 = 70;
+
+/// What the kernel lets one set about IPv6, a folder a link; not there on a node without IPv6.
+const IPV6_SETTINGS: &str = "/proc/sys/net/ipv6/conf";
 
 /// Configuration of a [`Bridge`].
 #[derive(Clone, Debug)]
@@ -108,6 +112,10 @@ impl Bridge {
             &format!("net/ipv4/conf/{}/route_localnet", config.bridge),
             "1",
         )?;
+        if Path::new(IPV6_SETTINGS).exists() {
+            // A pod that advertises itself as a router must not become the node's (CVE-2020-10749).
+            set_sysctl(&format!("net/ipv6/conf/{}/accept_ra", config.bridge), "0")?;
+        }
         let records = Records::open(&config.directory).map_err(|source| BridgeError::File {
             path: config.directory.clone(),
             source,
@@ -209,6 +217,9 @@ impl Bridge {
         if state.pools.iter().map(Pool::cidr).eq(cidrs.iter().copied()) {
             return Ok(());
         }
+        if cidrs.iter().any(|cidr| cidr.network().is_ipv6()) {
+            forward_ipv6(&self.config.bridge)?;
+        }
         for cidr in &cidrs {
             let gateway = Prefixed {
                 address: cidr.gateway(),
@@ -217,9 +228,6 @@ impl Bridge {
             self.netlink
                 .ensure_address(&self.config.bridge, gateway)
                 .await?;
-            if cidr.network().is_ipv6() {
-                set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
-            }
         }
         state.pools = cidrs
             .iter()
@@ -351,8 +359,11 @@ impl Bridge {
                 .records
                 .remove(sandbox_id)
                 .map_err(|error| failed(&error))?;
-            for (pool, address) in state.pools.iter_mut().zip(record.addresses) {
-                pool.give_back(address);
+            // The pod may be older than one of the pools, or than their order.
+            for address in record.addresses {
+                for pool in &mut state.pools {
+                    pool.give_back(address);
+                }
             }
         }
         if had_ports {
@@ -466,6 +477,27 @@ fn smallest_mtu(bridge: &str) -> u32 {
         .filter(|mtu| *mtu >= 1280)
         .min()
         .unwrap_or(1500)
+}
+
+/// Lets the node forward IPv6 packets. A node that forwards is a router, and as such no longer listens to the routers that gave
+/// it its own way out: links that have listened so far are told to go on.
+fn forward_ipv6(bridge: &str) -> Result<(), BridgeError> {
+    set_sysctl(&format!("net/ipv6/conf/{bridge}/disable_ipv6"), "0")?;
+    for link in fs::read_dir(IPV6_SETTINGS).into_iter().flatten().flatten() {
+        let setting = link.path().join("accept_ra");
+        let listens = fs::read_to_string(&setting).is_ok_and(|value| value.trim() == "1");
+        if listens
+            && !["all", "default", "lo"]
+                .map(OsStr::new)
+                .contains(&&*link.file_name())
+        {
+            fs::write(&setting, "2").map_err(|source| BridgeError::File {
+                path: setting,
+                source,
+            })?;
+        }
+    }
+    set_sysctl("net/ipv6/conf/all/forwarding", "1")
 }
 
 fn set_sysctl(name: &str, value: &str) -> Result<(), BridgeError> {

@@ -64,10 +64,10 @@ impl Host {
             .expect("an answer in time")
     }
 
-    /// Serves one connection at a time on `port`, answering `text`, from a thread of the host.
+    /// Serves one connection at a time on `port` of all addresses, answering `text`, from a thread of the host.
     fn serve(&self, port: u16, text: &'static str) {
         self.run(move || {
-            let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+            let listener = TcpListener::bind(("::", port)).unwrap();
             thread::spawn(move || {
                 for connection in listener.incoming() {
                     let _ = connection.and_then(|mut c| c.write_all(text.as_bytes()));
@@ -101,6 +101,8 @@ fn link<'a>(id: &'a str, netns: &'a Path, ports: &'a [PortMapping]) -> PodLink<'
 
 const A: &str = "aaaaaaaaaaaaaaaa";
 const B: &str = "bbbbbbbbbbbbbbbb";
+/// As the kubelet hands them over.
+const POD_CIDRS: &str = "10.244.1.0/24,fd00:10:244:1::/64";
 
 #[test]
 fn pods_reach_each_other_and_host_ports_reach_pods() {
@@ -112,48 +114,52 @@ fn pods_reach_each_other_and_host_ports_reach_pods() {
         bridge: "ironclad0".to_owned(),
         directory: directory.path().to_owned(),
         mtu: Some(1500),
-        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+        cluster_cidrs: ["10.244.0.0/16", "fd00:10:244::/56"]
+            .map(|cidr| cidr.parse().unwrap())
+            .to_vec(),
     };
     let (netns_a, netns_b) = (a.netns.clone(), b.netns.clone());
     let open = config.clone();
-    let (ip_a, ip_b): (IpAddr, IpAddr) = node.run(move || {
+    let (ips_a, ips_b) = node.run(move || {
         block_on(async {
             let network = Bridge::open(open).await.unwrap();
             assert!(
                 network.status().await.is_err(),
                 "not ready without a pod CIDR"
             );
-            network.set_pod_cidr("10.244.1.0/24").await.unwrap();
+            network.set_pod_cidr(POD_CIDRS).await.unwrap();
             let ports = [PortMapping {
                 protocol: Protocol::Tcp,
                 container_port: 8080,
                 host_port: 9090,
                 host_ip: None,
             }];
-            let ip_a = network.attach(link(A, &netns_a, &ports)).await.unwrap().0[0];
-            let ip_b = network.attach(link(B, &netns_b, &[])).await.unwrap().0[0];
-            (ip_a, ip_b)
+            let ips_a = network.attach(link(A, &netns_a, &ports)).await.unwrap().0;
+            let ips_b = network.attach(link(B, &netns_b, &[])).await.unwrap().0;
+            (ips_a, ips_b)
         })
     });
-    assert_ne!(ip_a, ip_b);
-    assert_eq!(a.ask((ip_b, 8080).into()).unwrap(), "I am b");
-    assert_eq!(node.ask((ip_a, 8080).into()).unwrap(), "I am a");
-    let gateway: IpAddr = "10.244.1.1".parse().unwrap();
-    assert_eq!(
-        node.ask((gateway, 9090).into()).unwrap(),
-        "I am a",
-        "host port, from the node"
-    );
-    assert_eq!(
-        b.ask((gateway, 9090).into()).unwrap(),
-        "I am a",
-        "host port, from another pod"
-    );
-    assert_eq!(
-        a.ask((gateway, 9090).into()).unwrap(),
-        "I am a",
-        "host port, from the pod itself"
-    );
+    let gateways = ["10.244.1.1", "fd00:10:244:1::1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    assert_eq!((ips_a.len(), ips_b.len()), (2, 2));
+    for (index, gateway) in gateways.into_iter().enumerate() {
+        let (ip_a, ip_b) = (ips_a[index], ips_b[index]);
+        assert_ne!(ip_a, ip_b);
+        assert_eq!(ip_a.is_ipv4(), gateway.is_ipv4());
+        assert_eq!(a.ask((ip_b, 8080).into()).unwrap(), "I am b");
+        assert_eq!(node.ask((ip_a, 8080).into()).unwrap(), "I am a");
+        for (from, whose) in [
+            (&node, "the node"),
+            (&b, "another pod"),
+            (&a, "the pod itself"),
+        ] {
+            let answer = from.ask((gateway, 9090).into());
+            assert_eq!(
+                answer.unwrap(),
+                "I am a",
+                "host port of {gateway}, from {whose}"
+            );
+        }
+    }
     assert_eq!(
         node.ask(([127, 0, 0, 1], 9090).into()).unwrap(),
         "I am a",
@@ -166,11 +172,11 @@ fn pods_reach_each_other_and_host_ports_reach_pods() {
     let left = node.run(move || {
         block_on(async {
             let network = Bridge::open(again).await.unwrap();
-            network.set_pod_cidr("10.244.1.0/24").await.unwrap();
+            network.set_pod_cidr(POD_CIDRS).await.unwrap();
             network.retain(&[B.to_owned()]).await.unwrap();
             assert_eq!(
                 network.attach(link(B, &netns_b, &[])).await.unwrap().0,
-                [ip_b]
+                ips_b
             );
             network.detach(link(B, &netns_b, &[])).await.unwrap();
             network.detach(link(B, &netns_b, &[])).await.unwrap();
@@ -183,7 +189,9 @@ fn pods_reach_each_other_and_host_ports_reach_pods() {
         })
     });
     assert_eq!(left, ["lo"], "nothing is left behind");
-    assert!(node.ask((gateway, 9090).into()).is_err());
+    for gateway in gateways {
+        assert!(node.ask((gateway, 9090).into()).is_err());
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

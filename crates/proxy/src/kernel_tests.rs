@@ -42,19 +42,22 @@ fn in_namespace(addresses: &'static [&'static str], test: impl AsyncFnOnce() + S
             let netlink = Netlink::open().unwrap();
             netlink.ensure_bridge("pods", 1500).await.unwrap();
             for address in addresses {
+                let address_ip = ip(address);
                 let prefixed = Prefixed {
-                    address: ip(address),
-                    length: 32,
+                    address: address_ip,
+                    length: if address_ip.is_ipv4() { 32 } else { 128 },
                 };
                 netlink.ensure_address("pods", prefixed).await.unwrap();
                 serve(address);
             }
             // Something that makes service addresses routable, as a default route does on a real node.
-            let route = Prefixed {
-                address: ip("10.96.255.254"),
-                length: 16,
-            };
-            netlink.ensure_address("pods", route).await.unwrap();
+            for (address, length) in [("10.96.255.254", 16), ("fd00:10:96::ffff", 112)] {
+                let route = Prefixed {
+                    address: ip(address),
+                    length,
+                };
+                netlink.ensure_address("pods", route).await.unwrap();
+            }
             test().await;
         });
     };
@@ -103,13 +106,15 @@ fn port(backends: &[&str]) -> ForwardedPort {
 
 /// A table in the kernel, and how it got there.
 struct Written {
+    family: Family,
     nftables: Nftables,
     table: Option<Table>,
 }
 
 impl Written {
-    fn new() -> Self {
+    fn new(family: Family) -> Self {
         Self {
+            family,
             nftables: Nftables::open().unwrap(),
             table: None,
         }
@@ -117,9 +122,9 @@ impl Written {
 
     async fn write(&mut self, ports: &[ForwardedPort]) {
         let facts = NodeFacts {
-            cluster_cidrs: vec![(ip("10.244.0.0"), 16)],
+            cluster_cidrs: vec![(ip("10.244.0.0"), 16), (ip("fd00:10:244::"), 56)],
         };
-        let table = render(Family::Ip, ports, &facts);
+        let table = render(self.family, ports, &facts);
         let changes = Changes::between(self.table.as_ref(), &table);
         self.nftables.apply(&table, &changes).await.unwrap();
         self.table = Some(table);
@@ -131,7 +136,7 @@ const PODS: &[&str] = &["10.244.0.2", "10.244.0.3", "10.244.0.4"];
 #[test]
 fn a_service_balances_and_follows_its_endpoints() {
     in_namespace(PODS, async || {
-        let mut kernel = Written::new();
+        let mut kernel = Written::new(Family::Ip);
         kernel.write(&[port(PODS)]).await;
         let mut answers = BTreeMap::<String, u32>::new();
         for _ in 0..60 {
@@ -163,7 +168,7 @@ fn a_service_balances_and_follows_its_endpoints() {
 #[test]
 fn affinity_keeps_a_client_with_its_endpoint() {
     in_namespace(PODS, async || {
-        let mut kernel = Written::new();
+        let mut kernel = Written::new(Family::Ip);
         let sticky = ForwardedPort {
             affinity: Some(Duration::from_secs(60)),
             ..port(PODS)
@@ -174,7 +179,34 @@ fn affinity_keeps_a_client_with_its_endpoint() {
             assert_eq!(ask("10.96.0.5", 80).unwrap(), first);
         }
         // A second proxy process, which knows nothing of the first, writes the same table in one step.
-        Written::new().write(&[sticky]).await;
+        Written::new(Family::Ip).write(&[sticky]).await;
         assert!(ask("10.96.0.5", 80).is_ok());
+    });
+}
+
+const PODS_V6: &[&str] = &["fd00:10:244::2", "fd00:10:244::3"];
+
+#[test]
+fn a_service_of_ipv6_is_forwarded_as_well() {
+    in_namespace(PODS_V6, async || {
+        let six = |backends: &[&str]| ForwardedPort {
+            cluster_ips: vec![ip("fd00:10:96::5")],
+            affinity: Some(Duration::from_secs(60)),
+            ..port(backends)
+        };
+        let mut kernel = Written::new(Family::Ip6);
+        kernel.write(&[six(PODS_V6)]).await;
+        let first = ask("fd00:10:96::5", 80).unwrap();
+        for _ in 0..10 {
+            assert_eq!(ask("fd00:10:96::5", 80).unwrap(), first, "affinity");
+        }
+        assert_eq!(ask("fd00:10:96::ffff", 30080).unwrap(), first, "node port");
+        kernel.write(&[six(&PODS_V6[1..])]).await;
+        assert_eq!(ask("fd00:10:96::5", 80).unwrap(), PODS_V6[1]);
+        kernel.write(&[six(&[])]).await;
+        for (address, port) in [("fd00:10:96::5", 80), ("fd00:10:96::ffff", 30080)] {
+            let refused = ask(address, port).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
     });
 }

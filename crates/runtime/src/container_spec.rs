@@ -11,7 +11,7 @@ use std::{
 use cri::{
     CriError,
     v1::{
-        ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, Mount,
+        ContainerConfig, IdMapping, LinuxContainerResources, LinuxContainerSecurityContext, Mount,
         MountPropagation, NamespaceMode, SecurityProfile, Signal, SupplementalGroupsPolicy,
         security_profile::ProfileType,
     },
@@ -25,10 +25,10 @@ use crate::{
     images::{UnpackedImage, manifest::ImageConfig},
     records::RecordDir,
     runtime::Sandbox,
-    sandboxes::namespaces,
+    sandboxes::{id_map, namespaces},
     shim::spec::{
-        CgroupSpec, ContainerSpec, DeviceNode, ImageVolumeSpec, MountSpec, PidMode, ProcessSpec,
-        PropagationSpec, RootfsSpec, SeccompSpec, UserSpec,
+        CgroupSpec, ContainerSpec, DeviceNode, IdMap, ImageVolumeSpec, MountSpec, PidMode,
+        ProcessSpec, PropagationSpec, RootfsSpec, SeccompSpec, UserSpec,
     },
 };
 
@@ -296,12 +296,13 @@ fn mounts(input: &SpecInput<'_>) -> Result<Vec<MountSpec>, CriError> {
             recursive_readonly: false,
             propagation: PropagationSpec::Private,
             image: None,
+            map_owners: true,
         });
     }
     for (index, mount) in input.config.mounts.iter().enumerate() {
         mounts.push(match image_of(mount) {
             Some(name) => image_volume(input, index, mount, name)?,
-            None => volume(mount)?,
+            None => volume(mount, id_map(&input.sandbox.config)?)?,
         });
     }
     // The last of several for one place wins; it is the kubelet's.
@@ -364,22 +365,30 @@ fn image_volume(
         readonly: true,
         recursive_readonly: false,
         propagation: PropagationSpec::Private,
+        map_owners: false,
     })
 }
 
-fn volume(mount: &Mount) -> Result<MountSpec, CriError> {
+fn volume(mount: &Mount, users: Option<IdMap>) -> Result<MountSpec, CriError> {
     let invalid =
         |what: &str| CriError::invalid(format!("mount at {:?}: {what}", mount.container_path));
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(invalid(
-            "id-mapped mounts are not supported by this runtime",
-        ));
-    }
     if mount.recursive_read_only
         && (!mount.readonly || mount.propagation() != MountPropagation::PropagationPrivate)
     {
         return Err(invalid(
             "recursive read-only needs a read-only mount with private propagation",
+        ));
+    }
+    let is_pods = |mappings: &[IdMapping]| match (mappings, users) {
+        ([], _) => true,
+        ([one], Some(users)) => {
+            (one.host_id, one.container_id, one.length) == (users.host, 0, users.length)
+        }
+        _ => false,
+    };
+    if !is_pods(&mount.uid_mappings) || mount.uid_mappings != mount.gid_mappings {
+        return Err(invalid(
+            "the id mapping of a mount must be that of the pod's user namespace",
         ));
     }
     if mount.container_path.is_empty() || mount.host_path.is_empty() {
@@ -406,6 +415,7 @@ fn volume(mount: &Mount) -> Result<MountSpec, CriError> {
             MountPropagation::PropagationHostToContainer => PropagationSpec::HostToContainer,
             MountPropagation::PropagationBidirectional => PropagationSpec::Bidirectional,
         },
+        map_owners: !mount.uid_mappings.is_empty(),
     })
 }
 

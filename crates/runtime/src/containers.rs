@@ -1,6 +1,6 @@
 //! Containers: creating, starting, stopping, removing, and what they report.
 
-use std::{collections::BTreeMap, fs, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, io, os::unix::fs::chown, sync::Arc, time::Duration};
 
 use cri::{
     Code, CriError,
@@ -20,10 +20,10 @@ use crate::{
     images::{Reference, UnpackedImage},
     records::{ContainerRecord, Started},
     runtime::{Container, ContainerState, Runtime, Sandbox, internal, make_parent, new_id},
-    sandboxes::cgroup_parent,
+    sandboxes::{cgroup_parent, id_map},
     shim::{
         protocol::{Reply, Request},
-        spec::{ExitRecord, StartRequest},
+        spec::{ExitRecord, RootfsSpec, StartRequest},
     },
     shim_client::ShimError,
 };
@@ -113,16 +113,26 @@ impl Runtime {
             hierarchy: &self.0.hierarchy,
         };
         let spec = container_spec::build(&input)?;
+        let root = id_map(&sandbox.config)?.map(|map| map.host);
+        let own = |files: &RootfsSpec| match root {
+            Some(_) => [&files.upper, &files.work]
+                .into_iter()
+                .try_for_each(|directory| chown(directory, root, root)),
+            None => Ok(()),
+        };
         let made = || -> io::Result<()> {
             dir.create()?;
             for directory in ["upper", "work", "rootfs"] {
                 fs::create_dir(dir.path(directory))?;
             }
+            // The root directory of a container belongs to its root.
+            own(&spec.rootfs)?;
             for volume in spec.mounts.iter().filter_map(|mount| mount.image.as_ref()) {
                 let files = &volume.files;
                 for directory in [&files.upper, &files.work, &files.target] {
                     fs::create_dir_all(directory)?;
                 }
+                own(files)?;
             }
             fs::write(dir.path("spec.json"), serde_json::to_vec(&spec)?)?;
             dir.save_config(&config)?;

@@ -1,11 +1,11 @@
 //! The CRI's `RuntimeService`, call by call: filters and shapes here, the work in the files named after what it is done to.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use async_trait::async_trait;
 use cri::{Code, ContainerEvents, CriError, Result, RuntimeService, v1::*};
 
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 
 fn matches_labels(labels: &HashMap<String, String>, wanted: &HashMap<String, String>) -> bool {
     wanted
@@ -152,9 +152,15 @@ impl RuntimeService for Runtime {
         request: ContainerStatusRequest,
     ) -> Result<ContainerStatusResponse> {
         let container = self.require_container(&request.container_id)?;
+        let mut info = HashMap::new();
+        if request.verbose
+            && let runtime::ContainerState::Running(started) = container.state()
+        {
+            info.insert("pid".to_owned(), started.pid.to_string());
+        }
         Ok(ContainerStatusResponse {
             status: Some(Runtime::container_status(self, &container)),
-            info: HashMap::new(),
+            info,
         })
     }
 
@@ -286,7 +292,7 @@ impl RuntimeService for Runtime {
             name: name.to_owned(),
             features: Some(RuntimeHandlerFeatures {
                 recursive_read_only_mounts: true,
-                user_namespaces: false,
+                user_namespaces: Path::new("/proc/self/ns/user").exists(),
             }),
         };
         Ok(StatusResponse {

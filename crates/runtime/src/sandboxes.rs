@@ -17,7 +17,10 @@ use tokio::time::timeout;
 use crate::{
     records::SandboxRecord,
     runtime::{Runtime, Sandbox, internal, new_id},
-    shim::{protocol::Request, spec::SandboxSpec},
+    shim::{
+        protocol::Request,
+        spec::{IdMap, SandboxSpec},
+    },
     shim_client::{self, ShimError},
 };
 
@@ -61,12 +64,7 @@ impl Runtime {
                 ),
             ));
         }
-        let userns = namespaces(&config).userns_options;
-        if userns.is_some_and(|userns| userns.mode() == NamespaceMode::Pod) {
-            return Err(CriError::invalid(
-                "this runtime does not support user namespaces (hostUsers: false)",
-            ));
-        }
+        id_map(&config)?;
         let id = new_id()?;
         let dir = self.sandbox_dir(&id);
         let record = SandboxRecord {
@@ -193,6 +191,7 @@ impl Runtime {
             shared_pid: options.pid() == NamespaceMode::Pod,
             sysctls,
             shm_size: SHM_SIZE,
+            id_map: id_map(config)?,
             procs_files: procs.procs_files(),
         })
     }
@@ -453,6 +452,27 @@ pub(crate) fn namespaces(config: &PodSandboxConfig) -> NamespaceOption {
         .and_then(|linux| linux.security_context.as_ref())
         .and_then(|context| context.namespace_options.clone())
         .unwrap_or_default()
+}
+
+/// The ids of the pod's user namespace, if it is to have one of its own.
+pub(crate) fn id_map(config: &PodSandboxConfig) -> Result<Option<IdMap>, CriError> {
+    let Some(users) = namespaces(config).userns_options else {
+        return Ok(None);
+    };
+    if users.mode() != NamespaceMode::Pod {
+        return Ok(None);
+    }
+    match (users.uids.as_slice(), users.gids.as_slice()) {
+        ([uids], [gids]) if uids == gids && uids.container_id == 0 && uids.length > 0 => {
+            Ok(Some(IdMap {
+                host: uids.host_id,
+                length: uids.length,
+            }))
+        }
+        _ => Err(CriError::invalid(
+            "a user namespace needs one mapping from 0 on, the same for users and groups",
+        )),
+    }
 }
 
 /// The cgroup that the kubelet has made for the pod.

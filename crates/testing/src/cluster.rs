@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use tempfile::TempDir;
 
-use crate::{busybox_archive, eventually, netns::NetworkNamespace};
+use crate::{
+    busybox_archive, eventually,
+    netns::{Families, NetworkNamespace},
+};
 
 /// How long a start may take on a busy machine; on a quiet one it is about a second.
 const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +26,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Its environment beyond that of the test.
     pub environment: Vec<(String, String)>,
+    /// Addresses that its machine has.
+    pub families: Families,
 }
 
 impl Options {
@@ -51,7 +56,7 @@ impl Cluster {
         let directory = tempfile::Builder::new()
             .prefix("ironclad-test-")
             .tempdir()?;
-        let netns = NetworkNamespace::create()?;
+        let netns = NetworkNamespace::create(options.families)?;
         let mut cluster = Self {
             binary,
             netns,
@@ -199,6 +204,11 @@ impl Cluster {
     /// Where the test may put files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The binary under test.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// The network that the cluster lives in.

@@ -3,19 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    process::Stdio,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::ensure;
-use testing::{Access, Cluster, Image, NetworkNamespace, Options, Registry, Running, eventually};
+use testing::{Access, Cluster, Image, Machine, Options, Registry, eventually};
 
 /// What a start may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-const ADDRESS: &str = "172.31.255.2";
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(172, 31, 255, 2);
 
 fn pod(name: &str, node: &str, image: &str) -> String {
     format!(
@@ -43,9 +38,9 @@ spec: {{ selector: {{ app: {name} }}, ports: [ {{ port: 80, targetPort: 8080 }} 
 fn a_second_machine_joins_with_a_token() {
     let cluster = Cluster::start(Options::default()).unwrap();
     let first = cluster.kubectl(&["get", "nodes", "-o=jsonpath={.items[0].metadata.name}"]);
-    let machine = Machine::beside(&cluster);
+    let machine = Machine::beside(&cluster, ADDRESS).unwrap();
     let _registry = Registry::serve(
-        machine.netns.door().unwrap(),
+        machine.netns().door().unwrap(),
         "127.0.0.1:5000".parse().unwrap(),
         "team/busybox",
         &Image::busybox().unwrap(),
@@ -53,57 +48,14 @@ fn a_second_machine_joins_with_a_token() {
         None,
     )
     .unwrap();
-    let token = cluster
-        .ironclad(&["token", "create", "--server=https://172.31.255.1:6443"])
-        .output()
+    let _node = machine
+        .join(
+            &cluster,
+            "second",
+            &["--node-ip=172.31.255.2", "--cluster-dns=10.96.0.10"],
+            "10.244.0.0/16",
+        )
         .unwrap();
-    assert!(token.status.success(), "{token:?}");
-    fs::write(machine.path("bootstrap.kubeconfig"), token.stdout).unwrap();
-    fs::copy(
-        cluster.data_dir().join("pki/ca.crt"),
-        machine.path("ca.crt"),
-    )
-    .unwrap();
-
-    let _kubelet = machine.start(
-        "kubelet",
-        &[
-            "--bootstrap-kubeconfig=bootstrap.kubeconfig",
-            "--kubeconfig=kubelet.kubeconfig",
-            "--hostname-override=second",
-            "--node-ip=172.31.255.2",
-            "--cluster-dns=10.96.0.10",
-            "--client-ca-file=ca.crt",
-            "--authorization-mode=Webhook",
-            "--rotate-certificates",
-            "--eviction-hard=memory.available<1Mi",
-            "--image-gc-high-threshold=100",
-            "--rotate-server-certificates",
-        ],
-    );
-    eventually(PATIENCE, || {
-        ensure!(
-            machine.path("kubelet.kubeconfig").exists(),
-            "no certificate yet"
-        );
-        Ok(())
-    });
-    let _proxy = machine.start(
-        "kube-proxy",
-        &[
-            "--kubeconfig=kubelet.kubeconfig",
-            "--hostname-override=second",
-            "--cluster-cidr=10.244.0.0/16",
-        ],
-    );
-    eventually(PATIENCE, || {
-        cluster.try_kubectl(&[
-            "wait",
-            "node/second",
-            "--for=condition=Ready",
-            "--timeout=1s",
-        ])
-    });
 
     cluster.apply(&pod("near", &first, "busybox.test/busybox:1"));
     cluster.apply(&pod("far", "second", "127.0.0.1:5000/team/busybox:v1"));
@@ -153,80 +105,11 @@ fn a_second_machine_joins_with_a_token() {
     // The machine itself reaches pods of the other one, too.
     let url = format!("http://{}:8080/", address("near"));
     let curl = machine
-        .netns
+        .netns()
         .command("curl")
         .args(["--silent", "--fail", "--max-time", "5", &url])
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&curl.stdout), "near\n");
     cluster.kubectl(&["delete", "pod", "near", "far", "--timeout=60s"]);
-}
-
-/// The second machine.
-struct Machine {
-    netns: NetworkNamespace,
-    directory: tempfile::TempDir,
-    binary: PathBuf,
-}
-
-impl Machine {
-    fn beside(cluster: &Cluster) -> Self {
-        Self {
-            netns: cluster.netns().beside(ADDRESS).unwrap(),
-            directory: tempfile::Builder::new()
-                .prefix("ironclad-second-")
-                .tempdir()
-                .unwrap(),
-            binary: std::env::var_os("IRONCLAD_BINARY").unwrap().into(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn start(&self, component: &str, arguments: &[&str]) -> Running {
-        let log = File::create(self.path(&format!("{component}.log"))).unwrap();
-        let mut command = self.netns.command(&self.binary);
-        command.arg(component);
-        if component == "kubelet" {
-            command.arg("--data-dir").arg(self.path("data"));
-        }
-        let child = command
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Running::from(child)
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for name in ["kubelet.log", "kube-proxy.log"] {
-                let log = fs::read_to_string(self.path(name)).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                eprintln!(
-                    "{name}:\n{}",
-                    lines[lines.len().saturating_sub(20)..].join("\n")
-                );
-            }
-        }
-        let down = self
-            .netns
-            .command(&self.binary)
-            .args(["down", "--purge", "--data-dir"])
-            .arg(self.path("data"))
-            .arg("--kubeconfig")
-            .arg(self.path("none"))
-            .output();
-        match down {
-            Ok(output) if output.status.success() => {}
-            other => eprintln!("ironclad down: {other:?}"),
-        }
-    }
 }

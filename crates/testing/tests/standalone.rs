@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::ensure;
 use bootstrap::{Identity, KubeconfigParams, Pki, PkiConfig};
-use testing::{Access, Image, NetworkNamespace, Registry, Running, eventually};
+use testing::{Access, Families, Image, NetworkNamespace, Registry, Running, eventually};
 
 /// What a start or a rollout may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -206,7 +206,7 @@ impl Machine {
         fs::create_dir_all(&config.directory).unwrap();
         let pki = Pki::ensure(&config, jiff::Timestamp::now()).unwrap();
         let machine = Self {
-            netns: NetworkNamespace::create().unwrap(),
+            netns: NetworkNamespace::create(Families::Ipv4).unwrap(),
             directory,
             binary,
         };

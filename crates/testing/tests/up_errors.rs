@@ -10,7 +10,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testing::{Cluster, NetworkNamespace, Options};
+use testing::{Cluster, Families, NetworkNamespace, Options};
 
 #[test]
 fn without_root() {
@@ -128,7 +128,7 @@ struct Room {
 impl Room {
     fn new() -> Self {
         Self {
-            netns: NetworkNamespace::create().unwrap(),
+            netns: NetworkNamespace::create(Families::Ipv4).unwrap(),
             directory: tempfile::tempdir().unwrap(),
         }
     }

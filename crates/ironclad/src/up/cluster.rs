@@ -3,7 +3,7 @@
 //! Started in the order in which they need each other, stopped all at once: none minds that another is gone.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -56,9 +56,19 @@ impl Settings {
             .map(move |range| match range.network() {
                 IpAddr::V4(v4) => Ipv4Addr::from(u32::from(v4).saturating_add(index)).into(),
                 IpAddr::V6(v6) => {
-                    std::net::Ipv6Addr::from(u128::from(v6).saturating_add(index.into())).into()
+                    Ipv6Addr::from(u128::from(v6).saturating_add(index.into())).into()
                 }
             })
+    }
+
+    /// The addresses by which this machine reaches itself: 127.0.0.1, and in a cluster that speaks IPv6 `::1`.
+    fn loopbacks(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self
+            .service_ranges
+            .iter()
+            .any(|range| !range.network().is_ipv4());
+        let ipv6 = ipv6.then(|| IpAddr::from(Ipv6Addr::LOCALHOST));
+        std::iter::once(Ipv4Addr::LOCALHOST.into()).chain(ipv6)
     }
 
     /// Cluster DNS's, in the primary family.
@@ -99,7 +109,7 @@ impl Cluster {
                 .node_ips
                 .iter()
                 .copied()
-                .chain([Ipv4Addr::LOCALHOST.into()])
+                .chain(settings.loopbacks())
                 .chain(settings.service_addresses(1))
                 .collect(),
             cluster_domain: settings.cluster_domain.clone(),

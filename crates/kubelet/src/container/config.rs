@@ -9,6 +9,7 @@ use std::{
 
 use cri::v1::{
     ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, Signal,
+    UserNamespace,
 };
 use k8s_openapi::api::core::v1::{Container, Pod};
 use thiserror::Error;
@@ -67,6 +68,8 @@ pub struct ContainerInputs<'a> {
     pub target: Option<String>,
     /// The node's memory, for the OOM score.
     pub node_memory_bytes: i64,
+    /// The pod's user namespace, if not the node's.
+    pub users: Option<UserNamespace>,
 }
 
 /// The configuration of a container; makes its log directory and its termination message file.
@@ -97,6 +100,13 @@ pub fn container_config(
         inputs.paths,
         inputs.restart_count,
     )?);
+    if let Some(users) = &inputs.users {
+        // Files on the node belong to the same ids as in the pod.
+        for mount in &mut mounts {
+            mount.uid_mappings.clone_from(&users.uids);
+            mount.gid_mappings.clone_from(&users.gids);
+        }
+    }
     let mut labels = pod_labels(pod);
     labels.insert(label::CONTAINER_NAME.to_owned(), container.name.clone());
     let image = container.image.clone().unwrap_or_default();
@@ -135,6 +145,7 @@ pub fn container_config(
                 inputs.target.as_deref(),
                 image_user,
                 inputs.config.seccomp_default,
+                inputs.users,
             )),
         }),
         envs: inputs

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use cri::v1::{
     DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol,
+    UserNamespace,
 };
 use k8s_openapi::api::core::v1::Pod;
 
@@ -28,6 +29,8 @@ pub struct SandboxInputs<'a> {
     pub hostname: String,
     /// Resolver.
     pub dns: DnsConfig,
+    /// Its user namespace, if not the node's.
+    pub users: Option<UserNamespace>,
 }
 
 /// The labels of a pod's sandbox.
@@ -86,7 +89,11 @@ pub fn sandbox_config(pod: &Pod, inputs: &SandboxInputs<'_>) -> PodSandboxConfig
             } else {
                 String::new()
             },
-            security_context: Some(sandbox_security(pod, inputs.config.seccomp_default)),
+            security_context: Some(sandbox_security(
+                pod,
+                inputs.config.seccomp_default,
+                inputs.users.clone(),
+            )),
             sysctls: sysctls.into_iter().collect(),
             overhead: None,
             resources: Some(pod_resources(inputs.config, pod)),

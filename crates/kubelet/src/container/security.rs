@@ -45,7 +45,7 @@ fn int64(value: Option<i64>) -> Option<Int64Value> {
 }
 
 /// Namespaces that the whole pod shares.
-fn namespaces(pod: &Pod) -> NamespaceOption {
+fn namespaces(pod: &Pod, users: Option<UserNamespace>) -> NamespaceOption {
     let spec = spec(pod);
     let node_or_pod = |host: bool| {
         if host {
@@ -62,13 +62,11 @@ fn namespaces(pod: &Pod) -> NamespaceOption {
         (false, true) => NamespaceMode::Pod,
         (false, false) => NamespaceMode::Container,
     };
-    let own_users = spec.host_users == Some(false);
     NamespaceOption {
         network: node_or_pod(host_network(pod)) as i32,
         ipc: node_or_pod(spec.host_ipc == Some(true)) as i32,
         pid: pid as i32,
-        // Whether it can is the runtime's to say.
-        userns_options: own_users.then(UserNamespace::default),
+        userns_options: users,
         ..NamespaceOption::default()
     }
 }
@@ -136,7 +134,11 @@ fn groups_policy(pod: &PodSecurityContext) -> i32 {
 }
 
 /// The sandbox's part.
-pub fn sandbox_security(pod: &Pod, seccomp_default: bool) -> LinuxSandboxSecurityContext {
+pub fn sandbox_security(
+    pod: &Pod,
+    seccomp_default: bool,
+    users: Option<UserNamespace>,
+) -> LinuxSandboxSecurityContext {
     let context = pod_context(pod);
     let is_privileged =
         |context: Option<&SecurityContext>| context.is_some_and(|c| c.privileged == Some(true));
@@ -150,7 +152,7 @@ pub fn sandbox_security(pod: &Pod, seccomp_default: bool) -> LinuxSandboxSecurit
             .iter()
             .any(|container| is_privileged(container.security_context.as_ref()));
     LinuxSandboxSecurityContext {
-        namespace_options: Some(namespaces(pod)),
+        namespace_options: Some(namespaces(pod, users)),
         selinux_options: selinux(context.se_linux_options.as_ref()),
         run_as_user: int64(context.run_as_user),
         run_as_group: int64(context.run_as_group),
@@ -175,11 +177,12 @@ pub fn container_security(
     target: Option<&str>,
     image_user: (Option<i64>, &str),
     seccomp_default: bool,
+    users: Option<UserNamespace>,
 ) -> LinuxContainerSecurityContext {
     let of_pod = pod_context(pod);
     let own = container.security_context.clone().unwrap_or_default();
     let privileged = own.privileged == Some(true);
-    let mut namespace_options = namespaces(pod);
+    let mut namespace_options = namespaces(pod, users);
     if let (ContainerKind::Ephemeral, Some(target)) = (kind, target) {
         namespace_options.pid = NamespaceMode::Target as i32;
         namespace_options.target_id = target.to_owned();

@@ -13,6 +13,7 @@ use k8s_openapi::{
 
 use super::{
     conditions::{Pressure, conditions},
+    declared_features::DECLARED,
     facts::{MachineFacts, resources},
 };
 use crate::config::KubeletConfig;
@@ -134,6 +135,7 @@ pub fn node_status(
         features: Some(NodeFeatures {
             supplemental_groups_policy: Some(inputs.supplemental_groups_policy),
         }),
+        declared_features: Some(DECLARED.iter().map(ToString::to_string).collect()),
         volumes_attached: previous.volumes_attached.clone(),
         ..NodeStatus::default()
     }

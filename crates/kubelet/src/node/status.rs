@@ -160,11 +160,10 @@ impl NodeReporter {
         }
     }
 
-    /// Learns what others decided: the node's pod CIDR. Says whether that is news.
+    /// Learns what others decided: the node's pod CIDRs. Says whether that is news.
     async fn took_in(&self, node: &Node) -> bool {
-        let cidr = |node: &Node| node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone());
-        let new = cidr(node);
-        let known = self.node.borrow().as_deref().and_then(cidr);
+        let new = pod_cidrs(node);
+        let known = self.node.borrow().as_deref().and_then(pod_cidrs);
         let is_news = new != known;
         if is_news && let Some(pod_cidr) = new {
             self.tell_runtime(pod_cidr).await;
@@ -249,6 +248,12 @@ impl NodeReporter {
         }
         Ok(inputs.not_ready.is_none())
     }
+}
+
+/// The node's pod CIDRs, one of each family, as CRI has them: comma-separated. None until somebody has handed some out.
+fn pod_cidrs(node: &Node) -> Option<String> {
+    let cidrs = node.spec.as_ref()?.pod_cidrs.as_ref()?;
+    (!cidrs.is_empty()).then(|| cidrs.join(","))
 }
 
 /// Why the runtime keeps the node from being ready, worded as upstream words it.

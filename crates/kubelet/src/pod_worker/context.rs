@@ -13,7 +13,8 @@ use crate::{
     allocation::AllocationManager, config::KubeletConfig, container::HostResolver,
     env::FieldContext, events::PodEvents, images::ImageManager, objects::ObjectCache,
     observed::ObservedPod, paths::Paths, probes::ProbeManager, resources::PodCgroups,
-    runtime_view::RuntimeView, status::StatusManager, volumes::TokenManager,
+    runtime_view::RuntimeView, status::StatusManager, userns::UserNamespaces,
+    volumes::TokenManager,
 };
 
 /// First delay of CrashLoopBackOff.
@@ -66,6 +67,8 @@ pub struct WorkerContext {
     pub allocation: AllocationManager,
     /// Cgroups of pods.
     pub cgroups: PodCgroups,
+    /// User namespaces of pods.
+    pub users: UserNamespaces,
     /// Services, for variables; none without an API server.
     pub services: Option<Informer<Service>>,
     /// The node.
@@ -75,20 +78,24 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// What the downward API tells a pod.
-    pub(super) fn fields(&self, pod: &Pod, observed: &ObservedPod) -> FieldContext {
-        let pod_ips = if crate::pod::host_network(pod) {
+    /// The pod's addresses, primary first: those of its sandbox, or the node's for a pod on the node's network.
+    pub(super) fn pod_ips(&self, pod: &Pod, observed: &ObservedPod) -> Vec<String> {
+        if crate::pod::host_network(pod) {
             self.node.ips.iter().map(ToString::to_string).collect()
         } else {
             observed
                 .ready_sandbox()
                 .map(|sandbox| sandbox.ips.clone())
                 .unwrap_or_default()
-        };
+        }
+    }
+
+    /// What the downward API tells a pod.
+    pub(super) fn fields(&self, pod: &Pod, observed: &ObservedPod) -> FieldContext {
         FieldContext {
             node_name: self.config.node_name.clone(),
             host_ips: self.node.ips.clone(),
-            pod_ips,
+            pod_ips: self.pod_ips(pod, observed),
             allocatable_milli_cpu: self.node.allocatable_milli_cpu,
             allocatable_memory: self.node.allocatable_memory,
             allocatable_ephemeral_storage: self.node.allocatable_ephemeral_storage,

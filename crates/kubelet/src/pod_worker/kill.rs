@@ -152,12 +152,10 @@ impl WorkerContext {
         let deadline = begun
             .checked_add(SignedDuration::from_secs(grace_seconds))
             .unwrap_or(begun);
-        let ip = observed
-            .ready_sandbox()
-            .and_then(|sandbox| sandbox.ips.first())
-            .cloned();
+        let ips = self.pod_ips(pod, observed);
+        let ip = ips.first().map(String::as_str);
         tokio::select! {
-            outcome = self.hooks.run(hook, spec, &container.id, ip.as_deref()) => {
+            outcome = self.hooks.run(hook, spec, &container.id, ip) => {
                 if let Err(why) = outcome {
                     let message = format!("PreStopHook failed: {why}");
                     self.events.container(pod, kind, &container.name, EventKind::Warning, "FailedPreStopHook", message);

@@ -15,6 +15,7 @@ use crate::{
     events::EventKind,
     observed::{ContainerState, ObservedPod},
     pod::{ContainerKind, ephemeral_containers, uid},
+    userns::own_users,
     volumes::{MountedVolume, VolumeMounts, container_mounts},
 };
 
@@ -57,6 +58,7 @@ impl WorkerContext {
             attempt,
             hostname,
             dns,
+            users: self.users.of(pod)?,
         };
         Ok(sandbox_config(pod, &inputs))
     }
@@ -73,12 +75,16 @@ impl WorkerContext {
             );
             text
         };
-        let config = self.sandbox_config(pod, attempt).map_err(failed)?;
-        fs::create_dir_all(&config.log_directory).map_err(|error| failed(error.to_string()))?;
         let runtime_handler = crate::pod::spec(pod)
             .runtime_class_name
             .clone()
             .unwrap_or_default();
+        if own_users(pod) {
+            let able = self.require_user_namespaces(&runtime_handler).await;
+            able.map_err(failed)?;
+        }
+        let config = self.sandbox_config(pod, attempt).map_err(failed)?;
+        fs::create_dir_all(&config.log_directory).map_err(|error| failed(error.to_string()))?;
         let request = v1::RunPodSandboxRequest {
             config: Some(config),
             runtime_handler,
@@ -88,6 +94,25 @@ impl WorkerContext {
             .await
             .map_err(|error| failed(error.to_string()))?;
         Ok(())
+    }
+
+    /// Whether the runtime's handler can give a pod users of its own; the error is a message.
+    async fn require_user_namespaces(&self, handler: &str) -> Result<(), String> {
+        let who = match handler {
+            "" => "runtime".to_owned(),
+            handler => format!("RuntimeClass handler {handler:?}"),
+        };
+        let unable =
+            format!("can't set `spec.hostUsers: false`, {who} does not support user namespaces");
+        let status = self.runtime.status(v1::StatusRequest::default()).await;
+        let status = status.map_err(|error| format!("{unable}: {error}"))?;
+        let able = status
+            .runtime_handlers
+            .into_iter()
+            .find(|known| known.name == handler)
+            .and_then(|known| known.features)
+            .is_some_and(|features| features.user_namespaces);
+        if able { Ok(()) } else { Err(unable) }
     }
 
     /// Pulls, creates and starts one container, and runs its postStart hook.
@@ -274,6 +299,7 @@ impl WorkerContext {
                 mounts,
                 target,
                 node_memory_bytes: self.node.memory_bytes,
+                users: self.users.of(pod).map_err(ConfigError::Security)?,
             },
         )
     }
@@ -290,10 +316,7 @@ impl WorkerContext {
             .iter()
             .flatten()
             .any(|mount| mount.mount_path == "/etc/hosts");
-        let ips = observed
-            .ready_sandbox()
-            .map(|sandbox| sandbox.ips.clone())
-            .unwrap_or_default();
+        let ips = self.pod_ips(pod, observed);
         if own || (ips.is_empty() && !crate::pod::host_network(pod)) {
             return Ok(None);
         }
@@ -330,14 +353,9 @@ impl WorkerContext {
         else {
             return Ok(());
         };
-        let ip = observed
-            .ready_sandbox()
-            .and_then(|sandbox| sandbox.ips.first());
-        let Err(why) = self
-            .hooks
-            .run(hook, container, id, ip.map(String::as_str))
-            .await
-        else {
+        let ips = self.pod_ips(pod, observed);
+        let ip = ips.first().map(String::as_str);
+        let Err(why) = self.hooks.run(hook, container, id, ip).await else {
             return Ok(());
         };
         let message = format!("PostStartHook failed: {why}");

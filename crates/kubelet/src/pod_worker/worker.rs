@@ -622,6 +622,7 @@ impl PodWorker {
         self.context.tokens.forget(uid(&pod));
         self.context.images.forget(uid(&pod));
         self.context.allocation.forget(uid(&pod));
+        self.context.users.release(uid(&pod));
         self.set_stage(Stage::Terminated);
         self.context.status.finish_deletion(&pod);
     }

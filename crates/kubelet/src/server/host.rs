@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
+use base::metrics::Registry;
 use cri::{CriError, ImageService, RuntimeService, Streaming};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -45,6 +46,11 @@ pub trait Host: Send + Sync {
     /// Its streams.
     fn streaming(&self) -> &Arc<dyn Streaming>;
 
+    /// Its metrics, to which the server adds its own.
+    fn metrics(&self) -> Registry {
+        Registry::new()
+    }
+
     /// Whether the kubelet does its work.
     async fn healthz(&self) -> Result<(), CriError>;
 }
@@ -86,6 +92,10 @@ impl Host for Kubelet {
 
     fn streaming(&self) -> &Arc<dyn Streaming> {
         self.streaming()
+    }
+
+    fn metrics(&self) -> Registry {
+        self.metrics().clone()
     }
 
     async fn healthz(&self) -> Result<(), CriError> {

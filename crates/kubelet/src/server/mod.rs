@@ -145,9 +145,10 @@ impl Server {
             address: config.address,
             source,
         };
-        let listener = TcpListener::bind(config.address).await.map_err(bind)?;
+        let listener = base::listen(config.address).await.map_err(bind)?;
+        let port = listener.local_addr().map_err(bind)?.port();
         Ok(Self {
-            address: listener.local_addr().map_err(bind)?,
+            address: SocketAddr::new(config.address.ip(), port),
             listener,
             acceptor,
             authentication,

@@ -36,7 +36,7 @@ pub(super) struct Call {
 
 impl Router {
     pub(super) fn new(host: Arc<dyn Host>, tasks: TaskGroup, idle_timeout: Duration) -> Self {
-        let metrics = metrics::Registry::new();
+        let metrics = host.metrics();
         metrics::process(&metrics);
         let requests = metrics.counter(
             "kubelet_http_requests_total",

@@ -69,26 +69,7 @@ pub fn generate_status(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs)
         reason = inputs.previous.reason.clone().or(reason);
         message = inputs.previous.message.clone().or(message);
     }
-    let ips: Vec<String> = if host_network(pod) {
-        inputs.host_ips.iter().map(ToString::to_string).collect()
-    } else {
-        match observed.ready_sandbox() {
-            Some(sandbox) => sandbox.ips.clone(),
-            // A pod that has ended keeps the addresses it had.
-            None => inputs
-                .previous
-                .pod_ips
-                .iter()
-                .flatten()
-                .map(|ip| ip.ip.clone())
-                .collect(),
-        }
-    };
-    let ips = if host_network(pod) && observed.sandboxes.is_empty() {
-        Vec::new()
-    } else {
-        ips
-    };
+    let ips = pod_ips(pod, observed, inputs);
     let conditions = conditions(pod, observed, &phase, &statuses, inputs);
     let present = inputs.actuated.put_into(pod);
     let host_ips: Vec<String> = inputs.host_ips.iter().map(ToString::to_string).collect();
@@ -122,4 +103,27 @@ pub fn generate_status(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs)
             .or(inputs.start_time.map(Time)),
         ..PodStatus::default()
     }
+}
+
+/// The pod's addresses, primary first.
+fn pod_ips(pod: &Pod, observed: &ObservedPod, inputs: &StatusInputs) -> Vec<String> {
+    let before = inputs.previous.pod_ips.iter().flatten();
+    let before = before.map(|ip| ip.ip.clone()).collect::<Vec<_>>();
+    if !host_network(pod) {
+        // A pod that has ended keeps the addresses it had.
+        return observed
+            .ready_sandbox()
+            .map_or(before, |sandbox| sandbox.ips.clone());
+    }
+    // On the node's network they are the node's, from the first status on, and stay what they were: a node may gain a second family.
+    let mut ips = before;
+    if ips.is_empty() {
+        ips.extend(inputs.host_ips.first().map(ToString::to_string));
+    }
+    if let ([known], [_, second]) = (ips.as_slice(), inputs.host_ips.as_slice())
+        && known.contains(':') != second.is_ipv6()
+    {
+        ips.push(second.to_string());
+    }
+    ips
 }

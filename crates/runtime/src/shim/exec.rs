@@ -55,6 +55,7 @@ impl Server {
             report: child_report,
             container: container.pidfd.as_fd(),
             procs_files: &procs_files,
+            users: self.namespaces.users.as_ref(),
         };
         let own = self.namespaces.host_pids.as_fd();
         let pid = match fork_into_pids(container.pidfd.as_fd(), own)? {

@@ -13,6 +13,7 @@ mod report;
 mod sandbox;
 mod server;
 pub mod spec;
+mod stand_in;
 
 use std::{
     fs::{self, File},

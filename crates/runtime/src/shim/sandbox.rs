@@ -9,12 +9,22 @@ use std::{
 
 use linux::{
     mounts::{Attributes, Propagation, attach, new_filesystem, pivot_root, set_root_propagation},
-    process::{Forked, Pid, UnshareFlags, WaitOptions, exit_now, fork, unshare, wait, waitpid},
+    process::{Forked, Pid, UnshareFlags, WaitOptions, exit_now, fork, unshare, wait},
     root::Root,
 };
-use rustix::{fs::Mode, process::Signal};
+use rustix::{
+    fs::{Gid, Mode, Uid},
+    process::Signal,
+    thread::{
+        LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space,
+        move_into_thread_name_spaces, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    },
+};
 
-use super::spec::SandboxSpec;
+use super::{
+    spec::{IdMap, SandboxSpec},
+    stand_in::stand_in,
+};
 
 /// Where the pod's shared memory stands in the pod's mount namespace.
 pub(super) const SHM_PATH: &str = "/shm";
@@ -22,6 +32,8 @@ pub(super) const SHM_PATH: &str = "/shm";
 /// What the shim keeps open.
 #[derive(Debug)]
 pub(super) struct Namespaces {
+    /// The pod's user namespace, if it has one of its own. The shim is not in it.
+    pub(super) users: Option<Users>,
     /// The node's mount namespace, which the shim itself is in.
     pub(super) host_mounts: OwnedFd,
     /// A mount namespace with nothing but /dev/shm of the pod; `None` with the node's IPC.
@@ -30,6 +42,13 @@ pub(super) struct Namespaces {
     pub(super) host_pids: OwnedFd,
     /// The first process of a shared PID namespace.
     pub(super) pause: Option<(Pid, OwnedFd)>,
+}
+
+/// A user namespace, and what its ids are outside.
+#[derive(Debug)]
+pub(super) struct Users {
+    pub(super) map: IdMap,
+    pub(super) namespace: OwnedFd,
 }
 
 /// Moves this process into the pod's namespaces.
@@ -41,7 +60,17 @@ pub(super) fn enter(spec: &SandboxSpec) -> io::Result<Namespaces> {
     flags.set(UnshareFlags::NEWNET, spec.own_network);
     flags.set(UnshareFlags::NEWIPC, spec.own_ipc);
     flags.set(UnshareFlags::NEWUTS, spec.hostname.is_some());
-    unshare(flags).map_err(|e| named(e, "unshare the pod's namespaces"))?;
+    let users = match spec.id_map {
+        Some(map) => {
+            let namespace = enter_below_users(map, flags)
+                .map_err(|e| named(e, "make the pod's user namespace"))?;
+            Some(Users { map, namespace })
+        }
+        None => {
+            unshare(flags).map_err(|e| named(e, "unshare the pod's namespaces"))?;
+            None
+        }
+    };
     if let Some(hostname) = &spec.hostname {
         rustix::system::sethostname(hostname.as_bytes())
             .map_err(|e| named(e.into(), "set the host name"))?;
@@ -55,17 +84,18 @@ pub(super) fn enter(spec: &SandboxSpec) -> io::Result<Namespaces> {
     let open = |path: &str| File::open(path).map(OwnedFd::from);
     let host_mounts = open("/proc/self/ns/mnt")?;
     let pod_mounts = if spec.own_ipc {
-        Some(make_pod_mounts(spec.shm_size).map_err(|e| named(e, "make the pod's /dev/shm"))?)
+        Some(make_pod_mounts(spec).map_err(|e| named(e, "make the pod's /dev/shm"))?)
     } else {
         None
     };
     let host_pids = open("/proc/self/ns/pid")?;
     let pause = if spec.shared_pid {
-        Some(start_pause()?)
+        Some(start_pause(users.as_ref())?)
     } else {
         None
     };
     Ok(Namespaces {
+        users,
         host_mounts,
         pod_mounts,
         host_pids,
@@ -99,45 +129,56 @@ fn set_sysctl(name: &str, value: &str) -> io::Result<()> {
     fs::write(Path::new("/proc/sys").join(path), value)
 }
 
-/// Makes a mount namespace whose root is a tmpfs that holds the pod's shared memory and nothing else. It is made in a child, because the
-/// shim stays in the node's, and lives by its descriptor: nothing is mounted on the node.
-fn make_pod_mounts(shm_size: u64) -> io::Result<OwnedFd> {
-    let (ours, theirs) = io::pipe().and_then(|first| Ok((first, io::pipe()?)))?;
-    let (ready_reader, ready_writer) = ours;
-    let (release_reader, release_writer) = theirs;
-    match fork(UnshareFlags::NEWNS)? {
-        Forked::Child => {
-            drop((ready_reader, release_writer));
-            let code = match only_shm(shm_size) {
-                Ok(()) => {
-                    let _ = rustix::io::write(&ready_writer, b"k");
-                    // Stays until the shim has opened the namespace.
-                    let _ = rustix::io::read(&release_reader, &mut [0_u8; 1]);
-                    0
-                }
-                Err(error) => error.raw_os_error().unwrap_or(255),
-            };
-            exit_now(code)
-        }
-        Forked::Parent { pid, .. } => {
-            drop((ready_writer, release_reader));
-            let ready = rustix::io::read(&ready_reader, &mut [0_u8; 1])? == 1;
-            let path = format!("/proc/{}/ns/mnt", pid.as_raw_nonzero());
-            let namespace = File::open(path).map(OwnedFd::from);
-            drop(release_writer);
-            let status = waitpid(Some(pid), WaitOptions::empty())?;
-            if !ready {
-                let code = status
-                    .and_then(|(_, status)| status.exit_status())
-                    .unwrap_or(255);
-                return Err(io::Error::from_raw_os_error(code));
-            }
-            namespace
-        }
-    }
+/// Makes a mount namespace whose root is a tmpfs that holds the pod's shared memory and nothing else. It lives by its descriptor:
+/// nothing is mounted on the node.
+fn make_pod_mounts(spec: &SandboxSpec) -> io::Result<OwnedFd> {
+    stand_in(
+        UnshareFlags::NEWNS,
+        |_| Ok(()),
+        || only_shm(spec),
+        |pid, _| File::open(format!("/proc/{}/ns/mnt", pid.as_raw_nonzero())).map(OwnedFd::from),
+    )
 }
 
-fn only_shm(shm_size: u64) -> io::Result<()> {
+/// Makes a user namespace and moves this process into `namespaces` that belong to it, but not into itself: what the shim does on the
+/// node it does as the node's root.
+fn enter_below_users(map: IdMap, namespaces: UnshareFlags) -> io::Result<OwnedFd> {
+    let ids = format!("0 {} {}", map.host, map.length);
+    let write_maps = |pid: Pid| {
+        let pid = pid.as_raw_nonzero();
+        fs::write(format!("/proc/{pid}/uid_map"), &ids)?;
+        fs::write(format!("/proc/{pid}/gid_map"), &ids)
+    };
+    let enter = |pid: Pid, pidfd: BorrowedFd<'_>| {
+        let users = File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero()))?;
+        let mut kinds = ThreadNameSpaceType::empty();
+        for (flag, kind) in [
+            (UnshareFlags::NEWNET, ThreadNameSpaceType::NETWORK),
+            (
+                UnshareFlags::NEWIPC,
+                ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION,
+            ),
+            (
+                UnshareFlags::NEWUTS,
+                ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME,
+            ),
+        ] {
+            kinds.set(kind, namespaces.contains(flag));
+        }
+        if !kinds.is_empty() {
+            move_into_thread_name_spaces(pidfd, kinds)?;
+        }
+        Ok(users.into())
+    };
+    stand_in(
+        UnshareFlags::NEWUSER,
+        write_maps,
+        || unshare(namespaces),
+        enter,
+    )
+}
+
+fn only_shm(spec: &SandboxSpec) -> io::Result<()> {
     set_root_propagation(Propagation::Private)?;
     let nothing = Attributes::default();
     let tmpfs = new_filesystem(
@@ -150,25 +191,47 @@ fn only_shm(shm_size: u64) -> io::Result<()> {
     attach(tmpfs.as_fd(), place.as_dir())?;
     let root = Root::open(Path::new("/proc"))?;
     let target = root.make_dirs(Path::new(SHM_PATH), Mode::from_raw_mode(0o755))?;
-    let size = shm_size.to_string();
+    let size = spec.shm_size.to_string();
+    let owner = spec.id_map.map_or(0, |map| map.host).to_string();
     let hardened = Attributes {
         nosuid: true,
         nodev: true,
         noexec: true,
         ..nothing
     };
-    let options = [("mode", Some("1777")), ("size", Some(size.as_str()))];
+    let options = [
+        ("mode", Some("1777")),
+        ("size", Some(size.as_str())),
+        ("uid", Some(owner.as_str())),
+        ("gid", Some(owner.as_str())),
+    ];
     let shm = new_filesystem("tmpfs", &options, hardened)?;
     attach(shm.as_fd(), target.as_fd())?;
     pivot_root(root.as_dir())
 }
 
 /// Starts the process that is number 1 of the pod's PID namespace: it reaps and sleeps.
-fn start_pause() -> io::Result<(Pid, OwnedFd)> {
+fn start_pause(users: Option<&Users>) -> io::Result<(Pid, OwnedFd)> {
     match fork(UnshareFlags::NEWPID)? {
         Forked::Parent { pid, pidfd } => Ok((pid, pidfd)),
-        Forked::Child => pause(),
+        Forked::Child => {
+            if let Some(users) = users
+                && become_root_of(users).is_err()
+            {
+                exit_now(1)
+            }
+            pause()
+        }
     }
+}
+
+/// Moves this process into a user namespace, as its root.
+fn become_root_of(users: &Users) -> io::Result<()> {
+    let kind = Some(LinkNameSpaceType::User);
+    move_into_link_name_space(users.namespace.as_fd(), kind)?;
+    set_thread_groups(&[])?;
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
+    Ok(set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?)
 }
 
 fn pause() -> ! {
@@ -192,10 +255,6 @@ fn pause() -> ! {
 
 /// Forks into another PID namespace: the one of the process behind `of`. `own` is this process's, where later children go again.
 pub(super) fn fork_into_pids(of: BorrowedFd<'_>, own: BorrowedFd<'_>) -> io::Result<Forked> {
-    use rustix::thread::{
-        LinkNameSpaceType, ThreadNameSpaceType, move_into_link_name_space,
-        move_into_thread_name_spaces,
-    };
     move_into_thread_name_spaces(of, ThreadNameSpaceType::PROCESS_ID)?;
     let forked = fork(UnshareFlags::empty());
     if !matches!(forked, Ok(Forked::Child)) {

@@ -384,6 +384,7 @@ impl Server {
             report: child_report,
             pod_mounts: self.namespaces.pod_mounts.as_ref().map(AsFd::as_fd),
             host_mounts: self.namespaces.host_mounts.as_fd(),
+            users: self.namespaces.users.as_ref(),
         };
         let forked = self.fork_into(&request.pid)?;
         let (pid, pidfd) = match forked {

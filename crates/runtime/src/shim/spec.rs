@@ -24,8 +24,27 @@ pub struct SandboxSpec {
     pub sysctls: Vec<(String, String)>,
     /// Bytes of the pod's /dev/shm.
     pub shm_size: u64,
+    /// A user namespace of its own, to which its other namespaces belong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_map: Option<IdMap>,
     /// Where the shim writes its own id to move into its cgroup.
     pub procs_files: Vec<PathBuf>,
+}
+
+/// The ids of a user namespace: those from 0 on inside are those from `host` on outside, for users and groups alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// What 0 is outside.
+    pub host: u32,
+    /// How many.
+    pub length: u32,
+}
+
+impl IdMap {
+    /// What an id of the namespace is outside; none if it has no such id.
+    pub fn outside(&self, id: u32) -> Option<u32> {
+        (id < self.length).then(|| self.host.checked_add(id))?
+    }
 }
 
 /// The PID namespace of a container.
@@ -157,6 +176,9 @@ pub struct MountSpec {
     pub recursive_readonly: bool,
     /// How later mounts spread.
     pub propagation: PropagationSpec,
+    /// What belongs to an id on the disk belongs to that id of the pod's user namespace.
+    #[serde(default)]
+    pub map_owners: bool,
 }
 
 /// A device node to make.

@@ -248,6 +248,34 @@ impl Node {
         (status, lines.map(|line| format!("{line}\n")).collect())
     }
 
+    /// Waits until a container has written `text` into its log; what it wrote by then.
+    pub async fn until_logged(&self, log: &Path, text: &str) -> String {
+        let reading = async {
+            loop {
+                let lines = fs::read_to_string(log).unwrap_or_default();
+                let lines = lines.lines().filter_map(|line| line.splitn(4, ' ').nth(3));
+                let said: String = lines.map(|line| format!("{line}\n")).collect();
+                if said.contains(text) {
+                    return said;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reading)
+            .await
+            .expect("the container says it in time")
+    }
+
+    /// The process id of a running container, on the node.
+    pub async fn pid_of(&self, id: &str) -> u32 {
+        let request = ContainerStatusRequest {
+            container_id: id.to_owned(),
+            verbose: true,
+        };
+        let response = RuntimeService::container_status(&self.runtime, request).await;
+        response.unwrap().info["pid"].parse().unwrap()
+    }
+
     pub async fn exec(&self, id: &str, script: &str) -> ExecSyncResponse {
         let request = ExecSyncRequest {
             container_id: id.to_owned(),

@@ -27,6 +27,7 @@ use std::{
 
 use linux::{process::exit_now, root::Root, seqpacket};
 use rustix::{
+    fs::Uid,
     process::{DumpableBehavior, set_dumpable_behavior},
     thread::{
         LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_link_name_space,
@@ -35,7 +36,10 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::spec::{ContainerSpec, ProcessSpec, ResolvedUser};
+use super::{
+    sandbox::Users,
+    spec::{ContainerSpec, ProcessSpec, ResolvedUser},
+};
 
 /// What a child tells the shim.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,6 +79,14 @@ impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
     }
 }
 
+/// A process's way into the pod's user namespace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) users: &'a Users,
+    /// Whether its mount namespace, which all of the container's processes are in, is made the user namespace's own.
+    owns_mounts: bool,
+}
+
 /// Standard streams of a child that has no terminal.
 pub(super) type Streams = [OwnedFd; 3];
 
@@ -87,6 +99,8 @@ pub(super) struct ContainerLaunch<'a> {
     /// The mount namespace with the pod's /dev/shm, and the node's.
     pub(super) pod_mounts: Option<BorrowedFd<'a>>,
     pub(super) host_mounts: BorrowedFd<'a>,
+    /// The pod's user namespace.
+    pub(super) users: Option<&'a Users>,
 }
 
 /// What the child of an exec has at hand.
@@ -99,6 +113,8 @@ pub(super) struct ExecLaunch<'a> {
     pub(super) container: BorrowedFd<'a>,
     /// The container's cgroup, for every hierarchy.
     pub(super) procs_files: &'a [std::path::PathBuf],
+    /// The pod's user namespace.
+    pub(super) users: Option<&'a Users>,
 }
 
 /// Becomes the container's first process. For a freshly forked child.
@@ -152,19 +168,24 @@ fn start_container(launch: ContainerLaunch<'_>) -> Result<std::convert::Infallib
         LinkNameSpaceType::Mount,
         "enter the node's mount namespace",
     )?;
-    let prepared = mounts::prepare(&spec, shm)?;
+    let prepared = mounts::prepare(&spec, shm, launch.users)?;
     let user = user::resolve(&prepared.root, &spec.process.user)?;
     let _ = tell(launch.report.as_fd(), &Report::User(user.clone()), &[]);
     let terminal = if spec.process.tty {
         let devpts = prepared.devpts.as_fd();
-        let terminal = open_terminal(devpts, &user, launch.report.as_fd())?;
+        let owner = owner_outside(&user, launch.users)?;
+        let terminal = open_terminal(devpts, owner, launch.report.as_fd())?;
         mounts::bind_console(&prepared, terminal.as_fd())?;
         Some(terminal)
     } else {
         None
     };
     mounts::finish(&spec, prepared)?;
-    process::start(&spec.process, &user, launch.streams, terminal)
+    let entry = launch.users.map(|users| Entry {
+        users,
+        owns_mounts: true,
+    });
+    process::start(&spec.process, &user, launch.streams, terminal, entry)
 }
 
 fn start_exec(launch: ExecLaunch<'_>) -> Result<std::convert::Infallible, LaunchError> {
@@ -185,12 +206,17 @@ fn start_exec(launch: ExecLaunch<'_>) -> Result<std::convert::Infallible, Launch
             .open_at(Path::new("/dev/pts"), flags, rustix::fs::Mode::empty())
             .context("open /dev/pts")?;
         mounts::require_filesystem(devpts.as_fd(), mounts::DEVPTS_MAGIC, "/dev/pts")?;
-        Some(open_terminal(devpts.as_fd(), &user, launch.report.as_fd())?)
+        let owner = owner_outside(&user, launch.users)?;
+        Some(open_terminal(devpts.as_fd(), owner, launch.report.as_fd())?)
     } else {
         None
     };
     drop(root);
-    process::start(&spec, &user, launch.streams, terminal)
+    let entry = launch.users.map(|users| Entry {
+        users,
+        owns_mounts: false,
+    });
+    process::start(&spec, &user, launch.streams, terminal, entry)
 }
 
 /// Nobody may trace this process or look into its memory, a copy of the shim's, before it has become the program.
@@ -222,15 +248,25 @@ fn pod_shm(pod_mounts: BorrowedFd<'_>) -> Result<OwnedFd, LaunchError> {
     linux::mounts::clone_tree(super::sandbox::SHM_PATH, false).context("clone /dev/shm")
 }
 
+/// What the user's id is on the node.
+fn owner_outside(user: &ResolvedUser, users: Option<&Users>) -> Result<Uid, LaunchError> {
+    let Some(users) = users else {
+        return Ok(Uid::from_raw(user.uid));
+    };
+    let outside = users.map.outside(user.uid);
+    outside.map(Uid::from_raw).ok_or_else(|| {
+        LaunchError::message(format!("the pod's user namespace has no user {}", user.uid))
+    })
+}
+
 /// Makes a terminal that belongs to the user, and hands its controlling side to the shim.
 fn open_terminal(
     devpts: BorrowedFd<'_>,
-    user: &ResolvedUser,
+    owner: Uid,
     report: BorrowedFd<'_>,
 ) -> Result<OwnedFd, LaunchError> {
     let (controller, terminal) = linux::terminal::open(devpts).context("open a terminal")?;
-    rustix::fs::fchown(&terminal, Some(rustix::fs::Uid::from_raw(user.uid)), None)
-        .context("chown the terminal")?;
+    rustix::fs::fchown(&terminal, Some(owner), None).context("chown the terminal")?;
     tell(report, &Report::Terminal, &[controller.as_fd()]).context("hand over the terminal")?;
     Ok(terminal)
 }

@@ -4,6 +4,7 @@
 //! gone. The one path to the node is a volume with bidirectional propagation.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -11,8 +12,8 @@ use std::{
 
 use linux::{
     mounts::{
-        Attributes, Propagation, attach, clone_tree, clone_tree_of, mount_overlay, new_filesystem,
-        pivot_root, set_attributes, set_root_propagation,
+        Attributes, Propagation, attach, clone_tree, clone_tree_of, map_owners, mount_overlay,
+        new_filesystem, pivot_root, set_attributes, set_root_propagation,
     },
     process::unshare,
     root::{Root, file_type},
@@ -20,13 +21,20 @@ use linux::{
 use rustix::{
     fs::{FileType, Gid, Mode, OFlags, Uid, chownat, makedev, mknodat, symlinkat},
     process::umask,
-    thread::UnshareFlags,
+    thread::{
+        CapabilitiesSecureBits, UnshareFlags, set_capabilities_secure_bits, set_thread_res_gid,
+        set_thread_res_uid,
+    },
 };
 
 use super::{Context, LaunchError};
-use crate::shim::spec::{
-    ContainerSpec, DeviceNode, ImageVolumeSpec, MountSpec, PropagationSpec, RootfsSpec,
+use crate::shim::{
+    sandbox::Users,
+    spec::{ContainerSpec, DeviceNode, ImageVolumeSpec, MountSpec, PropagationSpec, RootfsSpec},
 };
+
+/// The group that terminals belong to, in every distribution.
+const TTY_GROUP: u32 = 5;
 
 /// What statfs says of a devpts.
 pub(super) const DEVPTS_MAGIC: i64 = 0x1cd1;
@@ -65,7 +73,11 @@ const HARDENED: Attributes = Attributes {
 };
 
 /// Moves into a new mount namespace and mounts everything in it, but does not enter the root.
-pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prepared, LaunchError> {
+pub(super) fn prepare(
+    spec: &ContainerSpec,
+    shm: Option<OwnedFd>,
+    users: Option<&Users>,
+) -> Result<Prepared, LaunchError> {
     unshare(UnshareFlags::NEWNS).context("unshare the mount namespace")?;
     // Sources are cloned while they still are peers of the node's mounts: bidirectional propagation lives from that.
     let sources = spec
@@ -73,9 +85,7 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
         .iter()
         .map(|mount| match mount.image {
             Some(_) => Ok(None),
-            None => clone_tree(&mount.source, true)
-                .map(Some)
-                .context(format_args!("bind {}", mount.source.display())),
+            None => bind(mount, users).map(Some),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let host_shm = if spec.host_ipc {
@@ -86,6 +96,10 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
     let cgroups = clone_cgroups(spec)?;
     set_root_propagation(Propagation::Slave).context("separate the mounts from the node's")?;
 
+    if let Some(users) = users {
+        map_images(spec, users)?;
+        act_as_root_of(users).context("act as the root of the pod's user namespace")?;
+    }
     let root = mount_files(&spec.rootfs).context("mount the root filesystem")?;
     umask(Mode::empty());
     let replaced = |path: &str| {
@@ -104,15 +118,16 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
             ..Attributes::default()
         },
     )?;
-    fill_dev(dev.as_fd(), &spec.devices)?;
+    fill_dev(dev.as_fd(), &spec.devices, users)?;
     at("/dev", &dev)?;
+    let terminals = outside(users, TTY_GROUP).unwrap_or(TTY_GROUP).to_string();
     let devpts = filesystem(
         "devpts",
         &[
             ("newinstance", None),
             ("ptmxmode", Some("0666")),
             ("mode", Some("0620")),
-            ("gid", Some("5")),
+            ("gid", Some(&terminals)),
         ],
         Attributes {
             nosuid: true,
@@ -157,6 +172,53 @@ pub(super) fn prepare(spec: &ContainerSpec, shm: Option<OwnedFd>) -> Result<Prep
         attach_volume(&root, mount, &source)?;
     }
     Ok(Prepared { root, devpts })
+}
+
+/// Clones what is to be mounted from the node.
+fn bind(mount: &MountSpec, users: Option<&Users>) -> Result<OwnedFd, LaunchError> {
+    let source = mount.source.display();
+    let clone = clone_tree(&mount.source, true).context(format_args!("bind {source}"))?;
+    if let Some(users) = users.filter(|_| mount.map_owners) {
+        map_owners(clone.as_fd(), users.namespace.as_fd()).context(format_args!(
+            "map the owners in {source} to those of the pod's user namespace (not every filesystem can)"
+        ))?;
+    }
+    Ok(clone)
+}
+
+/// Covers the directories of image layers with views in which what is root's belongs to the pod's root. What containers write lies
+/// beside the layers and belongs to whom it belongs on the node.
+fn map_images(spec: &ContainerSpec, users: &Users) -> Result<(), LaunchError> {
+    let images = spec.mounts.iter().filter_map(|mount| mount.image.as_ref());
+    let bases: BTreeSet<&Path> = std::iter::once(&spec.rootfs)
+        .chain(images.map(|image| &image.files))
+        .map(|files| files.lower_base.as_path())
+        .collect();
+    for base in bases {
+        let cover = || -> io::Result<()> {
+            let view = clone_tree(base, false)?;
+            map_owners(view.as_fd(), users.namespace.as_fd())?;
+            attach(view.as_fd(), Root::open(base)?.as_dir())
+        };
+        cover().context(format_args!(
+            "map the owners in {} to those of the pod's user namespace (not every filesystem can)",
+            base.display()
+        ))?;
+    }
+    Ok(())
+}
+
+/// What this process makes from now on belongs to the pod's root. It keeps its privileges.
+fn act_as_root_of(users: &Users) -> io::Result<()> {
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    let (uid, gid) = (Uid::from_raw(users.map.host), Gid::from_raw(users.map.host));
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
+}
+
+/// What an id of the container is on the node; none if it has no such id.
+fn outside(users: Option<&Users>, id: u32) -> Option<u32> {
+    users.map_or(Some(id), |users| users.map.outside(id))
 }
 
 fn filesystem(
@@ -231,7 +293,11 @@ fn attach_volume(root: &Root, mount: &MountSpec, source: &OwnedFd) -> Result<(),
     attach_at(root, path, source, directory)
 }
 
-fn fill_dev(dev: BorrowedFd<'_>, devices: &[DeviceNode]) -> Result<(), LaunchError> {
+fn fill_dev(
+    dev: BorrowedFd<'_>,
+    devices: &[DeviceNode],
+    users: Option<&Users>,
+) -> Result<(), LaunchError> {
     let mode = Mode::from_raw_mode(0o666);
     for (name, major, minor) in DEVICES {
         mknodat(
@@ -254,12 +320,18 @@ fn fill_dev(dev: BorrowedFd<'_>, devices: &[DeviceNode]) -> Result<(), LaunchErr
                 device.path.display()
             )));
         };
-        make_device(&dev, path, device).context(format_args!("make {}", device.path.display()))?;
+        make_device(&dev, path, device, users)
+            .context(format_args!("make {}", device.path.display()))?;
     }
     Ok(())
 }
 
-fn make_device(dev: &Root, path: &Path, device: &DeviceNode) -> io::Result<()> {
+fn make_device(
+    dev: &Root,
+    path: &Path,
+    device: &DeviceNode,
+    users: Option<&Users>,
+) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let parent = path.parent().unwrap_or(Path::new(""));
     let parent = dev.make_dirs(parent, Mode::from_raw_mode(0o755))?;
@@ -280,9 +352,10 @@ fn make_device(dev: &Root, path: &Path, device: &DeviceNode) -> io::Result<()> {
         Err(rustix::io::Errno::EXIST) => return Ok(()),
         result => result?,
     }
-    let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+    let uid = outside(users, device.uid).map(Uid::from_raw);
+    let gid = outside(users, device.gid).map(Gid::from_raw);
     let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    Ok(chownat(&parent, name, Some(uid), Some(gid), flags)?)
+    Ok(chownat(&parent, name, uid, gid, flags)?)
 }
 
 /// The cgroups to be shown: cloned from the node for version 1.

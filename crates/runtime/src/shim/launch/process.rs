@@ -12,18 +12,18 @@ use std::{
 
 use linux::{
     capability::{self, Capabilities},
-    process::{close_on_exec_from, duplicate_to, execve, reset_signals},
+    process::{close_on_exec_from, duplicate_to, execve, reset_signals, unshare},
 };
 use rustix::{
-    fs::{Access, Gid, Mode, Uid},
+    fs::{Access, FileType, Gid, Mode, Uid, fchown, fstat},
     process::{Resource, Rlimit, Signal, setrlimit},
     thread::{
-        set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid,
-        set_thread_res_uid,
+        LinkNameSpaceType, UnshareFlags, move_into_link_name_space, set_keep_capabilities,
+        set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
     },
 };
 
-use super::{Context, LaunchError, Streams, seccomp};
+use super::{Context, Entry, LaunchError, Streams, owner_outside, seccomp};
 use crate::shim::spec::{ProcessSpec, ResolvedUser};
 
 /// Where programs are looked for if the environment does not say.
@@ -55,10 +55,16 @@ pub(super) fn start(
     user: &ResolvedUser,
     streams: Option<Streams>,
     terminal: Option<OwnedFd>,
+    entry: Option<Entry<'_>>,
 ) -> Result<std::convert::Infallible, LaunchError> {
-    take_streams(streams, terminal)?;
+    let owner = owner_outside(user, entry.map(|entry| entry.users))?;
+    take_streams(streams, terminal, owner)?;
     reset_signals();
+    // Raising them is the privilege of the node's root.
     set_limits(spec)?;
+    if let Some(entry) = entry {
+        enter_users(entry)?;
+    }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let filter = seccomp::compile(&spec.seccomp, Capabilities(spec.capabilities))?;
     if spec.no_new_privs {
@@ -86,7 +92,23 @@ pub(super) fn start(
     )))
 }
 
-fn take_streams(streams: Option<Streams>, terminal: Option<OwnedFd>) -> Result<(), LaunchError> {
+/// From here on the process has all privileges in the pod's user namespace and none outside.
+fn enter_users(entry: Entry<'_>) -> Result<(), LaunchError> {
+    let kind = Some(LinkNameSpaceType::User);
+    move_into_link_name_space(entry.users.namespace.as_fd(), kind)
+        .context("enter the pod's user namespace")?;
+    if entry.owns_mounts {
+        // A copy: what the node has mounted in it can be neither taken away nor made writable.
+        unshare(UnshareFlags::NEWNS).context("unshare the mount namespace")?;
+    }
+    Ok(())
+}
+
+fn take_streams(
+    streams: Option<Streams>,
+    terminal: Option<OwnedFd>,
+    owner: Uid,
+) -> Result<(), LaunchError> {
     match (&streams, &terminal) {
         (_, Some(terminal)) => {
             linux::terminal::make_controlling(terminal.as_fd()).context("take the terminal")?;
@@ -97,6 +119,11 @@ fn take_streams(streams: Option<Streams>, terminal: Option<OwnedFd>) -> Result<(
         (Some(streams), None) => {
             rustix::process::setsid().context("start a session")?;
             for (number, stream) in (0..).zip(streams) {
+                let stat = fstat(stream).context("look at the streams")?;
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+                    // So that the program can open /dev/stdout and its like.
+                    fchown(stream, Some(owner), None).context("chown the streams")?;
+                }
                 duplicate_to(stream.as_fd(), number).context("connect the streams")?;
             }
         }
