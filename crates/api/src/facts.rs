@@ -239,6 +239,7 @@ impl Reader {
                         }
                     }
                 }
+                Some(("go", ty)) => field.go_container = Some(self.intern(ty)),
                 Some(("key", key)) => field.patch.merge_key = Some(self.intern(key)),
                 Some(("enum", values)) => {
                     field.enum_values = values.split(',').map(|v| self.intern(v)).collect();

@@ -157,6 +157,11 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn repeats_metadata_rules(&self) -> bool {
         true
     }
+
+    /// Whether the rules of new objects' metadata, too, are asked on updates: then what is wrong with labels stands once more.
+    fn repeats_creation_rules(&self) -> bool {
+        false
+    }
     /// Whether a finalizer needs a prefix unless it is one of the server's own; so it is for the kinds of upstream's core.
     fn demands_qualified_finalizers(&self) -> bool {
         true

@@ -18,7 +18,8 @@ use crate::{
 /// All annotations of an object together may take this many bytes.
 pub const TOTAL_ANNOTATION_SIZE_LIMIT_BYTES: usize = 256 * 1024;
 
-const IMMUTABLE: &str = "field is immutable";
+/// The complaint about a field that may not change.
+pub const IMMUTABLE: &str = "field is immutable";
 
 /// The `metadata` of a new object. `name_fn` judges a name; its flag says that more letters follow (`generateName`).
 pub fn validate_object_meta(
@@ -338,6 +339,18 @@ fn is_printable(c: char) -> bool {
         || !(c.is_control()
             || c.is_whitespace()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'))
+}
+
+/// `field is immutable`, when a field of objects of this type differs; shown as upstream's own type shows it.
+pub fn immutable_field(
+    type_name: &str,
+    new: &Object,
+    old: &Object,
+    name: &str,
+    path: &Path,
+) -> Option<FieldError> {
+    let shown = || internal::shown_field(type_name, new, name);
+    (!same_field(new, old, name)).then(|| invalid_shown(&path.child(name), &shown(), IMMUTABLE))
 }
 
 /// `field is immutable`, when the two differ.

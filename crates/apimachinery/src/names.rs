@@ -199,7 +199,7 @@ pub fn qualified_name(value: &str) -> Vec<String> {
         }
         _ => {
             errors.push(format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 regex_error(
                     "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
                     QUALIFIED_NAME,
@@ -455,6 +455,9 @@ pub fn strict_ip(value: &str) -> Vec<String> {
     if ip.is_ipv4() && value.contains(':') {
         errors.push("must not be an IPv4-mapped IPv6 address".to_owned());
     }
+    if errors.is_empty() && value != ip.to_string() {
+        errors.push(format!("must be in canonical form (\"{ip}\")"));
+    }
     errors
 }
 
@@ -515,28 +518,6 @@ pub fn strict_cidr(value: &str) -> Vec<String> {
         ));
     }
     errors
-}
-
-/// A DNS name with at least two labels; a trailing dot is good.
-pub fn fully_qualified_domain_name(value: &str) -> Vec<String> {
-    if value.is_empty() {
-        return vec!["Required value".to_owned()];
-    }
-    let value = value.strip_suffix('.').unwrap_or(value);
-    let errors = dns1123_subdomain(value);
-    if !errors.is_empty() {
-        return errors;
-    }
-    if !value.contains('.') {
-        return vec!["should be a domain with at least two segments separated by dots".to_owned()];
-    }
-    for label in value.split('.') {
-        let errors = dns1123_label(label);
-        if !errors.is_empty() {
-            return errors;
-        }
-    }
-    Vec::new()
 }
 
 #[cfg(test)]

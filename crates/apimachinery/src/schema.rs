@@ -215,6 +215,8 @@ pub struct Field {
     pub enum_values: Arc<[Arc<str>]>,
     /// Go's name of the scalar type where it has one of its own: `v1.PullPolicy`.
     pub go_type: Option<Arc<str>>,
+    /// Go's name of the list or map type where the shape does not tell it: `v1.ResourceList`, `map[string]v1.ExtraValue`.
+    pub go_container: Option<Arc<str>>,
     /// For strategic merge.
     pub patch: PatchStrategy,
 }
@@ -234,6 +236,7 @@ impl Field {
             default: None,
             enum_values: Arc::from([]),
             go_type: None,
+            go_container: None,
             patch: PatchStrategy::default(),
         }
     }
@@ -450,6 +453,7 @@ impl Schema {
                         default: f.default.clone(),
                         enum_values: f.enum_values.clone(),
                         go_type: f.go_type.clone(),
+                        go_container: f.go_container.clone(),
                         patch: f.patch.clone(),
                         ..*f
                     })
@@ -523,6 +527,24 @@ impl<'s> TypeRef<'s> {
             Type::Object(object) => Some(object),
             _ => None,
         }
+    }
+
+    /// The embedded structs, outermost first, through which this one comes to a field: Go names them in its errors.
+    pub fn embedding(self, name: &str) -> Vec<&'s str> {
+        let mut structs = Vec::new();
+        let mut at = self;
+        while let Some(object) = at.object()
+            && object.field(name).is_some_and(|field| field.inlined)
+        {
+            let inner = object.inlines.iter().map(|inline| at.at(inline.ty));
+            let holds = |ty: &TypeRef<'_>| ty.object().is_some_and(|o| o.field(name).is_some());
+            let Some(inner) = inner.into_iter().find(holds) else {
+                break;
+            };
+            structs.extend(inner.object().map(ObjectType::go_name));
+            at = inner;
+        }
+        structs
     }
 
     /// A field and its type; also the values of a map and of `additionalProperties`, which have no [`Field`].

@@ -1,7 +1,11 @@
 //! The times of the API: `meta/v1.Time` (to the second), `MicroTime` (to the microsecond), `Duration`, read and printed as Go does.
 
 use crate::quote;
-use jiff::{Timestamp, fmt::temporal::DateTimeParser, tz::TimeZone};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{Offset, TimeZone},
+};
 
 /// What a `Time` looks like to Go's parser; it stands in its errors.
 const RFC3339: &str = "2006-01-02T15:04:05Z07:00";
@@ -57,60 +61,178 @@ pub(crate) fn is_canonical(text: &str) -> bool {
 }
 
 fn parse_as(text: &str, layout: &str) -> Result<Timestamp, String> {
-    static PARSER: DateTimeParser = DateTimeParser::new();
-    let rest = go_rest(text, layout);
-    match rest {
-        None => PARSER
-            .parse_timestamp(text)
-            .map_err(|_| format!("parsing time {}: day out of range", quote(text))),
-        Some((rest, element)) => Err(format!(
-            "parsing time {} as {layout:?}: cannot parse {} as {element:?}",
-            quote(text),
-            quote(rest)
-        )),
+    let parsing = || format!("parsing time {}", go_quote(text));
+    match Reading::new(text).all(layout == RFC3339_MICRO) {
+        Ok(read) => read.timestamp().ok_or(Stop::Range("day")),
+        Err(stop) => Err(stop),
+    }
+    .map_err(|stop| match stop {
+        Stop::Element(rest, element) => format!(
+            "{} as {layout:?}: cannot parse {} as {element:?}",
+            parsing(),
+            go_quote(rest)
+        ),
+        Stop::Range(of) => format!("{}: {of} out of range", parsing()),
+        Stop::Extra(rest) => format!("{}: extra text: {}", parsing(), go_quote(rest)),
+    })
+}
+
+/// Where and why Go's parser stops.
+enum Stop<'a> {
+    /// The rest of the text, and the element of the layout that it wanted there.
+    Element(&'a str, &'static str),
+    Range(&'static str),
+    Extra(&'a str),
+}
+
+/// A time while its text is walked as Go's parser walks it, element by element of the layout.
+struct Reading<'a> {
+    rest: &'a str,
+    date: [i16; 3],
+    clock: [i8; 3],
+    nanos: i32,
+    offset_seconds: i32,
+}
+
+impl<'a> Reading<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            date: [0; 3],
+            clock: [0; 3],
+            nanos: 0,
+            offset_seconds: 0,
+        }
+    }
+
+    fn all(mut self, micro: bool) -> Result<Self, Stop<'a>> {
+        self.date[0] = self.number("2006", 4)?;
+        self.separator("-")?;
+        self.date[1] = self.number("01", 2)?;
+        if !(1..=12).contains(&self.date[1]) {
+            return Err(Stop::Range("month"));
+        }
+        self.separator("-")?;
+        self.date[2] = self.number("02", 2)?;
+        self.separator("T")?;
+        let units = [("15", "hour", 24), ("04", "minute", 60), ("05", "second", 60)];
+        for (at, (element, unit, limit)) in units.into_iter().enumerate() {
+            if at > 0 {
+                self.separator(":")?;
+            }
+            // Go takes an hour of one digit.
+            let lone = element == "15" && !digits(self.rest.get(1..2).unwrap_or("x"));
+            let value = self.number(element, if lone { 1 } else { 2 })?;
+            if value >= limit {
+                return Err(Stop::Range(unit));
+            }
+            self.clock[at] = i8::try_from(value).unwrap_or_default();
+        }
+        self.fraction(micro)?;
+        self.zone()?;
+        if self.rest.is_empty() {
+            Ok(self)
+        } else {
+            Err(Stop::Extra(self.rest))
+        }
+    }
+
+    fn separator(&mut self, text: &'static str) -> Result<(), Stop<'a>> {
+        self.rest = match self.rest.strip_prefix(text) {
+            Some(rest) => rest,
+            None => return Err(Stop::Element(self.rest, text)),
+        };
+        Ok(())
+    }
+
+    fn number(&mut self, element: &'static str, length: usize) -> Result<i16, Stop<'a>> {
+        let text = self.rest.get(..length).filter(|text| digits(text));
+        let Some(text) = text else {
+            return Err(Stop::Element(self.rest, element));
+        };
+        self.rest = &self.rest[length..];
+        Ok(text.parse().unwrap_or_default())
+    }
+
+    /// Six digits where the layout has them; any number where it has none.
+    fn fraction(&mut self, micro: bool) -> Result<(), Stop<'a>> {
+        let after = self.rest.strip_prefix(['.', ',']);
+        let length = match after {
+            Some(after) if micro => after.get(..6).filter(|d| digits(d)).map_or(0, str::len),
+            Some(after) => after.bytes().take_while(u8::is_ascii_digit).count(),
+            None => 0,
+        };
+        match after {
+            Some(after) if length > 0 => {
+                let shown = &after[..length.min(9)];
+                let value: i32 = shown.parse().unwrap_or_default();
+                self.nanos = (shown.len()..9).fold(value, |value, _| value * 10);
+                self.rest = &after[length..];
+                Ok(())
+            }
+            _ if micro => Err(Stop::Element(self.rest, ".000000")),
+            _ => Ok(()),
+        }
+    }
+
+    fn zone(&mut self) -> Result<(), Stop<'a>> {
+        const ELEMENT: &str = "Z07:00";
+        if let Some(rest) = self.rest.strip_prefix('Z') {
+            self.rest = rest;
+            return Ok(());
+        }
+        let wrong = Stop::Element(self.rest, ELEMENT);
+        let Some(text) = self.rest.get(..6) else {
+            return Err(wrong);
+        };
+        let (sign, hours, minutes) = (&text[..1], &text[1..3], &text[4..]);
+        if !matches!(sign, "+" | "-") || &text[3..4] != ":" || !digits(hours) || !digits(minutes) {
+            return Err(wrong);
+        }
+        let (hours, minutes): (i32, i32) = (
+            hours.parse().unwrap_or_default(),
+            minutes.parse().unwrap_or_default(),
+        );
+        if hours > 24 {
+            return Err(Stop::Range("time zone offset hour"));
+        }
+        if minutes > 60 {
+            return Err(Stop::Range("time zone offset minute"));
+        }
+        let seconds = hours * 3600 + minutes * 60;
+        self.offset_seconds = if sign == "-" { -seconds } else { seconds };
+        self.rest = &self.rest[6..];
+        Ok(())
+    }
+
+    /// `None` for a day that its month does not have.
+    fn timestamp(&self) -> Option<Timestamp> {
+        let [year, month, day] = self.date;
+        let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+        let [hour, minute, second] = self.clock;
+        let civil = DateTime::new(year, month, day, hour, minute, second, self.nanos).ok()?;
+        let zone = Offset::from_seconds(self.offset_seconds).ok()?;
+        zone.to_timestamp(civil).ok()
     }
 }
 
-/// Walks the layout as Go's parser does: the rest of the text at which it stops, and the element that it wanted there.
-fn go_rest<'a>(text: &'a str, layout: &str) -> Option<(&'a str, &'static str)> {
-    const ELEMENTS: [(&str, usize); 11] = [
-        ("2006", 4),
-        ("-", 0),
-        ("01", 2),
-        ("-", 0),
-        ("02", 2),
-        ("T", 0),
-        ("15", 2),
-        (":", 0),
-        ("04", 2),
-        (":", 0),
-        ("05", 2),
-    ];
-    let mut rest = text;
-    for (element, digits) in ELEMENTS {
-        if digits == 0 {
-            match rest.strip_prefix(element) {
-                Some(after) => rest = after,
-                None => return Some((rest, element)),
-            }
-        } else {
-            if rest.len() < digits || !rest.as_bytes()[..digits].iter().all(u8::is_ascii_digit) {
-                return Some((rest, element));
-            }
-            rest = &rest[digits..];
+fn digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// As Go's package `time` quotes: bytes beyond ASCII as `\xc3`.
+fn go_quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            b' '..0x80 => out.push(char::from(byte)),
+            _ => out.push_str(&format!("\\x{byte:02x}")),
         }
     }
-    let fraction = rest.strip_prefix(['.', ',']).map_or(0, |after| {
-        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-        if digits == 0 { 0 } else { digits + 1 }
-    });
-    if layout == RFC3339_MICRO && fraction == 0 {
-        return Some((rest, ".000000"));
-    }
-    rest = &rest[fraction..];
-    let zone = rest.as_bytes();
-    let offset = matches!(zone, [b'+' | b'-', a, b, b':', c, d] if [a, b, c, d].iter().all(|x| x.is_ascii_digit()));
-    (rest != "Z" && !offset).then_some((rest, "Z07:00"))
+    out.push('"');
+    out
 }
 
 /// Go's `time.Duration` in nanoseconds, as `1h2m3.5s`.
@@ -233,6 +355,22 @@ mod tests {
             parse_micro("2024-05-06T05:08:09Z").unwrap_err(),
             r#"parsing time "2024-05-06T05:08:09Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "Z" as ".000000""#
         );
+        for (text, error) in [
+            ("2024-05-06T05:08:09Zx", r#"extra text: "x""#),
+            ("2024-13-06T05:08:09Z", "month out of range"),
+            ("2024-02-30T05:08:09Z", "day out of range"),
+            ("2024-02-03T24:08:09Z", "hour out of range"),
+            ("2024-02-03T04:60:09Z", "minute out of range"),
+            ("2024-02-03T04:50:60Z", "second out of range"),
+            ("2024-02-03T04:50:00+25:00", "time zone offset hour out of range"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), format!("parsing time \"{text}\": {error}"));
+        }
+        assert_eq!(
+            parse("ü").unwrap_err(),
+            r#"parsing time "\xc3\xbc" as "2006-01-02T15:04:05Z07:00": cannot parse "\xc3\xbc" as "2006""#
+        );
+        assert_eq!(format(parse("2024-02-03T4:50:00,5-01:30").unwrap()), "2024-02-03T06:20:00Z");
     }
 
     #[test]

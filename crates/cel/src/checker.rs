@@ -4,12 +4,13 @@
 //! (types, overloads) the estimator of costs and the planner need.
 
 mod assign;
+mod formats;
 mod literals;
 
 use std::sync::Arc;
 
 use self::assign::Assignment;
-pub(crate) use self::literals::check_literals;
+pub(crate) use self::{formats::check_formats, literals::check_literals};
 use crate::{
     ast::{Ast, Comprehension, Element, Entry, Expr, Field, Id, Name},
     environment::Environment,
@@ -65,6 +66,7 @@ pub(crate) fn check(
         ast,
         scopes: Vec::new(),
         assignment: Assignment::default(),
+        in_format: false,
     };
     checker.check(root);
     let Checker {
@@ -96,6 +98,8 @@ struct Checker<'e, 's> {
     /// Variables of loops, innermost last.
     scopes: Vec<(Name, Type)>,
     assignment: Assignment,
+    /// Whether what is checked will be formatted, so that literals need not agree.
+    in_format: bool,
 }
 
 impl Checker<'_, '_> {
@@ -265,7 +269,11 @@ impl Checker<'_, '_> {
         if &**function == "_?._" {
             return self.optional_select(id, args);
         }
+        // What is formatted may be of any kinds.
+        let was_in_format = self.in_format;
+        self.in_format |= &**function == "format" && target.is_some();
         args.iter().for_each(|arg| self.check(*arg));
+        self.in_format = was_in_format;
         let Some(target) = target else {
             let name = function.trim_start_matches('.');
             return match self.function(name) {
@@ -405,8 +413,13 @@ impl Checker<'_, '_> {
         let Some(previous) = previous else {
             return current;
         };
-        if self.assignment.assignable(&previous, &current) {
+        // Types are assignable to each other, but only the same are of one kind.
+        let differ = matches!((&previous, &current), (Type::Type(a), Type::Type(b)) if a != b);
+        if !differ && self.assignment.assignable(&previous, &current) {
             return self.assignment.most_general(previous, current);
+        }
+        if self.in_format {
+            return Type::Dyn;
         }
         self.expected(id, &previous, &current);
         Type::Error

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::types::Type;
+use crate::{types::Type, words::is_reserved};
 
 /// Largest request, from which bounds of what declares none follow.
 pub const MAX_REQUEST_BYTES: u64 = 3 * 1024 * 1024;
@@ -307,9 +307,10 @@ impl ObjectType {
         &self.name
     }
 
-    /// The field that expressions call so.
+    /// The field that expressions call so: a reserved word may be written as it is, or as it is escaped.
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.get(name)
+        let escaped = || is_reserved(name).then(|| self.fields.get(&*format!("__{name}__")));
+        self.fields.get(name).or_else(|| escaped().flatten())
     }
 
     /// All declared fields.
@@ -318,7 +319,7 @@ impl ObjectType {
     }
 
     pub(crate) fn field_type(&self, name: &str) -> Option<Type> {
-        match self.fields.get(name) {
+        match self.field(name) {
             Some(field) => Some(field.declaration.ty()),
             None => self.open.then_some(Type::Dyn),
         }

@@ -13,7 +13,7 @@ mod quantities;
 pub(crate) mod regex;
 mod semver;
 mod sets;
-mod strings;
+pub(crate) mod strings;
 mod texts;
 pub(crate) mod times;
 mod urls;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
+    error::EvalError,
     ast::{Comprehension, Expr, Id, Name},
     checker::Checked,
     cost::Cost,
@@ -84,18 +85,25 @@ pub(crate) struct Fold {
 }
 
 /// Plans the root.
-pub(crate) fn plan(checked: &Checked) -> Plan {
+///
+/// # Errors
+/// Why a constant cannot be converted: conversions of constants are done here.
+pub(crate) fn plan(checked: &Checked) -> Result<Plan, String> {
     let mut planner = Planner {
         checked,
         scope: Vec::new(),
+        wrong: None,
     };
-    planner.plan(checked.root)
+    let plan = planner.plan(checked.root);
+    planner.wrong.map_or(Ok(plan), Err)
 }
 
 struct Planner<'c> {
     checked: &'c Checked,
     /// The names on the stack; empty for none.
     scope: Vec<Name>,
+    /// The first constant that could not be converted.
+    wrong: Option<String>,
 }
 
 impl Planner<'_> {
@@ -195,9 +203,14 @@ impl Planner<'_> {
         }
         if let [argument @ Plan::Const(_)] = &args[..]
             && library::is_conversion(function)
-            && let Some(plan) = constant_call(&overloads, argument)
+            && let Some(converted) = constant_call(&overloads, argument)
         {
-            return plan;
+            match converted {
+                Ok(value) => return Plan::Const(value),
+                Err(error) => {
+                    self.wrong.get_or_insert(error.to_string());
+                }
+            }
         }
         if let Some(first) = overloads.first()
             && library::is_operator(function)
@@ -298,13 +311,16 @@ fn constant_pattern(function: &str, args: &mut Vec<Plan>) -> Option<Plan> {
 }
 
 /// A conversion of a constant.
-fn constant_call(overloads: &[&'static Overload], argument: &Plan) -> Option<Plan> {
+fn constant_call(
+    overloads: &[&'static Overload],
+    argument: &Plan,
+) -> Option<Result<Value<'static>, EvalError>> {
     let Plan::Const(argument) = argument else {
         return None;
     };
     let args = [argument.clone()];
     let overload = overloads.iter().find(|overload| overload.fits(&args))?;
-    (overload.eval)(&args).ok().map(Plan::Const)
+    Some((overload.eval)(&args))
 }
 
 /// Whether a map is the marker of composed variables.

@@ -25,6 +25,8 @@ pub struct Issue {
 pub struct CompileErrors {
     source: String,
     issues: Vec<Issue>,
+    /// Why a good expression cannot be made into a program.
+    instantiation: Option<String>,
 }
 
 impl CompileErrors {
@@ -32,12 +34,38 @@ impl CompileErrors {
     pub fn issues(&self) -> &[Issue] {
         &self.issues
     }
+
+    /// A good expression with a conversion of a constant that cannot be converted.
+    pub(crate) fn instantiation(source: &str, message: String) -> Self {
+        Self {
+            source: source.to_owned(),
+            issues: Vec::new(),
+            instantiation: Some(message),
+        }
+    }
+
+    /// Whether the expression is good in itself: then upstream takes the error for one of its own.
+    pub fn is_instantiation(&self) -> bool {
+        self.instantiation.is_some()
+    }
+
+    /// With what failed before it: `compilation failed: …`, `program instantiation failed: …`.
+    pub fn describe(&self) -> String {
+        let stage = match self.instantiation {
+            None => "compilation",
+            Some(_) => "program instantiation",
+        };
+        format!("{stage} failed: {self}")
+    }
 }
 
 impl std::error::Error for CompileErrors {}
 
 impl fmt::Display for CompileErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(message) = &self.instantiation {
+            return f.write_str(message);
+        }
         for (at, issue) in self.issues.iter().enumerate() {
             if at > 0 {
                 f.write_str("\n")?;
@@ -55,9 +83,13 @@ impl CompileErrors {
             column,
             message,
         } = issue;
-        // A position shows its column from 1; what has none shows 0.
-        let shown = if *line < 0 { 0 } else { column + 1 };
+        // A position shows its column from 1; what has none shows 0, and an empty text has none.
+        let nowhere = *line < 0 || self.source.is_empty();
+        let shown = if nowhere { 0 } else { column + 1 };
         write!(f, "ERROR: <input>:{line}:{shown}: {message}")?;
+        if nowhere {
+            return Ok(());
+        }
         let Some(text) = usize::try_from(line - 1)
             .ok()
             .and_then(|at| self.source.split('\n').nth(at))
@@ -134,6 +166,7 @@ impl<'s> Issues<'s> {
         Err(CompileErrors {
             source: self.source.to_owned(),
             issues: self.issues,
+            instantiation: None,
         })
     }
 }

@@ -112,7 +112,8 @@ impl Type {
             | Self::Uint
             | Self::Double
             | Self::Duration
-            | Self::Timestamp => true,
+            | Self::Timestamp
+            | Self::Type(_) => true,
             Self::Optional(of) => of.is_scalar(),
             _ => false,
         }

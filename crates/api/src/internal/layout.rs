@@ -134,6 +134,7 @@ pub(super) fn go_name(name: &str) -> String {
         "apiGroups" => "APIGroups",
         "apiVersion" => "APIVersion",
         "awsElasticBlockStore" => "AWSElasticBlockStore",
+        "cel" => "CEL",
         "cephfs" => "CephFS",
         "csi" => "CSI",
         "diskURI" => "DataDiskURI",

@@ -24,6 +24,16 @@ pub fn shown(type_name: &str, value: Option<&Value>) -> String {
     node(type_name, value).compact()
 }
 
+/// A field of an object of the type with this full name.
+pub fn shown_field(type_name: &str, object: &apimachinery::Object, field: &str) -> String {
+    let value = object.get(field);
+    let ty = facts::schema().type_named(type_name);
+    match ty.and_then(|ty| ty.field(field)) {
+        Some((Some(field), ty)) if !field.pointer || value.is_some() => of(ty, value).compact(),
+        _ => plain(value).compact(),
+    }
+}
+
 /// A list of values of a type without JSON tags.
 pub fn in_go_names(type_name: &str, list: &[Value]) -> String {
     let items = list.iter().map(|item| node(type_name, Some(item)));

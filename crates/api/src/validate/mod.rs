@@ -118,24 +118,57 @@ pub fn is_zero(value: Option<&Value>) -> bool {
     }
 }
 
-/// `domain/path`: controllers, signers, `managedBy`.
-pub fn domain_prefixed_path(value: &str) -> Vec<String> {
-    const ADVICE: &str = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-    let Some((host, path)) = value.split_once('/') else {
-        return vec![ADVICE.to_owned()];
-    };
-    if host.is_empty() || path.is_empty() {
-        return vec![ADVICE.to_owned()];
+const HTTP_PATH: &str = r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+";
+
+/// `domain/path`: controllers, `managedBy`.
+pub fn domain_prefixed_path(errors: &mut ErrorList, path: &Path, value: &str) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
     }
-    let mut errors: Vec<String> = crate::names::dns1123_subdomain(host);
-    let good = path
+    let parts = value.split_once('/').filter(|(host, _)| !host.is_empty());
+    let Some((host, rest)) = parts.filter(|(_, rest)| !rest.is_empty()) else {
+        errors.push(FieldError::invalid(
+            path,
+            value,
+            "must be a domain-prefixed path (such as \"acme.io/foo\")",
+        ));
+        return;
+    };
+    text(errors, path, host, crate::names::dns1123_subdomain(host));
+    let good = rest
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b));
     if !good {
-        errors.push(
-            "invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&\\'()*+,;=:]+')"
-                .to_owned(),
-        );
+        let rule = format!("Invalid path (regex used for validation is '{HTTP_PATH}')");
+        errors.push(FieldError::invalid(path, rest, rule));
     }
-    errors
+}
+
+/// A DNS name with at least two labels; a trailing dot is good.
+pub fn fully_qualified_domain_name(errors: &mut ErrorList, path: &Path, value: &str) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    let value = value.strip_suffix('.').unwrap_or(value);
+    let mut complain = |value: &str, messages: Vec<String>| {
+        if !messages.is_empty() {
+            errors.push(FieldError::invalid(path, value, messages.join(",")));
+        }
+        !messages.is_empty()
+    };
+    if complain(value, crate::names::dns1123_subdomain(value)) {
+        return;
+    }
+    if !value.contains('.') {
+        let advice = "should be a domain with at least two segments separated by dots";
+        complain(value, vec![advice.to_owned()]);
+        return;
+    }
+    for label in value.split('.') {
+        if complain(label, crate::names::dns1123_label(label)) {
+            return;
+        }
+    }
 }

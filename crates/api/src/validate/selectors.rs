@@ -1,5 +1,7 @@
 //! Label selectors, and selectors of nodes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -45,6 +47,26 @@ pub fn label_selector(errors: &mut ErrorList, path: &Path, selector: &Object) {
             );
         }
     }
+}
+
+/// Whether a `LabelSelector` can be made into a selector at all.
+pub fn can_select(selector: &Object) -> bool {
+    let mut labels = selector.object("matchLabels").into_iter().flatten();
+    let label = |(key, value): (&String, &Value)| {
+        names::qualified_name(key).is_empty()
+            && value.as_str().is_none_or(|v| names::label_value(v).is_empty())
+    };
+    labels.all(label)
+        && selector.objects("matchExpressions").all(|(_, e)| {
+            let some = !e.list("values").is_empty();
+            let fits = match e.text("operator") {
+                "In" | "NotIn" => some,
+                "Exists" | "DoesNotExist" => !some,
+                _ => false,
+            };
+            fits && names::qualified_name(e.text("key")).is_empty()
+                && e.texts("values").all(|v| names::label_value(v).is_empty())
+        })
 }
 
 /// Whether a `LabelSelector` selects nothing in particular, and so all.
@@ -148,6 +170,38 @@ pub fn node_selector_term(errors: &mut ErrorList, path: &Path, term: &Object) {
                 "not a valid field selector key",
             ));
         }
+    }
+}
+
+/// Terms of topology: which values labels of nodes may have. No key twice in a term, no term twice.
+pub fn topology_selector_terms(errors: &mut ErrorList, path: &Path, terms: &[Value]) {
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = Vec::new();
+    for (index, term) in terms.iter().enumerate() {
+        let at = path.index(index).child("matchLabelExpressions");
+        let mut expressions = BTreeMap::new();
+        let term = term.as_object().into_iter();
+        for (i, expression) in term.flat_map(|t| t.objects("matchLabelExpressions")) {
+            let at = at.index(i);
+            let values = at.child("values");
+            let mut set = BTreeSet::new();
+            if expression.list("values").is_empty() {
+                errors.push(FieldError::required(&values, ""));
+            }
+            for (i, value) in expression.texts("values").enumerate() {
+                if !set.insert(value) {
+                    errors.push(FieldError::duplicate(&values.index(i), value));
+                }
+            }
+            let key = expression.text("key");
+            text(errors, &at.child("key"), key, names::qualified_name(key));
+            if expressions.insert(key, set).is_some() {
+                errors.push(FieldError::duplicate(&at.child("key"), key));
+            }
+        }
+        for _ in seen.iter().filter(|other| **other == expressions) {
+            errors.push(FieldError::duplicate(&at, ""));
+        }
+        seen.push(expressions);
     }
 }
 

@@ -83,7 +83,7 @@ fn compile_rule(
     }
     let program = environment
         .compile(&rule.rule)
-        .map_err(|errors| format!("compilation failed: {errors}"))
+        .map_err(|errors| errors.describe())
         .and_then(|program| match program.result_type() {
             Type::Bool => Ok(program),
             _ => Err("cel expression must evaluate to a bool".to_owned()),
@@ -97,7 +97,7 @@ fn compile_rule(
     if !rule.message_expression.is_empty() {
         let message = environment
             .compile(&rule.message_expression)
-            .map_err(|errors| format!("messageExpression compilation failed: {errors}"))
+            .map_err(|errors| format!("messageExpression {}", errors.describe()))
             .and_then(|program| match program.result_type() {
                 Type::String => Ok(program),
                 _ => Err("messageExpression must evaluate to a string".to_owned()),

@@ -112,8 +112,8 @@ pub(crate) fn zero(ty: TypeRef<'_>) -> Value {
 }
 
 /// What `null` becomes as an item of a list or a value of a map in a Go struct; elsewhere it stays.
-pub(crate) fn zero_item(ty: TypeRef<'_>, around: Option<&ObjectType>) -> Option<Value> {
-    Some(if around.is_some() {
+pub(crate) fn zero_item(ty: TypeRef<'_>, in_go_struct: bool) -> Option<Value> {
+    Some(if in_go_struct {
         zero(ty)
     } else {
         Value::Null

@@ -6,6 +6,7 @@
 //!
 //! Errors are worded as those of Go's decoder. Bodies are bounded by the server before they come here; nesting is bounded here.
 
+mod bytes;
 pub(crate) mod canonical;
 mod scan;
 mod typed;
@@ -48,6 +49,8 @@ pub fn strict_error(findings: &[String]) -> String {
 
 #[derive(Default)]
 struct Findings {
+    /// The first error that ended Go's decoding: it is told, whatever was found before.
+    fatal: Option<String>,
     /// First type error.
     error: Option<String>,
     list: Vec<String>,
@@ -81,7 +84,7 @@ pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
         findings: &mut findings,
     };
     let value = decoder.root(ty).map_err(|e| DecodeError::Syntax(e.0))?;
-    if let Some(error) = findings.error {
+    if let Some(error) = findings.fatal.or(findings.error) {
         return Err(DecodeError::Type(error));
     }
     let object = match value {

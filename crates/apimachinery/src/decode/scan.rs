@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
+use crate::schema::TypeRef;
+
 /// Nesting beyond this is refused. Go allows 10,000; nothing real comes near this.
 pub(crate) const MAX_DEPTH: usize = 256;
 
@@ -445,7 +447,10 @@ fn quote(byte: u8) -> String {
 /// A step into a value.
 #[derive(Clone, Copy)]
 pub(crate) enum Segment<'a> {
+    /// A key of JSON of any shape, or of a map: Go's errors do not name it.
     Key(&'a str),
+    /// A field of a struct.
+    Field(&'a str, TypeRef<'a>),
     Index(usize),
 }
 
@@ -486,7 +491,7 @@ impl Path<'_> {
         let Some(up) = self.up else { return };
         up.write(out);
         match self.segment {
-            Segment::Key(key) => push_key(out, key),
+            Segment::Key(key) | Segment::Field(key, _) => push_key(out, key),
             Segment::Index(index) => {
                 out.push('[');
                 out.push_str(&index.to_string());
@@ -495,17 +500,21 @@ impl Path<'_> {
         }
     }
 
-    /// The names alone, as Go's type errors have them: without indices.
-    pub(crate) fn names(&self) -> Vec<&str> {
-        let mut names = Vec::new();
+    /// The fields alone, as Go's type errors have them: neither indices nor keys of maps, but the structs that are embedded on the way.
+    pub(crate) fn fields(&self) -> Vec<&str> {
+        let mut steps = Vec::new();
         let mut at = self;
         while let Some(up) = at.up {
-            if let Segment::Key(key) = at.segment {
-                names.push(key);
+            if let Segment::Field(name, of) = at.segment {
+                steps.push((name, of));
             }
             at = up;
         }
-        names.reverse();
+        let mut names = Vec::with_capacity(steps.len());
+        for (name, of) in steps.into_iter().rev() {
+            names.extend(of.embedding(name));
+            names.push(name);
+        }
         names
     }
 }

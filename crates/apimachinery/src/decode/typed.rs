@@ -1,14 +1,10 @@
 //! Decoding by schema: prunes, canonicalises and finds fault in one pass over the text.
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
 use super::{
-    Findings,
+    Findings, bytes,
     canonical::{self, Slot},
     scan::{Kind, Path, Scanner, Segment, SyntaxError, number_value},
 };
@@ -20,17 +16,22 @@ use crate::{
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
-
 /// The struct and field around a value, for type errors and Go's names of types.
 #[derive(Clone, Copy)]
 struct Around<'s> {
     /// Innermost Go struct; its name stands in type errors.
-    object: Option<&'s ObjectType>,
+    object: Option<TypeRef<'s>>,
     field: Option<&'s Field>,
+    /// The struct whose field decodes itself, if the value is part of such a one: it stands in errors instead.
+    boundary: Option<TypeRef<'s>>,
+}
+
+impl<'s> Around<'s> {
+    const NONE: Around<'static> = Around {
+        object: None,
+        field: None,
+        boundary: None,
+    };
 }
 
 pub(super) struct Decoder<'a, 'f> {
@@ -41,11 +42,7 @@ pub(super) struct Decoder<'a, 'f> {
 impl Decoder<'_, '_> {
     /// An object at the top of a body.
     pub(super) fn root(&mut self, ty: TypeRef<'_>) -> Result<Value> {
-        let around = Around {
-            object: None,
-            field: None,
-        };
-        let value = self.value(ty, around, &Path::ROOT)?;
+        let value = self.value(ty, Around::NONE, &Path::ROOT)?;
         self.scanner.end()?;
         Ok(value.unwrap_or(Value::Null))
     }
@@ -63,7 +60,9 @@ impl Decoder<'_, '_> {
             return Ok(None);
         }
         match (ty.node(), kind) {
-            (Type::Object(object), Kind::Object) => self.object(ty, object, path).map(Some),
+            (Type::Object(object), Kind::Object) => {
+                self.object(ty, object, around.boundary, path).map(Some)
+            }
             (Type::Map(map), Kind::Object) => {
                 let values = ty.at(map.values);
                 let mut out = Map::new();
@@ -72,12 +71,11 @@ impl Decoder<'_, '_> {
                     if out.contains_key(&*name) {
                         self.findings.duplicate(path.child(&name));
                     }
-                    // Go's field stack knows no map keys, so that errors name the map.
                     let value = path
                         .within(Segment::Key(&name), |inner| {
                             self.value(values, around, inner)
                         })?
-                        .or_else(|| canonical::zero_item(values, around.object));
+                        .or_else(|| canonical::zero_item(values, around.object.is_some()));
                     if let Some(value) = value {
                         out.insert(name.into_owned(), value);
                     }
@@ -94,7 +92,7 @@ impl Decoder<'_, '_> {
                     let value = path.within(at, |inner| self.value(items, around, inner))?;
                     out.push(
                         value
-                            .or_else(|| canonical::zero_item(items, around.object))
+                            .or_else(|| canonical::zero_item(items, around.object.is_some()))
                             .unwrap_or(Value::Null),
                     );
                     more = self.scanner.next_item()?;
@@ -107,7 +105,13 @@ impl Decoder<'_, '_> {
         }
     }
 
-    fn object(&mut self, ty: TypeRef<'_>, object: &ObjectType, path: &Path<'_>) -> Result<Value> {
+    fn object(
+        &mut self,
+        ty: TypeRef<'_>,
+        object: &ObjectType,
+        boundary: Option<TypeRef<'_>>,
+        path: &Path<'_>,
+    ) -> Result<Value> {
         let mut out = Map::new();
         let mut seen = 0u128;
         let mut key = self.scanner.first_key()?;
@@ -120,12 +124,13 @@ impl Decoder<'_, '_> {
                 }
                 seen |= bit;
                 let around = Around {
-                    object: object.go.then_some(object),
+                    object: object.go.then_some(ty),
                     field: Some(field),
+                    boundary,
                 };
                 let inner = ty.at(field.ty);
-                let value =
-                    path.within(Segment::Key(&field.name), |p| self.value(inner, around, p))?;
+                let step = Segment::Field(&field.name, ty);
+                let value = path.within(step, |p| self.value(inner, around, p))?;
                 if !object.go {
                     let value = value.or_else(|| field.nullable.then_some(Value::Null));
                     if let Some(value) = value {
@@ -137,12 +142,10 @@ impl Decoder<'_, '_> {
                     out.remove(&*name);
                 }
             } else if let Some(additional) = object.additional {
-                let around = Around {
-                    object: None,
-                    field: None,
-                };
                 let inner = ty.at(additional);
-                let value = path.within(Segment::Key(&name), |p| self.value(inner, around, p))?;
+                let value = path.within(Segment::Key(&name), |p| {
+                    self.value(inner, Around::NONE, p)
+                })?;
                 out.insert(name.into_owned(), value.unwrap_or(Value::Null));
             } else if object.preserve_unknown {
                 let findings = &mut *self.findings;
@@ -163,6 +166,8 @@ impl Decoder<'_, '_> {
         Ok(Value::Object(out))
     }
 
+    /// A value that decodes itself from either of two shapes. Strict validation does not look into it, and errors in it are those of the
+    /// struct around it, after which Go decodes no further.
     fn either(
         &mut self,
         either: Either,
@@ -171,34 +176,48 @@ impl Decoder<'_, '_> {
         around: Around<'_>,
         path: &Path<'_>,
     ) -> Result<Option<Value>> {
-        match (either, kind) {
-            (Either::ObjectOrList(inner), Kind::Array) => {
+        let (Either::ObjectOrList(inner)
+        | Either::ObjectOrBool(inner)
+        | Either::ObjectOrStrings(inner)) = either;
+        let inside = Around {
+            boundary: around.boundary.or(around.object),
+            ..around
+        };
+        let findings = std::mem::take(&mut self.findings.list);
+        let error = self.findings.error.take();
+        let value = match (either, kind) {
+            (Either::ObjectOrList(_), Kind::Array) => {
                 let mut out = Vec::new();
                 let mut more = self.scanner.first_item()?;
                 while more {
                     let at = Segment::Index(out.len());
-                    let value = path.within(at, |p| self.value(ty.at(inner), around, p))?;
+                    let value = path.within(at, |p| self.value(ty.at(inner), inside, p))?;
                     out.push(value.unwrap_or_else(|| Value::Object(Map::new())));
                     more = self.scanner.next_item()?;
                 }
-                Ok(Some(Value::Array(out)))
+                Some(Value::Array(out))
             }
-            (
-                Either::ObjectOrList(inner)
-                | Either::ObjectOrBool(inner)
-                | Either::ObjectOrStrings(inner),
-                Kind::Object,
-            ) => self.value(ty.at(inner), around, path),
+            (_, Kind::Object) => self.value(ty.at(inner), inside, path)?,
             (Either::ObjectOrBool(_), Kind::Bool) => {
-                Ok(Some(Value::Bool(self.scanner.literal()? == b't')))
+                Some(Value::Bool(self.scanner.literal()? == b't'))
             }
-            (Either::ObjectOrStrings(_), Kind::Array) => self.any(path).map(Some),
+            (Either::ObjectOrStrings(_), Kind::Array) => Some(self.any(path)?),
             (Either::ObjectOrBool(_), _) => {
-                self.fail("boolean or JSON schema expected".to_owned());
-                self.scanner.skip().map(|()| None)
+                self.abort("boolean or JSON schema expected".to_owned());
+                self.scanner.skip()?;
+                None
             }
-            _ => self.mismatch(kind, ty, around, path),
+            // Of no shape that it knows, nothing is taken.
+            _ => {
+                self.scanner.skip()?;
+                Some(Value::Null)
+            }
+        };
+        self.findings.list = findings;
+        if let Some(own) = std::mem::replace(&mut self.findings.error, error) {
+            self.abort(own);
         }
+        Ok(value)
     }
 
     /// Any JSON, with its duplicate keys found.
@@ -237,7 +256,7 @@ impl Decoder<'_, '_> {
             (Scalar::Double, Kind::Number) => number_value(self.scanner.number()?).map(Some),
             (Scalar::Bytes, Kind::String) => {
                 let text = self.scanner.string()?;
-                match bytes(&text) {
+                match bytes::check(&text) {
                     Ok(None) => Ok(Some(Value::String(text.into_owned()))),
                     Ok(Some(text)) => Ok(Some(Value::String(text))),
                     Err(message) => {
@@ -245,6 +264,9 @@ impl Decoder<'_, '_> {
                         Ok(None)
                     }
                 }
+            }
+            (Scalar::Bytes, Kind::Array) if around.object.is_some() => {
+                self.byte_list(around, path).map(Some)
             }
             (Scalar::Quantity, Kind::String) => {
                 let text = self.scanner.string()?;
@@ -256,7 +278,7 @@ impl Decoder<'_, '_> {
             }
             (Scalar::Quantity, _) => {
                 self.scanner.skip()?;
-                self.fail(QuantityError::Format.to_string());
+                self.abort(QuantityError::Format.to_string());
                 Ok(None)
             }
             (Scalar::IntOrString, Kind::String) => {
@@ -267,12 +289,13 @@ impl Decoder<'_, '_> {
                 match text.parse::<i32>() {
                     Ok(number) => Ok(Some(Value::from(number))),
                     Err(_) => {
-                        self.fail(go_value_error(&format!("number {text}"), "int32"));
+                        let kind = format!("number {text}");
+                        self.abort(field_error(&kind, "int32", around, path));
                         Ok(None)
                     }
                 }
             }
-            (Scalar::IntOrString, _) => self.other_value(kind, "int32"),
+            (Scalar::IntOrString, _) => self.self_decoded(kind, "int32", around, path),
             (Scalar::Time | Scalar::MicroTime, Kind::String) => {
                 let text = self.scanner.string()?;
                 Ok(self.time(scalar, text.into_owned()))
@@ -282,13 +305,13 @@ impl Decoder<'_, '_> {
                 match time::parse_duration(&text) {
                     Ok(nanos) => Ok(Some(Value::String(time::format_duration(nanos)))),
                     Err(message) => {
-                        self.fail(message);
+                        self.abort(message);
                         Ok(None)
                     }
                 }
             }
             (Scalar::Time | Scalar::MicroTime | Scalar::Duration, _) => {
-                self.other_value(kind, "string")
+                self.self_decoded(kind, "string", around, path)
             }
             (Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json, _) => {
                 // Raw JSON: duplicates in it are nobody's business.
@@ -303,7 +326,7 @@ impl Decoder<'_, '_> {
         match text.parse::<Quantity>() {
             Ok(quantity) => Ok(Some(Value::String(quantity.to_string()))),
             Err(error) => {
-                self.fail(error.to_string());
+                self.abort(error.to_string());
                 Ok(None)
             }
         }
@@ -328,16 +351,48 @@ impl Decoder<'_, '_> {
                 }
             }
             Err(message) => {
-                self.fail(message);
+                self.abort(message);
                 None
             }
         }
     }
 
-    /// A type error of a value that decodes itself, so that it knows no field.
-    fn other_value(&mut self, kind: Kind, go: &str) -> Result<Option<Value>> {
+    /// Bytes as a list of numbers, which Go takes, too.
+    fn byte_list(&mut self, around: Around<'_>, path: &Path<'_>) -> Result<Value> {
+        let mut bytes = Vec::new();
+        let mut more = self.scanner.first_item()?;
+        while more {
+            let kind = self.scanner.peek()?;
+            let byte = if kind == Kind::Number {
+                let text = self.scanner.number()?;
+                text.parse().map_err(|_| format!("number {text}"))
+            } else {
+                self.scanner.skip()?;
+                if kind == Kind::Null {
+                    Ok(0)
+                } else {
+                    Err(kind.name().to_owned())
+                }
+            };
+            bytes.push(byte.unwrap_or_else(|kind| {
+                self.fail(field_error(&kind, "uint8", around, path));
+                0
+            }));
+            more = self.scanner.next_item()?;
+        }
+        Ok(Value::String(STANDARD.encode(bytes)))
+    }
+
+    /// A type error of a value that decodes itself: Go decodes no further.
+    fn self_decoded(
+        &mut self,
+        kind: Kind,
+        go: &str,
+        around: Around<'_>,
+        path: &Path<'_>,
+    ) -> Result<Option<Value>> {
         self.scanner.skip()?;
-        self.fail(go_value_error(kind.name(), go));
+        self.abort(field_error(kind.name(), go, around, path));
         Ok(None)
     }
 
@@ -358,37 +413,58 @@ impl Decoder<'_, '_> {
         Ok(None)
     }
 
+    /// Notes an error after which Go goes on: the first one counts, unless another one ends it.
     fn fail(&mut self, message: String) {
         self.findings.error.get_or_insert(message);
     }
-}
 
-fn go_value_error(kind: &str, go: &str) -> String {
-    format!("json: cannot unmarshal {kind} into Go value of type {go}")
+    /// Notes an error that ends Go's decoding.
+    fn abort(&mut self, message: String) {
+        self.findings.fatal.get_or_insert(message);
+    }
 }
 
 /// `json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool`.
 fn type_error(kind: &str, ty: TypeRef<'_>, around: Around<'_>, path: &Path<'_>) -> String {
-    let go = go_type(ty, around.field);
-    let Some(object) = around.object else {
-        return go_value_error(kind, &go);
+    field_error(kind, &go_type(ty, around), around, path)
+}
+
+fn field_error(kind: &str, go: &str, around: Around<'_>, path: &Path<'_>) -> String {
+    let object = around.boundary.or(around.object).and_then(TypeRef::object);
+    let Some(object) = object else {
+        return format!("json: cannot unmarshal {kind} into Go value of type {go}");
     };
-    let mut names = path.names();
-    // Below a map the path has keys that Go's has not; the field's own name comes last.
-    if let Some(field) = around.field
-        && let Some(last) = names.iter().rposition(|n| **n == *field.name)
-    {
-        names.truncate(last + 1);
-    }
-    let struct_name = object.go_name();
     format!(
-        "json: cannot unmarshal {kind} into Go struct field {struct_name}.{} of type {go}",
-        names.join(".")
+        "json: cannot unmarshal {kind} into Go struct field {}.{} of type {go}",
+        object.go_name(),
+        path.fields().join(".")
     )
 }
 
 /// Go's name of a type: `[]v1.Container`, `map[string]string`, `v1.PullPolicy`.
-fn go_type(ty: TypeRef<'_>, field: Option<&Field>) -> String {
+fn go_type(ty: TypeRef<'_>, around: Around<'_>) -> String {
+    container_name(ty, around).unwrap_or_else(|| plain_go_type(ty, around.field))
+}
+
+/// The name that a list or map type, or what is in it, has from its field.
+fn container_name(ty: TypeRef<'_>, around: Around<'_>) -> Option<String> {
+    let field = around.field?;
+    let mut name: &str = field.go_container.as_deref()?;
+    let mut at = ty.at(field.ty);
+    while at.id() != ty.id() {
+        (name, at) = match at.node() {
+            Type::List(list) => (name.strip_prefix("[]")?, at.at(list.items)),
+            Type::Map(map) => {
+                let (_, values) = name.strip_prefix("map[")?.split_once(']')?;
+                (values, at.at(map.values))
+            }
+            _ => return None,
+        };
+    }
+    Some(name.to_owned())
+}
+
+fn plain_go_type(ty: TypeRef<'_>, field: Option<&Field>) -> String {
     let own = field.and_then(|f| f.go_type.as_deref());
     match ty.node() {
         Type::Scalar(scalar) => match scalar {
@@ -405,37 +481,15 @@ fn go_type(ty: TypeRef<'_>, field: Option<&Field>) -> String {
             Scalar::Duration => "v1.Duration".to_owned(),
             Scalar::RawExtension => "runtime.RawExtension".to_owned(),
             Scalar::FieldsV1 => "v1.FieldsV1".to_owned(),
-            Scalar::Json => "interface {}".to_owned(),
+            Scalar::Json => "v1.JSON".to_owned(),
         },
-        Type::Map(map) => format!("map[string]{}", go_type(ty.at(map.values), field)),
-        Type::List(list) => format!("[]{}", go_type(ty.at(list.items), field)),
+        Type::Map(map) => format!("map[string]{}", plain_go_type(ty.at(map.values), field)),
+        Type::List(list) => format!("[]{}", plain_go_type(ty.at(list.items), field)),
         Type::Object(object) => {
             let mut parts = object.name.rsplit('.');
             let name = parts.next().unwrap_or_default();
             format!("{}.{name}", parts.next().unwrap_or_default())
         }
         Type::Either(_) => "v1.JSONSchemaProps".to_owned(),
-    }
-}
-
-/// Checks base64; `Some` if it has to be written anew because it has line breaks in it.
-fn bytes(text: &str) -> std::result::Result<Option<String>, String> {
-    let broken = text.contains(['\n', '\r']);
-    let joined: String;
-    let text = if broken {
-        joined = text.replace(['\n', '\r'], "");
-        &joined
-    } else {
-        text
-    };
-    match BASE64.decode(text) {
-        Ok(_) => Ok(broken.then(|| text.to_owned())),
-        Err(error) => {
-            let at = match error {
-                base64::DecodeError::InvalidByte(at, _) => at,
-                _ => text.len() & !3,
-            };
-            Err(format!("illegal base64 data at input byte {at}"))
-        }
     }
 }

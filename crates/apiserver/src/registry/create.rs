@@ -79,7 +79,7 @@ impl Call<'_> {
         let options = write.options;
         // What an attempt before this one took is given back.
         write.reservation = Box::new(super::hooks::NoReservation);
-        let object = write.prepare_admitted(object).await?;
+        let mut object = write.prepare_admitted(object).await?;
         let resource = self.endpoint.group_resource();
         let cacher = self.endpoint.cacher()?;
         let name = meta::name(&object).to_owned();
@@ -91,6 +91,7 @@ impl Call<'_> {
                 None => Ok(Stored::new(object, etcd::Revision(0))),
             };
         }
+        Write::take_version(&mut object)?;
         let object = self.endpoint.seal(object).await?;
         match self
             .registry

@@ -93,6 +93,7 @@ impl Call<'_> {
             Change::Patch(Patch::parse(self, &bytes)?)
         } else {
             let mut scale = self.decode_as(&SCALE, &bytes, &options)?;
+            self.demand_name(&scale)?;
             self.set_name(&mut scale)?;
             self.set_namespace(&mut scale)?;
             Change::Given(scale)

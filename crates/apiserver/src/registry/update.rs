@@ -62,6 +62,7 @@ impl Call<'_> {
         )?;
         let bytes = self.body(request).await?;
         let mut object = self.decode(&bytes, &options)?;
+        self.demand_name(&object)?;
         self.set_name(&mut object)?;
         self.set_namespace(&mut object)?;
         self.dedup_owner_references(&mut object, "");
@@ -168,7 +169,7 @@ impl Update for Change<'_> {
                 return Err(call.not_found());
             }
             self.created = true;
-            let wanted = self.want.wanted(None).await?;
+            let mut wanted = self.want.wanted(None).await?;
             if !meta::resource_version(&wanted).is_empty() && meta::resource_version(&wanted) != "0"
             {
                 return Err(Status::modified(
@@ -176,6 +177,7 @@ impl Update for Change<'_> {
                     &call.context.info.name,
                 ));
             }
+            meta::remove(&mut wanted, "resourceVersion");
             let object = self.write.prepare_create(wanted).await?;
             return self.store(object).await;
         };

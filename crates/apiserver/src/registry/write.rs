@@ -104,11 +104,6 @@ impl<'a> Write<'a> {
     pub(super) async fn admit_create(&mut self, mut object: Object) -> Result<Object, Status> {
         let call = self.call;
         call.set_namespace(&mut object)?;
-        if !matches!(meta::resource_version(&object), "" | "0") {
-            return Err(Status::unclassified(
-                "resourceVersion should not be set on objects to be created",
-            ));
-        }
         if self.books {
             call.track(self.options, self.part, None, &mut object);
         }
@@ -173,6 +168,9 @@ impl<'a> Write<'a> {
         }
         if strategy.repeats_metadata_rules() {
             errors.extend(errors.clone());
+        }
+        if self.part == Part::Spec && strategy.repeats_creation_rules() {
+            errors.extend(validate_new_metadata(call, &new));
         }
         let mut excused = Vec::new();
         errors.extend(match self.part {
@@ -275,6 +273,19 @@ impl<'a> Write<'a> {
         Ok(())
     }
 
+    /// A new object that has passed comes to the store, which gives it its resourceVersion: one that it has already is refused if it is a
+    /// number, and lost if not.
+    pub(super) fn take_version(object: &mut Object) -> Result<(), Status> {
+        let version: u64 = meta::resource_version(object).parse().unwrap_or_default();
+        meta::remove(object, "resourceVersion");
+        if version == 0 {
+            return Ok(());
+        }
+        Err(Status::unclassified(
+            "resourceVersion should not be set on objects to be created",
+        ))
+    }
+
     /// The write stands: what was taken for it is kept.
     pub(super) fn commit(&mut self) {
         std::mem::replace(&mut self.reservation, Box::new(NoReservation)).commit();
@@ -296,6 +307,17 @@ impl Call<'_> {
         }
         meta::set_namespace(object, wanted);
         Ok(())
+    }
+
+    /// The body of an update says the name.
+    pub(super) fn demand_name(&self, object: &Object) -> Result<(), Status> {
+        let wanted = &self.context.info.name;
+        if !meta::name(object).is_empty() {
+            return Ok(());
+        }
+        Err(Status::bad_request(format!(
+            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )))
     }
 
     /// The name of an object in a body is the path's, or empty, which means the path's.
@@ -400,7 +422,7 @@ fn fill_system_fields(object: &mut Object, now: &str) {
     meta::set_uid(object, &uuid::Uuid::new_v4().to_string());
 }
 
-/// What only the server may say of a new object is cleared.
+/// What only the server may say of a new object is cleared; whether it has a resourceVersion is asked when it is stored.
 fn wipe_system_fields(object: &mut Object) {
     for field in [
         "creationTimestamp",
@@ -408,7 +430,6 @@ fn wipe_system_fields(object: &mut Object) {
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "selfLink",
-        "resourceVersion",
     ] {
         meta::remove(object, field);
     }

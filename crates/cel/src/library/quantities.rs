@@ -8,7 +8,7 @@ use crate::{cost::Cost, value::Value};
 rows! {
     "quantity", "(string) -> kubernetes.Quantity", Cost::Scan, quantity;
     "isQuantity", "(string) -> bool", Cost::Scan, is_quantity;
-    "sign", "kubernetes.Quantity.() -> int", Cost::Fixed(1), sign;
+    "sign", "(kubernetes.Quantity) -> int", Cost::Fixed(1), sign;
     "isGreaterThan", "kubernetes.Quantity.(kubernetes.Quantity) -> bool", Cost::Fixed(1), is_greater;
     "isLessThan", "kubernetes.Quantity.(kubernetes.Quantity) -> bool", Cost::Fixed(1), is_less;
     "compareTo", "kubernetes.Quantity.(kubernetes.Quantity) -> int", Cost::Fixed(1), compare_to;

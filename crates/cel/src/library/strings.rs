@@ -1,6 +1,6 @@
 //! cel-go's extension for texts, version 2: positions count code points.
 
-mod format;
+pub(crate) mod format;
 
 use super::{Result, arguments, failed, mismatch, rows, text};
 use crate::{

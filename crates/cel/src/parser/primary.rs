@@ -42,7 +42,11 @@ impl Parser<'_> {
             Kind::Question => {
                 self.advance();
                 self.advance();
-                let name = self.field_name()?;
+                let at = self.token().start;
+                let name = self.field_name().inspect_err(|failure| {
+                    self.report(failure);
+                    self.issues.report(at, "unsupported ident kind");
+                })?;
                 let field = self.literal_string(dot.start, name);
                 Ok(self.call(dot.start, "_?._", vec![operand, field]))
             }
@@ -57,6 +61,10 @@ impl Parser<'_> {
             Kind::Identifier | Kind::Escaped => {
                 self.advance();
                 let token = self.advance();
+                if token.kind == Kind::Escaped {
+                    // The grammar has names in backticks, Kubernetes does not let them be used.
+                    self.issues.report(token.start, "unsupported syntax: '`'");
+                }
                 let field = self.name(token);
                 Ok(self.add(
                     dot.start,
@@ -67,14 +75,16 @@ impl Parser<'_> {
                     },
                 ))
             }
-            next if plain && next != Kind::Eof => {
+            next => {
                 self.advance();
-                Err(Failure::Mismatch(Set::of(&[Kind::Identifier])))
+                if plain && matches!(next, Kind::True | Kind::False | Kind::Null) {
+                    return Err(Failure::Mismatch(Set::of(&[Kind::Identifier])));
+                }
+                Err(Failure::NoViable {
+                    start: dot.start,
+                    at: self.at,
+                })
             }
-            _ => Err(Failure::NoViable {
-                start: dot.start,
-                at: self.at + 1,
-            }),
         }
     }
 

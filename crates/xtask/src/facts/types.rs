@@ -214,6 +214,9 @@ impl Tables<'_> {
         } else if field.omit_empty {
             out.push_str(" omitempty");
         }
+        if let Some(container) = self.container_name(&field.ty) {
+            write!(out, " go={container}")?;
+        }
         if inlined {
             out.push_str(" inlined");
         }
@@ -306,6 +309,29 @@ impl Tables<'_> {
                 })
             }
             None => bail!("{ty} is not declared"),
+        }
+    }
+
+    /// Go's name of a list or map type where the shape does not tell it: `v1.ResourceList`, `map[string]v1.ExtraValue`.
+    fn container_name(&self, ty: &str) -> Option<String> {
+        let ty = ty.trim_start_matches('*');
+        if let Some(items) = ty.strip_prefix("[]") {
+            return Some(format!("[]{}", self.container_name(items)?));
+        }
+        if let Some((key, values)) = ty.strip_prefix("map[").and_then(|t| t.split_once(']')) {
+            let inner = self.container_name(values);
+            if key == "string" && inner.is_none() {
+                return None;
+            }
+            let printed = |ty: &str| if ty.contains('.') { go_name(ty) } else { ty.to_owned() };
+            let values = inner.unwrap_or_else(|| printed(values));
+            return Some(format!("map[{}]{values}", printed(key)));
+        }
+        match self.go.get(ty)? {
+            Declaration::Other(right) if right.starts_with("[]") || right.starts_with("map[") => {
+                Some(go_name(ty))
+            }
+            _ => None,
         }
     }
 

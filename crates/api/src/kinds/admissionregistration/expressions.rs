@@ -3,7 +3,40 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::{Composed, Declaration, Environment, Field, ListType, Program, Type};
+use apimachinery::field::{FieldError, Path};
+use cel::{CompileErrors, Composed, Declaration, Environment, Field, ListType, Program, Type};
+
+/// What is wrong with an expression, in upstream's words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    /// It is no good.
+    #[error("{0}")]
+    Expression(String),
+    /// It is good, but cannot be made into a program: upstream takes this for its own fault.
+    #[error("{0}")]
+    Program(String),
+}
+
+impl Wrong {
+    /// The complaint about an expression in a field.
+    pub fn at(self, path: &Path, expression: &str) -> FieldError {
+        match self {
+            Self::Expression(detail) => FieldError::invalid(path, expression, detail),
+            Self::Program(detail) => FieldError::internal(path, detail),
+        }
+    }
+}
+
+impl From<CompileErrors> for Wrong {
+    fn from(errors: CompileErrors) -> Self {
+        let detail = errors.describe();
+        if errors.is_instantiation() {
+            Self::Program(detail)
+        } else {
+            Self::Expression(detail)
+        }
+    }
+}
 
 /// What an expression must come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +65,17 @@ impl Returns {
     }
 
     /// The complaint about an expression of another type.
-    fn check(self, ty: &Type) -> Result<(), String> {
+    fn check(self, ty: &Type) -> Result<(), Wrong> {
         let got = ty.declared_name();
         match self.types() {
             types if types.contains(&got.as_str()) => Ok(()),
-            [only] => Err(format!("must evaluate to {only} but got {got}")),
-            types => Err(format!(
+            [only] => Err(Wrong::Expression(format!(
+                "must evaluate to {only} but got {got}"
+            ))),
+            types => Err(Wrong::Expression(format!(
                 "must evaluate to one of [{}] but got {got}",
                 types.join(" ")
-            )),
+            ))),
         }
     }
 }
@@ -109,7 +144,7 @@ impl Expressions {
     ///
     /// # Errors
     /// What is wrong with its expression, in upstream's words. The name is known nevertheless, of any type.
-    pub fn add_variable(&mut self, name: &str, expression: &str) -> Result<(), String> {
+    pub fn add_variable(&mut self, name: &str, expression: &str) -> Result<(), Wrong> {
         let uses = Uses {
             authorizer: true,
             ..Uses::default()
@@ -121,7 +156,7 @@ impl Expressions {
         };
         let known = self.variables.get_or_insert_default();
         known.push(field(name, ty, true));
-        let program = compiled.map_err(|errors| format!("compilation failed: {errors}"))?;
+        let program = compiled?;
         self.composed.push(Composed {
             name: Arc::from(name),
             program,
@@ -138,7 +173,7 @@ impl Expressions {
         expression: &str,
         uses: Uses,
         returns: Returns,
-    ) -> Result<Program, String> {
+    ) -> Result<Program, Wrong> {
         let program = self.compile_any(expression, uses)?;
         returns.check(program.result_type())?;
         Ok(program)
@@ -148,9 +183,8 @@ impl Expressions {
     ///
     /// # Errors
     /// What is wrong with it, in upstream's words.
-    pub fn compile_any(&self, expression: &str, uses: Uses) -> Result<Program, String> {
-        let compiled = self.environment(uses).compile(expression);
-        compiled.map_err(|errors| format!("compilation failed: {errors}"))
+    pub fn compile_any(&self, expression: &str, uses: Uses) -> Result<Program, Wrong> {
+        Ok(self.environment(uses).compile(expression)?)
     }
 
     /// The variables that compiled, for evaluation.
@@ -296,7 +330,7 @@ mod tests {
             );
         }
         let error =
-            |text, returns| compile(&expressions, text, Uses::default(), returns).unwrap_err();
+            |text, returns| compile(&expressions, text, Uses::default(), returns).unwrap_err().to_string();
         assert_eq!(
             error("object.spec", Returns::Bool),
             "must evaluate to bool but got dyn"

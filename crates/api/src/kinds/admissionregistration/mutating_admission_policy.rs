@@ -64,6 +64,9 @@ impl Strategy for MutatingAdmissionPolicyStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         validate(object, None)
     }
@@ -123,6 +126,14 @@ fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object, expressions:
         }
     };
     let patch_type = mutation.text("patchType");
+    let at = path.child(own);
+    match mutation.object(own) {
+        Some(patch) => patch_expression(errors, &at.child("expression"), patch, returns, expressions),
+        None => {
+            let detail = format!("must be specified when patchType is {patch_type}");
+            errors.push(FieldError::required(&at, detail));
+        }
+    }
     if mutation.has(other) {
         errors.push(FieldError::invalid(
             &path.child(other),
@@ -130,22 +141,23 @@ fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object, expressions:
             format!("must not be specified when patchType is {patch_type}"),
         ));
     }
-    let at = path.child(own);
-    let Some(patch) = mutation.object(own) else {
-        let detail = format!("must be specified when patchType is {patch_type}");
-        errors.push(FieldError::required(&at, detail));
-        return;
-    };
-    let at = at.child("expression");
-    let expression = patch.text("expression");
+}
+
+fn patch_expression(
+    errors: &mut ErrorList,
+    at: &Path,
+    patch: &Object,
+    returns: Returns,
+    expressions: &Expressions,
+) {
+    let expression = patch.text("expression").trim();
     let uses = Uses {
         authorizer: true,
         patches: true,
     };
-    if expression.trim().is_empty() {
-        let detail = "expression is not specified";
-        errors.push(FieldError::required(&at, detail));
-    } else if let Err(detail) = expressions.compile(expression, uses, returns) {
-        errors.push(FieldError::invalid(&at, expression, detail));
+    if expression.is_empty() {
+        errors.push(FieldError::required(at, ""));
+    } else if let Err(wrong) = expressions.compile(expression, uses, returns) {
+        errors.push(wrong.at(at, expression));
     }
 }

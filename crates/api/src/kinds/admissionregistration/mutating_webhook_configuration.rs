@@ -61,6 +61,9 @@ impl Strategy for MutatingWebhookConfigurationStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         webhook::configuration(Sort::Mutating, object, None)
     }

@@ -106,8 +106,8 @@ pub(super) fn match_conditions(errors: &mut ErrorList, path: &Path, owner: &Obje
         let of_expression = at.child("expression");
         if expression.is_empty() {
             errors.push(FieldError::required(&of_expression, ""));
-        } else if let Err(detail) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
-            errors.push(FieldError::invalid(&of_expression, expression, detail));
+        } else if let Err(wrong) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
+            errors.push(wrong.at(&of_expression, expression));
         }
         let name = condition.text("name");
         required_text(errors, &at.child("name"), name, names::qualified_name);
@@ -218,7 +218,7 @@ pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) -> E
             let detail = "name is not specified";
             errors.push(FieldError::required(&at.child("name"), detail));
         } else if !is_identifier(name) {
-            let detail = "name is not a valid CEL identifier";
+            let detail = "must be a valid CEL identifier";
             errors.push(FieldError::invalid(&at.child("name"), name, detail));
         }
         let expression = variable.text("expression");
@@ -226,8 +226,8 @@ pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) -> E
         if expression.trim().is_empty() {
             let detail = "expression is not specified";
             errors.push(FieldError::required(&of_expression, detail));
-        } else if let Err(detail) = expressions.add_variable(name, expression) {
-            errors.push(FieldError::invalid(&of_expression, expression, detail));
+        } else if let Err(wrong) = expressions.add_variable(name, expression) {
+            errors.push(wrong.at(&of_expression, expression));
         }
     }
     expressions

@@ -38,9 +38,9 @@ pub(super) fn rule_with_operations(errors: &mut ErrorList, path: &Path, rule: &O
         }
     }
     resources(errors, &path.child("resources"), rule);
-    if rule.has("scope") {
+    if let Some(scope) = rule.text_opt("scope") {
         let supported = ["*", "Cluster", "Namespaced"];
-        one_of(errors, &path.child("scope"), rule.text("scope"), &supported);
+        one_of(errors, &path.child("scope"), scope, &supported);
     }
 }
 
@@ -111,9 +111,9 @@ fn resources(errors: &mut ErrorList, path: &Path, rule: &Object) {
 
 /// `matchConstraints` of a policy, `matchResources` of a binding.
 pub(super) fn match_resources(errors: &mut ErrorList, path: &Path, resources: &Object) {
-    match resources.text("matchPolicy") {
-        "" => errors.push(FieldError::required(&path.child("matchPolicy"), "")),
-        policy => {
+    match resources.text_opt("matchPolicy") {
+        None => errors.push(FieldError::required(&path.child("matchPolicy"), "")),
+        Some(policy) => {
             let supported = ["Equivalent", "Exact"];
             one_of(errors, &path.child("matchPolicy"), policy, &supported);
         }

@@ -133,7 +133,8 @@ fn complaint(expressions: &Expressions, expression: &str) -> Option<String> {
         authorizer: true,
         ..Uses::default()
     };
-    expressions.compile_any(expression, uses).err()
+    let wrong = expressions.compile_any(expression, uses).err()?;
+    Some(wrong.to_string())
 }
 
 /// A schema of an OpenAPI document, with its references followed.

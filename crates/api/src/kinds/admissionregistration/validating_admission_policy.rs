@@ -10,6 +10,7 @@ use apimachinery::{
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::admissionregistration::{
         expressions::{Expressions, Returns, Uses},
@@ -17,7 +18,7 @@ use crate::{
         validating_webhook_configuration::default_rule,
     },
     lifecycle, names,
-    validate::{conditions, one_of, text},
+    validate::{conditions, invalid_shown, one_of, text},
 };
 
 /// Its row.
@@ -77,6 +78,9 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         validate(object, None)
     }
@@ -133,8 +137,8 @@ fn validation(errors: &mut ErrorList, path: &Path, validation: &Object, expressi
     if expression.trim().is_empty() {
         let detail = "expression is not specified";
         errors.push(FieldError::required(&at, detail));
-    } else if let Err(detail) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
-        errors.push(FieldError::invalid(&at, expression, detail));
+    } else if let Err(wrong) = expressions.compile(expression, AUTHORIZER, Returns::Bool) {
+        errors.push(wrong.at(&at, expression));
     }
     let of_message = validation.text("messageExpression");
     let at = path.child("messageExpression");
@@ -142,22 +146,22 @@ fn validation(errors: &mut ErrorList, path: &Path, validation: &Object, expressi
         let detail = "must be non-empty if specified";
         errors.push(FieldError::invalid(&at, of_message, detail));
     } else if !of_message.is_empty()
-        && let Err(detail) = expressions.compile(of_message, Uses::default(), Returns::String)
+        && let Err(wrong) = expressions.compile(of_message, Uses::default(), Returns::String)
     {
-        errors.push(FieldError::invalid(&at, of_message, detail));
+        errors.push(wrong.at(&at, of_message));
     }
     let message = validation.text("message");
     if !message.is_empty() && message.trim().is_empty() {
         errors.push(FieldError::invalid(
             &path.child("message"),
             message,
-            "message must be non-empty if specified",
+            "must be non-empty if specified",
         ));
     } else if message.trim().contains(['\n', '\r']) {
         errors.push(FieldError::invalid(
             &path.child("message"),
             message,
-            "message must not contain line breaks",
+            "must not contain line breaks",
         ));
     }
     if let Some(reason) = validation.text_opt("reason") {
@@ -165,6 +169,8 @@ fn validation(errors: &mut ErrorList, path: &Path, validation: &Object, expressi
         one_of(errors, &path.child("reason"), reason, &supported);
     }
 }
+
+const AUDIT_ANNOTATION: &str = "io.k8s.api.admissionregistration.v1.AuditAnnotation";
 
 fn audit_annotations(
     errors: &mut ErrorList,
@@ -177,10 +183,10 @@ fn audit_annotations(
     };
     let list = spec.list("auditAnnotations");
     if list.len() > MAX_AUDIT_ANNOTATIONS {
-        errors.push(FieldError::invalid(
+        errors.push(invalid_shown(
             path,
-            list.to_vec(),
-            format!("must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations"),
+            &internal::in_go_names(AUDIT_ANNOTATION, list),
+            &format!("must not have more than {MAX_AUDIT_ANNOTATIONS} auditAnnotations"),
         ));
     }
     let name = object
@@ -210,11 +216,10 @@ fn audit_annotations(
         } else if expression.len() > MAX_VALUE_EXPRESSION_BYTES {
             let detail = format!("must not exceed {MAX_VALUE_EXPRESSION_BYTES} bytes in length");
             errors.push(FieldError::required(&of_value, detail));
-        } else if let Err(detail) =
+        } else if let Err(wrong) =
             expressions.compile(expression, AUTHORIZER, Returns::StringOrNull)
         {
-            let shown = annotation.text("valueExpression");
-            errors.push(FieldError::invalid(&of_value, shown, detail));
+            errors.push(wrong.at(&of_value, annotation.text("valueExpression")));
         }
         if !seen.insert(key) {
             errors.push(FieldError::duplicate(&at.child("key"), key));

@@ -58,6 +58,9 @@ impl Strategy for ValidatingAdmissionPolicyBindingStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();

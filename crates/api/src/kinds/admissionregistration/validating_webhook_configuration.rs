@@ -55,6 +55,9 @@ impl Strategy for ValidatingWebhookConfigurationStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         webhook::configuration(Sort::Validating, object, None)
     }

@@ -69,20 +69,29 @@ impl Strategy for ApiServiceStrategy {
             names::path_segment_name(name)
         }
     }
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        let Some(spec) = object.object("spec") else {
-            return errors;
-        };
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
         let (group, version) = (spec.text("group"), spec.text("version"));
         let name = object.object("metadata").map_or("", |m| m.text("name"));
         let required = format!("{version}.{group}");
-        if name != required && names::path_segment_name(name).is_empty() {
+        let is_name = !name.is_empty() && names::path_segment_name(name).is_empty();
+        if is_name && name != required {
             errors.push(FieldError::invalid(
                 &Path::new("metadata").child("name"),
                 name,
                 format!("must be `spec.version+\".\"+spec.group`: {required:?}"),
+            ));
+        }
+        if group.is_empty() && version != "v1" {
+            errors.push(FieldError::required(
+                &path.child("group"),
+                "only v1 may have an empty group and it better be legacy kube",
             ));
         }
         // The core group has no name.

@@ -18,7 +18,7 @@ use crate::{
     },
     lifecycle,
     validate::{
-        domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors, text,
+        domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors,
     },
 };
 
@@ -338,7 +338,7 @@ pub fn job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
     }
     if let Some(manager) = spec.text_opt("managedBy") {
         let at = path.child("managedBy");
-        text(errors, &at, manager, domain_prefixed_path(manager));
+        domain_prefixed_path(errors, &at, manager);
         if manager.len() > 63 {
             errors.push(FieldError::too_long(&at, 63));
         }

@@ -5,16 +5,16 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    quote,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value;
 
 use super::status::{self, Allowed};
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle, names,
-    validate::{one_of, text},
+    validate::one_of,
 };
 
 /// Its row.
@@ -69,6 +69,9 @@ impl Strategy for CertificateSigningRequestStrategy {
         &["spec", "status.conditions"]
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_request(&mut errors, object, None);
@@ -173,7 +176,7 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
-    let request = spec.get("request").cloned().unwrap_or(Value::Null);
+    let request = spec.text("request");
     let pem = STANDARD.decode(spec.text("request")).unwrap_or_default();
     if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
         errors.push(FieldError::invalid(
@@ -205,31 +208,16 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
     let at = path.child("signerName");
     if signer.is_empty() {
         errors.push(FieldError::required(&at, ""));
-    } else if signer == LEGACY_UNKNOWN {
-        if before.is_some_and(|before| before.text("signerName") == LEGACY_UNKNOWN) {
-            return;
-        }
+    } else if signer == LEGACY_UNKNOWN
+        && !before.is_some_and(|before| before.text("signerName") == LEGACY_UNKNOWN)
+    {
         errors.push(FieldError::invalid(
             &at,
             signer,
             "the legacy signerName is not allowed via this API version",
         ));
     } else {
-        match signer.split_once('/') {
-            Some((domain, name)) if !name.is_empty() => {
-                text(
-                    errors,
-                    &at,
-                    signer,
-                    names::fully_qualified_domain_name(domain),
-                );
-            }
-            _ => errors.push(FieldError::invalid(
-                &at,
-                signer,
-                "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-            )),
-        }
+        signer_name(errors, &at, signer);
     }
     if let Some(seconds) = spec
         .int("expirationSeconds")
@@ -240,5 +228,45 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
             seconds,
             "may not specify a duration less than 600 seconds (10 minutes)",
         ));
+    }
+}
+
+/// `domain/path`: labels of at least two levels, and subdomains.
+fn signer_name(errors: &mut ErrorList, at: &Path, signer: &str) {
+    const MAX_DOMAIN: usize = 253;
+    const MAX_SIGNER: usize = MAX_DOMAIN + 1 + MAX_DOMAIN + 63 + 1;
+    let Some((domain, path)) = signer.split_once('/').filter(|(_, p)| !p.contains('/')) else {
+        errors.push(FieldError::invalid(
+            at,
+            signer,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        ));
+        return;
+    };
+    if domain.len() > MAX_DOMAIN {
+        errors.push(FieldError::too_long(at, MAX_DOMAIN));
+    }
+    labels(errors, at, domain, names::dns1123_label);
+    if !domain.contains('.') {
+        errors.push(FieldError::invalid(
+            at,
+            domain,
+            "should be a domain with at least two segments separated by dots",
+        ));
+    }
+    labels(errors, at, path, names::dns1123_subdomain);
+    if signer.len() > MAX_SIGNER {
+        errors.push(FieldError::too_long(at, MAX_SIGNER));
+    }
+}
+
+/// The complaints about the first label that is not good: one is enough.
+fn labels(errors: &mut ErrorList, at: &Path, whole: &str, rule: fn(&str) -> Vec<String>) {
+    let Some(bad) = whole.split('.').find(|label| !rule(label).is_empty()) else {
+        return;
+    };
+    for message in rule(bad) {
+        let detail = format!("validating label {}: {message}", quote(bad));
+        errors.push(FieldError::invalid(at, whole, detail));
     }
 }

@@ -102,15 +102,7 @@ impl Strategy for EventStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        let mut identity = None;
-        // An event in the new form can come in through the old door.
-        if !object.text("eventTime").is_empty() {
-            identity = Some("reportingComponent");
-        }
-        namespaces(&mut errors, object);
-        if let Some(controller) = identity {
-            reporter(&mut errors, object, controller);
-        }
+        legacy_rules(&mut errors, object, "reportingComponent");
         errors
     }
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
@@ -130,16 +122,19 @@ pub fn default(event: &mut Object) {
     }
 }
 
-/// An event stands in the namespace of what it is about, or in `default`.
-pub fn namespaces(errors: &mut ErrorList, event: &Object) {
+/// The rules of both groups: of an event in the old form, where it stands; of one in the new form, which has a time, also who reports,
+/// what was done, and why. An event stands in the namespace of what it is about.
+pub fn legacy_rules(errors: &mut ErrorList, event: &Object, controller_field: &str) {
     let namespace = event.object("metadata").map_or("", |m| m.text("namespace"));
     let involved = event
         .object("involvedObject")
         .map_or("", |i| i.text("namespace"));
-    let good = if involved.is_empty() {
-        matches!(namespace, "" | "default" | "kube-system")
-    } else {
-        namespace == involved
+    let is_new = !event.text("eventTime").is_empty();
+    let good = match (is_new, involved) {
+        (true, "") => matches!(namespace, "default" | "kube-system"),
+        (true, _) => true,
+        (false, "") => matches!(namespace, "" | "default"),
+        (false, _) => namespace == involved,
     };
     if !good {
         errors.push(FieldError::invalid(
@@ -148,33 +143,31 @@ pub fn namespaces(errors: &mut ErrorList, event: &Object) {
             "does not match event.namespace",
         ));
     }
+    if is_new {
+        reporter(errors, event, controller_field);
+    }
 }
 
-/// Who reports, what was done, and why: required in the new form.
-pub fn reporter(errors: &mut ErrorList, event: &Object, controller_field: &str) {
+fn reporter(errors: &mut ErrorList, event: &Object, controller_field: &str) {
     let controller = event.text("reportingComponent");
     let path = Path::new(controller_field);
     if controller.is_empty() {
         errors.push(FieldError::required(&path, ""));
     }
     text(errors, &path, controller, names::qualified_name(controller));
-    for field in ["reportingInstance", "action", "reason"] {
-        if event.text(field).is_empty() {
-            errors.push(FieldError::required(&Path::new(field), ""));
-        }
-    }
     for (field, max) in [
         ("reportingInstance", 128),
         ("action", 128),
         ("reason", 128),
         ("message", 1024),
     ] {
-        if event.text(field).len() > max {
-            errors.push(FieldError::invalid(
-                &Path::new(field),
-                "",
-                format!("can have at most {max} characters"),
-            ));
+        let (at, length) = (Path::new(field), event.text(field).len());
+        if length == 0 && field != "message" {
+            errors.push(FieldError::required(&at, ""));
+        }
+        if length > max {
+            let detail = format!("can have at most {max} characters");
+            errors.push(FieldError::invalid(&at, "", detail));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle, names,
-    validate::{one_of, text},
+    validate::{fully_qualified_domain_name, one_of, text},
 };
 
 /// Its row.
@@ -59,6 +59,9 @@ impl Strategy for EndpointSliceStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_slice(&mut errors, object);
@@ -67,8 +70,9 @@ impl Strategy for EndpointSliceStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        errors.extend(crate::meta::validate_immutable_field(
-            new,
+        errors.extend(crate::meta::immutable_field(
+                "io.k8s.api.discovery.v1.EndpointSlice",
+                new,
             old,
             "addressType",
             &Path::default(),
@@ -78,8 +82,8 @@ impl Strategy for EndpointSliceStrategy {
     fn repeats_metadata_rules(&self) -> bool {
         false
     }
-    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
-        if new.text("addressType") == "FQDN" {
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_none() && new.text("addressType") == "FQDN" {
             vec!["spec.addressType: FQDN endpoints are deprecated".to_owned()]
         } else {
             Vec::new()
@@ -88,9 +92,6 @@ impl Strategy for EndpointSliceStrategy {
 }
 
 fn validate_slice(errors: &mut ErrorList, slice: &Object) {
-    const MAX_ADDRESSES: usize = 100;
-    const MAX_ENDPOINTS: usize = 1000;
-    const MAX_PORTS: usize = 20_000;
     let kind = slice.text("addressType");
     let at = Path::new("addressType");
     if kind.is_empty() {
@@ -98,56 +99,12 @@ fn validate_slice(errors: &mut ErrorList, slice: &Object) {
     } else {
         one_of(errors, &at, kind, &["FQDN", "IPv4", "IPv6"]);
     }
-    if slice.list("endpoints").len() > MAX_ENDPOINTS {
-        errors.push(FieldError::too_many(
-            &Path::new("endpoints"),
-            slice.list("endpoints").len(),
-            MAX_ENDPOINTS,
-        ));
-        return;
-    }
-    for (index, endpoint) in slice.objects("endpoints") {
-        let at = Path::new("endpoints").index(index);
-        let addresses = at.child("addresses");
-        let count = endpoint.list("addresses").len();
-        if count == 0 {
-            errors.push(FieldError::required(
-                &addresses,
-                "must contain at least 1 address",
-            ));
-        } else if count > MAX_ADDRESSES {
-            errors.push(FieldError::too_many(&addresses, count, MAX_ADDRESSES));
-        }
-        for (i, address) in endpoint.texts("addresses").enumerate() {
-            match kind {
-                "FQDN" => text(
-                    errors,
-                    &addresses.index(i),
-                    address,
-                    names::dns1123_subdomain(address),
-                ),
-                "IPv4" | "IPv6" => ip(errors, &addresses, i, kind, address),
-                _ => {}
-            }
-        }
-        if let Some(name) = endpoint.text_opt("nodeName") {
-            text(
-                errors,
-                &at.child("nodeName"),
-                name,
-                names::dns1123_subdomain(name),
-            );
-        }
-        if let Some(name) = endpoint.text_opt("hostname") {
-            text(
-                errors,
-                &at.child("hostname"),
-                name,
-                names::dns1123_label(name),
-            );
-        }
-        hints(errors, &at.child("hints"), endpoint);
-    }
+    validate_ports(errors, slice);
+    validate_endpoints(errors, slice, kind);
+}
+
+fn validate_ports(errors: &mut ErrorList, slice: &Object) {
+    const MAX_PORTS: usize = 20_000;
     if slice.list("ports").len() > MAX_PORTS {
         errors.push(FieldError::too_many(
             &Path::new("ports"),
@@ -173,17 +130,74 @@ fn validate_slice(errors: &mut ErrorList, slice: &Object) {
             port.text("protocol"),
             &["SCTP", "TCP", "UDP"],
         );
+        if let Some(protocol) = port.text_opt("appProtocol") {
+            let rule = names::qualified_name(protocol);
+            text(errors, &at.child("appProtocol"), protocol, rule);
+        }
+    }
+}
+
+fn validate_endpoints(errors: &mut ErrorList, slice: &Object, kind: &str) {
+    const MAX_ADDRESSES: usize = 100;
+    const MAX_ENDPOINTS: usize = 1000;
+    if slice.list("endpoints").len() > MAX_ENDPOINTS {
+        errors.push(FieldError::too_many(
+            &Path::new("endpoints"),
+            slice.list("endpoints").len(),
+            MAX_ENDPOINTS,
+        ));
+        return;
+    }
+    for (index, endpoint) in slice.objects("endpoints") {
+        let at = Path::new("endpoints").index(index);
+        let addresses = at.child("addresses");
+        let count = endpoint.list("addresses").len();
+        if count == 0 {
+            errors.push(FieldError::required(
+                &addresses,
+                "must contain at least 1 address",
+            ));
+        } else if count > MAX_ADDRESSES {
+            errors.push(FieldError::too_many(&addresses, count, MAX_ADDRESSES));
+        }
+        for (i, address) in endpoint.texts("addresses").enumerate() {
+            match kind {
+                "FQDN" => fully_qualified_domain_name(errors, &addresses.index(i), address),
+                "IPv4" | "IPv6" => ip(errors, &addresses, i, kind, address),
+                _ => {}
+            }
+        }
+        if let Some(name) = endpoint.text_opt("nodeName") {
+            text(
+                errors,
+                &at.child("nodeName"),
+                name,
+                names::dns1123_subdomain(name),
+            );
+        }
+        if let Some(name) = endpoint.text_opt("hostname") {
+            text(
+                errors,
+                &at.child("hostname"),
+                name,
+                names::dns1123_label(name),
+            );
+        }
+        hints(errors, &at.child("hints"), endpoint);
     }
 }
 
 /// An address of the slice's family that can lead to another machine.
 fn ip(errors: &mut ErrorList, addresses: &Path, index: usize, kind: &str, address: &str) {
-    let Some(parsed) = names::parse_ip_sloppy(address) else {
-        errors.push(FieldError::invalid(
-            &addresses.index(index),
-            address,
-            names::NOT_AN_IP,
-        ));
+    let at = addresses.index(index);
+    let messages = if kind == "IPv4" {
+        names::legacy_ip(address)
+    } else {
+        names::strict_ip(address)
+    };
+    let parsed = names::parse_ip_sloppy(address).filter(|_| messages.is_empty());
+    text(errors, &at, address, messages);
+    let Some(parsed) = parsed else {
         return;
     };
     if parsed.is_ipv4() != (kind == "IPv4") {
@@ -193,12 +207,7 @@ fn ip(errors: &mut ErrorList, addresses: &Path, index: usize, kind: &str, addres
             format!("must be an {kind} address"),
         ));
     }
-    text(
-        errors,
-        &addresses.index(index),
-        address,
-        non_special_ip(parsed),
-    );
+    text(errors, &at, address, non_special_ip(parsed));
 }
 
 fn hints(errors: &mut ErrorList, path: &Path, endpoint: &Object) {
@@ -213,7 +222,7 @@ fn hints(errors: &mut ErrorList, path: &Path, endpoint: &Object) {
         let at = path.child(list);
         if hints.list(list).len() > MAX_HINTS {
             errors.push(FieldError::too_many(&at, hints.list(list).len(), MAX_HINTS));
-            continue;
+            return;
         }
         let mut seen: Vec<&str> = Vec::new();
         for (index, hint) in hints.objects(list) {

@@ -8,7 +8,8 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
+    internal,
     kind::{Hub, Resource, Scope, Storage, Strategy, verbs},
     kinds::core::event,
 };
@@ -100,11 +101,11 @@ impl Strategy for EventStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        event::namespaces(&mut errors, object);
+        event::legacy_rules(&mut errors, object, "reportingController");
+        series(&mut errors, object);
         if object.text("eventTime").is_empty() {
             errors.push(FieldError::required(&Path::new("eventTime"), ""));
         }
-        event::reporter(&mut errors, object, "reportingController");
         let kind = object.text("type");
         if !matches!(kind, "Normal" | "Warning") {
             errors.push(FieldError::invalid(
@@ -113,29 +114,75 @@ impl Strategy for EventStrategy {
                 format!("has invalid value: {kind}"),
             ));
         }
+        let source = object.object("source");
+        let source = source.is_some_and(|s| !s.text("component").is_empty() || !s.text("host").is_empty());
+        for (field, is_set) in [
+            ("firstTimestamp", !object.text("firstTimestamp").is_empty()),
+            ("lastTimestamp", !object.text("lastTimestamp").is_empty()),
+            ("count", object.int("count").unwrap_or(0) != 0),
+            ("source", source),
+        ] {
+            if is_set {
+                let at = Path::new(field);
+                errors.push(FieldError::invalid(&at, "", "needs to be unset"));
+            }
+        }
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
-        for field in [
-            "involvedObject",
-            "reason",
-            "message",
-            "type",
-            "reportingComponent",
-            "reportingInstance",
-            "action",
-            "related",
-            "eventTime",
+        let mut errors = Vec::new();
+        event::legacy_rules(&mut errors, new, "reportingController");
+        if !same_field(new, old, "series") {
+            series(&mut errors, new);
+        }
+        // Upstream asks after the reason twice.
+        for (field, shown) in [
+            ("involvedObject", "involvedObject"),
+            ("reason", "reason"),
+            ("message", "message"),
+            ("source", "source"),
+            ("firstTimestamp", "firstTimestamp"),
+            ("lastTimestamp", "lastTimestamp"),
+            ("count", "count"),
+            ("reason", "reason"),
+            ("type", "type"),
+            ("eventTime", "eventTime"),
+            ("action", "action"),
+            ("related", "related"),
+            ("reportingComponent", "reportingController"),
+            ("reportingInstance", "reportingInstance"),
         ] {
-            errors.extend(crate::meta::validate_immutable_field(
-                new,
-                old,
-                field,
-                &Path::default(),
-            ));
+            if !same_field(new, old, field) {
+                errors.push(crate::validate::invalid_shown(
+                    &Path::new(shown),
+                    &internal::shown_field(EVENT, new, field),
+                    crate::meta::IMMUTABLE,
+                ));
+            }
         }
         errors
+    }
+}
+
+const EVENT: &str = "io.k8s.api.core.v1.Event";
+
+/// A series is more than one event.
+fn series(errors: &mut ErrorList, event: &Object) {
+    let Some(series) = event.object("series") else {
+        return;
+    };
+    if series.int("count").unwrap_or(0) < 2 {
+        errors.push(FieldError::invalid(
+            &Path::new("series.count"),
+            "",
+            "should be at least 2",
+        ));
+    }
+    if series.text("lastObservedTime").is_empty() {
+        errors.push(FieldError::required(
+            &Path::new("series.lastObservedTime"),
+            "",
+        ));
     }
 }
 

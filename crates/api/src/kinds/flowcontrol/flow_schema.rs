@@ -2,7 +2,7 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path},
+    field::{ErrorList, ErrorType, FieldError, Path, go_json},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
@@ -10,8 +10,9 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::flowcontrol::priority_level_configuration::conditions,
     lifecycle, names,
-    validate::{one_of, text},
+    validate::{shown_as, text},
 };
 
 /// Its row.
@@ -58,6 +59,9 @@ impl Strategy for FlowSchemaStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
@@ -65,12 +69,15 @@ impl Strategy for FlowSchemaStrategy {
         let path = Path::new("spec");
         precedence(&mut errors, &path.child("matchingPrecedence"), object, spec);
         if let Some(method) = spec.object("distinguisherMethod") {
-            one_of(
-                &mut errors,
-                &path.child("distinguisherMethod").child("type"),
-                method.text("type"),
-                &["ByNamespace", "ByUser"],
-            );
+            let kind = method.text("type");
+            if !matches!(kind, "ByNamespace" | "ByUser") {
+                errors.push(shown_as(
+                    ErrorType::NotSupported,
+                    &path.child("distinguisherMethod").child("type"),
+                    &format!("{{\"Type\":{}}}", go_json(&kind.into())),
+                    "supported values: \"ByNamespace\", \"ByUser\"",
+                ));
+            }
         }
         let level = spec
             .object("priorityLevelConfiguration")
@@ -84,11 +91,18 @@ impl Strategy for FlowSchemaStrategy {
         for (index, rule) in spec.objects("rules") {
             policy_rule(&mut errors, &path.child("rules").index(index), rule);
         }
+        conditions(&mut errors, object);
         errors
     }
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        conditions(&mut errors, new);
+        errors
     }
 }
 
@@ -230,8 +244,8 @@ fn wildcard_list(errors: &mut ErrorList, at: &Path, owner: &Object, field: &str,
 fn verbs_of(errors: &mut ErrorList, at: &Path, rule: &Object) {
     let texts = ["verbs must contain at least one value", "verbs"];
     wildcard_list(errors, at, rule, "verbs", texts);
-    let known = |verb: &str| verb == "*" || VERBS.contains(&verb);
-    if !rule.texts("verbs").all(known) {
+    let anything = rule.texts("verbs").any(|verb| verb == "*");
+    if !anything && !rule.texts("verbs").all(|verb| VERBS.contains(&verb)) {
         errors.push(FieldError::not_supported(
             &at.child("verbs"),
             rule.list("verbs").to_vec(),
@@ -260,15 +274,16 @@ fn resource_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
         "namespaces",
     ];
     wildcard_list(errors, at, rule, "namespaces", texts);
+    if rule.texts("namespaces").any(|namespace| namespace == "*") {
+        return;
+    }
     for (index, namespace) in rule.texts("namespaces").enumerate() {
-        if namespace != "*" {
-            for message in names::dns1123_label(namespace) {
-                errors.push(FieldError::invalid(
-                    &at.child("namespaces").index(index),
-                    namespace,
-                    format!("nonWildcardNamespace: {message}"),
-                ));
-            }
+        for message in names::dns1123_label(namespace) {
+            errors.push(FieldError::invalid(
+                &at.child("namespaces").index(index),
+                namespace,
+                format!("each member of this list must be '*' or a DNS-1123 label; {message}"),
+            ));
         }
     }
 }
@@ -280,13 +295,28 @@ fn non_resource_rule(errors: &mut ErrorList, at: &Path, rule: &Object) {
         "non-resource URLs",
     ];
     wildcard_list(errors, at, rule, "nonResourceURLs", texts);
+    if rule.texts("nonResourceURLs").any(|url| url == "*") {
+        return;
+    }
     for (index, url) in rule.texts("nonResourceURLs").enumerate() {
-        if url != "*" && !url.starts_with('/') {
-            errors.push(FieldError::invalid(
-                &at.child("nonResourceURLs").index(index),
-                url,
-                "must start with slash",
-            ));
+        if let Some(complaint) = url_complaint(url) {
+            let at = at.child("nonResourceURLs").index(index);
+            errors.push(FieldError::invalid(&at, url, complaint));
         }
+    }
+}
+
+fn url_complaint(url: &str) -> Option<&'static str> {
+    let stars = url.matches('*').count();
+    match url {
+        "" => Some("must not be empty"),
+        "/" => None,
+        _ if !url.starts_with('/') => Some("must start with slash"),
+        _ if url.contains(' ') => Some("must not contain white-space"),
+        _ if url.contains("//") => Some("must not contain double slash"),
+        _ if stars > 1 || (stars == 1 && !url.ends_with("/*")) => {
+            Some("wildcard can only do suffix matching")
+        }
+        _ => None,
     }
 }

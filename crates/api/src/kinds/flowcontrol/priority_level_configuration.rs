@@ -54,7 +54,6 @@ impl Strategy for PriorityLevelConfigurationStrategy {
                 limited.set_default("nominalConcurrencyShares", 30);
                 limited.set_default("lendablePercent", 0);
                 let response = limited.ensure_object("limitResponse");
-                response.set_default_zero("type", "Reject");
                 if let Some(queuing) = response.object_mut("queuing") {
                     queuing.set_default_zero("queues", 64);
                     queuing.set_default_zero("handSize", 8);
@@ -86,6 +85,9 @@ impl Strategy for PriorityLevelConfigurationStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
@@ -93,7 +95,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
         let path = Path::new("spec");
         let name = object.object("metadata").map_or("", |m| m.text("name"));
         let kind = spec.text("type");
-        if (kind == "Exempt") != (name == "exempt") && matches!(kind, "Exempt" | "Limited") {
+        if (kind == "Exempt") != (name == "exempt") {
             errors.push(FieldError::invalid(
                 &path.child("type"),
                 kind,
@@ -153,11 +155,35 @@ impl Strategy for PriorityLevelConfigurationStrategy {
                 &["Exempt", "Limited"],
             ),
         }
+        conditions(&mut errors, object);
         errors
     }
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        conditions(&mut errors, new);
+        errors
+    }
+}
+
+/// Conditions of flow control: each type once. Also those of flow schemas.
+pub(super) fn conditions(errors: &mut ErrorList, object: &Object) {
+    let path = Path::new("status").child("conditions");
+    let mut seen = Vec::new();
+    let status = object.object("status").into_iter();
+    for (index, condition) in status.flat_map(|s| s.objects("conditions")) {
+        let (at, kind) = (path.index(index).child("type"), condition.text("type"));
+        if seen.contains(&kind) {
+            errors.push(FieldError::duplicate(&at, kind));
+        }
+        if kind.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        }
+        seen.push(kind);
     }
 }
 

@@ -5,14 +5,13 @@ use apimachinery::{
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
-use serde_json::Value;
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::service::load_balancer_status,
     lifecycle, names,
-    validate::{one_of, ports, text},
+    validate::{one_of, ports, required_text, text},
 };
 
 /// Its row.
@@ -53,14 +52,29 @@ impl Strategy for IngressStrategy {
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_ingress(&mut errors, object);
+        let class = object.object("spec").and_then(|s| s.text_opt("ingressClassName"));
+        if let (Some(annotated), Some(class)) = (annotated_class(object), class)
+            && annotated != class
+        {
+            errors.push(FieldError::invalid(
+                &Path::new("annotations").child(CLASS_ANNOTATION),
+                annotated,
+                "must match `ingressClassName` when both are specified",
+            ));
+        }
         errors
     }
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+        let mut errors = Vec::new();
+        validate_ingress(&mut errors, new);
+        errors
     }
 
     fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
@@ -72,6 +86,16 @@ impl Strategy for IngressStrategy {
     }
 }
 
+/// How the class was said before there was a field for it.
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+fn annotated_class(ingress: &Object) -> Option<&str> {
+    ingress
+        .object("metadata")?
+        .object("annotations")?
+        .text_opt(CLASS_ANNOTATION)
+}
+
 fn validate_ingress(errors: &mut ErrorList, ingress: &Object) {
     let empty = Object::new();
     let spec = ingress.object("spec").unwrap_or(&empty);
@@ -79,7 +103,7 @@ fn validate_ingress(errors: &mut ErrorList, ingress: &Object) {
     if spec.list("rules").is_empty() && !spec.has("defaultBackend") {
         errors.push(FieldError::invalid(
             &path,
-            Value::Null,
+            spec.value("rules").cloned().unwrap_or_default(),
             "either `defaultBackend` or `rules` must be specified",
         ));
     }
@@ -150,13 +174,14 @@ fn host(errors: &mut ErrorList, path: &Path, host: &str) {
 
 fn http_path(errors: &mut ErrorList, at: &Path, path: &Object) {
     let value = path.text("path");
-    match path.text("pathType") {
-        "" => {
-            errors.push(FieldError::required(
-                &at.child("pathType"),
-                "pathType must be specified",
-            ));
-        }
+    let Some(sort) = path.text_opt("pathType") else {
+        errors.push(FieldError::required(
+            &at.child("pathType"),
+            "pathType must be specified",
+        ));
+        return;
+    };
+    match sort {
         "Exact" | "Prefix" => {
             if !value.starts_with('/') {
                 errors.push(FieldError::invalid(
@@ -215,18 +240,10 @@ fn backend(errors: &mut ErrorList, path: &Path, backend: &Object) {
             "",
             "cannot set both resource and service backends",
         )),
-        (None, Some(resource)) => {
-            for field in ["kind", "name"] {
-                if resource.text(field).is_empty() {
-                    errors.push(FieldError::required(
-                        &path.child("resource").child(field),
-                        "",
-                    ));
-                }
-            }
-        }
-        (None, None) => errors.push(FieldError::required(
+        (None, Some(resource)) => typed_reference(errors, &path.child("resource"), resource),
+        (None, None) => errors.push(FieldError::invalid(
             path,
+            "",
             "resource or service backend is required",
         )),
         (Some(service), None) => {
@@ -235,7 +252,7 @@ fn backend(errors: &mut ErrorList, path: &Path, backend: &Object) {
             if name.is_empty() {
                 errors.push(FieldError::required(&at.child("name"), ""));
             } else {
-                text(errors, &at.child("name"), name, names::dns1035_label(name));
+                text(errors, &at.child("name"), name, names::dns1123_label(name));
             }
             let port = service.object("port");
             let (number, port_name) = (
@@ -264,5 +281,25 @@ fn backend(errors: &mut ErrorList, path: &Path, backend: &Object) {
                 ));
             }
         }
+    }
+}
+
+/// An object of any kind in the same namespace: the group, kind and name of it. Also what an IngressClass is configured by.
+pub(super) fn typed_reference(errors: &mut ErrorList, at: &Path, reference: &Object) {
+    if let Some(group) = reference.text_opt("apiGroup") {
+        text(
+            errors,
+            &at.child("apiGroup"),
+            group,
+            names::dns1123_subdomain(group),
+        );
+    }
+    for field in ["kind", "name"] {
+        required_text(
+            errors,
+            &at.child(field),
+            reference.text(field),
+            names::path_segment_name,
+        );
     }
 }

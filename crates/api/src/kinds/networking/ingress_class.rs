@@ -9,8 +9,9 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    kinds::networking::ingress::typed_reference,
     lifecycle, names,
-    validate::{domain_prefixed_path, one_of, required_text, text},
+    validate::{domain_prefixed_path, one_of, text},
 };
 
 /// Its row.
@@ -43,6 +44,9 @@ impl Strategy for IngressClassStrategy {
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
@@ -53,34 +57,26 @@ impl Strategy for IngressClassStrategy {
         if controller.len() > 250 {
             errors.push(FieldError::too_long(&at, 250));
         }
-        text(
-            &mut errors,
-            &at,
-            controller,
-            domain_prefixed_path(controller),
-        );
+        domain_prefixed_path(&mut errors, &at, controller);
         if let Some(parameters) = spec.object("parameters") {
             let at = path.child("parameters");
-            for field in ["kind", "name"] {
-                required_text(
-                    &mut errors,
-                    &at.child(field),
-                    parameters.text(field),
-                    names::path_segment_name,
-                );
-            }
-            let namespace = parameters.text("namespace");
-            match parameters.text("scope") {
-                "" => errors.push(FieldError::required(&at.child("scope"), "")),
-                "Namespace" if namespace.is_empty() => errors.push(FieldError::required(
-                    &at.child("namespace"),
+            typed_reference(&mut errors, &at, parameters);
+            let namespace = parameters.text_opt("namespace");
+            let inner = at.child("namespace");
+            match (parameters.text_opt("scope"), namespace) {
+                (None, _) => errors.push(FieldError::required(&at.child("scope"), "")),
+                (Some("Namespace"), None) => errors.push(FieldError::required(
+                    &inner,
                     "`parameters.scope` is set to 'Namespace'",
                 )),
-                "Cluster" if !namespace.is_empty() => errors.push(FieldError::forbidden(
-                    &at.child("namespace"),
+                (Some("Namespace"), Some(name)) => {
+                    text(&mut errors, &inner, name, names::dns1123_label(name));
+                }
+                (Some("Cluster"), Some(_)) => errors.push(FieldError::forbidden(
+                    &inner,
                     "`parameters.scope` is set to 'Cluster'",
                 )),
-                scope => one_of(
+                (Some(scope), _) => one_of(
                     &mut errors,
                     &at.child("scope"),
                     scope,
@@ -100,13 +96,15 @@ impl Strategy for IngressClassStrategy {
         );
         {
             let field = "controller";
-            errors.extend(crate::meta::validate_immutable_field(
+            errors.extend(crate::meta::immutable_field(
+                "io.k8s.api.networking.v1.IngressClassSpec",
                 after,
                 before,
                 field,
                 &Path::new("spec"),
             ));
         }
+        errors.extend(self.validate(new));
         errors
     }
 }

@@ -8,9 +8,11 @@ use apimachinery::{
 
 use crate::{
     fields::{Fields, same},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
+    meta::IMMUTABLE,
     names,
-    validate::{invalid_shown, required_text},
+    validate::{invalid_shown, required_text, text},
 };
 
 /// Its row.
@@ -40,12 +42,20 @@ impl Strategy for IpAddressStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let at = Path::new("spec").child("parentRef");
         match object.object("spec").and_then(|s| s.object("parentRef")) {
             None => errors.push(FieldError::required(&at, "")),
             Some(parent) => {
+                let group = parent.text("group");
+                if !group.is_empty() {
+                    let rule = names::dns1123_subdomain(group);
+                    text(&mut errors, &at.child("group"), group, rule);
+                }
                 for field in ["resource", "name"] {
                     required_text(
                         &mut errors,
@@ -54,31 +64,28 @@ impl Strategy for IpAddressStrategy {
                         names::path_segment_name,
                     );
                 }
+                let namespace = parent.text("namespace");
+                let rule = names::path_segment_name(namespace);
+                text(&mut errors, &at.child("namespace"), namespace, rule);
             }
         }
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
         let parent = |o: &Object| o.object("spec").and_then(|s| s.get("parentRef")).cloned();
         let (after, before) = (parent(new), parent(old));
-        if same(after.as_ref(), before.as_ref()) {
-            return Vec::new();
+        if !same(after.as_ref(), before.as_ref()) {
+            let empty = Object::new();
+            let ty = "io.k8s.api.networking.v1.IPAddressSpec";
+            let spec = new.object("spec").unwrap_or(&empty);
+            errors.push(invalid_shown(
+                &Path::new("spec").child("parentRef"),
+                &internal::shown_field(ty, spec, "parentRef"),
+                IMMUTABLE,
+            ));
         }
-        let after = after
-            .and_then(|v| v.as_object().cloned())
-            .unwrap_or_default();
-        let shown = format!(
-            "{{\"Group\":{:?},\"Resource\":{:?},\"Namespace\":{:?},\"Name\":{:?}}}",
-            after.text("group"),
-            after.text("resource"),
-            after.text("namespace"),
-            after.text("name")
-        );
-        vec![invalid_shown(
-            &Path::new("spec").child("parentRef"),
-            &shown,
-            "field is immutable",
-        )]
+        errors
     }
 }

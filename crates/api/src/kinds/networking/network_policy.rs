@@ -102,17 +102,17 @@ fn validate_policy(errors: &mut ErrorList, policy: &Object) {
             errors,
             &path.child("policyTypes").index(index),
             kind,
-            &["Egress", "Ingress"],
+            &["Ingress", "Egress"],
         );
     }
 }
 
 fn policy_port(errors: &mut ErrorList, path: &Path, port: &Object) {
-    if port.has("protocol") {
+    if let Some(protocol) = port.text_opt("protocol") {
         one_of(
             errors,
             &path.child("protocol"),
-            port.text("protocol"),
+            protocol,
             &["TCP", "UDP", "SCTP"],
         );
     }

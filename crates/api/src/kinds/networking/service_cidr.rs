@@ -2,15 +2,15 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path},
+    field::{ErrorList, FieldError, Path, go_json},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle, names,
-    validate::text,
+    lifecycle, meta, names,
+    validate::{invalid_shown, text},
 };
 
 /// Its row.
@@ -52,20 +52,18 @@ impl Strategy for ServiceCidrStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let cidrs = cidrs(object);
         let path = Path::new("spec").child("cidrs");
-        let empty = Object::new();
-        let spec = object.object("spec").unwrap_or(&empty);
-        let count = spec.list("cidrs").len();
-        if count == 0 {
+        if cidrs.is_empty() {
             errors.push(FieldError::required(&path, "at least one CIDR required"));
-        } else if count > 2 {
-            errors.push(FieldError::invalid(
-                &path,
-                spec.list("cidrs").to_vec(),
-                "may only hold up to 2 values",
-            ));
+            return errors;
         }
-        for (index, cidr) in spec.texts("cidrs").enumerate() {
+        if cidrs.len() > 2 {
+            let shown = format!("{{\"CIDRs\":{}}}", go_json(&cidrs.into()));
+            errors.push(invalid_shown(&path, &shown, "may only hold up to 2 values"));
+            return errors;
+        }
+        for (index, cidr) in cidrs.iter().enumerate() {
             text(
                 &mut errors,
                 &path.index(index),
@@ -73,30 +71,40 @@ impl Strategy for ServiceCidrStrategy {
                 names::strict_cidr(cidr),
             );
         }
+        let family = |cidr: &str| names::parse_cidr_sloppy(cidr).map(|(ip, _)| ip.is_ipv4());
+        if let [first, second] = cidrs[..]
+            && family(first).is_some_and(|f| family(second) == Some(f))
+        {
+            errors.push(FieldError::invalid(
+                &path,
+                cidrs,
+                "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64",
+            ));
+        }
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let path = Path::new("spec").child("cidrs");
-        let list = |o: &Object| -> Vec<String> {
-            o.object("spec")
-                .into_iter()
-                .flat_map(|s| s.texts("cidrs"))
-                .map(str::to_owned)
-                .collect()
-        };
-        let (after, before) = (list(new), list(old));
+        let (after, before) = (cidrs(new), cidrs(old));
         // A second family may be added, what is there stays.
-        for (index, cidr) in before.iter().enumerate() {
-            let now = after.get(index).cloned().unwrap_or_default();
-            if now != *cidr {
+        let added = before.len() == 1 && after.len() == 2;
+        if before.len() != after.len() && !added {
+            errors.push(FieldError::invalid(&path, after, meta::IMMUTABLE));
+            return errors;
+        }
+        for (index, (now, was)) in after.iter().zip(&before).enumerate() {
+            if now != was {
                 errors.push(FieldError::invalid(
                     &path.index(index),
-                    now,
-                    "field is immutable",
+                    *now,
+                    meta::IMMUTABLE,
                 ));
             }
+        }
+        if added {
+            errors.extend(self.validate(new));
         }
         errors
     }
@@ -108,4 +116,9 @@ impl Strategy for ServiceCidrStrategy {
             &["labels", "annotations", "finalizers", "ownerReferences"],
         );
     }
+}
+
+fn cidrs(object: &Object) -> Vec<&str> {
+    let spec = object.object("spec").into_iter();
+    spec.flat_map(|spec| spec.texts("cidrs")).collect()
 }

@@ -2,16 +2,18 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, Path},
+    field::{ErrorList, ErrorType, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::core::pod_spec::{resources, scheduling},
     names,
-    validate::text,
+    validate::{required_text, shown_as},
 };
 
 /// Its row.
@@ -36,14 +38,17 @@ impl Strategy for RuntimeClassStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let handler = object.text("handler");
-        text(
+        required_text(
             &mut errors,
             &Path::new("handler"),
             handler,
-            names::dns1123_label(handler),
+            names::dns1123_label,
         );
         if let Some(fixed) = object.object("overhead").and_then(|o| o.get("podFixed")) {
             // Judged as if a container were limited to it.
@@ -57,12 +62,42 @@ impl Strategy for RuntimeClassStrategy {
                 placement.object("nodeSelector"),
                 &path.child("nodeSelector"),
             ));
-            scheduling::tolerations(&mut errors, &path.child("tolerations"), placement);
+            let at = path.child("tolerations");
+            scheduling::tolerations(&mut errors, &at, placement);
+            let tolerations = placement.list("tolerations");
+            for (index, toleration) in tolerations.iter().enumerate() {
+                if tolerations[..index].iter().any(|t| is_same(t, toleration)) {
+                    errors.push(shown_as(
+                        ErrorType::Duplicate,
+                        &at.index(index),
+                        &internal::shown(TOLERATION, Some(toleration)),
+                        "",
+                    ));
+                }
+            }
         }
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        crate::meta::validate_immutable_field(new, old, "handler", &Path::default())
+        let mut errors = self.validate(new);
+        errors.extend(crate::meta::immutable_field(
+                "io.k8s.api.node.v1.RuntimeClass",
+                new,
+            old,
+            "handler",
+            &Path::default(),
+        ));
+        errors
     }
+}
+
+const TOLERATION: &str = "io.k8s.api.core.v1.Toleration";
+
+/// However long they last, tolerations of the same taint are the same.
+fn is_same(a: &Value, b: &Value) -> bool {
+    let fields = ["key", "operator", "value", "effect"];
+    let (a, b) = (a.as_object(), b.as_object());
+    a.zip(b)
+        .is_some_and(|(a, b)| fields.iter().all(|field| a.text(field) == b.text(field)))
 }

@@ -2,7 +2,7 @@
 
 use apimachinery::{
     Object,
-    field::ErrorList,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use serde_json::Value;
@@ -12,6 +12,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::rbac::role,
     names,
+    validate::selectors,
 };
 
 /// Its row.
@@ -46,13 +47,41 @@ impl Strategy for ClusterRoleStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         role::rules(&mut errors, object, false);
+        if let Some(aggregation) = object.object("aggregationRule") {
+            validate_aggregation(&mut errors, aggregation);
+        }
         errors
     }
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+}
+
+/// Which other ClusterRoles this one gathers.
+fn validate_aggregation(errors: &mut ErrorList, rule: &Object) {
+    let path = Path::new("aggregationRule").child("clusterRoleSelectors");
+    if rule.list("clusterRoleSelectors").is_empty() {
+        errors.push(FieldError::required(
+            &path,
+            "at least one clusterRoleSelector required if aggregationRule is non-nil",
+        ));
+    }
+    for (index, selector) in rule.objects("clusterRoleSelectors") {
+        let at = path.index(index);
+        selectors::label_selector(errors, &at, selector);
+        if !selectors::can_select(selector) {
+            errors.push(FieldError::invalid(
+                &at,
+                Value::Null,
+                "invalid label selector.",
+            ));
+        }
     }
 }

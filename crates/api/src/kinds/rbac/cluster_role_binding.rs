@@ -44,6 +44,9 @@ impl Strategy for ClusterRoleBindingStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         role_binding::validate_binding(&mut errors, object, false);

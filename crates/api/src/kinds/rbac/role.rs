@@ -45,6 +45,9 @@ impl Strategy for RoleStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         rules(&mut errors, object, true);

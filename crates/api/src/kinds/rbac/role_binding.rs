@@ -45,6 +45,9 @@ impl Strategy for RoleBindingStrategy {
         }
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_binding(&mut errors, object, true);

@@ -11,7 +11,7 @@ use super::{device_names, resource_claim::RequestNames};
 use crate::{
     fields::{Fields, same},
     internal, names,
-    validate::{conditions, invalid_shown, required_text, selectors, shown_as},
+    validate::{conditions, invalid_shown, selectors, shown_as},
 };
 
 const MAX_CONSUMERS: usize = 256;
@@ -107,7 +107,7 @@ fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Opt
         device_names::driver(errors, &at.child("driver"), device.text("driver"));
         device_names::pool(errors, &at.child("pool"), device.text("pool"));
         let name = device.text("device");
-        required_text(errors, &at.child("device"), name, names::dns1123_label);
+        device_names::label(errors, &at.child("device"), name);
         let id = device_id(device);
         if !allocated.contains(&id) {
             errors.push(FieldError::invalid(
@@ -188,7 +188,7 @@ fn allocation_result(
         device_names::driver(errors, &at.child("driver"), result.text("driver"));
         device_names::pool(errors, &at.child("pool"), result.text("pool"));
         let name = result.text("device");
-        required_text(errors, &at.child("device"), name, names::dns1123_label);
+        device_names::label(errors, &at.child("device"), name);
     }
     let at = path.child("devices").child("config");
     let count = devices.list("config").len();

@@ -9,8 +9,11 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::resource::{device_names, selectors},
-    lifecycle,
+    kinds::{
+        core::pod_spec::resources,
+        resource::{device_names, lists, selectors},
+    },
+    lifecycle, names,
 };
 
 /// Its row.
@@ -38,6 +41,9 @@ impl Strategy for DeviceClassStrategy {
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         const MAX_CONFIGURATIONS: usize = 32;
         let mut errors = Vec::new();
@@ -45,13 +51,21 @@ impl Strategy for DeviceClassStrategy {
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
         selectors::validate(&mut errors, &path, spec);
-        let config = path.child("config");
-        let count = spec.list("config").len();
-        if count > MAX_CONFIGURATIONS {
-            errors.push(FieldError::too_many(&config, count, MAX_CONFIGURATIONS));
-        }
-        for (index, entry) in spec.objects("config") {
-            device_names::configuration(&mut errors, &config.index(index), entry);
+        lists::objects(
+            &mut errors,
+            &path.child("config"),
+            spec.list("config"),
+            MAX_CONFIGURATIONS,
+            device_names::configuration,
+        );
+        if let Some(name) = spec.text_opt("extendedResourceName")
+            && !is_extended_resource(name)
+        {
+            errors.push(FieldError::invalid(
+                &path.child("extendedResourceName"),
+                name,
+                "must be a valid extended resource name",
+            ));
         }
         errors
     }
@@ -59,4 +73,12 @@ impl Strategy for DeviceClassStrategy {
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }
+}
+
+/// A resource that is not the cluster's own, and that a quota could name.
+fn is_extended_resource(name: &str) -> bool {
+    const QUOTA_PREFIX: &str = "requests.";
+    !resources::is_native(name)
+        && !name.starts_with(QUOTA_PREFIX)
+        && names::qualified_name(&format!("{QUOTA_PREFIX}{name}")).is_empty()
 }

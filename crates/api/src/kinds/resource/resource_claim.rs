@@ -8,11 +8,14 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::resource::{device_names, selectors},
-    lifecycle, names,
-    validate::{one_of, required_text, text},
+    kinds::resource::{device_names, lists, selectors},
+    lifecycle,
+    meta::IMMUTABLE,
+    names,
+    validate::{invalid_shown, one_of, text},
 };
 
 /// Its row.
@@ -52,6 +55,9 @@ impl Strategy for ResourceClaimStrategy {
         &["metadata", "spec"]
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
@@ -64,7 +70,12 @@ impl Strategy for ResourceClaimStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        crate::meta::validate_immutable_field(new, old, "spec", &Path::default())
+        if same_field(new, old, "spec") {
+            return Vec::new();
+        }
+        let ty = "io.k8s.api.resource.v1.ResourceClaimSpec";
+        let shown = internal::shown(ty, new.get("spec"));
+        vec![invalid_shown(&Path::new("spec"), &shown, IMMUTABLE)]
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         super::claim_status::validate(new, old)
@@ -100,68 +111,81 @@ fn default_request(request: &mut Object) {
 
 /// The rules of a claim's spec, also in templates.
 pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    const MAX: usize = 32;
     let empty = Object::new();
     let devices = spec.object("devices").unwrap_or(&empty);
-    let at = path.child("devices").child("requests");
-    at_most(errors, &at, devices, "requests");
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, request) in devices.objects("requests") {
-        let at = at.index(index);
-        let name = request.text("name");
-        required_text(errors, &at.child("name"), name, names::dns1123_label);
-        if seen.contains(&name) {
-            errors.push(FieldError::duplicate(&at, name));
-        }
-        seen.push(name);
-        match (request.object("exactly"), request.list("firstAvailable").is_empty()) {
-            (Some(_), false) => errors.push(FieldError::invalid(
-                &at,
-                Value::Null,
-                "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
-            )),
-            (None, true) => errors.push(FieldError::required(
-                &at,
-                "exactly one of `exactly` or `firstAvailable` is required",
-            )),
-            (Some(exactly), true) => device_request(errors, &at.child("exactly"), exactly),
-            (None, false) => alternatives(errors, &at.child("firstAvailable"), request),
-        }
-    }
+    let path = path.child("devices");
+    lists::object_set(
+        errors,
+        &path.child("requests"),
+        devices.list("requests"),
+        MAX,
+        request,
+        "name",
+    );
     let names = RequestNames::of(devices);
-    let constraints = path.child("devices").child("constraints");
-    at_most(errors, &constraints, devices, "constraints");
-    for (index, constraint) in devices.objects("constraints") {
-        let at = constraints.index(index);
-        for (i, name) in constraint.texts("requests").enumerate() {
-            names.check(errors, &at.child("requests").index(i), name);
-        }
-        if let Some(attribute) = constraint.text_opt("matchAttribute")
-            && !attribute.contains('/')
-        {
-            errors.push(FieldError::invalid(
-                &at.child("matchAttribute"),
-                attribute,
-                "a fully qualified name must be a domain and a name separated by a slash",
-            ));
-        }
-    }
-    let config = path.child("devices").child("config");
-    at_most(errors, &config, devices, "config");
-    for (index, entry) in devices.objects("config") {
-        let at = config.index(index);
-        for (i, name) in entry.texts("requests").enumerate() {
-            names.check(errors, &at.child("requests").index(i), name);
-        }
-        device_names::configuration(errors, &at, entry);
-    }
+    let references = |errors: &mut ErrorList, at: &Path, owner: &Object| {
+        let at = at.child("requests");
+        lists::text_set(errors, &at, owner.list("requests"), MAX, |errors, at, name| {
+            names.check(errors, at, name);
+        });
+    };
+    lists::objects(
+        errors,
+        &path.child("constraints"),
+        devices.list("constraints"),
+        MAX,
+        |errors, at, constraint| {
+            references(errors, at, constraint);
+            let attribute = |field: &'static str| Some((field, constraint.text_opt(field)?));
+            match attribute("matchAttribute").or_else(|| attribute("distinctAttribute")) {
+                Some((field, name)) => {
+                    device_names::fully_qualified(errors, &at.child(field), name);
+                }
+                None => errors.push(FieldError::required(
+                    at,
+                    "exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set",
+                )),
+            }
+        },
+    );
+    lists::objects(
+        errors,
+        &path.child("config"),
+        devices.list("config"),
+        MAX,
+        |errors, at, entry| {
+            references(errors, at, entry);
+            device_names::configuration(errors, at, entry);
+        },
+    );
 }
 
-/// Claims have at most so many requests, constraints and configurations each.
-fn at_most(errors: &mut ErrorList, path: &Path, devices: &Object, list: &str) {
-    const MAX: usize = 32;
-    let count = devices.list(list).len();
-    if count > MAX {
-        errors.push(FieldError::too_many(path, count, MAX));
+/// Either exactly what is wanted, or alternatives of which the first that can be met is taken.
+fn request(errors: &mut ErrorList, at: &Path, request: &Object) {
+    const ONE_OF: &str = "exactly one of `exactly` or `firstAvailable` is required";
+    const MAX_ALTERNATIVES: usize = 8;
+    device_names::label(errors, &at.child("name"), request.text("name"));
+    let alternatives = request.list("firstAvailable");
+    match (request.object("exactly"), alternatives.is_empty()) {
+        (Some(_), false) => errors.push(FieldError::invalid(
+            at,
+            Value::Null,
+            format!("{ONE_OF}, but multiple fields are set"),
+        )),
+        (None, true) => errors.push(FieldError::required(at, ONE_OF)),
+        (Some(exactly), true) => device_request(errors, &at.child("exactly"), exactly),
+        (None, false) => lists::object_set(
+            errors,
+            &at.child("firstAvailable"),
+            alternatives,
+            MAX_ALTERNATIVES,
+            |errors, at, alternative| {
+                device_names::label(errors, &at.child("name"), alternative.text("name"));
+                device_request(errors, at, alternative);
+            },
+            "name",
+        ),
     }
 }
 
@@ -210,32 +234,11 @@ impl<'a> RequestNames<'a> {
     }
 }
 
-/// Requests of which the first that can be met is.
-fn alternatives(errors: &mut ErrorList, path: &Path, request: &Object) {
-    const MAX: usize = 8;
-    let count = request.list("firstAvailable").len();
-    if count > MAX {
-        errors.push(FieldError::too_many(path, count, MAX));
-    }
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, alternative) in request.objects("firstAvailable") {
-        let at = path.index(index);
-        let name = alternative.text("name");
-        required_text(errors, &at.child("name"), name, names::dns1123_label);
-        device_request(errors, &at, alternative);
-        if seen.contains(&name) {
-            errors.push(FieldError::duplicate(&at.child("name"), name));
-        }
-        seen.push(name);
-    }
-}
-
 fn device_request(errors: &mut ErrorList, path: &Path, request: &Object) {
-    required_text(
+    device_names::class(
         errors,
         &path.child("deviceClassName"),
         request.text("deviceClassName"),
-        names::dns1123_subdomain,
     );
     selectors::validate(errors, path, request);
     let count = request.int("count").unwrap_or(0);
@@ -256,5 +259,9 @@ fn device_request(errors: &mut ErrorList, path: &Path, request: &Object) {
             mode,
             &["All", "ExactCount"],
         ),
+    }
+    for (index, toleration) in request.objects("tolerations") {
+        let at = path.child("tolerations").index(index);
+        device_names::toleration(errors, &at, toleration);
     }
 }

@@ -2,13 +2,17 @@
 
 use apimachinery::{
     Object,
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::resource::resource_claim::default_claim_spec,
+    kinds::resource::resource_claim::{default_claim_spec, validate_claim_spec},
+    meta::{IMMUTABLE, validate_annotations, validate_labels},
+    validate::invalid_shown,
 };
 
 /// Its row.
@@ -33,5 +37,63 @@ impl Strategy for ResourceClaimTemplateStrategy {
         let spec = object.ensure_object("spec");
         spec.ensure_object("metadata");
         default_claim_spec(spec.ensure_object("spec"));
+    }
+
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let spec = object.object("spec").unwrap_or(&empty);
+        let path = Path::new("spec");
+        let metadata = spec.object("metadata").unwrap_or(&empty);
+        template_metadata(&mut errors, &path.child("metadata"), metadata);
+        let claim = spec.object("spec").unwrap_or(&empty);
+        validate_claim_spec(&mut errors, &path.child("spec"), claim);
+        errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = self.validate(new);
+        if !same_field(new, old, "spec") {
+            let ty = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec";
+            let shown = internal::shown(ty, new.get("spec"));
+            errors.push(invalid_shown(&Path::new("spec"), &shown, IMMUTABLE));
+        }
+        errors
+    }
+}
+
+/// Claims get labels and annotations from their template, and nothing else.
+fn template_metadata(errors: &mut ErrorList, path: &Path, metadata: &Object) {
+    // In the order of the struct, with the names that upstream makes of Go's.
+    const NOT_ALLOWED: [(&str, &str); 13] = [
+        ("name", "name"),
+        ("generateName", "generateName"),
+        ("namespace", "namespace"),
+        ("selfLink", "selfLink"),
+        ("uid", "uID"),
+        ("resourceVersion", "resourceVersion"),
+        ("generation", "generation"),
+        ("creationTimestamp", "creationTimestamp"),
+        ("deletionTimestamp", "deletionTimestamp"),
+        ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+        ("ownerReferences", "ownerReferences"),
+        ("finalizers", "finalizers"),
+        ("managedFields", "managedFields"),
+    ];
+    errors.extend(validate_annotations(
+        metadata.object("annotations"),
+        &path.child("annotations"),
+    ));
+    errors.extend(validate_labels(
+        metadata.object("labels"),
+        &path.child("labels"),
+    ));
+    for (field, shown) in NOT_ALLOWED {
+        if metadata.has(field) {
+            errors.push(FieldError::forbidden(&path.child(shown), "cannot be set"));
+        }
     }
 }

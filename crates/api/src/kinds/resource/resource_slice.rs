@@ -4,15 +4,18 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    quote,
 };
 
 use crate::{
     fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::resource::device_names,
-    lifecycle, names,
-    validate::{invalid_shown, required_text, selectors, text},
+    kinds::resource::{device, device_names, lists},
+    lifecycle,
+    meta::immutable_field,
+    names,
+    validate::{invalid_shown, selectors, text},
 };
 
 /// Its row.
@@ -47,6 +50,7 @@ impl Strategy for ResourceSliceStrategy {
             &mut errors,
             &Path::new("spec"),
             object.object("spec").unwrap_or(&empty),
+            None,
         );
         errors
     }
@@ -57,21 +61,20 @@ impl Strategy for ResourceSliceStrategy {
             new.object("spec").unwrap_or(&empty),
             old.object("spec").unwrap_or(&empty),
         );
-        let path = Path::new("spec");
-        let mut errors = self.validate(new);
-        let pool = |spec: &Object| spec.object("pool").cloned().unwrap_or_default();
-        errors.extend(crate::meta::validate_immutable_field(
-            &pool(after),
-            &pool(before),
-            "name",
-            &path.child("pool"),
-        ));
-        for field in ["driver", "nodeName"] {
-            errors.extend(crate::meta::validate_immutable_field(
-                after, before, field, &path,
-            ));
-        }
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, &Path::new("spec"), after, Some(before));
         errors
+    }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        let driver = new.object("spec").map_or("", |spec| spec.text("driver"));
+        if driver.chars().any(char::is_uppercase) {
+            vec![format!(
+                "spec.driver: driver names should be lowercase; {} contains uppercase characters",
+                quote(driver)
+            )]
+        } else {
+            Vec::new()
+        }
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let spec = |f| object.object("spec").map_or("", |s| s.text(f)).to_owned();
@@ -85,9 +88,7 @@ impl Strategy for ResourceSliceStrategy {
     }
 }
 
-const MAX_DEVICES: usize = 128;
-
-fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object, old: Option<&Object>) {
     device_names::driver(errors, &path.child("driver"), spec.text("driver"));
     let empty = Object::new();
     let pool = spec.object("pool").unwrap_or(&empty);
@@ -109,21 +110,77 @@ fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
             "must be greater than or equal to zero",
         ));
     }
-    nodes(errors, path, spec);
-    let devices = path.child("devices");
-    let count = spec.list("devices").len();
-    if count > MAX_DEVICES {
-        errors.push(FieldError::too_many(&devices, count, MAX_DEVICES));
+    if let Some(old) = old {
+        identity(errors, path, spec, old);
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, device) in spec.objects("devices") {
-        let name = device.text("name");
-        let at = devices.index(index).child("name");
-        required_text(errors, &at, name, names::dns1123_label);
-        if seen.contains(&name) {
-            errors.push(FieldError::duplicate(&at, name));
-        }
-        seen.push(name);
+    nodes(errors, path, spec);
+    if spec.has("sharedCounters") && spec.has("devices") {
+        errors.push(FieldError::invalid(
+            path,
+            "",
+            "only one of `sharedCounters` or `devices` is allowed",
+        ));
+    }
+    let chosen_by_device = spec.is_true("perDeviceNodeSelection");
+    lists::object_set(
+        errors,
+        &path.child("devices"),
+        spec.list("devices"),
+        max_devices(spec),
+        |errors, at, device| {
+            let before = old.and_then(|old| {
+                let mut devices = old.objects("devices").map(|(_, device)| device);
+                devices.find(|before| before.text("name") == device.text("name"))
+            });
+            device::validate(errors, at, device, before, chosen_by_device);
+        },
+        "name",
+    );
+    lists::object_set(
+        errors,
+        &path.child("sharedCounters"),
+        spec.list("sharedCounters"),
+        MAX_COUNTER_SETS,
+        |errors, at, set| device::counters(errors, at, set, "name"),
+        "name",
+    );
+}
+
+const MAX_COUNTER_SETS: usize = 8;
+
+/// Fewer where devices have what takes more room.
+fn max_devices(spec: &Object) -> usize {
+    let lists = ["bools", "ints", "strings", "versions"];
+    let is_large = |device: &Object| {
+        let mut attributes = device.object("attributes").into_iter().flatten();
+        !device.list("taints").is_empty()
+            || !device.list("consumesCounters").is_empty()
+            || attributes.any(|(_, value)| {
+                let attribute = value.as_object();
+                attribute.is_some_and(|a| lists.iter().any(|list| a.has(list)))
+            })
+    };
+    if spec.objects("devices").any(|(_, device)| is_large(device)) {
+        64
+    } else {
+        128
+    }
+}
+
+/// A slice stays with its pool, its driver and its node.
+fn identity(errors: &mut ErrorList, path: &Path, new: &Object, old: &Object) {
+    let empty = Object::new();
+    let pool = |spec| Fields::object(spec, "pool").unwrap_or(&empty);
+    errors.extend(immutable_field(
+        "io.k8s.api.resource.v1.ResourcePool",
+        pool(new),
+        pool(old),
+        "name",
+        &path.child("pool"),
+    ));
+    for field in ["driver", "nodeName"] {
+        let ty = "io.k8s.api.resource.v1.ResourceSliceSpec";
+        errors.extend(immutable_field(ty, new, old, field, path));
     }
 }
 
@@ -151,9 +208,10 @@ fn nodes(errors: &mut ErrorList, path: &Path, spec: &Object) {
         if selector.list("nodeSelectorTerms").len() != 1 {
             errors.push(invalid_shown(
                 &at.child("nodeSelectorTerms"),
-                &internal::in_go_names(
-                    "io.k8s.api.core.v1.NodeSelectorTerm",
-                    selector.list("nodeSelectorTerms"),
+                &internal::shown_field(
+                    "io.k8s.api.core.v1.NodeSelector",
+                    selector,
+                    "nodeSelectorTerms",
                 ),
                 "must have exactly one node selector term",
             ));

@@ -8,7 +8,8 @@ use apimachinery::{
 };
 use cel::{Declaration, Environment, Field, Type};
 
-use crate::fields::Fields;
+use super::lists;
+use crate::{fields::Fields, kinds::admissionregistration::expressions::Wrong};
 
 /// Longest expression, in bytes.
 const MAX_EXPRESSION_BYTES: usize = 10 << 10;
@@ -40,17 +41,14 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
 /// The rules of `selectors`.
 pub(super) fn validate(errors: &mut ErrorList, path: &Path, owner: &Object) {
     let path = path.child("selectors");
-    let count = owner.list("selectors").len();
-    if count > MAX_SELECTORS {
-        errors.push(FieldError::too_many(&path, count, MAX_SELECTORS));
-    }
-    for (index, selector) in owner.objects("selectors") {
-        let at = path.index(index).child("cel");
+    let list = owner.list("selectors");
+    lists::objects(errors, &path, list, MAX_SELECTORS, |errors, at, selector| {
+        let at = at.child("cel");
         match selector.object("cel") {
             None => errors.push(FieldError::required(&at, "")),
             Some(cel) => expression(errors, &at.child("expression"), cel.text("expression")),
         }
-    }
+    });
 }
 
 fn expression(errors: &mut ErrorList, path: &Path, expression: &str) {
@@ -61,8 +59,7 @@ fn expression(errors: &mut ErrorList, path: &Path, expression: &str) {
     let program = match ENVIRONMENT.compile(expression) {
         Ok(program) => program,
         Err(wrong) => {
-            let detail = format!("compilation failed: {wrong}");
-            errors.push(FieldError::invalid(path, expression, detail));
+            errors.push(Wrong::from(wrong).at(path, expression));
             return;
         }
     };
@@ -75,7 +72,7 @@ fn expression(errors: &mut ErrorList, path: &Path, expression: &str) {
             format!("must evaluate to bool or the unknown type, not {found}"),
         ));
     } else if program.estimate().max > MAX_COST {
-        let detail = "too complex, exceeds the cost limit";
+        let detail = "too complex, exceeds cost limit";
         errors.push(FieldError::forbidden(path, detail));
     }
 }

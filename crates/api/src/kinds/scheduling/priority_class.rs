@@ -39,7 +39,8 @@ impl Strategy for PriorityClassStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        lifecycle::bump_generation(new, old, &["value", "globalDefault", "preemptionPolicy"]);
+        // Upstream never raises it.
+        lifecycle::bump_generation(new, old, &[]);
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
@@ -65,13 +66,11 @@ impl Strategy for PriorityClassStrategy {
                 ),
             ));
         }
-        if object.has("preemptionPolicy") {
-            one_of(
-                &mut errors,
-                &Path::new("preemptionPolicy"),
-                object.text("preemptionPolicy"),
-                &["Never", "PreemptLowerPriority"],
-            );
+        let at = Path::new("preemptionPolicy");
+        match object.text_opt("preemptionPolicy") {
+            None => {}
+            Some("") => errors.push(FieldError::required(&at, "")),
+            Some(policy) => one_of(&mut errors, &at, policy, &["PreemptLowerPriority", "Never"]),
         }
         errors
     }

@@ -44,7 +44,15 @@ impl Strategy for CsiDriverStrategy {
         spec.set_default("requiresRepublish", false);
         spec.set_default("seLinuxMount", false);
     }
+    fn prepare_for_create(&self, object: &mut Object) {
+        // Behind a feature that is off.
+        object.ensure_object("spec").remove("preventPodSchedulingIfMissing");
+    }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        let spec = old.object("spec");
+        if spec.is_none_or(|spec| !spec.has("preventPodSchedulingIfMissing")) {
+            self.prepare_for_create(new);
+        }
         lifecycle::bump_generation(new, old, &["spec"]);
     }
     fn allow_unconditional_update(&self) -> bool {
@@ -117,7 +125,7 @@ fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
             errors,
             &path.child("volumeLifecycleModes"),
             mode,
-            &["Ephemeral", "Persistent"],
+            &["Persistent", "Ephemeral"],
         );
     }
     if let Some(period) = spec
@@ -128,6 +136,15 @@ fn validate_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
             &path.child("nodeAllocatableUpdatePeriodSeconds"),
             period,
             "must be greater than or equal to 10 seconds",
+        ));
+    }
+    if let Some(flag) = spec.bool_opt("serviceAccountTokenInSecrets")
+        && spec.list("tokenRequests").is_empty()
+    {
+        errors.push(FieldError::invalid(
+            &path.child("serviceAccountTokenInSecrets"),
+            flag,
+            "serviceAccountTokenInSecrets is set but no tokenRequests are specified",
         ));
     }
 }

@@ -42,6 +42,9 @@ impl Strategy for CsiNodeStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
@@ -116,16 +119,17 @@ fn validate_driver<'a>(
         errors.push(FieldError::duplicate(&path.child("name"), name));
     }
     seen.push(name);
-    let at = path.child("topologyKeys");
+    // Upstream complains about keys at the driver's own path.
+    let at = path;
     let mut keys: Vec<&str> = Vec::new();
     for key in driver.texts("topologyKeys") {
         if key.is_empty() {
-            errors.push(FieldError::required(&at, ""));
+            errors.push(FieldError::required(at, ""));
         }
         if keys.contains(&key) {
-            errors.push(FieldError::duplicate(&at, key));
+            errors.push(FieldError::duplicate(at, key));
         }
         keys.push(key);
-        text(errors, &at, key, names::qualified_name(key));
+        text(errors, at, key, names::qualified_name(key));
     }
 }

@@ -36,8 +36,14 @@ impl Strategy for CsiStorageCapacityStrategy {
         false
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        if let Some(topology) = object.object("nodeTopology") {
+            selectors::label_selector(&mut errors, &Path::new("nodeTopology"), topology);
+        }
         let class = object.text("storageClassName");
         text(
             &mut errors,
@@ -45,26 +51,22 @@ impl Strategy for CsiStorageCapacityStrategy {
             class,
             names::dns1123_subdomain(class),
         );
-        if let Some(topology) = object.object("nodeTopology") {
-            selectors::label_selector(&mut errors, &Path::new("nodeTopology"), topology);
-        }
-        for field in ["capacity", "maximumVolumeSize"] {
-            if let Some(value) = object.value(field)
-                && quantity(value).is_some_and(|q| q.sign() < 0)
-            {
-                errors.push(FieldError::invalid(
-                    &Path::new(field),
-                    resources::shown(value),
-                    "must be greater than or equal to 0",
-                ));
-            }
+        if let Some(value) = object.value("capacity")
+            && quantity(value).is_some_and(|q| q.sign() < 0)
+        {
+            errors.push(FieldError::invalid(
+                &Path::new("capacity"),
+                resources::shown(value),
+                "must be greater than or equal to 0",
+            ));
         }
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
         for field in ["nodeTopology", "storageClassName"] {
-            errors.extend(crate::meta::validate_immutable_field(
+            errors.extend(crate::meta::immutable_field(
+                "io.k8s.api.storage.v1.CSIStorageCapacity",
                 new,
                 old,
                 field,

@@ -10,7 +10,7 @@ use crate::{
     fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
-    validate::{one_of, text},
+    validate::{one_of, selectors, text},
 };
 
 /// Its row.
@@ -36,32 +36,33 @@ impl Strategy for StorageClassStrategy {
         object.set_default("volumeBindingMode", "Immediate");
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        let provisioner = object.text("provisioner");
-        let at = Path::new("provisioner");
-        if provisioner.is_empty() {
-            errors.push(FieldError::required(&at, ""));
+        provisioner(&mut errors, object, "provisioner");
+        parameters(&mut errors, object);
+        let policy = object.text("reclaimPolicy");
+        if !policy.is_empty() {
+            let at = Path::new("reclaimPolicy");
+            one_of(&mut errors, &at, policy, &["Delete", "Retain"]);
         }
-        let lower = provisioner.to_lowercase();
-        if !lower.is_empty() {
-            text(&mut errors, &at, provisioner, names::qualified_name(&lower));
-        }
-        one_of(
-            &mut errors,
-            &Path::new("reclaimPolicy"),
-            object.text("reclaimPolicy"),
-            &["Delete", "Retain"],
-        );
-        match object.text("volumeBindingMode") {
-            "" => errors.push(FieldError::required(&Path::new("volumeBindingMode"), "")),
-            mode => one_of(
+        let at = Path::new("volumeBindingMode");
+        match object.text_opt("volumeBindingMode") {
+            None => errors.push(FieldError::required(&at, "")),
+            Some(mode) => one_of(
                 &mut errors,
-                &Path::new("volumeBindingMode"),
+                &at,
                 mode,
                 &["Immediate", "WaitForFirstConsumer"],
             ),
         }
+        selectors::topology_selector_terms(
+            &mut errors,
+            &Path::new("allowedTopologies"),
+            object.list("allowedTopologies"),
+        );
         errors
     }
 
@@ -88,5 +89,37 @@ impl Strategy for StorageClassStrategy {
             ));
         }
         errors
+    }
+}
+
+/// The name of what provides volumes, as a field of a class.
+pub(super) fn provisioner(errors: &mut ErrorList, class: &Object, field: &str) {
+    let (at, name) = (Path::new(field), class.text(field).to_lowercase());
+    if name.is_empty() {
+        errors.push(FieldError::required(&at, ""));
+    } else {
+        text(errors, &at, &name, names::qualified_name(&name));
+    }
+}
+
+/// What a class tells its provisioner: bounded in number and size.
+pub(super) fn parameters(errors: &mut ErrorList, class: &Object) {
+    const MAX_COUNT: usize = 512;
+    const MAX_BYTES: usize = 256 * 1024;
+    let at = Path::new("parameters");
+    let Some(parameters) = class.object("parameters") else {
+        return;
+    };
+    if parameters.len() > MAX_COUNT {
+        errors.push(FieldError::too_long(&at, MAX_COUNT));
+        return;
+    }
+    if parameters.contains_key("") {
+        errors.push(FieldError::invalid(&at, "", "field can not be empty."));
+    }
+    let values = parameters.values().filter_map(|value| value.as_str());
+    let bytes = parameters.keys().map(String::len).sum::<usize>() + values.map(str::len).sum::<usize>();
+    if bytes > MAX_BYTES {
+        errors.push(FieldError::too_long(&at, MAX_BYTES));
     }
 }

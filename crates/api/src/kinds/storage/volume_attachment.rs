@@ -10,8 +10,9 @@ use serde_json::json;
 use crate::{
     fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    lifecycle,
-    validate::{anything, invalid_shown, required_text},
+    kinds::core::pod_spec::volumes,
+    lifecycle, names,
+    validate::{invalid_shown, text},
 };
 
 /// Its row.
@@ -59,30 +60,36 @@ impl Strategy for VolumeAttachmentStrategy {
         &["metadata", "spec"]
     }
 
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
-        required_text(
-            &mut errors,
-            &path.child("attacher"),
-            spec.text("attacher"),
-            anything,
-        );
+        volumes::csi_driver_name(&mut errors, &path.child("attacher"), spec.text("attacher"));
         let source = spec.object("source").unwrap_or(&empty);
-        if source.text("persistentVolumeName").is_empty() && !source.has("inlineVolumeSpec") {
-            errors.push(FieldError::required(
-                &path.child("source"),
-                "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-            ));
+        let at = path.child("source");
+        let name = source.text_opt("persistentVolumeName");
+        let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+        match (name, source.has("inlineVolumeSpec")) {
+            (None, false) => errors.push(FieldError::required(&at, one)),
+            (Some(_), true) => errors.push(FieldError::forbidden(&at, one)),
+            (Some(""), false) => errors.push(FieldError::required(
+                &at.child("persistentVolumeName"),
+                "must specify non empty persistentVolumeName",
+            )),
+            _ => {}
         }
-        required_text(
-            &mut errors,
-            &path.child("nodeName"),
-            spec.text("nodeName"),
-            anything,
-        );
+        let node = spec.text("nodeName");
+        let rule = names::dns1123_subdomain(node);
+        text(&mut errors, &path.child("nodeName"), node, rule);
+        validate_status(&mut errors, object.object("status").unwrap_or(&empty));
+        if let Some(name) = name {
+            let at = at.child("persistentVolumeName");
+            text(&mut errors, &at, name, names::dns1123_subdomain(name));
+        }
         errors
     }
 
@@ -110,5 +117,38 @@ impl Strategy for VolumeAttachmentStrategy {
     }
     fn repeats_metadata_rules(&self) -> bool {
         false
+    }
+}
+
+fn validate_status(errors: &mut ErrorList, status: &Object) {
+    const MAX_METADATA_BYTES: usize = 256 * 1024;
+    const MAX_MESSAGE_BYTES: usize = 1024;
+    let path = Path::new("status");
+    let metadata = status.object("attachmentMetadata").into_iter().flatten();
+    let bytes: usize = metadata
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum();
+    if bytes > MAX_METADATA_BYTES {
+        errors.push(FieldError::too_long(
+            &path.child("attachmentMetadata"),
+            MAX_METADATA_BYTES,
+        ));
+    }
+    for field in ["attachError", "detachError"] {
+        let Some(error) = status.object(field) else {
+            continue;
+        };
+        let at = path.child(field);
+        if error.text("message").len() > MAX_MESSAGE_BYTES {
+            // Upstream names the bound of the metadata here.
+            errors.push(FieldError::too_long(&at.child("message"), MAX_METADATA_BYTES));
+        }
+        if let Some(code) = error.int("errorCode").filter(|code| *code < 0) {
+            errors.push(FieldError::invalid(
+                &at.child("errorCode"),
+                code,
+                "must be between 0 and 2147483647, inclusive",
+            ));
+        }
     }
 }

@@ -9,7 +9,7 @@ use apimachinery::{
 use crate::{
     fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
-    kinds::core::pod_spec::volumes,
+    kinds::storage::storage_class,
 };
 
 /// Its row.
@@ -30,26 +30,37 @@ pub static RESOURCE: Resource = Resource {
 struct VolumeAttributesClassStrategy;
 
 impl Strategy for VolumeAttributesClassStrategy {
+    fn repeats_creation_rules(&self) -> bool {
+        true
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        let name = object.text("driverName");
-        if name.is_empty() {
-            errors.push(FieldError::required(&Path::new("driverName"), ""));
-        } else {
-            volumes::csi_driver_name(&mut errors, &Path::new("driverName"), name);
+        storage_class::provisioner(&mut errors, object, "driverName");
+        storage_class::parameters(&mut errors, object);
+        if object.object("parameters").is_none_or(Object::is_empty) {
+            errors.push(FieldError::required(
+                &Path::new("parameters"),
+                "must contain at least one key/value pair",
+            ));
         }
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors =
-            crate::meta::validate_immutable_field(new, old, "driverName", &Path::default());
+        let mut errors = Vec::new();
+        if !same_field(new, old, "driverName") {
+            errors.push(FieldError::forbidden(
+                &Path::new("driverName"),
+                "updates to driverName are forbidden.",
+            ));
+        }
         if !same_field(new, old, "parameters") {
             errors.push(FieldError::forbidden(
                 &Path::new("parameters"),
                 "updates to parameters are forbidden.",
             ));
         }
+        errors.extend(self.validate(new));
         errors
     }
 }

@@ -39,7 +39,9 @@ impl Expression {
     pub(super) fn new(text: &str, expressions: &Expressions, uses: Uses, returns: Returns) -> Self {
         Self {
             text: text.to_owned(),
-            program: expressions.compile(text, uses, returns),
+            program: expressions
+                .compile(text, uses, returns)
+                .map_err(|wrong| wrong.to_string()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! second, with verb `impersonate`, and lets the asker do whatever the other may. Nodes and service accounts have fixed groups in the
 //! constrained ways, and nobody becomes a member of `system:masters` by them.
 
-use apimachinery::{gvk::GroupVersion, status::Status};
+use apimachinery::{field::Path, gvk::GroupVersion, status::Status};
 
 use crate::{
     authn::service_account,
@@ -281,9 +281,11 @@ fn judge_extra(wanted: &UserInfo) -> Result<(), String> {
         if key.is_empty() {
             return Err("impersonating the empty string key in extra is not allowed".to_owned());
         }
-        if let Some(error) = api::validate::domain_prefixed_path(key).into_iter().next() {
+        let mut errors = Vec::new();
+        api::validate::domain_prefixed_path(&mut errors, &Path::new("extra.key"), key);
+        if let Some(error) = errors.first() {
             return Err(format!(
-                "impersonating an invalid key in extra is not allowed: extra.key: Invalid value: {key:?}: {error}"
+                "impersonating an invalid key in extra is not allowed: {error}"
             ));
         }
         if values.iter().any(String::is_empty) {

@@ -270,9 +270,7 @@ impl JwtIssuer {
                 errors.push(FieldError::required(&at.child("key"), ""));
                 continue;
             }
-            for error in api::validate::domain_prefixed_path(key) {
-                errors.push(FieldError::invalid(&at.child("key"), key, error));
-            }
+            api::validate::domain_prefixed_path(errors, &at.child("key"), key);
             if key != key.to_ascii_lowercase() {
                 let detail = "key must be lowercase";
                 errors.push(FieldError::invalid(&at.child("key"), key, detail));

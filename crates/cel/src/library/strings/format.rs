@@ -56,7 +56,7 @@ pub(super) fn format<'a>(args: &[Value<'a>]) -> Result<'a> {
 }
 
 /// `.2` before a verb.
-fn precision(text: &str) -> std::result::Result<(Option<usize>, &str), String> {
+pub(crate) fn precision(text: &str) -> std::result::Result<(Option<usize>, &str), String> {
     let Some(after) = text.strip_prefix('.') else {
         return Ok((None, text));
     };
@@ -67,8 +67,9 @@ fn precision(text: &str) -> std::result::Result<(Option<usize>, &str), String> {
         Ok(number) => Err(format!(
             "precision {number} exceeds the maximum {MAX_PRECISION}"
         )),
-        Err(_) if digits == 0 => Ok((Some(0), rest)),
-        Err(_) => Err("error while converting precision to integer".to_owned()),
+        Err(_) => Err(format!(
+            "error while converting precision to integer: strconv.Atoi: parsing {number:?}: invalid syntax"
+        )),
     }
 }
 

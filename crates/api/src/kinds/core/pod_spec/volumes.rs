@@ -228,6 +228,7 @@ fn iscsi(errors: &mut ErrorList, path: &Path, source: &Object) {
 pub(crate) fn csi_driver_name(errors: &mut ErrorList, path: &Path, name: &str) {
     if name.is_empty() {
         errors.push(FieldError::required(path, ""));
+        return;
     }
     if name.len() > 63 {
         errors.push(FieldError::too_long(path, 63));
