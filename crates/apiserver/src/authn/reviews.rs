@@ -42,7 +42,10 @@ impl VirtualResource for TokenReview {
                 "token is required for TokenReview in authentication",
             ));
         }
-        let asked = lookup::strings(&review, &["spec", "audiences"]);
+        let mut asked = lookup::strings(&review, &["spec", "audiences"]);
+        if asked.is_empty() {
+            asked.clone_from(&self.audiences);
+        }
         let answer = match &self.service_accounts {
             Some(accounts) if !asked.is_empty() && asked != self.audiences => {
                 match accounts.authenticate_for(&token, &asked).await {
@@ -75,7 +78,7 @@ impl VirtualResource for TokenReview {
                 }
                 status
             }
-            Ok(None) => json!({"user": {}}),
+            Ok(None) => json!({"user": {}, "error": "invalid bearer token"}),
             Err(error) => {
                 json!({"user": {}, "error": format!("[invalid bearer token, {}]", error.0)})
             }

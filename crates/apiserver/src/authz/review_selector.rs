@@ -16,7 +16,7 @@ pub(super) struct ReviewSelector {
 }
 
 /// Which of the two.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sort {
     Fields,
     Labels,

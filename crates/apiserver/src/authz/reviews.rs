@@ -2,10 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use api::{
+    internal,
+    validate::{invalid_shown, text},
+};
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupResource, GroupVersion},
+    names,
     status::Status,
 };
 use async_trait::async_trait;
@@ -63,7 +68,7 @@ impl VirtualResource for AccessReview {
             request: info,
             object: mut review,
         } = question;
-        let errors = validate(&review, self.scope, &info.namespace);
+        let errors = validate(&review, self.scope);
         if !errors.is_empty() {
             // Upstream names no kind here.
             return Err(Status::invalid(GROUP, "", "", &errors));
@@ -161,20 +166,22 @@ fn request_of(review: &Object) -> (RequestInfo, Vec<String>) {
     (request, complaints.into_iter().flatten().collect())
 }
 
-fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
+fn validate(review: &Object, scope: Scope) -> ErrorList {
     let spec = Path::new("spec");
     let mut errors = ErrorList::new();
     let resource = lookup::map(review, &["spec", "resourceAttributes"]);
     let path = lookup::map(review, &["spec", "nonResourceAttributes"]);
+    // Shown as upstream's internal type prints.
+    let shown = |attributes: &Object| {
+        let text = |name: &str| lookup::text(attributes, &[name]).to_owned();
+        json!({"Path": text("path"), "Verb": text("verb")})
+    };
     match (resource, path) {
         (Some(_), Some(attributes)) => {
-            let text = |name: &str| lookup::text(attributes, &[name]).to_owned();
-            // Shown as upstream's internal type prints.
-            let shown = json!({"Path": text("path"), "Verb": text("verb")});
             let detail = "cannot be specified in combination with resourceAttributes";
             errors.push(FieldError::invalid(
                 &spec.child("nonResourceAttributes"),
-                shown,
+                shown(attributes),
                 detail,
             ));
         }
@@ -198,34 +205,68 @@ fn validate(review: &Object, scope: Scope, namespace: &str) -> ErrorList {
     }
     if let Some(attributes) = resource {
         let at = spec.child("resourceAttributes");
-        for name in ["fieldSelector", "labelSelector"] {
+        for (name, sort) in [
+            ("fieldSelector", Sort::Fields),
+            ("labelSelector", Sort::Labels),
+        ] {
             if let Some(selector) = lookup::map(attributes, &[name]) {
-                validate_selector(selector, &at.child(name), &mut errors);
+                validate_selector(selector, sort, &at.child(name), &mut errors);
             }
         }
     }
+    validate_metadata(review, scope, &mut errors);
     if scope == Scope::LocalSubject {
-        if resource.is_none() {
-            let detail = "must be specified for a LocalSubjectAccessReview";
-            errors.push(FieldError::required(
-                &spec.child("resourceAttributes"),
-                detail,
+        let own = lookup::text(review, &["metadata", "namespace"]);
+        let asked = lookup::text(review, &["spec", "resourceAttributes", "namespace"]);
+        if resource.is_some() && asked != own {
+            errors.push(FieldError::invalid(
+                &spec.child("resourceAttributes").child("namespace"),
+                asked,
+                "must match metadata.namespace",
             ));
         }
-        let own = lookup::text(review, &["metadata", "namespace"]);
-        if !own.is_empty() && own != namespace {
-            let detail = format!("must match namespace: {namespace}");
+        if let Some(attributes) = path {
             errors.push(FieldError::invalid(
-                &Path::new("metadata").child("namespace"),
-                own,
-                detail,
+                &spec.child("nonResourceAttributes"),
+                shown(attributes),
+                "disallowed on this kind of request",
             ));
         }
     }
     errors
 }
 
-fn validate_selector(selector: &Object, at: &Path, errors: &mut ErrorList) {
+/// A question has no name, and nothing else that objects have.
+fn validate_metadata(review: &Object, scope: Scope, errors: &mut ErrorList) {
+    const METADATA: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+    let local = scope == Scope::LocalSubject;
+    let Some(metadata) = lookup::map(review, &["metadata"]) else {
+        return;
+    };
+    let allowed = |name: &str| name == "managedFields" || (local && name == "namespace");
+    let empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    if metadata
+        .iter()
+        .any(|(name, value)| !allowed(name) && !empty(value))
+    {
+        errors.push(invalid_shown(
+            &Path::new("metadata"),
+            &internal::shown(METADATA, review.get("metadata")),
+            match local {
+                true => "must be empty except for namespace",
+                false => "must be empty",
+            },
+        ));
+    }
+}
+
+fn validate_selector(selector: &Object, sort: Sort, at: &Path, errors: &mut ErrorList) {
     let raw = lookup::text(selector, &["rawSelector"]);
     let requirements = lookup::list(selector, &["requirements"]);
     match (raw.is_empty(), requirements.is_empty()) {
@@ -241,7 +282,8 @@ fn validate_selector(selector: &Object, at: &Path, errors: &mut ErrorList) {
     }
     for (index, requirement) in lookup::objects(selector, &["requirements"]).enumerate() {
         let at = at.child("requirements").index(index);
-        if lookup::text(requirement, &["key"]).is_empty() {
+        let key = lookup::text(requirement, &["key"]);
+        if sort == Sort::Fields && key.is_empty() {
             errors.push(FieldError::required(&at.child("key"), "must be specified"));
         }
         let values = lookup::list(requirement, &["values"]);
@@ -254,12 +296,15 @@ fn validate_selector(selector: &Object, at: &Path, errors: &mut ErrorList) {
                 let detail = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
                 errors.push(FieldError::forbidden(&at.child("values"), detail));
             }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.push(FieldError::invalid(
-                &at.child("operator"),
-                other,
-                "not a valid selector operator",
-            )),
+            // A newer client may know others: they are left out of the selector.
+            _ => {}
+        }
+        if sort == Sort::Labels {
+            text(errors, &at.child("key"), key, names::qualified_name(key));
+            for (index, value) in lookup::strings(requirement, &["values"]).iter().enumerate() {
+                let at = at.child("values").index(index);
+                text(errors, &at, value, names::label_value(value));
+            }
         }
     }
 }
@@ -312,5 +357,62 @@ impl VirtualResource for SelfSubjectRulesReview {
         review.insert("spec".to_owned(), json!({}));
         review.insert("status".to_owned(), status);
         Ok(review)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(scope: Scope, review: Value) -> Vec<String> {
+        let errors = validate(review.as_object().unwrap(), scope);
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_question_has_no_name_and_a_local_one_is_about_its_namespace() {
+        let spec = json!({"user": "u", "resourceAttributes": {"namespace": "b"}});
+        assert_eq!(
+            complaints(
+                Scope::Subject,
+                json!({"metadata": {"name": "x", "labels": {"a": "b"}}, "spec": spec})
+            ),
+            [r#"metadata: Invalid value: {"name":"x","labels":{"a":"b"}}: must be empty"#]
+        );
+        assert_eq!(
+            complaints(
+                Scope::LocalSubject,
+                json!({"metadata": {"namespace": "a"}, "spec": spec})
+            ),
+            [
+                r#"spec.resourceAttributes.namespace: Invalid value: "b": must match metadata.namespace"#
+            ]
+        );
+        let path = json!({"user": "u", "nonResourceAttributes": {"path": "/"}});
+        assert_eq!(
+            complaints(
+                Scope::LocalSubject,
+                json!({"metadata": {"namespace": "a"}, "spec": path})
+            ),
+            [
+                r#"spec.nonResourceAttributes: Invalid value: {"Path":"/","Verb":""}: disallowed on this kind of request"#
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_operators_are_let_through_and_label_keys_are_not() {
+        let requirements =
+            json!({"requirements": [{"key": "a b", "operator": "Foo", "values": ["x"]}]});
+        let found = complaints(
+            Scope::SelfSubject,
+            json!({"spec": {"resourceAttributes": {
+                "fieldSelector": requirements, "labelSelector": requirements,
+            }}}),
+        );
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(
+            r#"spec.resourceAttributes.labelSelector.requirements[0].key: Invalid value: "a b": name part must"#
+        ));
     }
 }

@@ -41,9 +41,7 @@ impl Call<'_> {
         let answerer = answerer.ok_or_else(Status::unknown_path)?;
         let bytes = self.body(request).await?;
         let mut object = self.decode_as(gvk, &bytes, &options)?;
-        if self.endpoint.is_namespaced() {
-            self.set_namespace(&mut object)?;
-        }
+        self.set_namespace(&mut object)?;
         self.track_as(gvk, &options, Part::Other, None, &mut object);
         let create_options = self.options_object("CreateOptions");
         let gate = Gate {
