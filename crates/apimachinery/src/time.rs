@@ -115,7 +115,11 @@ impl<'a> Reading<'a> {
         self.separator("-")?;
         self.date[2] = self.number("02", 2)?;
         self.separator("T")?;
-        let units = [("15", "hour", 24), ("04", "minute", 60), ("05", "second", 60)];
+        let units = [
+            ("15", "hour", 24),
+            ("04", "minute", 60),
+            ("05", "second", 60),
+        ];
         for (at, (element, unit, limit)) in units.into_iter().enumerate() {
             if at > 0 {
                 self.separator(":")?;
@@ -362,15 +366,24 @@ mod tests {
             ("2024-02-03T24:08:09Z", "hour out of range"),
             ("2024-02-03T04:60:09Z", "minute out of range"),
             ("2024-02-03T04:50:60Z", "second out of range"),
-            ("2024-02-03T04:50:00+25:00", "time zone offset hour out of range"),
+            (
+                "2024-02-03T04:50:00+25:00",
+                "time zone offset hour out of range",
+            ),
         ] {
-            assert_eq!(parse(text).unwrap_err(), format!("parsing time \"{text}\": {error}"));
+            assert_eq!(
+                parse(text).unwrap_err(),
+                format!("parsing time \"{text}\": {error}")
+            );
         }
         assert_eq!(
             parse("ü").unwrap_err(),
             r#"parsing time "\xc3\xbc" as "2006-01-02T15:04:05Z07:00": cannot parse "\xc3\xbc" as "2006""#
         );
-        assert_eq!(format(parse("2024-02-03T4:50:00,5-01:30").unwrap()), "2024-02-03T06:20:00Z");
+        assert_eq!(
+            format(parse("2024-02-03T4:50:00,5-01:30").unwrap()),
+            "2024-02-03T06:20:00Z"
+        );
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    error::EvalError,
     ast::{Comprehension, Expr, Id, Name},
     checker::Checked,
     cost::Cost,
+    error::EvalError,
     function::{Eval, Overload},
     library,
     types::Type,

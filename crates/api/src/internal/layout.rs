@@ -117,11 +117,23 @@ const POD_DISRUPTION_BUDGET_SPEC: &[Slot] = &[
     slot("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy"),
 ];
 
+const DEVICE_ATTRIBUTE: &[Slot] = &[
+    slot("IntValue", "int"),
+    slot("BoolValue", "bool"),
+    slot("StringValue", "string"),
+    slot("VersionValue", "version"),
+    slot("IntValues", "ints"),
+    slot("BoolValues", "bools"),
+    slot("StringValues", "strings"),
+    slot("VersionValues", "versions"),
+];
+
 /// The layout of a struct that does not follow its served form.
 pub(super) fn of(type_name: &str) -> Option<&'static [Slot]> {
     match type_name {
         "io.k8s.api.core.v1.PodSpec" => Some(POD_SPEC),
         "io.k8s.api.core.v1.PodSecurityContext" => Some(POD_SECURITY_CONTEXT),
+        "io.k8s.api.resource.v1.DeviceAttribute" => Some(DEVICE_ATTRIBUTE),
         "io.k8s.api.policy.v1.PodDisruptionBudgetSpec" => Some(POD_DISRUPTION_BUDGET_SPEC),
         _ => None,
     }

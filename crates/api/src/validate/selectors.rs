@@ -54,7 +54,9 @@ pub fn can_select(selector: &Object) -> bool {
     let mut labels = selector.object("matchLabels").into_iter().flatten();
     let label = |(key, value): (&String, &Value)| {
         names::qualified_name(key).is_empty()
-            && value.as_str().is_none_or(|v| names::label_value(v).is_empty())
+            && value
+                .as_str()
+                .is_none_or(|v| names::label_value(v).is_empty())
     };
     labels.all(label)
         && selector.objects("matchExpressions").all(|(_, e)| {

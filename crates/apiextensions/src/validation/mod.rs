@@ -185,9 +185,13 @@ fn status(errors: &mut ErrorList, definition: &Object, internal: &Internal<'_>) 
         ));
         return;
     }
+    // A version that stands there twice is stored once.
+    let mut missing = stored.clone();
     for version in internal.versions() {
         let name = version.text("name");
-        if version.is_true("storage") && !stored.contains(&name) {
+        let known = missing.contains(&name);
+        missing.retain(|it| *it != name);
+        if version.is_true("storage") && !known {
             errors.push(FieldError::invalid(
                 &path,
                 stored.clone(),

@@ -25,7 +25,11 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, usize> {
         let mut filled = 0;
         while filled < 4 {
             let Some(byte) = text.get(at) else {
-                return if filled == 0 { Ok(out) } else { Err(at - filled) };
+                return if filled == 0 {
+                    Ok(out)
+                } else {
+                    Err(at - filled)
+                };
             };
             at += 1;
             match byte {

@@ -20,7 +20,8 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
         return Slot::Empty;
     };
     let empty = match &value {
-        Value::Array(items) => items.is_empty(),
+        // A list where anything may stand is no Go slice.
+        Value::Array(items) => items.is_empty() && matches!(ty.node(), Type::List(_)),
         Value::Object(map) => map.is_empty() && matches!(ty.node(), Type::Map(_)),
         _ if field.pointer => false,
         Value::String(text) => {
@@ -113,11 +114,7 @@ pub(crate) fn zero(ty: TypeRef<'_>) -> Value {
 
 /// What `null` becomes as an item of a list or a value of a map in a Go struct; elsewhere it stays.
 pub(crate) fn zero_item(ty: TypeRef<'_>, in_go_struct: bool) -> Option<Value> {
-    Some(if in_go_struct {
-        zero(ty)
-    } else {
-        Value::Null
-    })
+    Some(if in_go_struct { zero(ty) } else { Value::Null })
 }
 
 fn is_zero(ty: TypeRef<'_>, object: &ObjectType, value: &Value) -> bool {

@@ -143,9 +143,8 @@ impl Decoder<'_, '_> {
                 }
             } else if let Some(additional) = object.additional {
                 let inner = ty.at(additional);
-                let value = path.within(Segment::Key(&name), |p| {
-                    self.value(inner, Around::NONE, p)
-                })?;
+                let value =
+                    path.within(Segment::Key(&name), |p| self.value(inner, Around::NONE, p))?;
                 out.insert(name.into_owned(), value.unwrap_or(Value::Null));
             } else if object.preserve_unknown {
                 let findings = &mut *self.findings;

@@ -3,6 +3,7 @@
 //! [`Registry::handle`] is where resource requests end up. It finds the resource, sees whether path and method are one of its routes, and
 //! calls the verb. Kinds differ by their row (`api::kinds::TABLE`), their strategy, and their [`hooks`].
 
+mod admin_access;
 mod admit;
 mod apply;
 mod ask;

@@ -11,7 +11,7 @@ use apimachinery::{
 use http::{Response, StatusCode};
 
 use super::{
-    Call,
+    Call, admin_access,
     admit::Gate,
     hooks::{NoReservation, Reservation},
     options::WriteOptions,
@@ -122,7 +122,14 @@ impl<'a> Write<'a> {
         call.endpoint.to_storage(&mut object);
         strategy.prepare_for_create(&mut object);
         self.reserve_create(&mut object).await?;
-        let mut errors = validate_new_metadata(call, &object);
+        let resource = call.endpoint.group_resource();
+        let mut errors = ErrorList::new();
+        errors.extend(admin_access::complaint(
+            call.registry.as_ref(),
+            &resource,
+            &object,
+        ));
+        errors.extend(validate_new_metadata(call, &object));
         errors.extend(strategy.validate(&object));
         call.refuse_invalid(&object, &errors)?;
         call.warn_all(strategy.warnings(&object, None));

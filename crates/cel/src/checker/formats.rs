@@ -23,7 +23,8 @@ pub(crate) fn check_formats(checked: &Checked, source: &str) -> Result<(), Compi
         else {
             continue;
         };
-        let (Expr::Literal(Value::String(pattern)), [list]) = (checked.ast.node(*target), &args[..])
+        let (Expr::Literal(Value::String(pattern)), [list]) =
+            (checked.ast.node(*target), &args[..])
         else {
             continue;
         };
@@ -58,20 +59,31 @@ fn check(checked: &Checked, pattern: &str, given: &[Id]) -> Result<(), Wrong> {
         let Some(argument) = given.get(used) else {
             return Err((None, format!("index {used} out of range")));
         };
-        let unparsed = |message: String| (None, format!("could not parse formatting clause: {message}"));
+        let unparsed = |message: String| {
+            (
+                None,
+                format!("could not parse formatting clause: {message}"),
+            )
+        };
         let (_, after) = precision(rest)
             .map_err(|message| unparsed(format!("error while parsing precision: {message}")))?;
         let Some(verb) = after.chars().next() else {
             return Err(unparsed("unexpected end of string".to_owned()));
         };
         if !"sdfebxXo".contains(verb) {
-            return Err(unparsed(format!("unrecognized formatting clause \"{verb}\"")));
+            return Err(unparsed(format!(
+                "unrecognized formatting clause \"{verb}\""
+            )));
         }
         let ty = checked.type_of(*argument);
         if !prints(verb, ty) {
             return Err((
                 Some(*argument),
-                format!("error during formatting: {}, was given {}", rule(verb), ty.name()),
+                format!(
+                    "error during formatting: {}, was given {}",
+                    rule(verb),
+                    ty.name()
+                ),
             ));
         }
         used += 1;
@@ -102,7 +114,9 @@ fn prints(verb: char, ty: &Type) -> bool {
 
 fn rule(verb: char) -> &'static str {
     match verb {
-        's' => "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps",
+        's' => {
+            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+        }
         'd' => "decimal clause can only be used on integers",
         'f' => "fixed-point clause can only be used on doubles",
         'e' => "scientific clause can only be used on doubles",
@@ -122,18 +136,43 @@ mod tests {
             ("'%s %d %.2f %%'.format(['a', 1, 1.5]) == ''", None),
             ("'%s'.format([[1, 'a', {'b': 1, 'c': true}]]) == ''", None),
             ("'%d'.format([dyn('a')]) == ''", None),
-            ("'%z'.format([1])", Some("1:12: could not parse formatting clause: unrecognized formatting clause \"z\"")),
-            ("'%d'.format(['a'])", Some("1:14: error during formatting: decimal clause can only be used on integers, was given string")),
-            ("'%.3f'.format([1])", Some("1:16: error during formatting: fixed-point clause can only be used on doubles, was given int")),
+            (
+                "'%z'.format([1])",
+                Some(
+                    "1:12: could not parse formatting clause: unrecognized formatting clause \"z\"",
+                ),
+            ),
+            (
+                "'%d'.format(['a'])",
+                Some(
+                    "1:14: error during formatting: decimal clause can only be used on integers, was given string",
+                ),
+            ),
+            (
+                "'%.3f'.format([1])",
+                Some(
+                    "1:16: error during formatting: fixed-point clause can only be used on doubles, was given int",
+                ),
+            ),
             ("'%d %d'.format([1])", Some("1:15: index 1 out of range")),
-            ("'%d'.format([1, 2])", Some("1:12: too many arguments supplied to string.format (expected 1, got 2)")),
+            (
+                "'%d'.format([1, 2])",
+                Some("1:12: too many arguments supplied to string.format (expected 1, got 2)"),
+            ),
             ("'%'.format([1])", Some("1:11: unexpected end of string")),
-            ("[1, 'a'] == []", Some("1:5: expected type 'int' but found 'string'")),
+            (
+                "[1, 'a'] == []",
+                Some("1:5: expected type 'int' but found 'string'"),
+            ),
         ] {
             let compiled = Environment::new().compile(expression);
             let shown = compiled.err().map(|e| e.to_string());
             let first = shown.as_deref().and_then(|s| s.lines().next());
-            assert_eq!(first, wrong.map(|w| format!("ERROR: <input>:{w}")).as_deref(), "{expression}");
+            assert_eq!(
+                first,
+                wrong.map(|w| format!("ERROR: <input>:{w}")).as_deref(),
+                "{expression}"
+            );
         }
     }
 }

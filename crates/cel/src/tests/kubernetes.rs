@@ -43,7 +43,7 @@ const TRUE: &[&str] = &[
     // Quantities.
     "isQuantity('1.3G') && !isQuantity('10MI') && quantity('1Gi').isGreaterThan(quantity('500Mi'))",
     "quantity('150Mi').compareTo(quantity('100Mi')) == 1 && quantity('50k').asInteger() == 50000",
-    "quantity('1500m').asApproximateFloat() == 1.5 && !quantity('1500m').isInteger() && quantity('-1').sign() == -1",
+    "quantity('1500m').asApproximateFloat() == 1.5 && !quantity('1500m').isInteger() && sign(quantity('-1')) == -1",
     "quantity('1k').add(quantity('500')) == quantity('1500') && quantity('50k').sub(20000) == quantity('30k')",
     // Addresses.
     "isIP('10.0.0.1') && !isIP('10.0.0.256') && !isIP('010.0.0.1') && ip('::1').family() == 6",

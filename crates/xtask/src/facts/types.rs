@@ -323,7 +323,13 @@ impl Tables<'_> {
             if key == "string" && inner.is_none() {
                 return None;
             }
-            let printed = |ty: &str| if ty.contains('.') { go_name(ty) } else { ty.to_owned() };
+            let printed = |ty: &str| {
+                if ty.contains('.') {
+                    go_name(ty)
+                } else {
+                    ty.to_owned()
+                }
+            };
             let values = inner.unwrap_or_else(|| printed(values));
             return Some(format!("map[{}]{values}", printed(key)));
         }

@@ -329,8 +329,11 @@ mod tests {
                 "{text}"
             );
         }
-        let error =
-            |text, returns| compile(&expressions, text, Uses::default(), returns).unwrap_err().to_string();
+        let error = |text, returns| {
+            compile(&expressions, text, Uses::default(), returns)
+                .unwrap_err()
+                .to_string()
+        };
         assert_eq!(
             error("object.spec", Returns::Bool),
             "must evaluate to bool but got dyn"

@@ -128,7 +128,9 @@ fn mutation(errors: &mut ErrorList, path: &Path, mutation: &Object, expressions:
     let patch_type = mutation.text("patchType");
     let at = path.child(own);
     match mutation.object(own) {
-        Some(patch) => patch_expression(errors, &at.child("expression"), patch, returns, expressions),
+        Some(patch) => {
+            patch_expression(errors, &at.child("expression"), patch, returns, expressions)
+        }
         None => {
             let detail = format!("must be specified when patchType is {patch_type}");
             errors.push(FieldError::required(&at, detail));

@@ -79,8 +79,9 @@ impl CustomResourceDefinitionStrategy {
 impl Strategy for CustomResourceDefinitionStrategy {
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
-        spec.ensure_object("conversion")
-            .set_default_zero("strategy", "None");
+        if !spec.has("conversion") {
+            spec.ensure_object("conversion").set("strategy", "None");
+        }
         if let Some(webhook) = spec
             .object_mut("conversion")
             .and_then(|c| c.object_mut("webhook"))

@@ -71,8 +71,8 @@ impl Strategy for EndpointSliceStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
         errors.extend(crate::meta::immutable_field(
-                "io.k8s.api.discovery.v1.EndpointSlice",
-                new,
+            "io.k8s.api.discovery.v1.EndpointSlice",
+            new,
             old,
             "addressType",
             &Path::default(),

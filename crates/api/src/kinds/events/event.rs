@@ -115,7 +115,8 @@ impl Strategy for EventStrategy {
             ));
         }
         let source = object.object("source");
-        let source = source.is_some_and(|s| !s.text("component").is_empty() || !s.text("host").is_empty());
+        let source =
+            source.is_some_and(|s| !s.text("component").is_empty() || !s.text("host").is_empty());
         for (field, is_set) in [
             ("firstTimestamp", !object.text("firstTimestamp").is_empty()),
             ("lastTimestamp", !object.text("lastTimestamp").is_empty()),

@@ -58,7 +58,9 @@ impl Strategy for IngressStrategy {
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_ingress(&mut errors, object);
-        let class = object.object("spec").and_then(|s| s.text_opt("ingressClassName"));
+        let class = object
+            .object("spec")
+            .and_then(|s| s.text_opt("ingressClassName"));
         if let (Some(annotated), Some(class)) = (annotated_class(object), class)
             && annotated != class
         {

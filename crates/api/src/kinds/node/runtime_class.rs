@@ -82,8 +82,8 @@ impl Strategy for RuntimeClassStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
         errors.extend(crate::meta::immutable_field(
-                "io.k8s.api.node.v1.RuntimeClass",
-                new,
+            "io.k8s.api.node.v1.RuntimeClass",
+            new,
             old,
             "handler",
             &Path::default(),

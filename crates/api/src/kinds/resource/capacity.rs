@@ -96,7 +96,10 @@ fn valid_range(
     let bound = |name: &str| quantity(&range[name]);
     let (at_min, at_max, at_step) = (path.child("min"), path.child("max"), path.child("step"));
     let Some(min) = bound("min") else {
-        errors.push(FieldError::required(&at_min, "required when validRange is defined"));
+        errors.push(FieldError::required(
+            &at_min,
+            "required when validRange is defined",
+        ));
         return;
     };
     let max = bound("max");
@@ -110,7 +113,12 @@ fn valid_range(
     let detail = format!("default is less than min: {min}");
     complain(default < min, &at_min, default, detail);
     if let Some(max) = max {
-        complain(min > max, &at_max, min, format!("min is larger than max: {max}"));
+        complain(
+            min > max,
+            &at_max,
+            min,
+            format!("min is larger than max: {max}"),
+        );
         complain(max > total, &at_max, max, larger("max"));
         let detail = format!("default is more than max: {max}");
         complain(default > max, &at_max, default, detail);
@@ -119,7 +127,12 @@ fn valid_range(
         return;
     };
     let next = min + step;
-    complain(next > total, &at_step, step, larger(&format!("one step {next}")));
+    complain(
+        next > total,
+        &at_step,
+        step,
+        larger(&format!("one step {next}")),
+    );
     for value in [Some(default), max].into_iter().flatten() {
         let distance = value.value().saturating_sub(min.value());
         // A step of nothing reaches nothing; upstream divides by it.
@@ -144,9 +157,13 @@ mod tests {
 
     #[test]
     fn policies() {
-        let good = json!({"default": "2Gi", "validRange": {"min": "1Gi", "max": "9Gi", "step": "1Gi"}});
+        let good =
+            json!({"default": "2Gi", "validRange": {"min": "1Gi", "max": "9Gi", "step": "1Gi"}});
         assert_eq!(complaints(good), [""; 0]);
-        assert_eq!(complaints(json!({"default": "1Gi", "validValues": ["1Gi", "2Gi"]})), [""; 0]);
+        assert_eq!(
+            complaints(json!({"default": "1Gi", "validValues": ["1Gi", "2Gi"]})),
+            [""; 0]
+        );
         assert_eq!(
             complaints(json!({"validValues": ["1Gi"]})),
             ["c.requestPolicy.default: Required value: required when validValues is defined"]

@@ -68,7 +68,10 @@ pub(super) fn validate(
     );
     if has_own_nodes {
         nodes(errors, path, device);
-    } else if ["nodeName", "nodeSelector", "allNodes"].iter().any(|f| device.has(f)) {
+    } else if ["nodeName", "nodeSelector", "allNodes"]
+        .iter()
+        .any(|f| device.has(f))
+    {
         errors.push(FieldError::invalid(
             path,
             Value::Null,
@@ -76,15 +79,21 @@ pub(super) fn validate(
         ));
     }
     device_names::binding_conditions(errors, path, device);
-    mappings(errors, &path.child("nodeAllocatableResourceMappings"), device);
+    mappings(
+        errors,
+        &path.child("nodeAllocatableResourceMappings"),
+        device,
+    );
 }
 
 fn sizes(errors: &mut ErrorList, path: &Path, device: &Object) {
     let attributes = device.object("attributes");
-    let count = attributes.map_or(0, Object::len) + device.object("capacity").map_or(0, Object::len);
+    let count =
+        attributes.map_or(0, Object::len) + device.object("capacity").map_or(0, Object::len);
     if count > MAX_PROPERTIES {
-        let detail =
-            format!("the total number of attributes and capacities must not exceed {MAX_PROPERTIES}");
+        let detail = format!(
+            "the total number of attributes and capacities must not exceed {MAX_PROPERTIES}"
+        );
         errors.push(FieldError::invalid(path, count, detail));
     }
     let values: usize = attributes
@@ -103,7 +112,7 @@ fn sizes(errors: &mut ErrorList, path: &Path, device: &Object) {
 }
 
 /// Attributes of several values.
-const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
+pub(super) const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
 
 /// An attribute has one value, or one list of values.
 fn attribute(errors: &mut ErrorList, path: &Path, value: &Value) {
@@ -123,7 +132,11 @@ fn attribute(errors: &mut ErrorList, path: &Path, value: &Value) {
         let at = path.child(list);
         if attribute.has(list) && attribute.list(list).is_empty() {
             let empty = Value::Array(Vec::new());
-            errors.push(FieldError::invalid(&at, empty, "must not be empty if specified"));
+            errors.push(FieldError::invalid(
+                &at,
+                empty,
+                "must not be empty if specified",
+            ));
         }
         for (index, value) in attribute.texts(list).enumerate() {
             match list {
@@ -134,7 +147,12 @@ fn attribute(errors: &mut ErrorList, path: &Path, value: &Value) {
         }
     }
     let scalars = ["bool", "int", "string", "version"];
-    match scalars.iter().chain(&LISTS).filter(|f| attribute.has(f)).count() {
+    match scalars
+        .iter()
+        .chain(&LISTS)
+        .filter(|f| attribute.has(f))
+        .count()
+    {
         0 => errors.push(FieldError::invalid(path, "", ONE)),
         1 => {}
         _ => {
@@ -163,15 +181,21 @@ fn version_value(errors: &mut ErrorList, path: &Path, value: &str) {
 
 /// `1.2.3-alpha.1+build.5`: numbers without leading zeros.
 fn is_semantic_version(text: &str) -> bool {
-    let (rest, build) = text.split_once('+').map_or((text, None), |(a, b)| (a, Some(b)));
-    let (core, release) = rest.split_once('-').map_or((rest, None), |(a, b)| (a, Some(b)));
+    let (rest, build) = text
+        .split_once('+')
+        .map_or((text, None), |(a, b)| (a, Some(b)));
+    let (core, release) = rest
+        .split_once('-')
+        .map_or((rest, None), |(a, b)| (a, Some(b)));
     let is_number = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     let is_identifier = |part: &str| {
         !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
     let no_leading_zero = |part: &str| part == "0" || !part.starts_with('0') || !is_number(part);
     core.split('.').count() == 3
-        && core.split('.').all(|p| !p.is_empty() && is_number(p) && no_leading_zero(p))
+        && core
+            .split('.')
+            .all(|p| !p.is_empty() && is_number(p) && no_leading_zero(p))
         && release.is_none_or(|r| r.split('.').all(|p| is_identifier(p) && no_leading_zero(p)))
         && build.is_none_or(|b| b.split('.').all(is_identifier))
 }
@@ -257,7 +281,11 @@ fn mappings(errors: &mut ErrorList, path: &Path, device: &Object) {
         }
         if let Some(factor) = multiplier.and_then(quantity).filter(|q| q.sign() <= 0) {
             let at = at.child("allocationMultiplier");
-            errors.push(FieldError::invalid(&at, factor.to_string(), "must be positive"));
+            errors.push(FieldError::invalid(
+                &at,
+                factor.to_string(),
+                "must be positive",
+            ));
         }
         let at = at.child("capacityKey");
         match key {
@@ -315,8 +343,14 @@ mod tests {
     fn nodes_are_said_once_and_only_if_asked_for() {
         let device = json!({"name": "d", "nodeName": "n", "allNodes": true});
         assert!(complaints(device.clone(), false)[0].contains("can only be set if"));
-        assert!(complaints(device, true)[0].starts_with("d: Invalid value: \"{`nodeName`, `allNodes`}\""));
-        assert!(complaints(json!({"name": "d"}), true)[0].starts_with("d: Required value: exactly one of"));
+        assert!(
+            complaints(device, true)[0]
+                .starts_with("d: Invalid value: \"{`nodeName`, `allNodes`}\"")
+        );
+        assert!(
+            complaints(json!({"name": "d"}), true)[0]
+                .starts_with("d: Required value: exactly one of")
+        );
     }
 
     #[test]
@@ -324,7 +358,9 @@ mod tests {
         for good in ["0.0.0", "1.2.3", "1.2.3-0.a-b.1", "1.2.3+01", "1.2.3-x+y.z"] {
             assert!(is_semantic_version(good), "{good}");
         }
-        for bad in ["", "1", "1.2", "01.2.3", "1.2.3-01", "1.2.3-", "1.2.3+", "1.2.3.4", "v1.2.3"] {
+        for bad in [
+            "", "1", "1.2", "01.2.3", "1.2.3-01", "1.2.3-", "1.2.3+", "1.2.3.4", "v1.2.3",
+        ] {
             assert!(!is_semantic_version(bad), "{bad}");
         }
     }

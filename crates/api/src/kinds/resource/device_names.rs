@@ -53,7 +53,11 @@ pub(super) fn qualified(errors: &mut ErrorList, path: &Path, name: &str) {
         [id] => identifier(errors, path, id),
         [domain, id] => {
             if domain.is_empty() {
-                errors.push(FieldError::invalid(path, "", "the domain must not be empty"));
+                errors.push(FieldError::invalid(
+                    path,
+                    "",
+                    "the domain must not be empty",
+                ));
             } else {
                 driver(errors, path, domain);
             }
@@ -122,7 +126,12 @@ pub(super) fn raw(errors: &mut ErrorList, path: &Path, value: Option<&Value>, ma
 pub(super) fn taint(errors: &mut ErrorList, path: &Path, taint: &Object) {
     let (key, value) = (taint.text("key"), taint.text("value"));
     text(errors, &path.child("key"), key, names::qualified_name(key));
-    text(errors, &path.child("value"), value, names::label_value(value));
+    text(
+        errors,
+        &path.child("value"),
+        value,
+        names::label_value(value),
+    );
     let at = path.child("effect");
     match taint.text("effect") {
         "" => errors.push(FieldError::required(&at, "")),
@@ -144,7 +153,12 @@ pub(super) fn toleration(errors: &mut ErrorList, path: &Path, toleration: &Objec
             "must be empty for operator `Exists`",
         )),
         "Exists" => {}
-        "Equal" => text(errors, &path.child("value"), value, names::label_value(value)),
+        "Equal" => text(
+            errors,
+            &path.child("value"),
+            value,
+            names::label_value(value),
+        ),
         "" => errors.push(FieldError::required(&at, "")),
         operator => one_of(errors, &at, operator, &["Equal", "Exists"]),
     }
@@ -160,10 +174,16 @@ pub(super) fn binding_conditions(errors: &mut ErrorList, path: &Path, owner: &Ob
     const FIELDS: [&str; 2] = ["bindingConditions", "bindingFailureConditions"];
     let [good, bad] = FIELDS.map(|field| owner.list(field));
     for (field, list) in FIELDS.into_iter().zip([good, bad]) {
-        lists::slice(errors, &path.child(field), list, MAX, |errors, at, value| {
-            let name = value.as_str().unwrap_or_default();
-            text(errors, at, name, names::qualified_name(name));
-        });
+        lists::slice(
+            errors,
+            &path.child(field),
+            list,
+            MAX,
+            |errors, at, value| {
+                let name = value.as_str().unwrap_or_default();
+                text(errors, at, name, names::qualified_name(name));
+            },
+        );
     }
     let [at_good, at_bad] = FIELDS.map(|field| path.child(field));
     lists::unique(errors, &at_good, owner.texts(FIELDS[0]));
@@ -181,8 +201,18 @@ pub(super) fn binding_conditions(errors: &mut ErrorList, path: &Path, owner: &Ob
         }
     }
     for (field, other, at, lonely) in [
-        (FIELDS[0], FIELDS[1], at_good, good.is_empty() && !bad.is_empty()),
-        (FIELDS[1], FIELDS[0], at_bad, bad.is_empty() && !good.is_empty()),
+        (
+            FIELDS[0],
+            FIELDS[1],
+            at_good,
+            good.is_empty() && !bad.is_empty(),
+        ),
+        (
+            FIELDS[1],
+            FIELDS[0],
+            at_bad,
+            bad.is_empty() && !good.is_empty(),
+        ),
     ] {
         if lonely {
             errors.push(FieldError::invalid(

@@ -50,7 +50,9 @@ pub(super) fn object_set(
     key: &str,
 ) {
     if objects(errors, path, list, max, item) {
-        let keys = list.iter().map(|value| value[key].as_str().unwrap_or_default());
+        let keys = list
+            .iter()
+            .map(|value| value[key].as_str().unwrap_or_default());
         unique(errors, path, keys);
     }
 }
@@ -67,16 +69,16 @@ pub(super) fn text_set(
         item(errors, path, value.as_str().unwrap_or_default());
     };
     if slice(errors, path, list, max, judge) {
-        unique(errors, path, list.iter().map(|v| v.as_str().unwrap_or_default()));
+        unique(
+            errors,
+            path,
+            list.iter().map(|v| v.as_str().unwrap_or_default()),
+        );
     }
 }
 
 /// Complains about each key that stood before.
-pub(super) fn unique<'a>(
-    errors: &mut ErrorList,
-    path: &Path,
-    keys: impl Iterator<Item = &'a str>,
-) {
+pub(super) fn unique<'a>(errors: &mut ErrorList, path: &Path, keys: impl Iterator<Item = &'a str>) {
     let mut seen = std::collections::BTreeSet::new();
     for (index, key) in keys.enumerate() {
         if !seen.insert(key) {
@@ -132,12 +134,30 @@ mod tests {
                 errors.push(FieldError::required(path, ""));
             }
         };
-        text_set(&mut errors, &Path::new("x"), list.as_array().unwrap(), 3, item);
+        text_set(
+            &mut errors,
+            &Path::new("x"),
+            list.as_array().unwrap(),
+            3,
+            item,
+        );
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["x[1]: Required value", "x[2]: Duplicate value: \"a\""]);
+        assert_eq!(
+            told,
+            ["x[1]: Required value", "x[2]: Duplicate value: \"a\""]
+        );
         errors.clear();
-        text_set(&mut errors, &Path::new("x"), list.as_array().unwrap(), 2, item);
-        assert_eq!(errors[0].to_string(), "x: Too many: 3: must have at most 2 items");
+        text_set(
+            &mut errors,
+            &Path::new("x"),
+            list.as_array().unwrap(),
+            2,
+            item,
+        );
+        assert_eq!(
+            errors[0].to_string(),
+            "x: Too many: 3: must have at most 2 items"
+        );
         assert_eq!(errors.len(), 1);
     }
 

@@ -126,9 +126,15 @@ pub fn validate_claim_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
     let names = RequestNames::of(devices);
     let references = |errors: &mut ErrorList, at: &Path, owner: &Object| {
         let at = at.child("requests");
-        lists::text_set(errors, &at, owner.list("requests"), MAX, |errors, at, name| {
-            names.check(errors, at, name);
-        });
+        lists::text_set(
+            errors,
+            &at,
+            owner.list("requests"),
+            MAX,
+            |errors, at, name| {
+                names.check(errors, at, name);
+            },
+        );
     };
     lists::objects(
         errors,

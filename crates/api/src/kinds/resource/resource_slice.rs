@@ -6,6 +6,7 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
     quote,
 };
+use serde_json::Value;
 
 use crate::{
     fields::Fields,
@@ -37,9 +38,11 @@ struct ResourceSliceStrategy;
 
 impl Strategy for ResourceSliceStrategy {
     fn prepare_for_create(&self, object: &mut Object) {
+        drop_disabled(object, None);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
+        drop_disabled(new, Some(old));
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
@@ -85,6 +88,45 @@ impl Strategy for ResourceSliceStrategy {
     }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "spec.nodeName" | "spec.driver")
+    }
+}
+
+/// Fields behind feature gates that are off by default: they stay only where they are in use.
+fn drop_disabled(object: &mut Object, old: Option<&Object>) {
+    const MAPPINGS: &str = "nodeAllocatableResourceMappings";
+    fn attributes_of(device: &Object) -> impl Iterator<Item = &Value> {
+        let attributes = device.object("attributes");
+        attributes.into_iter().flat_map(Object::values)
+    }
+    let is_used = |has: &dyn Fn(&Object) -> bool| {
+        let spec = old.and_then(|old| old.object("spec"));
+        spec.is_some_and(|spec| spec.objects("devices").any(|(_, device)| has(device)))
+    };
+    let lists_used = is_used(&|device| {
+        attributes_of(device)
+            .any(|value| device::LISTS.iter().any(|list| value.get(list).is_some()))
+    });
+    let mappings_used = is_used(&|device| device.contains_key(MAPPINGS));
+    let Some(devices) = object
+        .get_mut("spec")
+        .and_then(|spec| spec.get_mut("devices"))
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    for device in devices.iter_mut().filter_map(Value::as_object_mut) {
+        if !mappings_used {
+            device.remove(MAPPINGS);
+        }
+        let attributes = device.get_mut("attributes").and_then(Value::as_object_mut);
+        let attributes = attributes.into_iter().flat_map(Object::values_mut);
+        for attribute in attributes.filter_map(Value::as_object_mut) {
+            if !lists_used {
+                device::LISTS.iter().for_each(|list| {
+                    attribute.remove(*list);
+                });
+            }
+        }
     }
 }
 

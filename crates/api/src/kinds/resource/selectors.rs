@@ -42,13 +42,19 @@ static ENVIRONMENT: LazyLock<Environment> = LazyLock::new(|| {
 pub(super) fn validate(errors: &mut ErrorList, path: &Path, owner: &Object) {
     let path = path.child("selectors");
     let list = owner.list("selectors");
-    lists::objects(errors, &path, list, MAX_SELECTORS, |errors, at, selector| {
-        let at = at.child("cel");
-        match selector.object("cel") {
-            None => errors.push(FieldError::required(&at, "")),
-            Some(cel) => expression(errors, &at.child("expression"), cel.text("expression")),
-        }
-    });
+    lists::objects(
+        errors,
+        &path,
+        list,
+        MAX_SELECTORS,
+        |errors, at, selector| {
+            let at = at.child("cel");
+            match selector.object("cel") {
+                None => errors.push(FieldError::required(&at, "")),
+                Some(cel) => expression(errors, &at.child("expression"), cel.text("expression")),
+            }
+        },
+    );
 }
 
 fn expression(errors: &mut ErrorList, path: &Path, expression: &str) {

@@ -46,7 +46,9 @@ impl Strategy for CsiDriverStrategy {
     }
     fn prepare_for_create(&self, object: &mut Object) {
         // Behind a feature that is off.
-        object.ensure_object("spec").remove("preventPodSchedulingIfMissing");
+        object
+            .ensure_object("spec")
+            .remove("preventPodSchedulingIfMissing");
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         let spec = old.object("spec");

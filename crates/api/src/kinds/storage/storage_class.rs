@@ -74,13 +74,7 @@ impl Strategy for StorageClassStrategy {
                 "updates to parameters are forbidden.",
             ));
         }
-        if !same_field(new, old, "provisioner") {
-            errors.push(FieldError::forbidden(
-                &Path::new("provisioner"),
-                "updates to provisioner are forbidden.",
-            ));
-        }
-        for field in ["reclaimPolicy", "volumeBindingMode"] {
+        for field in ["provisioner", "reclaimPolicy", "volumeBindingMode"] {
             errors.extend(crate::meta::validate_immutable_field(
                 new,
                 old,
@@ -118,7 +112,8 @@ pub(super) fn parameters(errors: &mut ErrorList, class: &Object) {
         errors.push(FieldError::invalid(&at, "", "field can not be empty."));
     }
     let values = parameters.values().filter_map(|value| value.as_str());
-    let bytes = parameters.keys().map(String::len).sum::<usize>() + values.map(str::len).sum::<usize>();
+    let bytes =
+        parameters.keys().map(String::len).sum::<usize>() + values.map(str::len).sum::<usize>();
     if bytes > MAX_BYTES {
         errors.push(FieldError::too_long(&at, MAX_BYTES));
     }

@@ -141,7 +141,10 @@ fn validate_status(errors: &mut ErrorList, status: &Object) {
         let at = path.child(field);
         if error.text("message").len() > MAX_MESSAGE_BYTES {
             // Upstream names the bound of the metadata here.
-            errors.push(FieldError::too_long(&at.child("message"), MAX_METADATA_BYTES));
+            errors.push(FieldError::too_long(
+                &at.child("message"),
+                MAX_METADATA_BYTES,
+            ));
         }
         if let Some(code) = error.int("errorCode").filter(|code| *code < 0) {
             errors.push(FieldError::invalid(
