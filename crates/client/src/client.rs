@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
+use tokio::time::Instant;
 
 use crate::{
     api::{Api, Namespace},
@@ -16,6 +17,7 @@ use crate::{
     error::{ApiError, BoxError, TransportError},
     https::Https,
     kind::Kind,
+    metrics::ClientMetrics,
     transport::{Body, Transport, Upgraded},
 };
 
@@ -33,6 +35,7 @@ const MAX_STATUS_BYTES: usize = 1 << 20;
 pub struct Client {
     transport: Arc<dyn Transport>,
     user_agent: HeaderValue,
+    metrics: Option<ClientMetrics>,
 }
 
 /// One request, before it is sent.
@@ -89,6 +92,7 @@ impl Client {
         Self {
             transport,
             user_agent: header_value(user_agent),
+            metrics: None,
         }
     }
 
@@ -100,8 +104,24 @@ impl Client {
     /// The same connection under another component's name.
     pub fn with_user_agent(&self, user_agent: &str) -> Self {
         Self {
-            transport: self.transport.clone(),
             user_agent: header_value(user_agent),
+            ..self.clone()
+        }
+    }
+
+    /// The same component over another transport.
+    pub fn with_transport(&self, transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport,
+            ..self.clone()
+        }
+    }
+
+    /// The same connection, whose requests are counted.
+    pub fn with_metrics(self, metrics: ClientMetrics) -> Self {
+        Self {
+            metrics: Some(metrics),
+            ..self
         }
     }
 
@@ -138,12 +158,15 @@ impl Client {
     pub async fn open(&self, request: Request) -> Result<http::Response<Body>, ApiError> {
         let mut retries = 0;
         loop {
-            let response = match tokio::time::timeout(
-                REQUEST_TIMEOUT,
-                self.transport.send(self.encode(&request)?),
-            )
-            .await
-            {
+            let sending = self.transport.send(self.encode(&request)?);
+            let started = Instant::now();
+            let sent = tokio::time::timeout(REQUEST_TIMEOUT, sending).await;
+            if let Some(metrics) = &self.metrics {
+                let answer = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok());
+                let code = answer.map(http::Response::status);
+                metrics.count(&request.method, code, started.elapsed());
+            }
+            let response = match sent {
                 Ok(response) => response?,
                 Err(_) => return Err(TransportError::Timeout(REQUEST_TIMEOUT).into()),
             };

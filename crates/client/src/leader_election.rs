@@ -19,6 +19,7 @@ use crate::{
     client::Client,
     error::ApiError,
     events::{EventRecorder, EventType},
+    leader_healthz::LeaderHealthz,
 };
 
 /// Who elects for what, under upstream's flag names.
@@ -121,6 +122,7 @@ pub struct LeaderElector {
     config: LeaderElectionConfig,
     clock: Clock,
     recorder: Option<EventRecorder>,
+    healthz: LeaderHealthz,
     observed: Observed,
 }
 
@@ -137,8 +139,15 @@ impl LeaderElector {
             config,
             clock,
             recorder,
+            healthz: LeaderHealthz::default(),
             observed: Observed::default(),
         }
+    }
+
+    /// Tells `healthz` how it goes.
+    pub fn with_healthz(mut self, healthz: LeaderHealthz) -> Self {
+        self.healthz = healthz;
+        self
     }
 
     /// Waits for leadership, then runs `lead` with a token that is cancelled when leadership is lost. Returns after `lead` has
@@ -162,6 +171,7 @@ impl LeaderElector {
         group.spawn("leader", lead(token.clone()));
         let lost = token.run_until_cancelled(self.renew()).await.is_some();
         group.shutdown().await;
+        self.healthz.lost();
         if lost {
             warn!(lease = self.config.resource_name, "leadership lost");
         } else {
@@ -242,6 +252,7 @@ impl LeaderElector {
         match stored {
             Ok(lease) => {
                 self.observed.see(lease.spec.as_ref(), Instant::now());
+                self.healthz.renewed(self.config.lease_duration);
                 Ok(true)
             }
             // A conflict (another candidate was faster) shows at the next try who leads.

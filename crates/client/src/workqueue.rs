@@ -13,6 +13,8 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+use crate::workqueue_metrics::{Meter, Unfinished, WorkqueueMetrics};
+
 /// How fast failing keys come back.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimits {
@@ -57,6 +59,14 @@ struct Shared<T> {
     limits: RateLimits,
 }
 
+impl<T: Clone + Eq + Hash + Send> Unfinished for Shared<T> {
+    fn unfinished_seconds(&self) -> (f64, f64) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let meter = state.meter.as_ref();
+        meter.map_or((0.0, 0.0), Meter::unfinished_seconds)
+    }
+}
+
 struct State<T> {
     ready: VecDeque<T>,
     /// Waiting in `ready`, or to be added again when done.
@@ -71,6 +81,7 @@ struct State<T> {
     tokens: f64,
     refilled: Option<Instant>,
     shut_down: bool,
+    meter: Option<Meter<T>>,
 }
 
 impl<T: Clone + Eq + Hash> Default for Workqueue<T> {
@@ -82,6 +93,21 @@ impl<T: Clone + Eq + Hash> Default for Workqueue<T> {
 impl<T: Clone + Eq + Hash> Workqueue<T> {
     /// An empty queue.
     pub fn new(limits: RateLimits) -> Self {
+        Self::with_meter(limits, None)
+    }
+
+    /// An empty queue that is counted under a name.
+    pub fn metered(limits: RateLimits, metrics: &WorkqueueMetrics, name: &str) -> Self
+    where
+        T: Send + 'static,
+    {
+        let queue = Self::with_meter(limits, Some(metrics.meter(name)));
+        let shared: Arc<dyn Unfinished> = queue.shared.clone();
+        metrics.watch(name, Arc::downgrade(&shared));
+        queue
+    }
+
+    fn with_meter(limits: RateLimits, meter: Option<Meter<T>>) -> Self {
         let state = State {
             ready: VecDeque::new(),
             dirty: HashSet::new(),
@@ -94,6 +120,7 @@ impl<T: Clone + Eq + Hash> Workqueue<T> {
             tokens: limits.burst,
             refilled: None,
             shut_down: false,
+            meter,
         };
         Self {
             shared: Arc::new(Shared {
@@ -122,7 +149,12 @@ impl<T: Clone + Eq + Hash> Workqueue<T> {
         if delay.is_zero() {
             return self.add(key);
         }
-        self.state().delay(key, Instant::now() + delay);
+        let mut state = self.state();
+        if let Some(meter) = &state.meter {
+            meter.retry();
+        }
+        state.delay(key, Instant::now() + delay);
+        drop(state);
         self.shared.changed.notify_one();
     }
 
@@ -187,6 +219,9 @@ impl<T: Clone + Eq + Hash> Workqueue<T> {
     pub fn done(&self, key: &T) {
         let mut state = self.state();
         state.processing.remove(key);
+        if let Some(meter) = &mut state.meter {
+            meter.done(key);
+        }
         if state.dirty.contains(key) {
             state.ready.push_back(key.clone());
             drop(state);
@@ -207,6 +242,9 @@ impl<T: Clone + Eq + Hash> State<T> {
         if self.shut_down || !self.dirty.insert(key.clone()) {
             return;
         }
+        if let Some(meter) = &mut self.meter {
+            meter.add(&key);
+        }
         if !self.processing.contains(&key) {
             self.ready.push_back(key);
         }
@@ -215,6 +253,9 @@ impl<T: Clone + Eq + Hash> State<T> {
     fn pop(&mut self) -> Option<T> {
         let key = self.ready.pop_front()?;
         self.dirty.remove(&key);
+        if let Some(meter) = &mut self.meter {
+            meter.get(&key);
+        }
         self.processing.insert(key.clone());
         Some(key)
     }
@@ -337,6 +378,39 @@ mod tests {
             queue.get().await.unwrap();
         }
         assert_eq!(start.elapsed().as_millis() / 100, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_is_counted_under_its_name() {
+        let registry = base::metrics::Registry::new();
+        let metrics = WorkqueueMetrics::new(&registry);
+        let queue = Workqueue::metered(RateLimits::default(), &metrics, "job");
+        queue.add("a");
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        queue.get().await.unwrap();
+        queue.add("a");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let shown = registry.encode();
+        for line in [
+            "workqueue_adds_total{name=\"job\"} 2",
+            "workqueue_depth{name=\"job\"} 1",
+            "workqueue_queue_duration_seconds_sum{name=\"job\"} 2",
+            "workqueue_unfinished_work_seconds{name=\"job\"} 3",
+            "workqueue_longest_running_processor_seconds{name=\"job\"} 3",
+        ] {
+            assert!(shown.contains(&format!("\n{line}\n")), "{line}\n{shown}");
+        }
+        queue.done(&"a");
+        queue.add_rate_limited("a");
+        let shown = registry.encode();
+        for line in [
+            "workqueue_work_duration_seconds_sum{name=\"job\"} 3",
+            "workqueue_unfinished_work_seconds{name=\"job\"} 0",
+            "workqueue_retries_total{name=\"job\"} 1",
+        ] {
+            assert!(shown.contains(&format!("\n{line}\n")), "{line}\n{shown}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

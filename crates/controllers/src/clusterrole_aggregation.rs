@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Event, Informer, Object as _, ObjectKey, Patch, Workqueue, selects};
+use client::{Event, Informer, Object as _, ObjectKey, Patch, selects};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use serde_json::json;
 
@@ -24,7 +24,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         roles: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("ClusterRoleAggregator");
     // Any role may be part of any aggregate; there are few of the latter.
     let (roles, changed) = (controller.roles.store().clone(), queue.clone());
     on_events(
@@ -48,7 +48,13 @@ pub(crate) fn start(ctx: ControllerContext) {
             }
         },
     );
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 /// The rules of all other roles that `role` selects, in order of names, each once.

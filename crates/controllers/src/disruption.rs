@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{Event, EventType, Informer, Object as _, ObjectKey, Workqueue, selects};
+use client::{Event, EventType, Informer, Object as _, ObjectKey, selects};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::{
@@ -139,7 +139,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         stateful_sets: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("disruption");
     queue_changes(&ctx, NAME, &controller.budgets, &queue);
     let (budgets, changed) = (controller.budgets.store().clone(), queue.clone());
     on_events(&ctx, NAME, &controller.pods, move |event: Event<Pod>| {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod clusterrole_aggregation;
+mod config;
 mod context;
 mod controller_ref;
 mod cronjob;
@@ -19,6 +20,7 @@ mod legacy_token_cleaner;
 mod managed_slices;
 mod manager;
 mod monitors;
+mod names;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -42,5 +44,5 @@ mod ttl_after_finished;
 mod validating_admission_policy_status;
 mod volume;
 
-pub use context::{Config, SignToken};
+pub use config::{Autoscaling, ConcurrentSyncs, Config, NodeEviction, SignToken};
 pub use manager::{Deps, RunError, known_controllers, run};

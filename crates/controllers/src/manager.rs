@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use base::{Clock, TaskGroup};
+use base::{Clock, TaskGroup, metrics::Registry};
 use client::{
-    Client, EventRecorder, InformerFactory, LeaderElector, ServiceAccountTransport, Transport,
+    Client, EventRecorder, InformerFactory, LeaderElector, LeaderHealthz, ServiceAccountTransport,
+    Transport, WorkqueueMetrics,
 };
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::{
-    context::{Config, ControllerContext},
-    table::TABLE,
-};
+use crate::{config::Config, context::ControllerContext, names, table::TABLE};
 
 /// What the controllers stand on.
 #[derive(Clone)]
@@ -27,6 +25,10 @@ pub struct Deps {
     pub informers: InformerFactory,
     /// Time.
     pub clock: Clock,
+    /// Where queues are counted.
+    pub metrics: Registry,
+    /// Told how the election goes.
+    pub leader_healthz: LeaderHealthz,
 }
 
 /// Where the controllers' service accounts are.
@@ -48,7 +50,9 @@ impl Deps {
         );
         let agent =
             format!("kube-controller-manager/system:serviceaccount:{NAMESPACE}:{service_account}");
-        Client::new(Arc::new(transport), &agent)
+        self.client
+            .with_transport(Arc::new(transport))
+            .with_user_agent(&agent)
     }
 }
 
@@ -69,12 +73,13 @@ pub fn known_controllers() -> impl Iterator<Item = &'static str> {
 }
 
 /// Runs the controllers until cancelled, and returns after all of them have stopped.
-pub async fn run(config: Config, deps: Deps, cancel: CancellationToken) -> Result<(), RunError> {
-    for entry in &config.controllers {
-        let name = entry.strip_prefix('-').unwrap_or(entry);
-        if name != "*" && !known_controllers().any(|known| known == name) {
-            return Err(RunError::UnknownController(name.to_owned()));
-        }
+pub async fn run(
+    mut config: Config,
+    deps: Deps,
+    cancel: CancellationToken,
+) -> Result<(), RunError> {
+    for entry in &mut config.controllers {
+        *entry = checked(entry)?;
     }
     let election = config.leader_election.clone();
     let Some(election) = election else {
@@ -94,7 +99,8 @@ pub async fn run(config: Config, deps: Deps, cancel: CancellationToken) -> Resul
         election,
         deps.clock.clone(),
         Some(recorder),
-    );
+    )
+    .with_healthz(deps.leader_healthz.clone());
     let lost = elector
         .run(cancel.clone(), |token| lead(config, deps, token))
         .await;
@@ -104,6 +110,23 @@ pub async fn run(config: Config, deps: Deps, cancel: CancellationToken) -> Resul
     } else {
         Ok(())
     }
+}
+
+/// An entry of `--controllers`, by the controller's own name.
+fn checked(entry: &str) -> Result<String, RunError> {
+    let (sign, named) = match entry.strip_prefix('-') {
+        Some(named) => ("-", named),
+        None => ("", entry),
+    };
+    let name = names::resolve(named);
+    if names::is_absent(name) {
+        if sign.is_empty() {
+            warn!(controller = name, "there is no such controller here");
+        }
+    } else if name != "*" && !known_controllers().any(|known| known == name) {
+        return Err(RunError::UnknownController(named.to_owned()));
+    }
+    Ok(format!("{sign}{name}"))
 }
 
 async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
@@ -116,6 +139,7 @@ async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
         deps.clock.clone(),
         &tasks,
     );
+    let queues = WorkqueueMetrics::new(&deps.metrics);
     for controller in TABLE
         .iter()
         .filter(|c| config.enables(c.name, c.default_on))
@@ -127,6 +151,7 @@ async fn lead(config: Config, deps: Deps, cancel: CancellationToken) {
             recorder: events.with_component(controller.event_source),
             clock: deps.clock.clone(),
             config: config.clone(),
+            queues: queues.clone(),
             tasks: tasks.clone(),
         });
     }

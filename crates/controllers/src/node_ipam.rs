@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use client::{Event, EventType, Informer, Object as _, ObjectKey, Patch, Workqueue};
+use client::{Event, EventType, Informer, Object as _, ObjectKey, Patch};
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 use tracing::{error, info};
@@ -120,7 +120,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         assumed: Mutex::default(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("node_ipam");
     queue_changes(&ctx, NAME, &controller.nodes, &queue);
     let this = controller.clone();
     on_events(&ctx, NAME, &controller.nodes, move |event| {

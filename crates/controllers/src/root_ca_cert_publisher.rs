@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Event, Informer, InformerScope, Object as _, ObjectKey, Workqueue};
+use client::{Event, Informer, InformerScope, Object as _, ObjectKey};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -50,7 +50,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         config_maps: ctx.informers.scoped(scope),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("root_ca_cert_publisher");
     queue_changes(&ctx, NAME, &publisher.namespaces, &queue);
     let changed = queue.clone();
     on_events(&ctx, NAME, &publisher.config_maps, move |event| {

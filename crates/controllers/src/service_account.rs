@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Event, Informer, InformerScope, Object as _, ObjectKey, Workqueue};
+use client::{Event, Informer, InformerScope, Object as _, ObjectKey};
 use k8s_openapi::{
     api::core::v1::{Namespace, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -33,7 +33,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         accounts: ctx.informers.scoped(scope),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("serviceaccount");
     queue_changes(&ctx, NAME, &controller.namespaces, &queue);
     let deleted = queue.clone();
     on_events(&ctx, NAME, &controller.accounts, move |event| {

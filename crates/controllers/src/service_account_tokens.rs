@@ -17,7 +17,8 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use crate::{
-    context::{ControllerContext, SignToken},
+    config::SignToken,
+    context::ControllerContext,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
 };
 
@@ -57,7 +58,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         ctx: ctx.clone(),
     });
     controller.secrets.add_index(ACCOUNT_INDEX, by_account);
-    let queue: Workqueue<ObjectKey> = Workqueue::default();
+    let queue: Workqueue<ObjectKey> = ctx.queue("serviceaccount_tokens_service");
     queue_changes(&ctx, NAME, &controller.secrets, &queue);
     let (secrets, changed) = (controller.secrets.store().clone(), queue.clone());
     on_events(&ctx, NAME, &controller.accounts, move |event| {
@@ -68,7 +69,13 @@ pub(crate) fn start(ctx: ControllerContext) {
             }
         }
     });
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.service_account_token,
+        &queue,
+        controller,
+    );
 }
 
 fn by_account(secret: &Secret) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{ApiError, Informer, Object as _, ObjectKey, Patch, Workqueue};
+use client::{ApiError, Informer, Object as _, ObjectKey, Patch};
 use jiff::SignedDuration;
 use k8s_openapi::{
     api::networking::v1::{IPAddress, ServiceCIDR},
@@ -35,7 +35,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         addresses: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("servicecidrs");
     queue_changes(&ctx, NAME, &controller.ranges, &queue);
     // Any change may set free a range that is to go; there are few of them.
     let (ranges, changed) = (controller.ranges.store().clone(), queue.clone());
@@ -51,7 +51,13 @@ pub(crate) fn start(ctx: ControllerContext) {
     let again = look_again.clone();
     on_events(&ctx, NAME, &controller.addresses, move |_| look_again());
     on_events(&ctx, NAME, &controller.ranges, move |_| again());
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 /// A range of addresses: its first one and the length of its prefix.

@@ -88,10 +88,16 @@ pub(crate) fn start(ctx: ControllerContext) {
         ctx: ctx.clone(),
     });
     controller.pods.add_index(NODE_INDEX, by_node);
-    let queue = Workqueue::default();
+    let queue = ctx.queue("noexec_taint_pod");
     watch_nodes(&ctx, &controller, &queue);
     watch_pods(&ctx, &controller, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 fn no_execute_taints(node: &Node) -> Vec<Taint> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use client::{
     Api, ApiError, DeleteOptionsExt as _, Informer, InformerScope, Namespace, Object as _,
-    ObjectKey, Workqueue,
+    ObjectKey,
 };
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::DeleteOptions};
@@ -34,7 +34,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         secrets: ctx.informers.scoped(scope),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("token_cleaner");
     queue_changes(&ctx, NAME, &controller.secrets, &queue);
     run_workers(&ctx, NAME, 1, &queue, controller);
 }

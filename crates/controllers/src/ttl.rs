@@ -41,7 +41,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         step: AtomicUsize::new(0),
         ctx: ctx.clone(),
     });
-    let queue: Workqueue<ObjectKey> = Workqueue::default();
+    let queue: Workqueue<ObjectKey> = ctx.queue("ttlcontroller");
     let (this, changed) = (controller.clone(), queue.clone());
     on_events(&ctx, NAME, &controller.nodes, move |event| {
         let before = this.step.load(Ordering::Relaxed);
@@ -62,7 +62,13 @@ pub(crate) fn start(ctx: ControllerContext) {
                 .for_each(|key| changed.add(key)),
         }
     });
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 /// The step of a cluster of that many nodes that was at `step`.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{ApiError, DeleteOptionsExt as _, Informer, Object as _, ObjectKey, Workqueue};
+use client::{ApiError, DeleteOptionsExt as _, Informer, Object as _, ObjectKey};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::DeleteOptions};
 
@@ -24,9 +24,15 @@ pub(crate) fn start(ctx: ControllerContext) {
         jobs: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("ttl_jobs_to_delete");
     queue_changes(&ctx, NAME, &controller.jobs, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.ttl_after_finished,
+        &queue,
+        controller,
+    );
 }
 
 /// When a Job is to be deleted, if it ever is.

@@ -9,7 +9,7 @@ use apimachinery::{
     gvk::{GroupVersion, GroupVersionKind},
 };
 use async_trait::async_trait;
-use client::{Client, Discovery, Informer, Object as _, ObjectKey, Patch, Workqueue};
+use client::{Client, Discovery, Informer, Object as _, ObjectKey, Patch};
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
 use serde_json::{Value, json};
 
@@ -32,9 +32,17 @@ pub(crate) fn start(ctx: ControllerContext) {
         policies: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("validatingadmissionpolicy-status");
     queue_changes(&ctx, NAME, &controller.policies, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config
+            .concurrent_syncs
+            .validating_admission_policy_status,
+        &queue,
+        controller,
+    );
 }
 
 /// The OpenAPI documents that one policy needs, each asked for once.

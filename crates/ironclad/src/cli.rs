@@ -1,11 +1,15 @@
 //! The command line: subcommands, and the options of those that are ours alone. Components take upstream's flags and are
 //! described in `components/`.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::{commands, components, up};
+use crate::{
+    commands,
+    components::{self, flags::command_line},
+    up,
+};
 
 /// Names under which the binary is a component, as subcommand or as argv[0].
 pub(crate) const COMPONENTS: &[&str] = &[
@@ -53,15 +57,15 @@ enum Command {
     KubeApiserver(Box<components::kube_apiserver::Flags>),
     /// Run the controllers
     #[command(name = "kube-controller-manager")]
-    KubeControllerManager(components::kube_controller_manager::Flags),
+    KubeControllerManager(Box<components::kube_controller_manager::Flags>),
     /// Bind pods to nodes
     #[command(name = "kube-scheduler")]
-    KubeScheduler(components::kube_scheduler::Flags),
+    KubeScheduler(Box<components::kube_scheduler::Flags>),
     /// Run the pods of this node
-    Kubelet(components::kubelet::Flags),
+    Kubelet(Box<components::kubelet::Flags>),
     /// Forward Services on this node
     #[command(name = "kube-proxy")]
-    KubeProxy(components::kube_proxy::Flags),
+    KubeProxy(Box<components::kube_proxy::Flags>),
 }
 
 /// Where a cluster keeps what it knows.
@@ -78,6 +82,40 @@ pub(crate) struct DataDir {
 }
 
 impl Cli {
+    /// The command of these arguments; the process ends if there is none. A component's are read, and refused, as upstream's.
+    pub(crate) fn read(arguments: Vec<OsString>) -> Self {
+        let component = arguments.get(1).and_then(|first| first.to_str());
+        let component = COMPONENTS
+            .iter()
+            .copied()
+            .find(|known| component == Some(*known));
+        Self::try_read(arguments).unwrap_or_else(|error| {
+            let complaint = component.and_then(|name| command_line::complaint(name, &error));
+            match complaint {
+                Some(complaint) => {
+                    eprintln!("Error: {complaint}");
+                    std::process::exit(1)
+                }
+                None => error.exit(),
+            }
+        })
+    }
+
+    /// The same, with the error.
+    pub(crate) fn try_read(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let is_component = arguments
+            .get(1)
+            .and_then(|first| first.to_str())
+            .is_some_and(|first| COMPONENTS.contains(&first));
+        let arguments = match is_component {
+            true => command_line::normalize(arguments),
+            false => arguments,
+        };
+        let command = command_line::prepare(Self::command(), COMPONENTS, version().leak());
+        let matches = command.try_get_matches_from(arguments)?;
+        Self::from_arg_matches(&matches)
+    }
+
     /// Does what was asked.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.command {
@@ -91,11 +129,11 @@ impl Cli {
             Command::Machine(command) => up::machines::machine::run(command),
             Command::KubeApiserver(flags) => components::kube_apiserver::run(*flags),
             Command::KubeControllerManager(flags) => {
-                components::kube_controller_manager::run(flags)
+                components::kube_controller_manager::run(*flags)
             }
-            Command::KubeScheduler(flags) => components::kube_scheduler::run(flags),
-            Command::Kubelet(flags) => components::kubelet::run(flags),
-            Command::KubeProxy(flags) => components::kube_proxy::run(flags),
+            Command::KubeScheduler(flags) => components::kube_scheduler::run(*flags),
+            Command::Kubelet(flags) => components::kubelet::run(*flags),
+            Command::KubeProxy(flags) => components::kube_proxy::run(*flags),
         }
     }
 }

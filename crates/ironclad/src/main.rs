@@ -12,8 +12,6 @@ mod up;
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use clap::Parser as _;
-
 /// Gives freed memory back to the system within milliseconds, and is quicker than the C library's, which hoards it by thread.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,7 +30,7 @@ fn main() -> ExitCode {
             [OsString::from("ironclad"), OsString::from(component)],
         );
     }
-    finish(cli::Cli::parse_from(arguments).run())
+    finish(cli::Cli::read(arguments).run())
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

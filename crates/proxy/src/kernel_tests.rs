@@ -123,6 +123,7 @@ impl Written {
     async fn write(&mut self, ports: &[ForwardedPort]) {
         let facts = NodeFacts {
             cluster_cidrs: vec![(ip("10.244.0.0"), 16), (ip("fd00:10:244::"), 56)],
+            ..NodeFacts::default()
         };
         let table = render(self.family, ports, &facts);
         let changes = Changes::between(self.table.as_ref(), &table);

@@ -5,10 +5,13 @@
 //! kernel when the process ends; connections go on.
 
 mod conntrack;
+mod health;
+mod metrics;
 mod proxy;
 mod render;
 mod service_map;
 
+pub use health::ProxyHealth;
 pub use proxy::{Config, Dependencies, ProxyError, remove_rules, run};
 
 #[cfg(test)]

@@ -3,10 +3,14 @@
 //! Changes that come together are written together: after the first one the proxy looks at everything that has arrived by the time it
 //! gets to run. A failed write is tried again with the whole table, with back-off.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use base::Clock;
-use client::{Backoff, InformerFactory, Store};
+use base::{Clock, metrics::Registry};
+use client::{Backoff, Event, InformerFactory, Store};
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use linux::{
@@ -18,6 +22,8 @@ use tracing::{debug, warn};
 
 use crate::{
     conntrack::{changed_udp_ports, forget_stale_flows},
+    health::ProxyHealth,
+    metrics::{Change, Metrics},
     render::{NodeFacts, TABLE, render},
     service_map::{ForwardedPort, forwarded_ports},
 };
@@ -32,6 +38,8 @@ pub struct Config {
     pub node_name: String,
     /// CIDRs of the cluster's pods, with their prefix lengths (`clusterCIDR`).
     pub cluster_cidrs: Vec<(IpAddr, u8)>,
+    /// CIDRs of the node's addresses that have node ports; all of them if none is given (`nodePortAddresses`).
+    pub node_port_addresses: Vec<(IpAddr, u8)>,
 }
 
 /// What the proxy stands on.
@@ -40,6 +48,10 @@ pub struct Dependencies {
     pub informers: InformerFactory,
     /// Time.
     pub clock: Clock,
+    /// Where it counts.
+    pub metrics: Registry,
+    /// Told how it goes.
+    pub health: ProxyHealth,
 }
 
 /// Why the proxy could not start.
@@ -68,7 +80,9 @@ pub async fn run(
     ];
     let facts = NodeFacts {
         cluster_cidrs: config.cluster_cidrs,
+        node_port_addresses: config.node_port_addresses,
     };
+    let mut metrics = Metrics::new(&deps.metrics, deps.clock.now());
     let mut backoff = Backoff::exponential(Duration::from_millis(100), Duration::from_secs(30));
 
     // Rules made of half the truth would cut connections off that the rules of before the restart still serve.
@@ -79,6 +93,7 @@ pub async fn run(
     loop {
         let wait = match sync(
             &mut families,
+            (&metrics, &deps),
             &config.node_name,
             &facts,
             services.store(),
@@ -87,6 +102,7 @@ pub async fn run(
         .await
         {
             Ok(()) => {
+                metrics.all_synced();
                 backoff.reset();
                 RESYNC
             }
@@ -100,8 +116,15 @@ pub async fn run(
         let deadline = now.checked_add(wait).unwrap_or(Timestamp::MAX);
         let open = tokio::select! {
             () = cancel.cancelled() => return Ok(()),
-            event = service_events.next() => event.is_some(),
-            event = slice_events.next() => event.is_some(),
+            event = service_events.next() => event.inspect(|_| {
+                deps.health.queued();
+                metrics.changed(Change::Service, None, deps.clock.now());
+            }).is_some(),
+            event = slice_events.next() => event.inspect(|event| {
+                deps.health.queued();
+                let slice = event.object().filter(|_| !matches!(event, Event::Deleted(_)));
+                metrics.changed(Change::Endpoints, slice.map(Arc::as_ref), deps.clock.now());
+            }).is_some(),
             () = deps.clock.sleep_until(deadline) => true,
         };
         if !open {
@@ -162,13 +185,15 @@ impl FamilyState {
 
 async fn sync(
     families: &mut [FamilyState; 2],
+    (metrics, deps): (&Metrics, &Dependencies),
     node: &str,
     facts: &NodeFacts,
     services: &Store<Service>,
     slices: &Store<EndpointSlice>,
 ) -> Result<(), ProxyError> {
     let (services, slices) = (services.list(), slices.list());
-    for state in families {
+    for (index, state) in families.iter_mut().enumerate() {
+        let started = Instant::now();
         let ipv4 = state.family == Family::Ip;
         let ports = forwarded_ports(
             services.iter().map(Arc::as_ref),
@@ -177,8 +202,13 @@ async fn sync(
             ipv4,
         );
         if state.table.is_none() || ports != state.ports {
-            state.write(ports, facts).await?;
+            let written = state.write(ports, facts).await;
+            metrics.synced(index, started.elapsed(), written.is_ok(), deps.clock.now());
+            written?;
+        } else {
+            metrics.synced(index, started.elapsed(), true, deps.clock.now());
         }
+        deps.health.updated(index);
     }
     Ok(())
 }

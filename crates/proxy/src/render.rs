@@ -36,18 +36,20 @@ const NODE_PORT_FIELDS: &[KeyField] = &[KeyField::Protocol, KeyField::Destinatio
 pub(crate) struct NodeFacts {
     /// CIDRs of the cluster's pods: what comes from elsewhere to a cluster IP is masqueraded.
     pub(crate) cluster_cidrs: Vec<(IpAddr, u8)>,
+    /// CIDRs of the addresses that have node ports; all the node's if there is none.
+    pub(crate) node_port_addresses: Vec<(IpAddr, u8)>,
 }
 
 /// The table of one family.
 pub(crate) fn render(family: Family, ports: &[ForwardedPort], facts: &NodeFacts) -> Table {
-    let mut table = skeleton(family);
+    let mut table = skeleton(family, facts);
     for port in ports {
         add_port(&mut table, port, facts);
     }
     table
 }
 
-fn skeleton(family: Family) -> Table {
+fn skeleton(family: Family, facts: &NodeFacts) -> Table {
     let mut table = Table::new(family, TABLE);
     table
         .sets
@@ -64,17 +66,30 @@ fn skeleton(family: Family) -> Table {
         Set::verdict_map(NODE_PORT_FIELDS),
     );
 
+    // Which of the node's addresses have node ports: all, if nothing is said of this family.
+    let given = facts.node_port_addresses.iter();
+    let mut restrictions: Vec<Option<Statement>> = given
+        .filter(|(ip, _)| ip.is_ipv4() == (family == Family::Ip))
+        .map(|(ip, length)| Some(Statement::Destination(*ip, *length, true)))
+        .collect();
+    if restrictions.is_empty() {
+        restrictions.push(None);
+    }
     let look_up = |services: &str, node_ports: &str| -> Vec<Rule> {
-        vec![
-            vec![Statement::VerdictMap(
-                SERVICE_FIELDS.to_vec(),
-                services.to_owned(),
-            )],
-            vec![
-                Statement::DestinationIsLocal,
-                Statement::VerdictMap(NODE_PORT_FIELDS.to_vec(), node_ports.to_owned()),
-            ],
-        ]
+        let mut rules = vec![vec![Statement::VerdictMap(
+            SERVICE_FIELDS.to_vec(),
+            services.to_owned(),
+        )]];
+        for restriction in &restrictions {
+            let mut rule = vec![Statement::DestinationIsLocal];
+            rule.extend(restriction.clone());
+            rule.push(Statement::VerdictMap(
+                NODE_PORT_FIELDS.to_vec(),
+                node_ports.to_owned(),
+            ));
+            rules.push(rule);
+        }
+        rules
     };
     table.chain("services").rules = look_up("service-ips", "node-ports");
     table.chain("no-endpoints").rules = look_up("no-endpoint-services", "no-endpoint-node-ports");

@@ -1,10 +1,10 @@
 //! One decision: the nodes that can run a pod, and of them the best. Pure.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use crate::{
     diagnosis::Diagnosis,
-    framework::{CycleState, PostFilterInput, Profile, Rejection},
+    framework::{CycleState, Point, PostFilterInput, Profile, Rejection},
     node_info::NodeInfo,
     pod_info::PodInfo,
     preemption::Preemption,
@@ -43,7 +43,7 @@ pub(crate) struct FitError {
     /// The message of the event and of the pod's condition.
     pub(crate) message: String,
     /// Who refused, for the queue; nobody when something failed that may succeed the next time.
-    pub(crate) refused_by: std::collections::BTreeSet<&'static str>,
+    pub(crate) refused_by: BTreeSet<&'static str>,
     /// The node that the pod waits for.
     pub(crate) nomination: Nomination,
 }
@@ -53,7 +53,7 @@ impl FitError {
     pub(crate) fn passing(message: String) -> Self {
         Self {
             message,
-            refused_by: std::collections::BTreeSet::new(),
+            refused_by: BTreeSet::new(),
             nomination: Nomination::Clear,
         }
     }
@@ -124,7 +124,10 @@ impl Algorithm {
         nodes: &Snapshot,
         diagnosis: &mut Diagnosis,
     ) -> Vec<Arc<NodeInfo>> {
-        let narrowed = match profile.pre_filter(state, pod, nodes) {
+        let began = Instant::now();
+        let narrowed = profile.pre_filter(state, pod, nodes);
+        profile.asked(Point::PreFilter, &narrowed, began);
+        let narrowed = match narrowed {
             Ok(narrowed) => narrowed,
             Err(rejection) => {
                 diagnosis.refuse_outright(rejection);
@@ -141,21 +144,15 @@ impl Algorithm {
         {
             return vec![Arc::clone(nominated)];
         }
-        let Some(names) = narrowed.nodes else {
-            return self.search(profile, state, pod, nodes, diagnosis);
-        };
-        let by: Vec<&str> = narrowed.by.iter().copied().collect();
-        let left_out = format!("node(s) didn't satisfy plugin(s) [{}]", by.join(" "));
-        diagnosis.absent = Some(Rejection::new(false, [left_out]));
-        diagnosis.refused_by.extend(&narrowed.by);
-        let mut feasible = Vec::new();
-        for position in names.iter().filter_map(|name| nodes.position(name)) {
-            let node = &nodes.nodes()[position];
-            match profile.filter_with_nominated(state, pod, node, nodes) {
-                Ok(()) => feasible.push(Arc::clone(node)),
-                Err(rejection) => diagnosis.refuse(position, rejection),
+        let began = Instant::now();
+        let feasible = match narrowed.nodes {
+            None => self.search(profile, state, pod, nodes, diagnosis),
+            Some(names) => {
+                filter_named(profile, state, pod, nodes, diagnosis, &names, &narrowed.by)
             }
-        }
+        };
+        let some = feasible.first().ok_or(());
+        profile.asked(Point::Filter, &some, began);
         feasible
     }
 
@@ -204,7 +201,10 @@ impl Algorithm {
             diagnosis,
             start,
         };
-        let nomination = match profile.post_filter(&input) {
+        let began = Instant::now();
+        let room = profile.post_filter(&input);
+        profile.asked(Point::PostFilter, &room, began);
+        let nomination = match room {
             Ok(preemption) => Nomination::Preempt(preemption),
             Err(no_room) => {
                 if !no_room.message.is_empty() {
@@ -242,6 +242,31 @@ impl Algorithm {
     }
 }
 
+/// Of the nodes that PreFilter left, those that can run the pod.
+fn filter_named(
+    profile: &Profile,
+    state: &CycleState,
+    pod: &PodInfo,
+    nodes: &Snapshot,
+    diagnosis: &mut Diagnosis,
+    names: &BTreeSet<String>,
+    by: &BTreeSet<&'static str>,
+) -> Vec<Arc<NodeInfo>> {
+    let listed: Vec<&str> = by.iter().copied().collect();
+    let left_out = format!("node(s) didn't satisfy plugin(s) [{}]", listed.join(" "));
+    diagnosis.absent = Some(Rejection::new(false, [left_out]));
+    diagnosis.refused_by.extend(by);
+    let mut feasible = Vec::new();
+    for position in names.iter().filter_map(|name| nodes.position(name)) {
+        let node = &nodes.nodes()[position];
+        match profile.filter_with_nominated(state, pod, node, nodes) {
+            Ok(()) => feasible.push(Arc::clone(node)),
+            Err(rejection) => diagnosis.refuse(position, rejection),
+        }
+    }
+    feasible
+}
+
 /// How many feasible nodes are enough to choose from, in a cluster of `all` nodes: all of them up to a hundred, then a share that
 /// falls from half to a twentieth, unless a percentage is given.
 fn feasible_nodes_to_find(all: usize, percentage: usize) -> usize {
@@ -270,8 +295,6 @@ impl XorShift {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::{
         cache::Cache,

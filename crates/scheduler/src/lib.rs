@@ -13,12 +13,14 @@ mod executor;
 mod framework;
 mod intake;
 mod listers;
+mod metrics;
 mod node_info;
 mod nominator;
 mod plugins;
 mod pod_info;
 mod preemption;
 mod queue;
+mod readiness;
 mod report;
 mod resource;
 mod scheduler;
@@ -28,6 +30,7 @@ mod testing;
 #[cfg(test)]
 mod throughput;
 
-pub use configuration::{Configuration, ConfigurationError};
+pub use configuration::{Configuration, ConfigurationError, LeaderElection};
 pub use plugins::PluginError;
+pub use readiness::Readiness;
 pub use scheduler::{Config, Dependencies, SchedulerError, run};

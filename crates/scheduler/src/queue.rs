@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     framework::{ClusterEvent, PodChange, Profile, Profiles},
+    metrics::{QueueMetrics, Waiting},
     pod_info::PodInfo,
 };
 
@@ -90,6 +91,18 @@ struct Entry {
     epoch: u64,
 }
 
+impl Place {
+    fn waiting(&self) -> Option<Waiting> {
+        match self {
+            Self::Active => Some(Waiting::Active),
+            Self::BackingOff => Some(Waiting::Backoff),
+            Self::Unschedulable => Some(Waiting::Unschedulable),
+            Self::Gated => Some(Waiting::Gated),
+            Self::InFlight { .. } => None,
+        }
+    }
+}
+
 impl Entry {
     /// Whether a heap entry of that epoch is this one's, and up to date.
     fn is_candidate(&self, epoch: u64) -> bool {
@@ -113,6 +126,7 @@ pub(crate) struct SchedulingQueue {
     /// How many attempts under way have seen all events before a number.
     in_flight: BTreeMap<u64, usize>,
     next_epoch: u64,
+    metrics: QueueMetrics,
 }
 
 /// A heap entry ordered by the queue-sort plugin; the greatest is tried first.
@@ -167,10 +181,11 @@ impl PartialOrd for Deadline {
 }
 
 impl SchedulingQueue {
-    pub(crate) fn new(profiles: Arc<Profiles>, backoff: Backoff) -> Self {
+    pub(crate) fn new(profiles: Arc<Profiles>, backoff: Backoff, metrics: QueueMetrics) -> Self {
         Self {
             profiles,
             backoff,
+            metrics,
             refused: HashMap::new(),
             entries: HashMap::new(),
             active: BinaryHeap::new(),
@@ -198,21 +213,23 @@ impl SchedulingQueue {
                 refused_by: BTreeSet::new(),
                 failed_at: now,
             };
-            self.enter(uid, pod);
+            self.enter(uid, pod, "UnschedulablePodAdd");
             return None;
         };
         let change = PodChange::between(&entry.pod.info, &info);
         let before = std::mem::replace(&mut entry.pod.info, info);
         match entry.place {
-            Place::Active => self.activate(&uid),
+            Place::Active => self.activate(&uid, None),
             Place::Gated => {
                 if let Some(entry) = self.entries.remove(&uid) {
-                    self.enter(uid, entry.pod);
+                    self.metrics.moved(Some(Waiting::Gated), None);
+                    self.enter(uid, entry.pod, "UnschedulablePodUpdate");
                 }
             }
             Place::Unschedulable if !change.is_empty() => {
-                if self.is_helped(&uid, &ClusterEvent::PodUpdated(change)) {
-                    self.requeue(&uid, now);
+                let event = ClusterEvent::PodUpdated(change);
+                if self.is_helped(&uid, &event) {
+                    self.requeue(&uid, now, event.label());
                 }
             }
             Place::Unschedulable | Place::BackingOff | Place::InFlight { .. } => {}
@@ -220,7 +237,7 @@ impl SchedulingQueue {
         Some(before)
     }
 
-    fn enter(&mut self, uid: String, mut pod: QueuedPod) {
+    fn enter(&mut self, uid: String, mut pod: QueuedPod, event: &'static str) {
         let refusal = self.profiles.of(&pod.info).pre_enqueue(&pod.info);
         pod.refused_by = refusal.iter().map(|r| r.plugin).collect();
         let gated = refusal.is_some();
@@ -232,8 +249,11 @@ impl SchedulingQueue {
                 epoch: 0,
             },
         );
-        if !gated {
-            self.activate(&uid);
+        self.metrics.moved(None, Some(Waiting::Gated));
+        if gated {
+            self.metrics.came(Waiting::Gated, event);
+        } else {
+            self.activate(&uid, Some(event));
         }
     }
 
@@ -241,6 +261,7 @@ impl SchedulingQueue {
     pub(crate) fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         self.leave_unschedulable(uid);
         let entry = self.entries.remove(uid)?;
+        self.metrics.moved(entry.place.waiting(), None);
         if let Place::InFlight { events_from } = entry.place {
             self.end_flight(events_from);
         }
@@ -285,7 +306,7 @@ impl SchedulingQueue {
                 self.backing_off.push(due);
                 return false;
             }
-            self.activate(&due.uid);
+            self.activate(&due.uid, Some("PopFromBackoffQ"));
             return true;
         }
         false
@@ -298,6 +319,7 @@ impl SchedulingQueue {
         }
         let candidate = self.active.pop()?;
         let entry = self.entries.get_mut(&candidate.info.uid)?;
+        self.metrics.moved(entry.place.waiting(), None);
         entry.place = Place::InFlight {
             events_from: self.next_event,
         };
@@ -319,15 +341,18 @@ impl SchedulingQueue {
         entry.pod.refused_by = refused_by;
         entry.pod.failed_at = now;
         entry.place = Place::Unschedulable;
+        self.metrics.moved(None, Some(Waiting::Unschedulable));
         let missed = self.recent_events.iter();
         let mut missed = missed.filter(|(number, _)| *number >= events_from);
         let helped = passing || missed.any(|(_, event)| self.is_helped(uid, event));
         self.end_flight(events_from);
         self.enter_unschedulable(uid);
         if helped {
-            self.requeue(uid, now);
+            self.requeue(uid, now, "ScheduleAttemptFailure");
             return;
         }
+        self.metrics
+            .came(Waiting::Unschedulable, "ScheduleAttemptFailure");
         let epoch = self.next_epoch();
         if let Some(entry) = self.entries.get_mut(uid) {
             entry.epoch = epoch;
@@ -343,7 +368,7 @@ impl SchedulingQueue {
     pub(crate) fn retry(&mut self, uid: &str, now: Timestamp) {
         let place = self.entries.get(uid).map(|entry| &entry.place);
         if matches!(place, Some(Place::Unschedulable)) {
-            self.requeue(uid, now);
+            self.requeue(uid, now, "ForceActivate");
         }
     }
 
@@ -366,7 +391,7 @@ impl SchedulingQueue {
             }
         }
         for uid in helped {
-            self.requeue(&uid, now);
+            self.requeue(&uid, now, event.label());
         }
     }
 
@@ -395,38 +420,44 @@ impl SchedulingQueue {
 
     fn enter_unschedulable(&mut self, uid: &str) {
         if let Some(entry) = self.entries.get(uid) {
+            let profile = self.profiles.of(&entry.pod.info);
             for plugin in &entry.pod.refused_by {
-                self.refused
-                    .entry(plugin)
-                    .or_default()
-                    .insert(uid.to_owned());
+                let uids = self.refused.entry(plugin).or_default();
+                if uids.insert(uid.to_owned()) {
+                    self.metrics.refused(plugin, profile.name(), 1.0);
+                }
             }
         }
     }
 
     fn leave_unschedulable(&mut self, uid: &str) {
         if let Some(entry) = self.entries.get(uid) {
+            let profile = self.profiles.of(&entry.pod.info);
             for plugin in &entry.pod.refused_by {
-                if let Some(uids) = self.refused.get_mut(plugin) {
-                    uids.remove(uid);
+                let uids = self.refused.get_mut(plugin);
+                if uids.is_some_and(|uids| uids.remove(uid)) {
+                    self.metrics.refused(plugin, profile.name(), -1.0);
                 }
             }
         }
     }
 
-    /// To the active pods, or to those backing off if it is too early.
-    fn requeue(&mut self, uid: &str, now: Timestamp) {
+    /// To the active pods, or to those backing off if it is too early, because of an event.
+    fn requeue(&mut self, uid: &str, now: Timestamp, event: &'static str) {
         self.leave_unschedulable(uid);
         let Some(entry) = self.entries.get(uid) else {
             return;
         };
         let at = entry.pod.backoff_ends(self.backoff);
         if at <= now {
-            self.activate(uid);
+            self.activate(uid, Some(event));
             return;
         }
         let epoch = self.next_epoch();
         if let Some(entry) = self.entries.get_mut(uid) {
+            self.metrics
+                .moved(entry.place.waiting(), Some(Waiting::Backoff));
+            self.metrics.came(Waiting::Backoff, event);
             entry.place = Place::BackingOff;
             entry.epoch = epoch;
             self.backing_off.push(Deadline {
@@ -437,11 +468,17 @@ impl SchedulingQueue {
         }
     }
 
-    fn activate(&mut self, uid: &str) {
+    /// To the active pods, because of an event unless it is there already.
+    fn activate(&mut self, uid: &str, event: Option<&'static str>) {
         let epoch = self.next_epoch();
         let Some(entry) = self.entries.get_mut(uid) else {
             return;
         };
+        self.metrics
+            .moved(entry.place.waiting(), Some(Waiting::Active));
+        if let Some(event) = event {
+            self.metrics.came(Waiting::Active, event);
+        }
         entry.place = Place::Active;
         entry.epoch = epoch;
         self.active.push(Candidate {
@@ -463,7 +500,7 @@ impl SchedulingQueue {
                 .get(&due.uid)
                 .is_some_and(|entry| entry.epoch == due.epoch)
             {
-                self.activate(&due.uid);
+                self.activate(&due.uid, Some("BackoffComplete"));
             }
         }
         while self.unschedulable.peek().is_some_and(|d| d.at <= now) {
@@ -475,7 +512,7 @@ impl SchedulingQueue {
                 .get(&due.uid)
                 .is_some_and(|entry| entry.epoch == due.epoch)
             {
-                self.requeue(&due.uid, now);
+                self.requeue(&due.uid, now, "UnschedulableTimeout");
             }
         }
     }
@@ -512,7 +549,11 @@ mod tests {
 
     fn queue() -> SchedulingQueue {
         let profiles = Profiles::new(testing::profile(), Vec::new());
-        SchedulingQueue::new(Arc::new(profiles), Backoff::default())
+        SchedulingQueue::new(
+            Arc::new(profiles),
+            Backoff::default(),
+            QueueMetrics::default(),
+        )
     }
 
     fn refused(plugin: &'static str) -> BTreeSet<&'static str> {
@@ -594,6 +635,43 @@ mod tests {
         assert_eq!(queue.recent_events.len(), 1);
         queue.remove(&b.info.uid);
         assert!(queue.recent_events.is_empty());
+    }
+
+    #[test]
+    fn pods_are_counted_where_they_wait() {
+        let registry = base::metrics::Registry::new();
+        let profiles = Profiles::new(testing::profile(), Vec::new());
+        let metrics = QueueMetrics::new(&registry);
+        let mut queue = SchedulingQueue::new(Arc::new(profiles), Backoff::default(), metrics);
+        let pending = |expected: [u32; 4]| {
+            let shown = registry.encode();
+            let names = ["active", "backoff", "unschedulable", "gated"];
+            for (name, count) in names.into_iter().zip(expected) {
+                let line = format!("scheduler_pending_pods{{queue=\"{name}\"}} {count}\n");
+                assert!(shown.contains(&line), "{line}{shown}");
+            }
+        };
+        queue.add_or_update(testing::pod("a").info(), at(0));
+        queue.add_or_update(testing::pod("b").gate("example.com/wait").info(), at(0));
+        pending([1, 0, 0, 1]);
+        let a = queue.pop(at(0)).unwrap();
+        pending([0, 0, 0, 1]);
+        queue.fail(&a.info.uid, refused("NodeResourcesFit"), at(0));
+        pending([0, 0, 1, 1]);
+        queue.on_event(&ClusterEvent::NodeAdded(testing::node("n1").build()), at(0));
+        pending([0, 1, 0, 1]);
+        queue.add_or_update(testing::pod("b").info(), at(1));
+        pending([1, 1, 0, 0]);
+        queue.remove(&a.info.uid);
+        pending([1, 0, 0, 0]);
+        let shown = registry.encode();
+        for line in [
+            "scheduler_queue_incoming_pods_total{queue=\"backoff\",event=\"NodeAdd\"} 1\n",
+            "scheduler_queue_incoming_pods_total{queue=\"gated\",event=\"UnschedulablePodAdd\"} 1\n",
+            "scheduler_unschedulable_pods{plugin=\"NodeResourcesFit\",profile=\"default-scheduler\"} 0\n",
+        ] {
+            assert!(shown.contains(line), "{line}{shown}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is said of a pod that goes nowhere: an event, its `PodScheduled` condition, and the node that it waits for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use client::{EventType, Patch};
 use jiff::Timestamp;
@@ -10,6 +10,7 @@ use tracing::warn;
 
 use crate::{
     algorithm::{FitError, Nomination},
+    metrics::Attempt,
     pod_info::PodInfo,
     queue::QueuedPod,
     scheduler::Scheduler,
@@ -19,14 +20,22 @@ use crate::{
 const MAX_MESSAGE: usize = 1024;
 
 impl Scheduler {
-    /// Puts a pod back and says why.
-    pub(crate) fn refuse(&mut self, pod: QueuedPod, error: FitError) {
+    /// Puts a pod back and says why; its attempt began then.
+    pub(crate) fn refuse(&mut self, pod: QueuedPod, error: FitError, began: Instant) {
         let info = pod.info;
-        let reason = if error.refused_by.is_empty() {
-            "SchedulerError"
+        let (reason, result) = if error.refused_by.is_empty() {
+            ("SchedulerError", Attempt::Error)
         } else {
-            "Unschedulable"
+            ("Unschedulable", Attempt::Unschedulable)
         };
+        let profile = self.profiles.of(&info);
+        self.metrics.attempted(profile.name(), result, began);
+        if result == Attempt::Unschedulable {
+            self.metrics.preempted(match &error.nomination {
+                Nomination::Preempt(preemption) => Some(preemption.victims.len()),
+                Nomination::Keep | Nomination::Clear => None,
+            });
+        }
         let nominated = match &error.nomination {
             Nomination::Keep => None,
             Nomination::Clear => {

@@ -4,9 +4,13 @@
 //! bindings, preemptions and reports of failure run as tasks of their own and come back as [`Outcome`]s. What the informers say is
 //! taken in by [`crate::intake`], what is said of a pod that goes nowhere is in [`crate::report`].
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use base::{Clock, TaskGroup};
+use base::{Clock, TaskGroup, metrics::Registry};
 use client::{Client, EventRecorder, EventType, InformerFactory};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -21,10 +25,12 @@ use crate::{
     executor::Executor,
     framework::{CycleState, Profiles},
     listers::Follower,
+    metrics::{Attempt, Metrics, QueueMetrics},
     plugins::Handle,
     pod_info::PodInfo,
     preemption::Preemption,
     queue::{QueuedPod, SchedulingQueue},
+    readiness::Readiness,
 };
 
 /// Bindings and preemptions under way at the same time; further decisions wait.
@@ -56,6 +62,10 @@ pub struct Dependencies {
     pub events: EventRecorder,
     /// Time.
     pub clock: Clock,
+    /// Where it counts.
+    pub metrics: Registry,
+    /// Told when it knows the cluster.
+    pub readiness: Readiness,
 }
 
 /// Why the scheduler ended by itself.
@@ -93,6 +103,8 @@ enum Outcome {
         pod: QueuedPod,
         node: String,
         state: CycleState,
+        /// When the attempt did.
+        began: Instant,
         result: Result<(), String>,
     },
     /// Room has been asked for, or not.
@@ -115,6 +127,8 @@ pub(crate) struct Scheduler {
     algorithm: Algorithm,
     outcomes: (mpsc::Sender<Outcome>, mpsc::Receiver<Outcome>),
     under_way: usize,
+    readiness: Readiness,
+    pub(crate) metrics: Metrics,
 }
 
 impl Scheduler {
@@ -126,10 +140,12 @@ impl Scheduler {
     ) -> Result<Self, ConfigurationError> {
         let configuration = &config.configuration;
         let client = deps.informers.client().clone();
+        let metrics = Metrics::new(&deps.metrics);
         let handle = Handle {
             client: client.clone(),
             listers: follower.listers.clone(),
             clock: deps.clock.clone(),
+            metrics: metrics.clone(),
         };
         let profiles = Arc::new(configuration.profiles(&handle)?);
         Ok(Self {
@@ -137,12 +153,18 @@ impl Scheduler {
             events: deps.events,
             clock: deps.clock,
             tasks,
-            queue: SchedulingQueue::new(Arc::clone(&profiles), configuration.backoff()),
+            queue: SchedulingQueue::new(
+                Arc::clone(&profiles),
+                configuration.backoff(),
+                QueueMetrics::new(&deps.metrics),
+            ),
+            metrics,
             profiles,
             cache: Cache::default(),
             algorithm: Algorithm::new(config.seed, configuration.percentage()),
             outcomes: mpsc::channel(MAX_UNDER_WAY),
             under_way: 0,
+            readiness: deps.readiness,
         })
     }
 
@@ -164,6 +186,7 @@ impl Scheduler {
                 follower.has_synced().await;
             } => {}
         }
+        self.readiness.set();
         loop {
             let now = self.clock.now();
             let may_decide = self.under_way < MAX_UNDER_WAY && self.queue.is_ready(now);
@@ -193,15 +216,17 @@ impl Scheduler {
         let Some(pod) = self.queue.pop(self.clock.now()) else {
             return;
         };
+        let began = Instant::now();
         let profile = Arc::clone(self.profiles.of(&pod.info));
         let mut state = CycleState::default();
         let nodes = self.cache.snapshot();
         let decision = self
             .algorithm
             .schedule(&profile, &mut state, &pod.info, nodes);
+        self.metrics.decided(began);
         let node = match decision {
             Ok(decision) => decision.node,
-            Err(error) => return self.refuse(pod, error),
+            Err(error) => return self.refuse(pod, error, began),
         };
         let reserved = match self.cache.node(&node) {
             Some(info) => profile.reserve(&mut state, &pod.info, info),
@@ -213,15 +238,15 @@ impl Scheduler {
                 refused_by: BTreeSet::from([rejection.plugin]),
                 nomination: Nomination::Clear,
             };
-            return self.refuse(pod, error);
+            return self.refuse(pod, error, began);
         }
         debug!(pod = pod.info.key(), node, "assumed");
         self.cache.nominations().withdraw(&pod.info.uid);
         self.cache.assume(&node, Arc::clone(&pod.info));
-        self.bind(pod, node, state);
+        self.bind(pod, node, state, began);
     }
 
-    fn bind(&mut self, pod: QueuedPod, node: String, state: CycleState) {
+    fn bind(&mut self, pod: QueuedPod, node: String, state: CycleState, began: Instant) {
         self.under_way += 1;
         let profile = Arc::clone(self.profiles.of(&pod.info));
         let outcomes = self.outcomes.0.clone();
@@ -232,6 +257,7 @@ impl Scheduler {
                 pod,
                 node,
                 state,
+                began,
                 result,
             };
             // The receiver is gone only when the scheduler has stopped; nobody asks then.
@@ -279,8 +305,9 @@ impl Scheduler {
                 pod,
                 node,
                 state,
+                began,
                 result,
-            } => self.on_bound(pod, &node, state, result),
+            } => self.on_bound(pod, &node, state, began, result),
             Outcome::Preemption {
                 uid,
                 refused_by,
@@ -300,17 +327,28 @@ impl Scheduler {
         }
     }
 
+    fn count_scheduled(&self, pod: &QueuedPod, began: Instant) {
+        let profile = self.profiles.of(&pod.info);
+        self.metrics
+            .attempted(profile.name(), Attempt::Scheduled, began);
+        let waited = self.clock.now().duration_since(pod.first_seen);
+        let waited = Duration::try_from(waited).unwrap_or_default();
+        self.metrics.scheduled(waited, pod.attempts);
+    }
+
     fn on_bound(
         &mut self,
         pod: QueuedPod,
         node: &str,
         mut state: CycleState,
+        began: Instant,
         result: Result<(), String>,
     ) {
         let info = &pod.info;
         match result {
             Ok(()) => {
                 self.queue.remove(&info.uid);
+                self.count_scheduled(&pod, began);
                 let message = format!("Successfully assigned {} to {node}", info.key());
                 let pod = info.pod.as_ref();
                 self.events
@@ -321,7 +359,7 @@ impl Scheduler {
                 let profile = Arc::clone(self.profiles.of(info));
                 profile.unreserve(&mut state, info, node);
                 self.forget(&info.uid);
-                self.refuse(pod, FitError::passing(message));
+                self.refuse(pod, FitError::passing(message), began);
             }
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     cache::Cache,
     framework::{CycleState, Profile},
     listers::Listers,
+    metrics::Metrics,
     plugins::{self, Arguments, Handle},
     pod_info::PodInfo,
 };
@@ -214,6 +215,7 @@ pub(crate) fn handle(listers: Listers) -> Handle {
         client: Client::new(Arc::new(Nowhere), "test"),
         listers,
         clock: Clock::system(),
+        metrics: Metrics::new(&base::metrics::Registry::new()),
     }
 }
 

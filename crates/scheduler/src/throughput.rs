@@ -10,6 +10,7 @@ use crate::{
     algorithm::Algorithm,
     cache::Cache,
     framework::{CycleState, Profiles},
+    metrics::QueueMetrics,
     queue::{Backoff, SchedulingQueue},
     testing::{self, PodBuilder},
 };
@@ -63,7 +64,11 @@ fn apart(index: usize) -> PodBuilder {
 fn measure(nodes: usize, pods: usize, make: fn(usize) -> PodBuilder) -> f64 {
     let mut cache = cluster(nodes);
     let profiles = Arc::new(Profiles::new(testing::profile(), Vec::new()));
-    let mut queue = SchedulingQueue::new(Arc::clone(&profiles), Backoff::default());
+    let mut queue = SchedulingQueue::new(
+        Arc::clone(&profiles),
+        Backoff::default(),
+        QueueMetrics::default(),
+    );
     let mut algorithm = Algorithm::new(7, 0);
     let now = Timestamp::UNIX_EPOCH;
     for index in 0..pods {

@@ -85,14 +85,35 @@ fn every_component_runs_alone_under_its_upstream_name() {
         machine.start(
             "kube-controller-manager",
             &[
-                "--kubeconfig=controller-manager.kubeconfig",
-                "--use-service-account-credentials=true",
-                "--root-ca-file=pki/ca.crt",
                 "--allocate-node-cidrs=true",
+                "--authentication-kubeconfig=controller-manager.kubeconfig",
+                "--authorization-kubeconfig=controller-manager.kubeconfig",
+                "--bind-address=127.0.0.1",
+                "--client-ca-file=pki/ca.crt",
                 "--cluster-cidr=10.244.0.0/16",
+                "--cluster-name=kubernetes",
+                "--cluster-signing-cert-file=pki/ca.crt",
+                "--cluster-signing-key-file=pki/ca.key",
+                "--controllers=*,bootstrapsigner,tokencleaner",
+                "--kubeconfig=controller-manager.kubeconfig",
+                "--leader-elect=true",
+                "--requestheader-client-ca-file=pki/front-proxy-ca.crt",
+                "--root-ca-file=pki/ca.crt",
+                "--service-account-private-key-file=pki/sa.key",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--use-service-account-credentials=true",
             ],
         ),
-        machine.start("kube-scheduler", &["--kubeconfig=scheduler.kubeconfig"]),
+        machine.start(
+            "kube-scheduler",
+            &[
+                "--authentication-kubeconfig=scheduler.kubeconfig",
+                "--authorization-kubeconfig=scheduler.kubeconfig",
+                "--bind-address=127.0.0.1",
+                "--kubeconfig=scheduler.kubeconfig",
+                "--leader-elect=true",
+            ],
+        ),
         machine.start(
             "kubelet",
             &[
@@ -168,6 +189,7 @@ fn every_component_runs_alone_under_its_upstream_name() {
         ensure!(answers.len() == 2, "{answers:?}");
         Ok(())
     });
+    components_tell_of_themselves(&machine);
     machine
         .kubectl(&[
             "delete",
@@ -176,6 +198,98 @@ fn every_component_runs_alone_under_its_upstream_name() {
             "--timeout=60s",
         ])
         .unwrap();
+}
+
+const SCRAPER: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: scraper }
+rules: [ { nonResourceURLs: [/metrics], verbs: [get] } ]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: scraper }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: scraper }
+subjects: [ { kind: ServiceAccount, namespace: default, name: default } ]
+";
+
+/// Health for everybody, metrics for whom the API server says, the rest for administrators; kube-proxy's for all who reach it.
+fn components_tell_of_themselves(machine: &Machine) {
+    machine.apply(SCRAPER);
+    let token = machine.kubectl(&["create", "token", "default"]).unwrap();
+    let bearer = format!("--header=Authorization: Bearer {token}");
+    let bad = "--header=Authorization: Bearer nonsense";
+    let admin: &[&str] = &["--cert", "pki/admin.crt", "--key", "pki/admin.key"];
+    for (name, port) in [
+        ("kube-controller-manager", 10257),
+        ("kube-scheduler", 10259),
+    ] {
+        let ask = |path: &str, with: &[&str]| {
+            machine.curl(&format!("https://127.0.0.1:{port}{path}"), with)
+        };
+        for path in ["/healthz", "/livez", "/readyz"] {
+            assert_eq!(ask(path, &[]), (200, "ok".to_owned()), "{name}{path}");
+        }
+        let (code, report) = ask("/healthz?verbose", &[]);
+        assert_eq!(code, 200);
+        assert!(report.contains("[+]leaderElection ok"), "{name}: {report}");
+        assert_eq!(ask("/metrics", &[]).0, 403, "{name}");
+        assert_eq!(ask("/metrics", &[bad]).0, 401, "{name}");
+        assert_eq!(ask("/configz", &[&bearer]).0, 403, "{name}");
+        for path in ["/configz", "/flagz", "/statusz", "/version"] {
+            assert_eq!(ask(path, admin).0, 200, "{name}{path}");
+        }
+        let (code, metrics) = ask("/metrics", &[&bearer]);
+        assert_eq!(code, 200, "{name}: {metrics}");
+        let of_all = [
+            "process_cpu_seconds_total ",
+            "rest_client_requests_total{code=\"200\",method=\"GET\",host=\"127.0.0.1:6443\"} ",
+            "rest_client_request_duration_seconds_bucket{",
+        ];
+        let leads = format!("leader_election_master_status{{name=\"{name}\"}} 1");
+        for expected in of_all.into_iter().chain([leads.as_str()]) {
+            assert!(metrics.contains(expected), "{name}: {expected}");
+        }
+        let own: &[&str] = match name {
+            "kube-scheduler" => &[
+                "scheduler_schedule_attempts_total{result=\"scheduled\",profile=\"default-scheduler\"} ",
+                "scheduler_scheduling_attempt_duration_seconds_count{",
+                "scheduler_pending_pods{queue=\"active\"} 0",
+                "scheduler_pod_scheduling_sli_duration_seconds_bucket{attempts=\"1\",",
+                "scheduler_queue_incoming_pods_total{queue=\"active\",event=\"UnschedulablePodAdd\"} ",
+                "scheduler_framework_extension_point_duration_seconds_count{extension_point=\"Bind\",status=\"Success\",",
+                "scheduler_scheduling_algorithm_duration_seconds_count ",
+                "scheduler_preemption_attempts_total ",
+            ],
+            _ => &[
+                "workqueue_adds_total{name=\"deployment\"} ",
+                "workqueue_depth{name=\"replicaset\"} 0",
+                "workqueue_queue_duration_seconds_bucket{name=\"endpoint_slice\",",
+                "workqueue_work_duration_seconds_sum{name=\"deployment\"} ",
+                "workqueue_unfinished_work_seconds{name=\"deployment\"} ",
+                "workqueue_longest_running_processor_seconds{name=\"deployment\"} ",
+                "workqueue_retries_total{name=\"deployment\"} ",
+            ],
+        };
+        for expected in own {
+            assert!(metrics.contains(expected), "{name}: {expected}\n{metrics}");
+        }
+    }
+    let (code, health) = machine.curl("http://127.0.0.1:10256/healthz", &[]);
+    assert_eq!(code, 200, "{health}");
+    assert!(health.contains("\"nodeEligible\":true"), "{health}");
+    assert_eq!(machine.curl("http://127.0.0.1:10256/livez", &[]).0, 200);
+    let mode = machine.curl("http://127.0.0.1:10249/proxyMode", &[]);
+    assert_eq!(mode, (200, "nftables".to_owned()));
+    let (_, metrics) = machine.curl("http://127.0.0.1:10249/metrics", &[]);
+    for expected in [
+        "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} ",
+        "kubeproxy_network_programming_duration_seconds_bucket{ip_family=\"IPv4\",",
+        "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
+        "kubeproxy_proxy_healthz_total{code=\"200\"} 1",
+    ] {
+        assert!(metrics.contains(expected), "{expected}\n{metrics}");
+    }
 }
 
 /// A machine of its own: network, data directory, keys, and the binary under all its names.
@@ -270,6 +384,19 @@ impl Machine {
             .env("HOME", self.path())
             .stdin(Stdio::null());
         command
+    }
+
+    /// The code and the body of the answer to a GET; certificates are not verified.
+    fn curl(&self, url: &str, with: &[&str]) -> (u16, String) {
+        let mut command = self.netns.command("curl");
+        command
+            .args(["--silent", "--insecure", "--max-time", "10"])
+            .args(["--write-out", "\n%{http_code}", url])
+            .args(with)
+            .current_dir(self.path());
+        let answer = said(command).unwrap();
+        let (body, code) = answer.rsplit_once('\n').unwrap();
+        (code.parse().unwrap(), body.to_owned())
     }
 
     fn apply(&self, manifest: &str) {

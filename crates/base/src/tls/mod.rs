@@ -20,7 +20,7 @@ use rustls::{
 
 pub use client::{Identity, Trust, client_config};
 pub use peer::client_verifier;
-pub use serving::ServingCertificate;
+pub use serving::{ServingCertificate, TlsVersion};
 
 /// HTTP/2, then HTTP/1.1: what a server or client of the Kubernetes API offers (RFC 7301).
 pub fn http_protocols() -> Vec<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{DeleteOptionsExt as _, Informer, Object as _, ObjectKey, Workqueue};
+use client::{DeleteOptionsExt as _, Informer, Object as _, ObjectKey};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::certificates::v1::CertificateSigningRequest,
@@ -33,7 +33,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         requests: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("certificate_cleaner");
     queue_changes(&ctx, NAME, &controller.requests, &queue);
     run_workers(&ctx, NAME, 1, &queue, controller);
 }

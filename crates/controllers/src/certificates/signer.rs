@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Informer, ObjectKey, Workqueue};
+use client::{Informer, ObjectKey};
 use jiff::SignedDuration;
 use k8s_openapi::{ByteString, api::certificates::v1::CertificateSigningRequest};
 use tracing::{error, warn};
@@ -52,9 +52,15 @@ pub(crate) fn start(ctx: ControllerContext) {
         longest: longest.unwrap_or(SignedDuration::MAX),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("certificate");
     queue_changes(&ctx, NAME, &controller.requests, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 #[async_trait]

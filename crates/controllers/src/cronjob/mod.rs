@@ -43,14 +43,20 @@ pub(crate) fn start(ctx: ControllerContext) {
     let controller = Arc::new(CronJobController {
         cron_jobs: ctx.informers.informer(),
         jobs: ctx.informers.informer(),
-        queue: Workqueue::default(),
+        queue: ctx.queue("cronjob"),
         ctx: ctx.clone(),
     });
     controller.jobs.add_index(CONTROLLER_INDEX, by_controller);
     watch_cron_jobs(&ctx, &controller);
     watch_jobs(&ctx, &controller);
     let queue = controller.queue.clone();
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.cron_job,
+        &queue,
+        controller,
+    );
 }
 
 fn watch_cron_jobs(ctx: &ControllerContext, controller: &Arc<CronJobController>) {

@@ -56,11 +56,17 @@ pub(crate) fn start(ctx: ControllerContext) {
     controller
         .revisions
         .add_index(CONTROLLER_INDEX, by_controller);
-    let queue = Workqueue::default();
+    let queue = ctx.queue("daemonset");
     queue_changes(&ctx, NAME, &controller.sets, &queue);
     watch_nodes(&ctx, &controller, &queue);
     watch_pods(&ctx, &controller, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.daemon_set,
+        &queue,
+        controller,
+    );
 }
 
 /// A node concerns all sets, unless nothing changed but its status.

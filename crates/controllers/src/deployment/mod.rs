@@ -59,11 +59,17 @@ pub(crate) fn start(ctx: ControllerContext) {
         .replica_sets
         .add_index(CONTROLLER_INDEX, by_controller);
     controller.pods.add_index(CONTROLLER_INDEX, by_controller);
-    let queue = Workqueue::default();
+    let queue = ctx.queue("deployment");
     queue_changes(&ctx, NAME, &controller.deployments, &queue);
     watch_replica_sets(&ctx, &controller, &queue);
     watch_pods(&ctx, &controller, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.deployment,
+        &queue,
+        controller,
+    );
 }
 
 /// A ReplicaSet calls its Deployment; one that lost or never had a controller, all Deployments that would adopt it.

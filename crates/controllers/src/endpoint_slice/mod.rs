@@ -38,12 +38,18 @@ pub(crate) fn start(ctx: ControllerContext) {
         slices: ManagedSlices::new(&ctx, MANAGER),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("endpoint_slice");
     queue_changes(&ctx, NAME, &controller.services, &queue);
     queue_services_of_pods(&ctx, NAME, &controller.pods, &controller.services, &queue);
     controller.slices.watch(&ctx, NAME, &queue);
     watch_nodes(&ctx, &controller, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.service_endpoint,
+        &queue,
+        controller,
+    );
 }
 
 /// A node's zone is in its pods' endpoints.

@@ -39,15 +39,24 @@ pub(crate) fn start(ctx: ControllerContext) {
         slices: ManagedSlices::new(&ctx, MANAGER),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::new(RateLimits {
-        base: LIMITS.0,
-        max: LIMITS.1,
-        ..RateLimits::default()
-    });
+    let queue = ctx.queue_with(
+        "endpoint_slice_mirroring",
+        RateLimits {
+            base: LIMITS.0,
+            max: LIMITS.1,
+            ..RateLimits::default()
+        },
+    );
     watch_endpoints(&ctx, &controller, &queue);
     watch_services(&ctx, &controller, &queue);
     controller.slices.watch(&ctx, NAME, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.mirroring,
+        &queue,
+        controller,
+    );
 }
 
 fn should_mirror(endpoints: &Endpoints) -> bool {

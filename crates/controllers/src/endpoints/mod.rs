@@ -6,9 +6,7 @@ mod superseded;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{
-    ApiError, Event, EventType, Informer, InformerScope, Object as _, ObjectKey, Workqueue,
-};
+use client::{ApiError, Event, EventType, Informer, InformerScope, Object as _, ObjectKey};
 use k8s_openapi::{
     api::core::v1::{Endpoints, Pod, Service},
     apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
@@ -45,7 +43,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         superseded: Superseded::default(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("endpoint");
     queue_changes(&ctx, NAME, &controller.services, &queue);
     queue_services_of_pods(&ctx, NAME, &controller.pods, &controller.services, &queue);
     // Only a deletion is of interest: what we write comes back as an update.
@@ -56,7 +54,13 @@ pub(crate) fn start(ctx: ControllerContext) {
             deleted.add(endpoints.key());
         }
     });
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.endpoint,
+        &queue,
+        controller,
+    );
 }
 
 #[async_trait]

@@ -27,8 +27,6 @@ use crate::{
 use self::graph::{Graph, Uid, Work};
 
 pub(crate) const NAME: &str = "garbage-collector-controller";
-/// `--concurrent-gc-syncs`.
-const WORKERS: usize = 20;
 /// Uids of owners that are known to be gone. Uids never come back, so that the only cost of forgetting one is a request.
 const MAX_ABSENT: usize = 500;
 
@@ -53,12 +51,16 @@ impl fmt::Display for Key {
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
+    if !ctx.config.enable_garbage_collector {
+        return;
+    }
+    let workers = ctx.config.concurrent_syncs.garbage_collector;
     let gc = Arc::new(GarbageCollector {
         graph: Mutex::default(),
         discovery: Mutex::default(),
         absent_owners: Mutex::default(),
-        attempt_to_delete: Workqueue::default(),
-        attempt_to_orphan: Workqueue::default(),
+        attempt_to_delete: ctx.queue("garbage_collector_attempt_to_delete"),
+        attempt_to_orphan: ctx.queue("garbage_collector_attempt_to_orphan"),
         synced: watch::Sender::new(false),
         ctx: ctx.clone(),
     });
@@ -67,11 +69,11 @@ pub(crate) fn start(ctx: ControllerContext) {
     run_workers(
         &ctx,
         NAME,
-        WORKERS,
+        workers,
         &deletes,
         Arc::new(AttemptToDelete(gc.clone())),
     );
-    run_workers(&ctx, NAME, WORKERS, &orphans, Arc::new(AttemptToOrphan(gc)));
+    run_workers(&ctx, NAME, workers, &orphans, Arc::new(AttemptToOrphan(gc)));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -82,8 +82,8 @@ pub(crate) fn start(ctx: ControllerContext) {
         pods: ctx.informers.informer(),
         expectations: Expectations::default(),
         written: Mutex::default(),
-        queue: Workqueue::default(),
-        orphans: Workqueue::default(),
+        queue: ctx.queue("job"),
+        orphans: ctx.queue("job_orphan_pod"),
         ctx: ctx.clone(),
     });
     controller.pods.add_index(CONTROLLER_INDEX, by_controller);
@@ -97,7 +97,13 @@ pub(crate) fn start(ctx: ControllerContext) {
         &orphans,
         Arc::new(OrphanPods(controller.clone())),
     );
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.job,
+        &queue,
+        controller,
+    );
 }
 
 fn watch_jobs(ctx: &ControllerContext, controller: &Arc<JobController>) {

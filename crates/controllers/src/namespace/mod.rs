@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use client::{
     ApiError, ApiResource, DeleteOptionsExt as _, Informer, ListParams, Object as _, ObjectKey,
-    PartialObjectMetadata, Workqueue,
+    PartialObjectMetadata,
 };
 use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::DeleteOptions};
 use tracing::debug;
@@ -38,12 +38,12 @@ pub(crate) fn start(ctx: ControllerContext) {
         namespaces: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("namespace");
     queue_changes(&ctx, NAME, &controller.namespaces, &queue);
     run_workers(
         &ctx,
         NAME,
-        ctx.config.concurrent_syncs.max(10),
+        ctx.config.concurrent_syncs.namespace,
         &queue,
         controller,
     );

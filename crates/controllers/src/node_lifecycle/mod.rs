@@ -71,7 +71,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         leases: ctx.informers.scoped(leases),
         pods: ctx.informers.informer(),
         health: HashMap::new(),
-        limiter: Limiter::default(),
+        limiter: Limiter::new(ctx.config.node_eviction),
         was_cut_off: false,
         ctx: ctx.clone(),
     };
@@ -174,9 +174,9 @@ impl NodeLifecycle {
             }) += 1;
         }
         let cut_off = !zones.is_empty()
-            && zones
-                .values()
-                .all(|zone| zone.state() == ZoneState::FullDisruption);
+            && zones.values().all(|zone| {
+                zone.state(&self.ctx.config.node_eviction) == ZoneState::FullDisruption
+            });
         if cut_off && !self.was_cut_off {
             info!("all nodes are unhealthy: nothing is evicted");
         }

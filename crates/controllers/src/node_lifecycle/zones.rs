@@ -6,14 +6,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-/// `--node-eviction-rate`, a second.
-const RATE: f64 = 0.1;
-/// `--secondary-node-eviction-rate`, in a zone that is largely broken.
-const SECONDARY_RATE: f64 = 0.01;
-/// `--large-cluster-size-threshold`: in smaller zones nothing is evicted when they are largely broken.
-const LARGE_ZONE: usize = 50;
-/// `--unhealthy-zone-threshold`.
-const UNHEALTHY: f64 = 0.55;
+use crate::config::NodeEviction;
 
 /// How broken a zone is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +27,14 @@ pub(super) struct Zone {
 }
 
 impl Zone {
-    pub(super) fn state(self) -> ZoneState {
+    pub(super) fn state(self, eviction: &NodeEviction) -> ZoneState {
         let total = self.ready + self.not_ready;
         // Counts of nodes are far below what a double holds exactly.
         #[allow(clippy::cast_precision_loss, reason = "see above")]
         let fraction = self.not_ready as f64 / total.max(1) as f64;
         if self.ready == 0 && self.not_ready > 0 {
             ZoneState::FullDisruption
-        } else if self.not_ready > 2 && fraction >= UNHEALTHY {
+        } else if self.not_ready > 2 && fraction >= eviction.unhealthy_zone_threshold {
             ZoneState::PartialDisruption
         } else {
             ZoneState::Normal
@@ -49,12 +42,11 @@ impl Zone {
     }
 
     /// Evictions a second.
-    fn rate(self) -> f64 {
-        match self.state() {
-            ZoneState::Normal | ZoneState::FullDisruption => RATE,
-            ZoneState::PartialDisruption if self.ready + self.not_ready > LARGE_ZONE => {
-                SECONDARY_RATE
-            }
+    fn rate(self, eviction: &NodeEviction) -> f64 {
+        let large = self.ready + self.not_ready > eviction.large_cluster_size_threshold;
+        match self.state(eviction) {
+            ZoneState::Normal | ZoneState::FullDisruption => eviction.rate,
+            ZoneState::PartialDisruption if large => eviction.secondary_rate,
             ZoneState::PartialDisruption => 0.0,
         }
     }
@@ -63,13 +55,22 @@ impl Zone {
 /// One token bucket a zone, of one token.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
+    eviction: NodeEviction,
     buckets: HashMap<String, (f64, Timestamp)>,
 }
 
 impl Limiter {
+    /// Full buckets.
+    pub(super) fn new(eviction: NodeEviction) -> Self {
+        Self {
+            eviction,
+            buckets: HashMap::new(),
+        }
+    }
+
     /// Whether one more node of the zone may be evicted now.
     pub(super) fn try_take(&mut self, zone_name: &str, zone: Zone, now: Timestamp) -> bool {
-        let rate = zone.rate();
+        let rate = zone.rate(&self.eviction);
         let (tokens, since) = self
             .buckets
             .entry(zone_name.to_owned())
@@ -100,7 +101,7 @@ mod tests {
         ];
         for (ready, not_ready, expected) in table {
             assert_eq!(
-                Zone { ready, not_ready }.state(),
+                Zone { ready, not_ready }.state(&NodeEviction::default()),
                 expected,
                 "{ready} ready, {not_ready} not"
             );

@@ -1,12 +1,12 @@
 //! How fast the number of replicas may change: stabilization windows, rates and bounds. Pure, but for the memory that it is handed.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::autoscaling::v2::{
     HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscalerSpec,
 };
 
-/// `--horizontal-pod-autoscaler-downscale-stabilization`.
-const DOWNSCALE_STABILIZATION_SECONDS: i32 = 300;
 /// The longest window and period that the API allows.
 const LONGEST_SECONDS: i64 = 3600;
 
@@ -58,13 +58,15 @@ pub(super) fn limit(
     memory: &mut Memory,
     current: i32,
     recommended: i32,
+    stabilization: Duration,
     now: Timestamp,
 ) -> (i32, [Said; 2]) {
     memory.forget_old(now);
+    let stabilization = i32::try_from(stabilization.as_secs()).unwrap_or(i32::MAX);
     let minimum = spec.min_replicas.unwrap_or(1);
     let (stable, reason, why) = match &spec.behavior {
         None => {
-            let since = before(now, DOWNSCALE_STABILIZATION_SECONDS.into());
+            let since = before(now, stabilization.into());
             let recent = memory.recommendations.iter().filter(|(at, _)| *at >= since);
             let highest = recent.map(|(_, replicas)| *replicas).max();
             let highest = highest.unwrap_or(recommended).max(recommended);
@@ -77,10 +79,7 @@ pub(super) fn limit(
                     .unwrap_or(default)
             };
             let up = window(behavior.scale_up.as_ref(), 0);
-            let down = window(
-                behavior.scale_down.as_ref(),
-                DOWNSCALE_STABILIZATION_SECONDS,
-            );
+            let down = window(behavior.scale_down.as_ref(), stabilization);
             let within = |seconds: i32| {
                 let since = before(now, seconds.into());
                 let recent = memory

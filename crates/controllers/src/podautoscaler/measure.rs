@@ -10,7 +10,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    Autoscalers, TOLERANCE,
+    Autoscalers,
     replicas::{Measurements, Proposal, Scaled, Tolerances},
 };
 
@@ -98,14 +98,12 @@ fn milli(written: Option<&k8s_openapi::apimachinery::pkg::api::resource::Quantit
     parsed.map_or(0, |quantity| quantity.milli_value())
 }
 
-/// How far usage may be off, by the behavior's own word or upstream's default.
-pub(super) fn tolerances(autoscaler: &HorizontalPodAutoscaler) -> Tolerances {
+/// How far usage may be off, by the behavior's own word or the configured default.
+pub(super) fn tolerances(autoscaler: &HorizontalPodAutoscaler, default: f64) -> Tolerances {
     let behavior = autoscaler.spec.behavior.as_ref();
     let named = |rules: Option<&HPAScalingRules>| {
         let tolerance = rules.and_then(|rules| rules.tolerance.as_ref());
-        tolerance.map_or(TOLERANCE, |tolerance| {
-            milli(Some(tolerance)) as f64 / 1000.0
-        })
+        tolerance.map_or(default, |tolerance| milli(Some(tolerance)) as f64 / 1000.0)
     };
     Tolerances {
         down: named(behavior.and_then(|behavior| behavior.scale_down.as_ref())),

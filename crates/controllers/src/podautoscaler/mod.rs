@@ -1,6 +1,6 @@
 //! The horizontal pod autoscaler: follows metrics with the number of a target's replicas, through its scale subresource.
 //!
-//! Every [`PERIOD`] each autoscaler is looked at: [`metrics`] asks what is used, [`replicas`] says what that needs, [`behavior`] how much of it
+//! Every sync period each autoscaler is looked at: [`metrics`] asks what is used, [`replicas`] says what that needs, [`behavior`] how much of it
 //! may be done now. What it remembers for that is lost with the process, as upstream's is.
 
 mod behavior;
@@ -44,10 +44,6 @@ use self::{
 };
 
 pub(crate) const NAME: &str = "horizontal-pod-autoscaler-controller";
-/// `--horizontal-pod-autoscaler-sync-period`.
-const PERIOD: Duration = Duration::from_secs(15);
-/// `--horizontal-pod-autoscaler-tolerance`.
-const TOLERANCE: f64 = 0.1;
 /// How long what the server serves is taken as known.
 const DISCOVERY_LIFE: Duration = Duration::from_secs(30);
 
@@ -73,7 +69,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         discovery: tokio::sync::Mutex::default(),
         ctx: ctx.clone(),
     });
-    let queue: Workqueue<ObjectKey> = Workqueue::default();
+    let queue: Workqueue<ObjectKey> = ctx.queue("horizontalpodautoscaler");
     let (store, changed) = (controller.autoscalers.store().clone(), queue.clone());
     on_events(
         &ctx,
@@ -92,7 +88,13 @@ pub(crate) fn start(ctx: ControllerContext) {
             Event::Deleted(autoscaler) => changed.add(autoscaler.key()),
         },
     );
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.horizontal_pod_autoscaler,
+        &queue,
+        controller,
+    );
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -179,7 +181,7 @@ impl Reconciler for Autoscalers {
             tracing::debug!(controller = NAME, %key, complaint, "not scaled");
         }
         self.write_status(&autoscaler, &look).await?;
-        Ok(Next::After(PERIOD))
+        Ok(Next::After(self.ctx.config.autoscaling.sync_period))
     }
 }
 
@@ -258,7 +260,14 @@ impl Autoscalers {
         };
         let mut memory = lock(&self.memory);
         let memory = memory.entry(key.clone()).or_default();
-        let (wanted, said) = limit(&look.autoscaler.spec, memory, current, proposed, look.now);
+        let (wanted, said) = limit(
+            &look.autoscaler.spec,
+            memory,
+            current,
+            proposed,
+            self.ctx.config.autoscaling.downscale_stabilization,
+            look.now,
+        );
         for (kind, value, why, message) in said {
             look.say(kind, value, why, &message);
         }
@@ -277,10 +286,12 @@ impl Autoscalers {
             .unwrap_or_default();
         let selector = self.check_selector(key, look, written)?;
         let pods: Vec<Arc<Pod>> = self.selected(&key.namespace, &selector);
+        let settings = self.ctx.config.autoscaling;
         let scaled = Scaled {
             replicas: target.replicas(),
             pods: &pods,
-            tolerances: tolerances(look.autoscaler),
+            tolerances: tolerances(look.autoscaler, settings.tolerance),
+            settings,
             now: look.now,
         };
         let there = target.scale["status"]["replicas"]

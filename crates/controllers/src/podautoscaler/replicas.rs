@@ -10,12 +10,7 @@ use client::Object as _;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::pods;
-
-/// `--horizontal-pod-autoscaler-cpu-initialization-period`.
-const CPU_INITIALIZATION: SignedDuration = SignedDuration::from_secs(300);
-/// `--horizontal-pod-autoscaler-initial-readiness-delay`.
-const INITIAL_READINESS: SignedDuration = SignedDuration::from_secs(30);
+use crate::{config::Autoscaling, pods};
 
 /// What was measured of a pod, in thousandths.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +51,7 @@ pub(super) struct Scaled<'a> {
     pub(super) replicas: i32,
     pub(super) pods: &'a [std::sync::Arc<Pod>],
     pub(super) tolerances: Tolerances,
+    pub(super) settings: Autoscaling,
     pub(super) now: Timestamp,
 }
 
@@ -266,11 +262,11 @@ impl Scaled<'_> {
             .as_ref()
             .map_or(Timestamp::MIN, |time| time.0);
         let unready = ready.status == "False";
-        if started.0 + CPU_INITIALIZATION > self.now {
+        if started.0 + self.settings.cpu_initialization_period > self.now {
             !(unready || measured.at < since.saturating_add(measured.window).unwrap_or(since))
         } else {
             // It has never been ready.
-            !(unready && started.0 + INITIAL_READINESS > since)
+            !(unready && started.0 + self.settings.initial_readiness_delay > since)
         }
     }
 

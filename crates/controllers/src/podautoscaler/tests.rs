@@ -1,6 +1,6 @@
 //! Tables for what is computed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscalerSpec, core::v1::Pod};
@@ -10,6 +10,9 @@ use super::{
     behavior::{Memory, limit},
     replicas::{Measured, Measurements, Scaled, Tolerances},
 };
+use crate::config::Autoscaling;
+
+const STABILIZATION: Duration = Duration::from_secs(300);
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_000_000 + second).unwrap()
@@ -45,6 +48,7 @@ fn scaled(pods: &[Arc<Pod>], replicas: i32) -> Scaled<'_> {
         replicas,
         pods,
         tolerances: Tolerances { down: 0.1, up: 0.1 },
+        settings: Autoscaling::default(),
         now: at(0),
     }
 }
@@ -110,7 +114,14 @@ fn changes_are_bounded_and_going_down_waits() {
     let mut memory = Memory::default();
     memory.begin(2, at(0));
     let mut ask = |current, wanted, second| {
-        let (replicas, [able, limited]) = limit(&spec, &mut memory, current, wanted, at(second));
+        let (replicas, [able, limited]) = limit(
+            &spec,
+            &mut memory,
+            current,
+            wanted,
+            STABILIZATION,
+            at(second),
+        );
         (replicas, able.2, limited.2)
     };
     assert_eq!(ask(2, 10, 0), (4, "ReadyForNewScale", "ScaleUpLimit"));
@@ -136,11 +147,21 @@ fn rules_bound_the_rate() {
             "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}, {"type": "Percent", "value": 50, "periodSeconds": 60}]},
     }}));
     let mut memory = Memory::default();
-    assert_eq!(limit(&spec, &mut memory, 10, 20, at(0)).0, 15);
+    assert_eq!(
+        limit(&spec, &mut memory, 10, 20, STABILIZATION, at(0)).0,
+        15
+    );
     memory.scaled(10, 15, at(0));
     // The period's change is used up.
-    assert_eq!(limit(&spec, &mut memory, 15, 20, at(30)).0, 15);
-    assert_eq!(limit(&spec, &mut memory, 15, 20, at(61)).0, 20);
-    let (replicas, [_, limited]) = limit(&spec, &mut Memory::default(), 10, 2, at(0));
+    assert_eq!(
+        limit(&spec, &mut memory, 15, 20, STABILIZATION, at(30)).0,
+        15
+    );
+    assert_eq!(
+        limit(&spec, &mut memory, 15, 20, STABILIZATION, at(61)).0,
+        20
+    );
+    let (replicas, [_, limited]) =
+        limit(&spec, &mut Memory::default(), 10, 2, STABILIZATION, at(0));
     assert_eq!((replicas, limited.2), (9, "ScaleDownLimit"));
 }

@@ -13,6 +13,7 @@ use k8s_openapi::{
 };
 
 use super::plan::Counts;
+use crate::config::ConcurrentSyncs;
 
 /// A failure to create or delete pods, as the `ReplicaFailure` condition tells it.
 pub(crate) struct Failure {
@@ -25,6 +26,10 @@ pub(crate) struct Failure {
 pub(crate) trait Replicated: Kind {
     /// The controller's name.
     const CONTROLLER: &'static str;
+    /// The name that its queue is counted under.
+    const QUEUE: &'static str;
+    /// How many objects of the kind are worked on at once.
+    fn concurrent_syncs(all: &ConcurrentSyncs) -> usize;
     /// `spec.replicas`.
     fn replicas(&self) -> i32;
     /// `spec.selector`; nothing if it is missing.
@@ -44,6 +49,11 @@ const REPLICA_FAILURE: &str = "ReplicaFailure";
 
 impl Replicated for ReplicaSet {
     const CONTROLLER: &'static str = "replicaset-controller";
+    const QUEUE: &'static str = "replicaset";
+
+    fn concurrent_syncs(all: &ConcurrentSyncs) -> usize {
+        all.replica_set
+    }
 
     fn replicas(&self) -> i32 {
         self.spec
@@ -107,6 +117,11 @@ impl Replicated for ReplicaSet {
 
 impl Replicated for ReplicationController {
     const CONTROLLER: &'static str = "replicationcontroller-controller";
+    const QUEUE: &'static str = "replicationmanager";
+
+    fn concurrent_syncs(all: &ConcurrentSyncs) -> usize {
+        all.replication_controller
+    }
 
     fn replicas(&self) -> i32 {
         self.spec

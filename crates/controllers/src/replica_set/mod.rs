@@ -56,7 +56,7 @@ pub(crate) fn start<K: Replicated>(ctx: ControllerContext) {
         owners: ctx.informers.informer(),
         pods: ctx.informers.informer(),
         expectations: Expectations::default(),
-        queue: Workqueue::default(),
+        queue: ctx.queue(K::QUEUE),
         ctx: ctx.clone(),
     });
     controller.owners.add_index(CONTROLLER_INDEX, by_controller);
@@ -67,7 +67,7 @@ pub(crate) fn start<K: Replicated>(ctx: ControllerContext) {
     run_workers(
         &ctx,
         K::CONTROLLER,
-        ctx.config.concurrent_syncs,
+        K::concurrent_syncs(&ctx.config.concurrent_syncs),
         &queue,
         controller,
     );

@@ -11,7 +11,6 @@ mod plan;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use api::quota::{self, Evaluator, Resources};
@@ -38,8 +37,6 @@ use crate::{
 
 pub(crate) const NAME: &str = "resourcequota-controller";
 const QUOTAS: GroupResource = GroupResource::new("", "resourcequotas");
-/// `--resource-quota-sync-period`.
-const SYNC_PERIOD: Duration = Duration::from_secs(5 * 60);
 
 struct ResourceQuotaController {
     ctx: ControllerContext,
@@ -58,7 +55,7 @@ struct ResourceQuotaController {
 
 pub(crate) fn start(ctx: ControllerContext) {
     let controller = Arc::new(ResourceQuotaController {
-        queue: Workqueue::default(),
+        queue: ctx.queue("resourcequota_primary"),
         quotas: ctx.informers.informer(),
         pods: ctx.informers.informer(),
         services: ctx.informers.informer(),
@@ -87,7 +84,10 @@ pub(crate) fn start(ctx: ControllerContext) {
         Evaluator::ResourceClaims,
     );
     ctx.tasks.spawn(NAME, monitors::run(controller.clone()));
-    let (queue, workers) = (controller.queue.clone(), ctx.config.concurrent_syncs);
+    let (queue, workers) = (
+        controller.queue.clone(),
+        ctx.config.concurrent_syncs.resource_quota,
+    );
     run_workers(&ctx, NAME, workers, &queue, controller);
 }
 
@@ -252,7 +252,7 @@ impl Reconciler for ResourceQuotaController {
             let api = self.ctx.client.api::<ResourceQuota>(&key.namespace);
             ApiError::not_found_is_none(api.update_status(&changed).await)?;
         }
-        Ok(Next::After(SYNC_PERIOD))
+        Ok(Next::After(self.ctx.config.resource_quota_sync_period))
     }
 }
 

@@ -53,10 +53,16 @@ pub(crate) fn start(ctx: ControllerContext) {
     controller
         .revisions
         .add_index(CONTROLLER_INDEX, by_controller);
-    let queue = Workqueue::default();
+    let queue = ctx.queue("statefulset");
     queue_changes(&ctx, NAME, &controller.sets, &queue);
     watch_pods(&ctx, &controller, &queue);
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.stateful_set,
+        &queue,
+        controller,
+    );
 }
 
 fn watch_pods(

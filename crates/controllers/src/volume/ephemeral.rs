@@ -31,7 +31,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         ctx: ctx.clone(),
     });
     controller.pods.add_index(CLAIM_INDEX, by_claim);
-    let queue: Workqueue<ObjectKey> = Workqueue::default();
+    let queue: Workqueue<ObjectKey> = ctx.queue("ephemeral_volume");
     let has_any = |pod: &Pod| pod_claims::volumes(pod).any(|volume| volume.ephemeral.is_some());
     let (store, changed) = (controller.pods.store().clone(), queue.clone());
     on_events(&ctx, NAME, &controller.pods, move |event| match event {
@@ -53,7 +53,13 @@ pub(crate) fn start(ctx: ControllerContext) {
             }
         }
     });
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.ephemeral_volume,
+        &queue,
+        controller,
+    );
 }
 
 #[async_trait]

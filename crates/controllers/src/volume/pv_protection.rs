@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{ApiError, Informer, ObjectKey, Workqueue};
+use client::{ApiError, Informer, ObjectKey};
 use k8s_openapi::api::core::v1::PersistentVolume;
 
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         volumes: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("pvprotection");
     queue_changes(&ctx, NAME, &controller.volumes, &queue);
     run_workers(&ctx, NAME, 1, &queue, controller);
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{Event, Informer, ListParams, Object as _, ObjectKey, Workqueue};
+use client::{Event, Informer, ListParams, Object as _, ObjectKey};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         ctx: ctx.clone(),
     });
     controller.pods.add_index(CLAIM_INDEX, by_claim);
-    let queue = Workqueue::default();
+    let queue = ctx.queue("pvcprotection");
     queue_changes(&ctx, NAME, &controller.claims, &queue);
     let changed = queue.clone();
     on_events(&ctx, NAME, &controller.pods, move |event| match event {
@@ -47,7 +47,13 @@ pub(crate) fn start(ctx: ControllerContext) {
         // The claims' own resync queues all.
         Event::Resync => {}
     });
-    run_workers(&ctx, NAME, ctx.config.concurrent_syncs, &queue, controller);
+    run_workers(
+        &ctx,
+        NAME,
+        ctx.config.concurrent_syncs.others,
+        &queue,
+        controller,
+    );
 }
 
 /// Whether the kubelet is done with a pod, or it was deleted by force: what is left waits for finalizers alone.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use client::{ApiError, Informer, Object as _, ObjectKey, Workqueue};
+use client::{ApiError, Informer, Object as _, ObjectKey};
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
     storage::v1::VolumeAttributesClass,
@@ -33,7 +33,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         volumes: ctx.informers.informer(),
         ctx: ctx.clone(),
     });
-    let queue = Workqueue::default();
+    let queue = ctx.queue("vacprotection");
     queue_changes(&ctx, NAME, &controller.classes, &queue);
     // What a claim or a volume lets go of may be a class that waits for that; few do.
     let (classes, changed) = (controller.classes.store().clone(), queue.clone());

@@ -103,6 +103,8 @@ impl ControlPlane {
             client: manager,
             bare_transport: Some(Arc::new(Https::new(config_of(Auth::None)).unwrap())),
             clock,
+            metrics: base::metrics::Registry::new(),
+            leader_healthz: client::LeaderHealthz::default(),
         };
         let plane = Self {
             client,

@@ -19,7 +19,10 @@ mod audit;
 mod authentication;
 mod serving;
 
-use super::process;
+use super::{
+    flags::{command_line::given_flags, duration},
+    process,
+};
 use crate::cli::DataDir;
 
 /// Upstream's flags.
@@ -118,7 +121,7 @@ pub(crate) struct Flags {
     #[arg(long, value_delimiter = ',')]
     etcd_servers: Vec<String>,
     /// How often the store's history is forgotten, up to the time before; 0 leaves that to others
-    #[arg(long, default_value = "5m0s", value_parser = serving::duration)]
+    #[arg(long, default_value = "5m0s", value_parser = duration)]
     etcd_compaction_interval: Duration,
     /// Authority of the external etcd's certificate, PEM
     #[arg(long)]
@@ -252,7 +255,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
     };
     flags.serving.apply(&mut config);
     config.audit = flags.audit.config();
-    config.flags = serving::given_flags(std::env::args());
+    config.flags = given_flags(std::env::args());
     flags.authentication.apply(&mut config)?;
     Ok(config)
 }

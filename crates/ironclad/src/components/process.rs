@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use base::{
     TaskGroup,
     logging::{self, LogTarget},
+    metrics::Registry,
     shutdown,
 };
 use clap::Args;
-use client::{Auth, Client, Config, Https, LeaderElectionConfig, Transport};
+use client::{Auth, Client, ClientMetrics, Config, Https, Transport};
 use tokio_util::sync::CancellationToken;
 
 /// Flags of every component that is a client of the API.
@@ -18,44 +19,48 @@ pub(crate) struct ClientFlags {
     /// Kubeconfig with the API server's address and credentials; in a pod, its service account serves
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// `--master` of the components that have it: the API server's address, whatever the kubeconfig says.
+    #[arg(skip)]
+    pub(crate) master: Option<String>,
 }
 
 impl ClientFlags {
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut config = match (&self.kubeconfig, &self.master) {
+            (None, Some(_)) => Config::default(),
+            (kubeconfig, _) => Config::from_kubeconfig_or_in_cluster(kubeconfig.clone())
+                .context("finding the API server")?,
+        };
+        if let Some(master) = &self.master {
+            config.server.clone_from(master);
+        }
+        Ok(config)
+    }
+
     /// A client as `user_agent`.
     pub(crate) fn client(&self, user_agent: &str) -> anyhow::Result<Client> {
-        let config = Config::from_kubeconfig_or_in_cluster(self.kubeconfig.clone())
-            .context("finding the API server")?;
-        Ok(Client::from_config(config, user_agent)?)
+        Ok(Client::from_config(self.config()?, user_agent)?)
+    }
+
+    /// A client as `user_agent`, whose requests are counted in `metrics`.
+    pub(crate) fn metered_client(
+        &self,
+        user_agent: &str,
+        metrics: &Registry,
+    ) -> anyhow::Result<Client> {
+        let config = self.config()?;
+        let host = config.server.split_once("://").map(|(_, host)| host);
+        let host = host.unwrap_or(&config.server).trim_end_matches('/');
+        let counted = ClientMetrics::new(metrics, host);
+        Ok(Client::from_config(config, user_agent)?.with_metrics(counted))
     }
 
     /// The way to the same server without credentials.
     pub(crate) fn bare_transport(&self) -> anyhow::Result<Arc<dyn Transport>> {
-        let mut config = Config::from_kubeconfig_or_in_cluster(self.kubeconfig.clone())
-            .context("finding the API server")?;
+        let mut config = self.config()?;
         config.auth = Auth::None;
         config.tls.client_identity = None;
         Ok(Arc::new(Https::new(config)?))
-    }
-}
-
-/// Flags of components of which one leads.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct LeaderElectionFlags {
-    /// Whether to wait for the lead before working
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
-    leader_elect: bool,
-}
-
-impl LeaderElectionFlags {
-    /// The election that `component` stands for, if any.
-    pub(crate) fn config(&self, component: &str) -> Option<LeaderElectionConfig> {
-        let host = rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned();
-        let identity = format!("{host}_{}", std::process::id());
-        self.leader_elect
-            .then(|| LeaderElectionConfig::new(component, &identity))
     }
 }
 

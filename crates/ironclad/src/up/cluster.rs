@@ -4,7 +4,6 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -14,13 +13,20 @@ use apiserver::{Server, authn::RequestHeaderConfig, authz::Mode, proxy::KubeletC
 use base::tls::ServingCertificate;
 use base::{Clock, Reloader, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
-use client::{Client, EventRecorder, InformerFactory};
+use client::{Client, EventRecorder, InformerFactory, LeaderHealthz};
 use kubelet::{KubeletConfig, KubeletDeps};
 use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
+use proxy::ProxyHealth;
 use runtime::Runtime;
+use scheduler::Readiness;
 use tokio_util::sync::CancellationToken;
 
-use crate::{components::pod_network, token_signer};
+use crate::{
+    components::{
+        kube_controller_manager, kube_scheduler, pod_network, serving, serving_certificate,
+    },
+    token_signer,
+};
 
 use super::{
     addons, hello_image,
@@ -199,11 +205,15 @@ impl Cluster {
     /// Starts controllers and scheduler.
     pub(crate) fn start_controllers(&self) -> anyhow::Result<()> {
         let client = self.client(&self.pki.controller_manager, "kube-controller-manager");
+        let metrics = serving::registry();
+        let client = self.metered(client, &metrics);
         let deps = controllers::Deps {
             informers: InformerFactory::new(client.clone(), self.tasks.clone()),
             client,
             bare_transport: Some(Arc::new(InProcess::bare(self.server.pipeline()))),
             clock: self.clock.clone(),
+            metrics: metrics.clone(),
+            leader_healthz: LeaderHealthz::default(),
         };
         let config = controllers::Config {
             root_ca: Some(self.pki.ca_pem.clone()),
@@ -222,6 +232,10 @@ impl Cluster {
                 .collect(),
             ..controllers::Config::default()
         };
+        self.serve_pages(kube_controller_manager::PORT, deps.client.clone(), {
+            let server = serving::server("kube-controller-manager", &metrics, &self.clock);
+            kube_controller_manager::with_pages(server, &config, &deps.leader_healthz)
+        });
         let token = self.tasks.token().clone();
         self.run(
             "kube-controller-manager",
@@ -236,7 +250,19 @@ impl Cluster {
             serving_certificates::approve(admin, informers, self.clock.clone()),
         );
 
+        let metrics = serving::registry();
         let client = self.client(&self.pki.scheduler, "kube-scheduler");
+        let client = self.metered(client, &metrics);
+        let config = scheduler::Config {
+            seed: u64::from(std::process::id()),
+            ..scheduler::Config::default()
+        };
+        let readiness = Readiness::default();
+        self.serve_pages(kube_scheduler::PORT, client.clone(), {
+            let server = serving::server("kube-scheduler", &metrics, &self.clock);
+            let (configuration, cancel) = (&config.configuration, self.tasks.token());
+            kube_scheduler::with_pages(server, configuration, None, &readiness, cancel)
+        });
         let events = EventRecorder::new(
             client.clone(),
             "default-scheduler",
@@ -248,10 +274,8 @@ impl Cluster {
             informers: InformerFactory::new(client, self.tasks.clone()),
             events,
             clock: self.clock.clone(),
-        };
-        let config = scheduler::Config {
-            seed: u64::from(std::process::id()),
-            ..scheduler::Config::default()
+            metrics,
+            readiness,
         };
         self.run(
             "kube-scheduler",
@@ -280,16 +304,23 @@ impl Cluster {
         );
         self.tasks.spawn("kubelet", kubelet::run(prepared, token));
 
+        let metrics = serving::registry();
         let client = self.client(&self.pki.proxy, "kube-proxy");
+        let client = self.metered(client, &metrics);
         let ranges = self.settings.cluster_ranges.iter();
         let config = proxy::Config {
             node_name: self.settings.node_name.clone(),
             cluster_cidrs: ranges.map(|r| (r.network(), r.length())).collect(),
+            node_port_addresses: Vec::new(),
         };
         let informers = InformerFactory::new(client, self.tasks.clone());
+        let health = ProxyHealth::new(self.clock.clone());
+        self.serve_proxy_pages(&informers, &metrics, &health);
         let deps = proxy::Dependencies {
             informers,
             clock: self.clock.clone(),
+            metrics,
+            health,
         };
         self.run(
             "kube-proxy",
@@ -305,21 +336,12 @@ impl Cluster {
         client: Option<Client>,
     ) -> anyhow::Result<kubelet::server::Server> {
         let identity = &self.pki.kubelet_server;
-        let (certificate_file, key_file) =
-            (identity.certificate_path.clone(), identity.key_path.clone());
-        let certificate = Arc::new(ServingCertificate::read(&certificate_file, &key_file)?);
         let mut reloader = Reloader::new();
-        let (paths, serving) = (
-            [certificate_file.clone(), key_file.clone()],
-            Arc::clone(&certificate),
-        );
-        reloader.watch(paths.iter().map(PathBuf::as_path), move || {
-            let read = |path: &PathBuf| std::fs::read(path).map_err(|error| error.to_string());
-            let (chain, key) = (read(&certificate_file)?, read(&key_file)?);
-            serving
-                .replace(&chain, &key)
-                .map_err(|error| error.to_string())
-        });
+        let certificate = serving_certificate::follow(
+            &identity.certificate_path,
+            &identity.key_path,
+            &mut reloader,
+        )?;
         reloader.start(self.clock.clone(), &self.tasks);
         let address = SocketAddr::new(self.settings.bind_address, self.settings.kubelet_port);
         let mut config = kubelet::server::ServerConfig::new(address, certificate);
@@ -399,6 +421,26 @@ impl Cluster {
     /// Where further tasks of the cluster go.
     pub(crate) fn tasks(&self) -> &TaskGroup {
         &self.tasks
+    }
+
+    /// Its time.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Its node's name.
+    pub(super) fn node_name(&self) -> &str {
+        &self.settings.node_name
+    }
+
+    /// Who signs its certificates, PEM.
+    pub(super) fn authorities(&self) -> &str {
+        &self.pki.ca_pem
+    }
+
+    /// Where its API server listens.
+    pub(super) fn server_address(&self) -> SocketAddr {
+        self.server.address()
     }
 
     /// Runs a component as a task; its failure is the whole process's, for who starts it again starts all of it.

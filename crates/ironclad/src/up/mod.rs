@@ -9,6 +9,7 @@ mod in_process;
 pub(crate) mod lock;
 pub(crate) mod machines;
 pub(crate) mod manifest;
+mod pages;
 pub(crate) mod place;
 mod preflight;
 mod progress;

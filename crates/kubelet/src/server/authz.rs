@@ -6,38 +6,29 @@ use std::time::Duration;
 
 use base::Clock;
 use client::Client;
+use component_base::{Access, Authorization, User};
 use http::{Method, StatusCode};
-use k8s_openapi::api::authorization::v1::{
-    ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
-};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 
-use super::{
-    authn::{User, ask},
-    body::Refusal,
-    cache::ExpiringCache,
-};
+use super::body::Refusal;
 
 /// `authorization.webhook.cacheAuthorizedTTL`.
 const ALLOWED_TTL: Duration = Duration::from_secs(300);
 /// `authorization.webhook.cacheUnauthorizedTTL`.
 const DENIED_TTL: Duration = Duration::from_secs(30);
-const MAX_DECISIONS: usize = 4096;
 
-pub(super) struct Authorization {
+pub(super) struct NodeAuthorization {
     /// None: everything is allowed.
-    client: Option<Client>,
+    reviews: Option<Authorization>,
     node_name: String,
-    /// By the review's spec, as JSON.
-    decisions: ExpiringCache<String, bool>,
 }
 
-impl Authorization {
+impl NodeAuthorization {
     pub(super) fn new(client: Option<Client>, node_name: &str, clock: Clock) -> Self {
-        let decisions = ExpiringCache::new(MAX_DECISIONS, clock);
+        let asks = |client| Authorization::new(client, ALLOWED_TTL, DENIED_TTL, clock);
         Self {
-            client,
+            reviews: client.map(asks),
             node_name: node_name.to_owned(),
-            decisions,
         }
     }
 
@@ -47,7 +38,7 @@ impl Authorization {
         method: &Method,
         path: &str,
     ) -> Result<(), Refusal> {
-        let Some(client) = &self.client else {
+        let Some(reviews) = &self.reviews else {
             return Ok(());
         };
         let verb = verb(method);
@@ -60,14 +51,12 @@ impl Authorization {
             )
         };
         for subresource in subresources {
-            let allowed = self
-                .may(client, user, verb, subresource)
-                .await
-                .map_err(|error| {
-                    tracing::warn!(%error, "cannot review access");
-                    Refusal::internal(format!("Authorization error {}", describe()))
-                })?;
-            if allowed {
+            let access = Access::Resource(Box::new(self.attributes(verb, subresource)));
+            let decision = reviews.decide(user, access).await.map_err(|error| {
+                tracing::warn!(%error, "cannot review access");
+                Refusal::internal(format!("Authorization error {}", describe()))
+            })?;
+            if decision.allowed {
                 return Ok(());
             }
         }
@@ -77,42 +66,15 @@ impl Authorization {
         ))
     }
 
-    async fn may(
-        &self,
-        client: &Client,
-        user: &User,
-        verb: &str,
-        subresource: &str,
-    ) -> Result<bool, super::authn::AskError> {
-        let spec = SubjectAccessReviewSpec {
-            user: Some(user.name.clone()),
-            uid: Some(user.uid.clone()).filter(|uid| !uid.is_empty()),
-            groups: Some(user.groups.clone()),
-            extra: Some(user.extra.clone().into_iter().collect()),
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.to_owned()),
-                version: Some("v1".to_owned()),
-                resource: Some("nodes".to_owned()),
-                subresource: Some(subresource.to_owned()),
-                name: Some(self.node_name.clone()),
-                ..ResourceAttributes::default()
-            }),
-            ..SubjectAccessReviewSpec::default()
-        };
-        let key = serde_json::to_string(&spec)?;
-        if let Some(decided) = self.decisions.get(&key) {
-            return Ok(decided);
+    fn attributes(&self, verb: &str, subresource: &str) -> ResourceAttributes {
+        ResourceAttributes {
+            verb: Some(verb.to_owned()),
+            version: Some("v1".to_owned()),
+            resource: Some("nodes".to_owned()),
+            subresource: Some(subresource.to_owned()),
+            name: Some(self.node_name.clone()),
+            ..ResourceAttributes::default()
         }
-        let review = SubjectAccessReview {
-            spec,
-            ..SubjectAccessReview::default()
-        };
-        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-        let answer = ask(client, path, &review).await?;
-        let allowed = answer.status.is_some_and(|status| status.allowed);
-        self.decisions
-            .insert(key, allowed, if allowed { ALLOWED_TTL } else { DENIED_TTL });
-        Ok(allowed)
     }
 }
 

@@ -2,25 +2,15 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt as _};
-use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty, StreamBody};
 use hyper::body::Frame;
 
-/// Why a body broke off.
-pub(super) type BodyError = Box<dyn std::error::Error + Send + Sync>;
-/// A body; streams are pulled, so that a slow client costs no queue.
-pub(super) type Body = UnsyncBoxBody<Bytes, BodyError>;
+pub(super) use component_base::{Body, full, ok};
 
 /// Nothing.
 pub(super) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-/// All of it.
-pub(super) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
 }
 
 /// Chunk by chunk.
@@ -28,15 +18,6 @@ pub(super) fn stream(
     chunks: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
 ) -> Body {
     StreamBody::new(chunks.map_ok(Frame::data).map_err(Into::into)).boxed_unsync()
-}
-
-/// 200 of a content type.
-pub(super) fn ok(content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }
 
 /// 200 with JSON.

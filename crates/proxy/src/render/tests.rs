@@ -151,3 +151,24 @@ fn with_affinity_a_client_is_looked_up_before_it_is_sent_anywhere() {
         2
     );
 }
+
+#[test]
+fn node_ports_are_where_they_are_asked_for() {
+    let facts = NodeFacts {
+        node_port_addresses: vec![(ip("192.168.0.0"), 24), (ip("fd00::"), 64)],
+        ..NodeFacts::default()
+    };
+    let restricted = render(Family::Ip, &[], &facts);
+    let rules = &restricted.chains["services"].rules;
+    assert_eq!(rules.len(), 2);
+    assert!(rules[1].contains(&Statement::Destination(ip("192.168.0.0"), 24, true)));
+    let only_six = NodeFacts {
+        node_port_addresses: vec![(ip("fd00::"), 64)],
+        ..NodeFacts::default()
+    };
+    assert_eq!(
+        render(Family::Ip, &[], &only_six).chains["services"].rules,
+        table(&[]).chains["services"].rules,
+        "nothing is said of IPv4"
+    );
+}

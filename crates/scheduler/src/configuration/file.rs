@@ -1,10 +1,10 @@
 //! The file, field by field.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// `KubeSchedulerConfiguration`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct File {
     pub(super) api_version: String,
@@ -45,28 +45,42 @@ impl Default for File {
     }
 }
 
-/// `leaderElection`; of its fields the one that says whether there is one is looked at.
-#[derive(Clone, Debug, Deserialize)]
+/// `leaderElection`
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct LeaderElectionFile {
     pub(super) leader_elect: bool,
+    pub(super) lease_duration: String,
+    pub(super) renew_deadline: String,
+    pub(super) retry_period: String,
+    pub(super) resource_lock: String,
+    pub(super) resource_name: String,
+    pub(super) resource_namespace: String,
 }
 
 impl Default for LeaderElectionFile {
     fn default() -> Self {
-        Self { leader_elect: true }
+        Self {
+            leader_elect: true,
+            lease_duration: "15s".to_owned(),
+            renew_deadline: "10s".to_owned(),
+            retry_period: "2s".to_owned(),
+            resource_lock: "leases".to_owned(),
+            resource_name: "kube-scheduler".to_owned(),
+            resource_namespace: "kube-system".to_owned(),
+        }
     }
 }
 
 /// `clientConnection`; of its fields the way to the server is looked at.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct ClientConnectionFile {
     pub(super) kubeconfig: Option<String>,
 }
 
 /// `profiles[]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ProfileFile {
     pub(super) scheduler_name: String,
@@ -76,7 +90,7 @@ pub(super) struct ProfileFile {
 }
 
 /// `profiles[].pluginConfig[]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginConfigFile {
     pub(super) name: String,
@@ -84,7 +98,7 @@ pub(super) struct PluginConfigFile {
 }
 
 /// `profiles[].plugins`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PluginsFile {
     pub(super) multi_point: PluginSetFile,
@@ -103,7 +117,7 @@ pub(super) struct PluginsFile {
 }
 
 /// Plugins switched on and off at a point.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct PluginSetFile {
     pub(super) enabled: Vec<PluginFile>,
@@ -111,7 +125,7 @@ pub(super) struct PluginSetFile {
 }
 
 /// A plugin by name; `*` among the disabled is all of them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PluginFile {
     pub(super) name: String,

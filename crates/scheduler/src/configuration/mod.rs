@@ -3,11 +3,12 @@
 mod file;
 mod plugin_set;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use apimachinery::decode;
-use file::{File, PluginConfigFile, ProfileFile};
+use apimachinery::{decode, time};
+use file::{File, LeaderElectionFile, PluginConfigFile, ProfileFile};
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::{
     framework::{Point, Profile, Profiles, Row},
@@ -62,8 +63,60 @@ pub struct Configuration {
     backoff: Backoff,
     /// `clientConnection.kubeconfig`
     pub kubeconfig: Option<String>,
-    /// `leaderElection.leaderElect`
+    /// `leaderElection`
+    pub leader_election: LeaderElection,
+    /// All of it, as it was read.
+    shown: Value,
+}
+
+/// `leaderElection`
+#[derive(Clone, Debug)]
+pub struct LeaderElection {
+    /// Whether to stand for election.
     pub leader_elect: bool,
+    /// How long others wait for the leader to renew its lease.
+    pub lease_duration: Duration,
+    /// How long the leader tries to renew it before it stops leading.
+    pub renew_deadline: Duration,
+    /// Time between tries.
+    pub retry_period: Duration,
+    /// The lease's name.
+    pub resource_name: String,
+    /// The lease's namespace.
+    pub resource_namespace: String,
+}
+
+impl LeaderElection {
+    fn new(file: &LeaderElectionFile) -> Result<Self, ConfigurationError> {
+        let duration = |field: &str, text: &str| {
+            let field = format!("leaderElection.{field}");
+            let nanos = time::parse_duration(text).map_err(|error| invalid(&field, error))?;
+            let positive = u64::try_from(nanos).ok().filter(|nanos| *nanos > 0);
+            positive.map(Duration::from_nanos).ok_or_else(|| {
+                invalid(
+                    field,
+                    format!("Invalid value: {text:?}: must be greater than zero"),
+                )
+            })
+        };
+        if file.resource_lock != "leases" {
+            return Err(invalid(
+                "leaderElection.resourceLock",
+                format!(
+                    "Invalid value: {:?}: resource lock value must be \"leases\"",
+                    file.resource_lock
+                ),
+            ));
+        }
+        Ok(Self {
+            leader_elect: file.leader_elect,
+            lease_duration: duration("leaseDuration", &file.lease_duration)?,
+            renew_deadline: duration("renewDeadline", &file.renew_deadline)?,
+            retry_period: duration("retryPeriod", &file.retry_period)?,
+            resource_name: file.resource_name.clone(),
+            resource_namespace: file.resource_namespace.clone(),
+        })
+    }
 }
 
 impl Default for Configuration {
@@ -107,7 +160,11 @@ impl Configuration {
             only.scheduler_name = DEFAULT_SCHEDULER.to_owned();
         }
         validate(&file)?;
+        file.api_version = GROUP_VERSION.to_owned();
+        file.kind = "KubeSchedulerConfiguration".to_owned();
         Ok(Self {
+            shown: serde_json::to_value(&file).unwrap_or_default(),
+            leader_election: LeaderElection::new(&file.leader_election)?,
             profiles: file.profiles,
             percentage: usize::try_from(file.percentage_of_nodes_to_score.unwrap_or(0))
                 .unwrap_or(0),
@@ -116,8 +173,12 @@ impl Configuration {
                 max: SignedDuration::from_secs(file.pod_max_backoff_seconds),
             },
             kubeconfig: file.client_connection.kubeconfig.filter(|k| !k.is_empty()),
-            leader_elect: file.leader_election.leader_elect,
         })
+    }
+
+    /// What `/configz` shows.
+    pub fn shown(&self) -> Value {
+        self.shown.clone()
     }
 
     /// Upstream's `percentageOfNodesToScore`; 0 is by the size of the cluster.
@@ -263,7 +324,8 @@ fn make(profile: &ProfileFile, handle: &Handle) -> Result<Profile, Configuration
     let resolved = plugin_set::resolve(&profile.plugins, &by_name).map_err(&failed)?;
     let made = Profile::with_points(&profile.scheduler_name, |point| {
         resolved[point as usize].clone()
-    });
+    })
+    .with_metrics(handle.metrics.points(&profile.scheduler_name));
     let name = &profile.scheduler_name;
     match made.count(Point::QueueSort) {
         1 => {}

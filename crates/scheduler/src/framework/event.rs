@@ -84,6 +84,34 @@ pub(crate) enum ClusterEvent {
     Object(EventKind, ObjectKey),
 }
 
+impl ClusterEvent {
+    /// Upstream's name of it in metrics. Of several changes at once the first counts.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::NodeAdded(_) => "NodeAdd",
+            Self::NodeUpdated(_, change) if change.allocatable => "NodeUpdateNodeAllocatable",
+            Self::NodeUpdated(_, change) if change.labels => "NodeUpdateNodeLabel",
+            Self::NodeUpdated(..) => "NodeUpdateNodeTaint",
+            Self::NodeRemoved => "NodeDelete",
+            Self::AssignedPodAdded(_) => "AssignedPodAdd",
+            Self::AssignedPodUpdated { .. } => "AssignedPodUpdate",
+            Self::AssignedPodRemoved(_) => "AssignedPodDelete",
+            Self::PodUpdated(_) => "UnschedulablePodUpdate",
+            Self::Object(kind, _) => match kind {
+                EventKind::PersistentVolumeClaim => "PersistentVolumeClaimUpdate",
+                EventKind::PersistentVolumeClaimRemoved => "PersistentVolumeClaimDelete",
+                EventKind::PersistentVolume => "PersistentVolumeUpdate",
+                EventKind::StorageClass => "storage.k8s.io/StorageClassUpdate",
+                EventKind::CsiNode => "storage.k8s.io/CSINodeUpdate",
+                EventKind::CsiDriver => "storage.k8s.io/CSIDriverUpdate",
+                EventKind::CsiStorageCapacity => "storage.k8s.io/CSIStorageCapacityUpdate",
+                EventKind::VolumeAttachmentRemoved => "storage.k8s.io/VolumeAttachmentDelete",
+                _ => "Other",
+            },
+        }
+    }
+}
+
 /// What changed of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NodeChange {

@@ -4,6 +4,7 @@ use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -12,7 +13,10 @@ use super::{
     ClusterEvent, CycleState, EventKind, MAX_NODE_SCORE, NoRoom, Plugin, Point, PostFilterInput,
     PreFilterResult, Rejection, Verdict,
 };
-use crate::{node_info::NodeInfo, pod_info::PodInfo, preemption::Preemption, snapshot::Snapshot};
+use crate::{
+    metrics::PointMetrics, node_info::NodeInfo, pod_info::PodInfo, preemption::Preemption,
+    snapshot::Snapshot,
+};
 
 /// A plugin, and the weight of its score.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub(crate) struct Profile {
     /// For each point its plugins, in order.
     points: [Vec<Row>; Point::ALL.len()],
     plugins: HashMap<&'static str, Arc<dyn Plugin>>,
+    metrics: PointMetrics,
 }
 
 impl Profile {
@@ -51,7 +56,23 @@ impl Profile {
             name: name.into(),
             plugins: plugins.collect(),
             points,
+            metrics: PointMetrics::default(),
         }
+    }
+
+    /// Says how long its points take.
+    pub(crate) fn with_metrics(mut self, metrics: PointMetrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// All plugins of a point were asked, from then on.
+    pub(crate) fn asked<T, E>(&self, point: Point, outcome: &Result<T, E>, began: Instant) {
+        let status = match outcome {
+            Ok(_) => "Success",
+            Err(_) => "Unschedulable",
+        };
+        self.metrics.asked(point, status, began);
     }
 
     /// The `schedulerName` whose pods it is for.
@@ -256,6 +277,7 @@ impl Profile {
         feasible: &[Arc<NodeInfo>],
         nodes: &Snapshot,
     ) -> Vec<i64> {
+        let began = Instant::now();
         for plugin in self.at(Point::PreScore) {
             let Some(point) = plugin.pre_score() else {
                 continue;
@@ -264,6 +286,8 @@ impl Profile {
                 state.skip_score(plugin.name());
             }
         }
+        self.metrics.asked(Point::PreScore, "Success", began);
+        let began = Instant::now();
         let mut totals = vec![0; feasible.len()];
         let mut scores = Vec::with_capacity(feasible.len());
         for Row { plugin, weight } in self.rows(Point::Score) {
@@ -277,6 +301,7 @@ impl Profile {
                 *total += weight * score.clamp(&0, &MAX_NODE_SCORE);
             }
         }
+        self.metrics.asked(Point::Score, "Success", began);
         totals
     }
 
@@ -287,16 +312,20 @@ impl Profile {
         pod: &PodInfo,
         node: &NodeInfo,
     ) -> Result<(), Rejection> {
-        for plugin in self.at(Point::Reserve) {
-            let Some(point) = plugin.reserve() else {
-                continue;
-            };
-            if let Some(rejection) = refusal(plugin, point.reserve(state, pod, node)) {
-                self.unreserve(state, pod, &node.name);
-                return Err(rejection);
-            }
+        let began = Instant::now();
+        let reserve = |plugin: &dyn Plugin, state: &mut CycleState| {
+            let verdict = plugin.reserve()?.reserve(state, pod, node);
+            refusal(plugin, verdict)
+        };
+        let refused = self
+            .at(Point::Reserve)
+            .find_map(|plugin| reserve(plugin, state));
+        let outcome = refused.map_or(Ok(()), Err);
+        self.asked(Point::Reserve, &outcome, began);
+        if outcome.is_err() {
+            self.unreserve(state, pod, &node.name);
         }
-        Ok(())
+        outcome
     }
 
     /// Takes reservations back, in the opposite order.
@@ -315,29 +344,48 @@ impl Profile {
         pod: &PodInfo,
         node: &str,
     ) -> Result<(), Rejection> {
-        for plugin in self.at(Point::Permit) {
-            if let Some(point) = plugin.permit() {
-                let verdict = point.permit(state, pod, node).await;
-                refusal(plugin, verdict).map_or(Ok(()), Err)?;
-            }
+        for point in [Point::Permit, Point::PreBind, Point::Bind] {
+            let began = Instant::now();
+            let outcome = self.bind_at(point, state, pod, node).await;
+            self.asked(point, &outcome, began);
+            outcome?;
         }
-        for plugin in self.at(Point::PreBind) {
-            if let Some(point) = plugin.pre_bind() {
-                let verdict = point.pre_bind(state, pod, node).await;
-                refusal(plugin, verdict).map_or(Ok(()), Err)?;
-            }
-        }
-        for plugin in self.at(Point::Bind) {
-            if let Some(point) = plugin.bind() {
-                match point.bind(state, pod, node).await {
-                    Verdict::Skip => {}
-                    Verdict::Success => break,
-                    verdict => refusal(plugin, verdict).map_or(Ok(()), Err)?,
-                }
-            }
-        }
+        let began = Instant::now();
         for point in self.at(Point::PostBind).filter_map(Plugin::post_bind) {
             point.post_bind(state, pod, node).await;
+        }
+        self.metrics.asked(Point::PostBind, "Success", began);
+        Ok(())
+    }
+
+    /// Asks the plugins of one of the points of a binding until one refuses, or has bound.
+    async fn bind_at(
+        &self,
+        point: Point,
+        state: &CycleState,
+        pod: &PodInfo,
+        node: &str,
+    ) -> Result<(), Rejection> {
+        for plugin in self.at(point) {
+            let verdict = match point {
+                Point::Permit => match plugin.permit() {
+                    Some(permit) => permit.permit(state, pod, node).await,
+                    None => continue,
+                },
+                Point::PreBind => match plugin.pre_bind() {
+                    Some(pre_bind) => pre_bind.pre_bind(state, pod, node).await,
+                    None => continue,
+                },
+                _ => match plugin.bind() {
+                    Some(bind) => bind.bind(state, pod, node).await,
+                    None => continue,
+                },
+            };
+            let has_bound = point == Point::Bind && verdict == Verdict::Success;
+            refusal(plugin, verdict).map_or(Ok(()), Err)?;
+            if has_bound {
+                break;
+            }
         }
         Ok(())
     }

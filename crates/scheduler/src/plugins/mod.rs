@@ -34,6 +34,7 @@ pub use arguments::PluginError;
 use crate::{
     framework::{Plugin, Row},
     listers::Listers,
+    metrics::Metrics,
 };
 
 /// What plugins are made with. Cheap to clone.
@@ -42,6 +43,7 @@ pub(crate) struct Handle {
     pub(crate) client: Client,
     pub(crate) listers: Listers,
     pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
 }
 
 /// A plugin that there is.

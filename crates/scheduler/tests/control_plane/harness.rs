@@ -117,6 +117,8 @@ impl ControlPlane {
             informers: InformerFactory::new(client, self.tasks.clone()),
             events,
             clock,
+            metrics: base::metrics::Registry::new(),
+            readiness: scheduler::Readiness::default(),
         };
         let token = self.tasks.token().clone();
         self.tasks.spawn("scheduler", async move {

@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("client", &["api", "apimachinery", "base"]),
+    ("component-base", &["client", "apimachinery", "base"]),
     ("controllers", &["client", "api", "apimachinery", "base"]),
     ("scheduler", &["client", "api", "apimachinery", "base"]),
     ("cri", &["base"]),
@@ -38,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "kubelet",
         &[
             "client",
+            "component-base",
             "cri",
             "linux",
             "api",

@@ -8,7 +8,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use client::{
@@ -32,8 +32,6 @@ use self::plan::{
 use super::pod_claims::{self, CLAIM_INDEX, by_claim};
 
 pub(crate) const NAME: &str = "persistentvolume-binder-controller";
-/// How often a claim that waits is looked at (`--pvclaimbinder-sync-period`).
-const RESYNC: Duration = Duration::from_secs(15);
 /// Tell a provisioner that it is meant.
 const PROVISIONER: [&str; 2] = [
     "volume.beta.kubernetes.io/storage-provisioner",
@@ -56,8 +54,8 @@ pub(crate) fn start(ctx: ControllerContext) {
         volumes: ctx.informers.informer(),
         classes: ctx.informers.informer(),
         pods: ctx.informers.informer(),
-        claim_queue: Workqueue::default(),
-        volume_queue: Workqueue::default(),
+        claim_queue: ctx.queue("claims"),
+        volume_queue: ctx.queue("volumes"),
         ctx: ctx.clone(),
     });
     binder.pods.add_index(CLAIM_INDEX, by_claim);
@@ -228,7 +226,7 @@ impl Binder {
             ClaimStep::Pending(told) => {
                 told.iter().for_each(tell);
                 self.set_claim_status(&claim, "Pending", None).await?;
-                Ok(Next::After(RESYNC))
+                Ok(Next::After(self.ctx.config.claim_binder_sync_period))
             }
             ClaimStep::Lost(reason, message) => {
                 if phase(&claim) != "Lost" {
@@ -245,7 +243,7 @@ impl Binder {
             }
             ClaimStep::AskProvisioner(provisioner) => {
                 self.ask_provisioner(&claim, &provisioner).await?;
-                Ok(Next::After(RESYNC))
+                Ok(Next::After(self.ctx.config.claim_binder_sync_period))
             }
             ClaimStep::Broken(told) => {
                 tell(&told);

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use apiserver::audit::{BatchConfig, Config, Mode, Throttle, Truncate, log, webhook};
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::serving::duration;
+use crate::components::flags::duration;
 
 /// Upstream's names and defaults.
 #[derive(Debug, Args)]

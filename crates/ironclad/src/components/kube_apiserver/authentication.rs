@@ -5,10 +5,11 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use apiserver::{
     authn::{jwt::OidcFlags, webhook::ReviewVersion},
-    authz::configuration::parse_duration,
     config::{AuthorizationWebhookConfig, TokenWebhookConfig},
 };
 use clap::Args;
+
+use crate::components::flags::duration;
 
 /// Upstream's flags.
 #[derive(Debug, Args)]
@@ -68,7 +69,7 @@ pub(crate) struct AuthenticationFlags {
     #[arg(long, default_value = "v1beta1")]
     authentication_token_webhook_version: ReviewVersion,
     /// How long its answers are remembered
-    #[arg(long, default_value = "2m", value_parser = parse_go_duration)]
+    #[arg(long, default_value = "2m", value_parser = duration)]
     authentication_token_webhook_cache_ttl: Duration,
     /// Authorizers and their settings: an AuthorizationConfiguration, in place of --authorization-mode
     #[arg(long, conflicts_with = "authorization_webhook_config_file")]
@@ -80,10 +81,10 @@ pub(crate) struct AuthenticationFlags {
     #[arg(long, default_value = "v1beta1")]
     authorization_webhook_version: ReviewVersion,
     /// How long its yes is remembered
-    #[arg(long, default_value = "5m", value_parser = parse_go_duration)]
+    #[arg(long, default_value = "5m", value_parser = duration)]
     authorization_webhook_cache_authorized_ttl: Duration,
     /// How long its no is remembered
-    #[arg(long, default_value = "30s", value_parser = parse_go_duration)]
+    #[arg(long, default_value = "30s", value_parser = duration)]
     authorization_webhook_cache_unauthorized_ttl: Duration,
 }
 
@@ -91,10 +92,6 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=');
     let (key, value) = pair.ok_or_else(|| format!("{text:?} is not of the form key=value"))?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-fn parse_go_duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 1m30s"))
 }
 
 impl AuthenticationFlags {

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args};
 
+use crate::components::flags::duration;
+
 /// Upstream's names and defaults.
 #[derive(Debug, Args)]
 pub(super) struct ServingFlags {
@@ -70,63 +72,9 @@ impl ServingFlags {
     }
 }
 
-/// A duration as Go writes it; never negative.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let nanos = apimachinery::time::parse_duration(text)?;
-    u64::try_from(nanos)
-        .map(Duration::from_nanos)
-        .map_err(|_| format!("{text:?} is negative"))
-}
-
-/// The flags of a command line, by name: `--name=value`, `--name value`, `--name`.
-pub(super) fn given_flags(args: impl Iterator<Item = String>) -> Vec<(String, String)> {
-    let mut flags: Vec<(String, Option<String>)> = Vec::new();
-    for arg in args.skip(1) {
-        match (arg.strip_prefix("--"), flags.last_mut()) {
-            (Some(flag), _) => {
-                let (name, value) = match flag.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
-                    None => (flag, None),
-                };
-                flags.push((name.to_owned(), value));
-            }
-            (None, Some((_, value @ None))) => *value = Some(arg),
-            (None, _) => {}
-        }
-    }
-    let said = |(name, value): (String, Option<String>)| {
-        (name, value.unwrap_or_else(|| "true".to_owned()))
-    };
-    flags.into_iter().map(said).collect()
-}
-
 fn goaway_chance(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(chance) if (0.0..=0.02).contains(&chance) => Ok(chance),
         _ => Err("--goaway-chance can not be less than 0 or greater than 0.02".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_are_read_off_the_command_line() {
-        let args = [
-            "ironclad",
-            "kube-apiserver",
-            "--a=b",
-            "--c",
-            "d",
-            "--e",
-            "--f=g=h",
-        ];
-        let flags = given_flags(args.map(str::to_owned).into_iter());
-        let flags: Vec<(&str, &str)> = flags
-            .iter()
-            .map(|(n, v)| (n.as_str(), v.as_str()))
-            .collect();
-        assert_eq!(flags, [("a", "b"), ("c", "d"), ("e", "true"), ("f", "g=h")]);
     }
 }

@@ -12,14 +12,14 @@ use jiff::Timestamp;
 
 /// A cache of at most `capacity` entries, each with its own end. When it is full of living entries it starts anew: that costs
 /// questions, never memory.
-pub(super) struct ExpiringCache<K, V> {
+pub(crate) struct ExpiringCache<K, V> {
     entries: Mutex<HashMap<K, (V, Timestamp)>>,
     capacity: usize,
     clock: Clock,
 }
 
 impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
-    pub(super) fn new(capacity: usize, clock: Clock) -> Self {
+    pub(crate) fn new(capacity: usize, clock: Clock) -> Self {
         Self {
             entries: Mutex::default(),
             capacity,
@@ -27,13 +27,13 @@ impl<K: Eq + Hash, V: Clone> ExpiringCache<K, V> {
         }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (value, end) = entries.get(key)?;
         (self.clock.now() < *end).then(|| value.clone())
     }
 
-    pub(super) fn insert(&self, key: K, value: V, ttl: Duration) {
+    pub(crate) fn insert(&self, key: K, value: V, ttl: Duration) {
         let now = self.clock.now();
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= self.capacity {
