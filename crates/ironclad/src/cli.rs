@@ -137,3 +137,59 @@ impl Cli {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(line: &str) -> String {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let component = line.split(' ').nth(1).unwrap().to_owned();
+        let error = Cli::try_read(arguments).map(drop).unwrap_err();
+        command_line::complaint(&component, &error).unwrap_or_else(|| error.to_string())
+    }
+
+    #[test]
+    fn every_flag_has_one_meaning() {
+        // What clap checks at a component's first use: that no flag stands twice.
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_component_refuses_in_upstreams_words() {
+        for (line, expected) in [
+            ("ironclad kube-scheduler --bogus=1", "unknown flag: --bogus"),
+            (
+                "ironclad kube-controller-manager -x",
+                "unknown shorthand flag: 'x' in -x",
+            ),
+            (
+                "ironclad kubelet --bogus",
+                "failed to parse kubelet flag: unknown flag: --bogus",
+            ),
+            (
+                "ironclad kube-proxy extra",
+                "\"kube-proxy\" does not take any arguments, got [\"extra\"]",
+            ),
+            (
+                "ironclad kube-scheduler --leader-elect-lease-duration=long",
+                "invalid argument \"long\" for \"--leader-elect-lease-duration\" flag: ",
+            ),
+        ] {
+            let said = complaint(line);
+            assert!(said.starts_with(expected), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_values_counts_and_underscores_are_hyphens() {
+        let line = "ironclad kube-controller-manager --secure_port=1 --secure-port=2 --concurrent_rc_syncs=3 --cert-dir=";
+        let arguments = line.split(' ').map(OsString::from).collect();
+        let read = Cli::try_read(arguments).unwrap();
+        let shown = format!("{read:?}");
+        assert!(
+            shown.contains("secure_port: Some(2)") && shown.contains("concurrent_rc_syncs: 3"),
+            "{shown}"
+        );
+    }
+}

@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 mod audit;
 mod authentication;
 mod serving;
+mod without_effect;
 
+use self::without_effect::NoEffect;
 use super::{
-    flags::{command_line::given_flags, duration},
+    flags::{WithoutEffect, command_line::given_flags, duration},
     process,
 };
 use crate::cli::DataDir;
@@ -132,6 +134,8 @@ pub(crate) struct Flags {
     /// Its key, PEM
     #[arg(long, requires = "etcd_certfile")]
     etcd_keyfile: Option<PathBuf>,
+    #[command(flatten)]
+    no_effect: WithoutEffect<NoEffect>,
 }
 
 fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
@@ -151,6 +155,7 @@ fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
 /// Serves until stopped.
 pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
     process::run(|cancel, _| async move {
+        flags.no_effect.report();
         let clock = Clock::system();
         let config = config(&flags, &clock)?;
         // The store outlives the server, which may still write while it stops.

@@ -43,30 +43,7 @@ pub(super) fn show(router: &Router) -> Result<Response<Body>, Refusal> {
     }}))
 }
 
-/// As Go prints durations of whole seconds and milliseconds.
 fn duration(duration: Duration) -> String {
-    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) => format!("{millis}ms"),
-        (0, 0, s) => format!("{s}s"),
-        (0, m, s) => format!("{m}m{s}s"),
-        (h, m, s) => format!("{h}h{m}m{s}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_as_go_prints_them() {
-        for (seconds, expected) in [
-            (10.0, "10s"),
-            (300.0, "5m0s"),
-            (14400.0, "4h0m0s"),
-            (0.1, "100ms"),
-        ] {
-            assert_eq!(duration(Duration::from_secs_f64(seconds)), expected);
-        }
-    }
+    let nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    apimachinery::time::format_duration(nanos)
 }

@@ -33,7 +33,23 @@ const COMMON: Shared = Shared {
     ],
 };
 
-/// How a secure port is served.
+/// How a secure port is served by who asks nobody else who may come in.
+pub(crate) const SERVING_ALONE: Shared = Shared {
+    switches: &[
+        "disable-http2-serving",
+        "permit-address-sharing",
+        "permit-port-sharing",
+    ],
+    settings: &[
+        "http2-max-streams-per-connection",
+        "tls-cipher-suites",
+        "tls-curve-preferences",
+        "tls-min-version",
+        "tls-sni-cert-key",
+    ],
+};
+
+/// How a secure port is served by who asks the API server.
 pub(crate) const SERVING: Shared = Shared {
     switches: &[
         "authentication-tolerate-lookup-failure",
