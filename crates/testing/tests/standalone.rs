@@ -284,7 +284,7 @@ fn components_tell_of_themselves(machine: &Machine) {
     let (_, metrics) = machine.curl("http://127.0.0.1:10249/metrics", &[]);
     for expected in [
         "kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family=\"IPv4\"} ",
-        "kubeproxy_network_programming_duration_seconds_bucket{ip_family=\"IPv4\",",
+        "kubeproxy_network_programming_duration_seconds_count{ip_family=\"IPv4\"} ",
         "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
         "kubeproxy_proxy_healthz_total{code=\"200\"} 1",
     ] {
