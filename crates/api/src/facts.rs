@@ -14,7 +14,8 @@
 //! ```
 //!
 //! A type is a scalar of [`Scalar::ALL`] (with Go's name of it after a colon, if it has one of its own), the name of a type of this package, or a
-//! full name; before it `*` for a pointer, `[]` for a list, `map[]` for a map. Marks: `omitempty`, `omitzero`, `inlined`, `wrapped`,
+//! full name; before it `*` for a pointer, `[]` for a list, `map[]` for a map. Marks: `omitempty`, `omitzero`, `go=NAME` (Go's name of a list or map
+//! type where the shape does not tell it), `inlined`, `wrapped`,
 //! `required`, `list=set`, `list=map:KEY,…`, `map=atomic`, `map=granular`, `patch=merge,retainKeys`, `key=MERGEKEY`, `enum=A,…`, `default=JSON`.
 
 mod resources;
@@ -334,6 +335,10 @@ mod tests {
         let (_, spec) = pod.field("spec").unwrap();
         let (field, containers) = spec.field("containers").unwrap();
         assert_eq!(field.unwrap().patch.merge_key.as_deref(), Some("name"));
+        let (_, resources) = containers.items().unwrap().field("resources").unwrap();
+        let (limits, _) = resources.field("limits").unwrap();
+        let go = limits.unwrap().go_container.as_deref();
+        assert_eq!(go, Some("v1.ResourceList"));
         let (field, ports) = containers.items().unwrap().field("ports").unwrap();
         assert!(!field.unwrap().pointer);
         let keys: Arc<[Arc<str>]> = ["containerPort".into(), "protocol".into()].into();
