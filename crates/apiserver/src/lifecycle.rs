@@ -5,12 +5,8 @@
 //! 2. *Not accepting*: watches end, the listener closes (with `--shutdown-send-retry-after` it stays open and says 429), connections are asked to finish.
 //! 3. *Drained*: every request that was under way has been answered, or `--request-timeout` has passed; then the rest of the server stops.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The settings of a shutdown.
@@ -30,7 +26,6 @@ pub struct Lifecycle {
     settings: Settings,
     initiated: CancellationToken,
     not_accepting: CancellationToken,
-    since: Arc<OnceLock<Instant>>,
 }
 
 impl Lifecycle {
@@ -40,7 +35,6 @@ impl Lifecycle {
             settings,
             initiated,
             not_accepting: CancellationToken::new(),
-            since: Arc::default(),
         }
     }
 
@@ -74,22 +68,14 @@ impl Lifecycle {
         self.initiated.cancelled().await;
         tracing::info!(delay = ?self.settings.delay, "shutting down");
         tokio::time::sleep(self.settings.delay).await;
-        // Set before the token, so that whoever sees the token sees the time.
-        let _ = self.since.set(Instant::now());
         self.not_accepting.cancel();
-    }
-
-    /// Waits until a watch is to end: with a grace period, watches end spread over it, each at its own `fraction`, lest all clients come back at once.
-    pub async fn watch_ends(&self, fraction: f64) {
-        self.not_accepting.cancelled().await;
-        let since = self.since.get().copied().unwrap_or_else(Instant::now);
-        let spread = self.settings.watch_grace.mul_f64(fraction.clamp(0.0, 1.0));
-        tokio::time::sleep_until(since + spread).await;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -106,9 +92,6 @@ mod tests {
         lifecycle.run().await;
         assert_eq!(start.elapsed().as_secs(), 5);
         assert!(lifecycle.sends_retry_after());
-        lifecycle.watch_ends(0.5).await;
-        assert_eq!(start.elapsed().as_secs(), 10);
-        lifecycle.watch_ends(0.1).await;
-        assert_eq!(start.elapsed().as_secs(), 10);
+        assert_eq!(start.elapsed().as_secs(), 5);
     }
 }

@@ -32,7 +32,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{authn::Peer, body::Body, lifecycle::Lifecycle, pipeline::Pipeline};
-use coalesce::coalesce;
+use coalesce::{Coalesce, Flusher, coalesce};
 use stall_guard::StallGuard;
 
 /// Connections at once; more wait to be accepted.
@@ -47,6 +47,8 @@ const MAX_HEAD: usize = 1 << 20;
 const MAX_HEADERS: usize = 4096;
 /// Requests at once on an HTTP/2 connection.
 const MAX_STREAMS: u32 = 1000;
+/// What waits on an HTTP/2 stream for a client that takes nothing, beyond one chunk of the body: silent watchers may be many.
+const MAX_STREAM_BUFFER: usize = 32 << 10;
 /// How long a client may take nothing of what it is sent.
 const STALL_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long connections may take to finish at shutdown once all requests have been answered.
@@ -169,22 +171,15 @@ async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Sh
 async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);
-    let stream = StallGuard::new(stream, STALL_TIMEOUT);
-    let stream = tokio::select! {
-        () = shared.finish.cancelled() => return,
-        accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)) => match accepted {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                shared.handshake_errors.increment();
-                return tracing::debug!(%address, %error, "TLS handshake failed");
-            }
-            Err(_) => {
-                shared.handshake_errors.increment();
-                return tracing::debug!(%address, "TLS handshake timed out");
-            }
-        },
+    // Boxed: what a handshake needs would else be part of each connection for as long as it lasts.
+    let Some(opened) = Box::pin(handshake(stream, address, &shared)).await else {
+        return;
     };
-    let peer = peer(&stream, address);
+    let Opened {
+        stream,
+        flusher,
+        peer,
+    } = opened;
     let go_away = Arc::new(Notify::new());
     let (pipeline, chance, going) = (shared.pipeline, shared.goaway_chance, Arc::clone(&go_away));
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
@@ -200,7 +195,6 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         })
     });
     let builder = http_builder();
-    let (stream, flusher) = coalesce(stream);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(serving);
     let (mut finishing, mut stood_back) = (false, false);
@@ -229,6 +223,41 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     if let Err(error) = result {
         tracing::debug!(%address, %error, "connection ended");
     }
+}
+
+/// What HTTP is read from and written to.
+type Secured = TlsStream<StallGuard<TcpStream>>;
+
+/// A connection over which requests may come.
+struct Opened {
+    stream: Coalesce<Secured>,
+    flusher: Flusher<Secured>,
+    peer: Peer,
+}
+
+/// `None` if there is nobody to serve.
+async fn handshake(stream: TcpStream, address: SocketAddr, shared: &Shared) -> Option<Opened> {
+    let stream = StallGuard::new(stream, STALL_TIMEOUT);
+    let accepting = tokio::time::timeout(HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream));
+    let accepted = tokio::select! {
+        () = shared.finish.cancelled() => return None,
+        accepted = accepting => accepted,
+    };
+    match accepted {
+        Ok(Ok(stream)) => {
+            let peer = peer(&stream, address);
+            let (stream, flusher) = coalesce(stream);
+            return Some(Opened {
+                stream,
+                flusher,
+                peer,
+            });
+        }
+        Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "TLS handshake timed out"),
+    }
+    shared.handshake_errors.increment();
+    None
 }
 
 async fn either(finish: &CancellationToken, go_away: &Notify) {
@@ -267,6 +296,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(MAX_STREAM_BUFFER)
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(4 << 20)
         .keep_alive_interval(Some(Duration::from_secs(30)))
@@ -274,7 +304,7 @@ fn http_builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-fn peer(stream: &TlsStream<StallGuard<TcpStream>>, address: SocketAddr) -> Peer {
+fn peer(stream: &Secured, address: SocketAddr) -> Peer {
     let (_, session) = stream.get_ref();
     let certificates = session
         .peer_certificates()

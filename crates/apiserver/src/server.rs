@@ -44,7 +44,7 @@ use crate::{
     pipeline::{self, Pipeline},
     proxy::ProxyConnector,
     reader::{ObjectReader, ObjectWriter},
-    registry::{Connector, Registry, ServerWriter, WatchLife, hooks::Hook},
+    registry::{Connector, Registry, ServerWriter, hooks::Hook},
     router::Router,
     security::Security,
     startup::{self, Stages},
@@ -190,7 +190,7 @@ impl Server {
             Arc::clone(&hub),
             deps.clock.clone(),
             event_ttl,
-            watch_life(&config, &lifecycle),
+            config.min_request_timeout,
             metrics.registry(),
         );
         let mut plugins = None;
@@ -324,6 +324,7 @@ impl Server {
         let token = tasks.token().clone();
         tasks.spawn("flow-control", controller.run(token));
         let (synced, done) = (stages.synced.clone(), stages.bootstrap.clone());
+        let watched = Arc::clone(&hub);
         tasks.spawn_cancellable("bootstrap", async move {
             while hub.wait_for(etcd::Revision(1)).await.is_err() {}
             synced.set();
@@ -343,8 +344,12 @@ impl Server {
         };
         let stopping = tasks.token().clone();
         tasks.spawn("lifecycle", async move {
-            // Both end with the shutdown: the one begins it, the other has drained.
-            tokio::join!(lifecycle.run(), serving.run(listener, tls));
+            let ending_watches = async {
+                lifecycle.not_accepting().cancelled().await;
+                watched.end_watches(lifecycle.watch_grace());
+            };
+            // All end with the shutdown: the first begins it, the last has drained.
+            tokio::join!(lifecycle.run(), ending_watches, serving.run(listener, tls));
             stopping.cancel();
         });
         Ok(Self {
@@ -523,13 +528,6 @@ fn tracer(config: &Config, clock: &Clock, tasks: &TaskGroup) -> Result<Option<Tr
         .and_then(|configuration| Tracer::start(&configuration, clock.clone(), tasks))
         .map(Some)
         .map_err(|error| Error::file(path, error.to_string()))
-}
-
-fn watch_life(config: &Config, lifecycle: &Lifecycle) -> WatchLife {
-    WatchLife {
-        min: config.min_request_timeout,
-        lifecycle: lifecycle.clone(),
-    }
 }
 
 /// OpenAPI of what is built in, of what users define (their definitions are read from the cache when a document is made), and of what other

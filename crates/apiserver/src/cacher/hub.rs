@@ -17,7 +17,7 @@ use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, Watc
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Cacher, Ingest, ROOT};
+use super::{Cacher, Ending, Ingest, ROOT};
 
 /// How many batches may wait in the store's watch for the hub.
 const BUFFER: usize = 1024;
@@ -39,6 +39,7 @@ pub struct Hub {
     asked: Mutex<()>,
     answered: AtomicI64,
     answer_number: AtomicI64,
+    ending: Arc<Ending>,
 }
 
 /// Why a read could not be made fresh.
@@ -73,7 +74,25 @@ impl Hub {
             asked: Mutex::default(),
             answered: AtomicI64::new(0),
             answer_number: AtomicI64::new(0),
+            ending: Arc::default(),
         }
+    }
+
+    /// The server stops: watches of clients end, spread over so long.
+    pub fn end_watches(&self, spread: Duration) {
+        self.ending.begin(spread);
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.values().for_each(|cacher| cacher.wake_watchers());
+    }
+
+    fn new_cacher(&self, prefix: &str, ingest: Ingest) -> Arc<Cacher> {
+        let revision = self.revision.subscribe();
+        Arc::new(Cacher::new(
+            prefix,
+            ingest,
+            revision,
+            Arc::clone(&self.ending),
+        ))
     }
 
     /// Adds a cache for what is stored below `prefix` (`pods`, `services/specs`), which [`Hub::run`] fills when it starts; for resources that are there
@@ -84,7 +103,7 @@ impl Hub {
             ingest.strategy.iter().for_each(|s| cacher.add_strategy(s));
             return Arc::clone(cacher);
         }
-        let cacher = Arc::new(Cacher::new(prefix, ingest, self.revision.subscribe()));
+        let cacher = self.new_cacher(prefix, ingest);
         caches.insert(prefix.into(), Arc::clone(&cacher));
         cacher
     }
@@ -98,7 +117,7 @@ impl Hub {
         ingest: Ingest,
     ) -> Result<Arc<Cacher>, KvError> {
         let _between_batches = self.applying.lock().await;
-        let cacher = Arc::new(Cacher::new(prefix, ingest, self.revision.subscribe()));
+        let cacher = self.new_cacher(prefix, ingest);
         let revision = self.revision();
         let values = range_all(kv, KeyRange::prefix(cacher.prefix().clone()), revision).await?;
         cacher.load(&values, revision);

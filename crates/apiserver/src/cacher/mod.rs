@@ -8,6 +8,7 @@
 //!
 //! Follows `k8s.io/apiserver/pkg/storage/cacher` in what clients see (freshness, 410, bookmarks), not in how.
 
+mod ending;
 mod hub;
 mod object;
 mod predicate;
@@ -19,7 +20,10 @@ mod watcher;
 
 use std::{
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api::StrategyRef;
@@ -28,7 +32,6 @@ use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
 use imbl::OrdMap;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 pub use hub::{Hub, HubError};
 pub use object::{CachedObject, Coerce, EventType, Ingest, JSON_SUFFIX, MalformedObject};
@@ -38,6 +41,7 @@ pub(crate) use ring::MAX_EVENTS as RING_CAPACITY;
 pub use stats::Stats;
 pub use watcher::{Step, Watcher, WatcherOptions};
 
+use ending::Ending;
 use object::Index;
 use ring::Ring;
 use signature::Signature;
@@ -76,8 +80,9 @@ pub struct Cacher {
     wakers: Wakers,
     hub_revision: watch::Receiver<Revision>,
     stats: Stats,
-    /// Cancelled when nothing more will come.
-    ended: CancellationToken,
+    /// Nothing more will come.
+    ended: AtomicBool,
+    ending: Arc<Ending>,
 }
 
 #[derive(Debug)]
@@ -98,7 +103,12 @@ pub struct Snapshot {
 }
 
 impl Cacher {
-    fn new(prefix: &str, ingest: Ingest, hub_revision: watch::Receiver<Revision>) -> Self {
+    fn new(
+        prefix: &str,
+        ingest: Ingest,
+        hub_revision: watch::Receiver<Revision>,
+        ending: Arc<Ending>,
+    ) -> Self {
         let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
         Self {
             prefix,
@@ -113,13 +123,25 @@ impl Cacher {
             wakers: Wakers::default(),
             hub_revision,
             stats: Stats::default(),
-            ended: CancellationToken::new(),
+            ended: AtomicBool::new(false),
+            ending,
         }
     }
 
     /// Nothing more will come: the resource is gone, or another cache took over.
     fn end(&self) {
-        self.ended.cancel();
+        self.ended.store(true, Ordering::SeqCst);
+        self.wake_watchers();
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Lets all watchers look around, though nothing has happened.
+    fn wake_watchers(&self) {
+        let sequence = self.read().ring.next_sequence();
+        self.wakers.wake_all(sequence);
     }
 
     /// Another version of the resource is kept here, too. Objects that come in from now on can be selected by its fields.

@@ -181,3 +181,68 @@ async fn a_watcher_that_nobody_polls_falls_out_of_the_ring() {
     let step = tokio::time::timeout(Duration::from_secs(1), watcher.next()).await;
     assert!(matches!(step, Ok(Some(Step::Failed(status))) if status.code == 410));
 }
+
+/// An idle watch of everything; the second at which it ended.
+async fn end_of_watch(
+    cacher: &Arc<Cacher>,
+    until: Option<Duration>,
+    ends_with_server: Option<f64>,
+) -> u64 {
+    let start = tokio::time::Instant::now();
+    let options = WatcherOptions {
+        after: Some(Revision(1)),
+        until: until.map(|until| start + until),
+        ends_with_server,
+        ..WatcherOptions::default()
+    };
+    let mut watcher = Watcher::start(Arc::clone(cacher), Predicate::default(), options).unwrap();
+    assert!(watcher.next().await.is_none());
+    start.elapsed().as_secs()
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_end_at_their_time_or_one_after_the_other_with_the_server() {
+    let hub = Hub::new();
+    let cacher = hub.add(PODS, Ingest::default());
+    cacher.load(&[], Revision(1));
+    let stopping = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        hub.end_watches(Duration::from_secs(20));
+    };
+    let seconds = Duration::from_secs;
+    let ends = tokio::join!(
+        end_of_watch(&cacher, Some(seconds(5)), Some(0.0)),
+        end_of_watch(&cacher, None, Some(0.0)),
+        end_of_watch(&cacher, Some(seconds(3600)), Some(0.5)),
+        end_of_watch(&cacher, None, Some(1.0)),
+        end_of_watch(&cacher, Some(seconds(40)), None),
+        stopping,
+    );
+    assert_eq!(ends, (5, 10, 20, 30, 40, ()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn watches_end_with_their_cache() {
+    let cacher = pods();
+    let ending = async {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        cacher.end();
+    };
+    let ends = tokio::join!(end_of_watch(&cacher, None, None), ending);
+    assert_eq!(ends, (10, ()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_whose_time_is_over_ends_however_much_there_is_to_tell() {
+    let cacher = pods();
+    let options = WatcherOptions {
+        after: Some(Revision(1)),
+        until: Some(tokio::time::Instant::now() + Duration::from_secs(5)),
+        ..WatcherOptions::default()
+    };
+    let mut watcher = Watcher::start(Arc::clone(&cacher), Predicate::default(), options).unwrap();
+    cacher.apply(&[&put("a", "n", 2), &put("b", "n", 3)]);
+    assert!(matches!(watcher.next().await, Some(Step::Event(..))));
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert!(watcher.next().await.is_none());
+}

@@ -2,17 +2,25 @@
 //!
 //! A watcher is pulled by the connection that it feeds. It costs the server a cursor while its client is slow, and ends with
 //! 410 when the ring has moved past the cursor, as upstream ends watchers that lag behind.
+//!
+//! There may be ten thousands of them, idle most of the time, and all woken at once: so an idle watcher waits for two things only, its waker and one
+//! timer, which stays where it is while events pass. Whatever else may end it (its cache, the server) makes itself known through the waker.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use apimachinery::status::Status;
 use etcd::Revision;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep},
+};
 
 use super::{CachedObject, Cacher, Event, EventType, Predicate, Snapshot, signature::Signature};
 
 /// How many events are looked at under the lock at a time.
 const CHUNK: usize = 256;
+/// So many steps may wait for their turn in room that is kept; more room is given back when they are taken.
+const KEPT_ROOM: usize = 4;
 /// How often an idle watcher that asked for bookmarks gets one, as upstream.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
 
@@ -25,6 +33,10 @@ pub struct WatcherOptions {
     pub bookmarks: bool,
     /// Mark the end of the initial objects by a bookmark with the annotation `k8s.io/initial-events-end`.
     pub initial_events_end: bool,
+    /// It ends then, whatever happens; `None` lets it go on.
+    pub until: Option<Instant>,
+    /// Its place, from 0 to 1, among the watches that end one after the other when the server stops; `None` if that is nothing to it.
+    pub ends_with_server: Option<f64>,
 }
 
 /// What a watcher gives next.
@@ -54,7 +66,11 @@ pub struct Watcher {
     ready: VecDeque<Step>,
     cursor: u64,
     sequence: watch::Receiver<u64>,
-    next_bookmark: Instant,
+    next_bookmark: Option<Instant>,
+    /// When it ends, as far as that is known.
+    end: Option<Instant>,
+    /// Goes off at the next bookmark, or at the end; set when first waited for.
+    alarm: Option<Pin<Box<Sleep>>>,
     failed: bool,
 }
 
@@ -108,34 +124,78 @@ impl Watcher {
             ready: VecDeque::new(),
             cursor,
             sequence,
-            next_bookmark: Instant::now() + BOOKMARK_PERIOD,
+            next_bookmark: options.bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
+            end: options.until,
+            alarm: None,
             failed: false,
         })
     }
 
     /// What comes next; `None` after the end. Safe to cancel.
     pub async fn next(&mut self) -> Option<Step> {
+        // However much there is to tell.
+        if self.has_come_to_its_end() {
+            return None;
+        }
         loop {
             if let Some(step) = self.try_next() {
                 return Some(step);
             }
-            if self.failed {
+            if self.failed || self.is_over() {
                 return None;
             }
-            let bookmarks = self.options.bookmarks;
+            self.set_alarm();
+            let alarm = async {
+                match &mut self.alarm {
+                    Some(alarm) => alarm.await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 changed = self.sequence.changed() => if changed.is_err() { return None },
-                () = tokio::time::sleep_until(self.next_bookmark), if bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_PERIOD;
-                    // What did not concern it has not woken it, and lies between its cursor and the present.
-                    if let Some(step) = self.try_next().or_else(|| self.bookmark()) {
-                        return Some(step);
-                    }
-                }
-                () = self.cacher.ended.cancelled() => return self.try_next(),
+                () = alarm => if let Some(step) = self.due_bookmark() { return Some(step) },
             }
         }
+    }
+
+    /// Whether nothing more will come. Asked after what was there has been taken, and before the waker is waited for: whoever ends it says so first
+    /// and wakes it then.
+    fn is_over(&mut self) -> bool {
+        if self.cacher.has_ended() {
+            return true;
+        }
+        if let Some(place) = self.options.ends_with_server
+            && let Some(end) = self.cacher.ending.of(place)
+        {
+            self.end = Some(self.end.map_or(end, |known| known.min(end)));
+        }
+        self.has_come_to_its_end()
+    }
+
+    fn has_come_to_its_end(&self) -> bool {
+        self.end.is_some_and(|end| end <= Instant::now())
+    }
+
+    fn set_alarm(&mut self) {
+        let times = [self.next_bookmark, self.end];
+        let Some(time) = times.into_iter().flatten().min() else {
+            return;
+        };
+        match &mut self.alarm {
+            Some(alarm) if alarm.deadline() == time => {}
+            Some(alarm) => alarm.as_mut().reset(time),
+            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(time))),
+        }
+    }
+
+    /// The alarm has gone off: a bookmark, if it is time for one.
+    fn due_bookmark(&mut self) -> Option<Step> {
+        let now = Instant::now();
+        self.next_bookmark.filter(|time| *time <= now)?;
+        self.next_bookmark = Some(now + BOOKMARK_PERIOD);
+        // What did not concern it has not woken it, and lies between its cursor and the present.
+        self.try_next().or_else(|| self.bookmark())
     }
 
     /// What is there already, without waiting.
@@ -143,6 +203,10 @@ impl Watcher {
         loop {
             if let Some(step) = self.ready.pop_front() {
                 return Some(step);
+            }
+            // After a stretch of initial objects an idle watcher would keep kilobytes of nothing.
+            if self.ready.capacity() > KEPT_ROOM {
+                self.ready = VecDeque::new();
             }
             if self.failed {
                 return None;

@@ -30,22 +30,49 @@ pub(super) fn hold<G: Send + 'static>(
         // All there: the connection sends it without us.
         Err(body) => return body,
     };
+    let Some(time_left) = time_left else {
+        let open = Some((chunks, guard));
+        return Body::stream(Lasting { open });
+    };
     let state = Arc::new(Mutex::new(State::Open(chunks, guard)));
     let ended = CancellationToken::new();
-    if let Some(time_left) = time_left {
-        let (state, ended) = (Arc::clone(&state), ended.clone());
-        tasks.spawn_cancellable("response-deadline", async move {
-            let sleeping = tokio::time::sleep(time_left);
-            if ended.run_until_cancelled(sleeping).await.is_some() {
-                tracing::debug!("a response was not taken in time");
-                set(&state, State::Overdue);
-            }
-        });
-    }
+    let (watched, cancelled) = (Arc::clone(&state), ended.clone());
+    tasks.spawn_cancellable("response-deadline", async move {
+        let sleeping = tokio::time::sleep(time_left);
+        if cancelled.run_until_cancelled(sleeping).await.is_some() {
+            tracing::debug!("a response was not taken in time");
+            set(&watched, State::Overdue);
+        }
+    });
     Body::stream(Sending {
         state,
         _ended: ended.drop_guard(),
     })
+}
+
+/// A body that lasts as long as it likes, a watch: nobody else has a hand on it.
+struct Lasting<G> {
+    /// None once all has been sent.
+    open: Option<(Chunks, G)>,
+}
+
+/// The guard is never polled.
+impl<G> Unpin for Lasting<G> {}
+
+impl<G> Stream for Lasting<G> {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some((chunks, _)) = &mut this.open else {
+            return Poll::Ready(None);
+        };
+        let next = chunks.as_mut().poll_next(cx);
+        if matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            this.open = None;
+        }
+        next
+    }
 }
 
 enum State<G> {

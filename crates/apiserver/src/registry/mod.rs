@@ -42,6 +42,7 @@ mod write;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use api::{ServedResource, StrategyRef, kinds::apiextensions::custom_resource_definition};
@@ -72,7 +73,6 @@ pub use connect::Connector;
 pub use endpoint::Endpoint;
 pub use object_reader::ServerWriter;
 pub(crate) use route::page_not_found;
-pub use watch::WatchLife;
 
 use hooks::Hook;
 use metrics::Metrics;
@@ -88,7 +88,8 @@ pub struct Registry {
     clock: Clock,
     /// How long events are kept.
     event_ttl_seconds: i64,
-    watch_life: WatchLife,
+    /// Watches that do not say how long they want to live end after so long, up to twice that, so that clients spread over servers, as upstream.
+    min_watch_life: Duration,
     metrics: Metrics,
     /// How far back clients may look.
     horizon: Horizon,
@@ -133,7 +134,7 @@ impl Registry {
         hub: Arc<Hub>,
         clock: Clock,
         event_ttl_seconds: i64,
-        watch_life: WatchLife,
+        min_watch_life: Duration,
         metrics: &base::metrics::Registry,
     ) -> Arc<Self> {
         let mut endpoints = Endpoints::default();
@@ -148,7 +149,7 @@ impl Registry {
             trees: Trees::default(),
             clock,
             event_ttl_seconds,
-            watch_life,
+            min_watch_life,
             metrics: Metrics::new(metrics),
             horizon: Horizon::default(),
             endpoints: RwLock::new(endpoints),

@@ -1,6 +1,6 @@
 //! Watch: a stream of events, each encoded once for all who watch.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use apimachinery::{Object, status::Status};
 use base::Clock;
@@ -20,18 +20,8 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     cacher::{CachedObject, EventType, Step, Watcher, WatcherOptions},
-    lifecycle::Lifecycle,
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform},
 };
-
-/// How long watches live.
-#[derive(Clone, Debug)]
-pub struct WatchLife {
-    /// Watches that do not say how long they want to live end after so long, up to twice that, so that clients spread over servers, as upstream.
-    pub min: Duration,
-    /// When the server stops, they end.
-    pub lifecycle: Lifecycle,
-}
 
 /// Events that are there at the same time go out together, up to this size.
 const BATCH_BYTES: usize = 32 << 10;
@@ -48,12 +38,14 @@ impl Call<'_> {
             predicate.name.clone_from(&context.info.name);
         }
         let cacher = Arc::clone(self.endpoint.cacher()?);
-        let watcher_options = self.prepare_watch(&options).await?;
-        let WatchLife { min, lifecycle } = self.registry.watch_life.clone();
+        let mut watcher_options = self.prepare_watch(&options).await?;
+        let min = self.registry.min_watch_life;
         let fraction = fraction_of(&context.audit_id);
         let life = options
             .timeout
             .unwrap_or_else(|| min + min.mul_f64(fraction));
+        watcher_options.until = Some(Instant::now() + life);
+        watcher_options.ends_with_server = Some(fraction);
         let mut selection = Selection::of(self.endpoint, &predicate);
         if let Some(selection) = &mut selection {
             predicate = selection.candidates();
@@ -72,17 +64,9 @@ impl Call<'_> {
             listing: self.listing(&watcher_options),
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
-            Ok(watcher) => Events::Following {
-                watcher: Box::new(watcher),
-                encoder,
-                deadline: Instant::now() + life,
-                closing: Closing {
-                    lifecycle,
-                    fraction,
-                },
-            },
+            Ok(watcher) => Events::Following(Box::new(Following { watcher, encoder })),
             // Too old: the answer is a stream all the same, of one error.
-            Err(status) => Events::Refused(encoder, status),
+            Err(status) => Events::Refused(Box::new(encoder), status),
         };
         let media_type = match accept.encoding {
             Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
@@ -130,6 +114,7 @@ impl Call<'_> {
             after,
             bookmarks: options.bookmarks,
             initial_events_end: initial == Some(true),
+            ..WatcherOptions::default()
         })
     }
 }
@@ -156,22 +141,10 @@ fn fraction_of(id: &str) -> f64 {
     f64::from(sum) / f64::from(u32::MAX)
 }
 
-/// The server stops: watches end, so that connections can.
-struct Closing {
-    lifecycle: Lifecycle,
-    /// Which of the watches this one is, when they end one after the other.
-    fraction: f64,
-}
-
 /// The stream's state: pulled by the connection, so a slow client is waited for by nobody.
 enum Events {
-    Following {
-        watcher: Box<Watcher>,
-        encoder: Encoder,
-        deadline: Instant,
-        closing: Closing,
-    },
-    Refused(Encoder, Box<Status>),
+    Following(Box<Following>),
+    Refused(Box<Encoder>, Box<Status>),
     Ended,
 }
 
@@ -180,44 +153,34 @@ impl Events {
         match self {
             Self::Ended => None,
             Self::Refused(encoder, status) => {
-                let frame = encoder
-                    .error(&status)
-                    .map_err(|status| -> BodyError { status.into() });
-                Some((frame, Self::Ended))
+                let frame = encoder.error(&status);
+                Some((frame.map_err(BodyError::from), Self::Ended))
             }
-            Self::Following {
-                mut watcher,
-                mut encoder,
-                deadline,
-                closing,
-            } => {
-                let step = loop {
-                    let step = tokio::select! {
-                        step = tokio::time::timeout_at(deadline, watcher.next()) => step.ok()??,
-                        () = closing.lifecycle.watch_ends(closing.fraction) => return None,
-                    };
-                    if let Err(status) = encoder.prepare(&step).await {
-                        let frame = encoder.error(&status);
-                        let frame = frame.map_err(|status| -> BodyError { status.into() });
-                        return Some((frame, Self::Ended));
-                    }
-                    if let Some(step) = encoder.sift(step) {
-                        break step;
-                    }
-                };
-                match encoder.batch(step, &mut watcher) {
-                    Ok((bytes, true)) => Some((Ok(bytes), Self::Ended)),
-                    Ok((bytes, false)) => Some((
-                        Ok(bytes),
-                        Self::Following {
-                            watcher,
-                            encoder,
-                            deadline,
-                            closing,
-                        },
-                    )),
-                    Err(status) => Some((Err(status.into()), Self::Ended)),
-                }
+            Self::Following(mut following) => match following.next().await? {
+                Ok((frame, false)) => Some((Ok(frame), Self::Following(following))),
+                Ok((frame, true)) => Some((Ok(frame), Self::Ended)),
+                Err(status) => Some((Err(status.into()), Self::Ended)),
+            },
+        }
+    }
+}
+
+/// A watch that stands. It lies in one place while it lives: what waits for its next frame borrows it, and is small.
+struct Following {
+    watcher: Watcher,
+    encoder: Encoder,
+}
+
+impl Following {
+    /// The next frames, and whether they are the last; `None` at the end.
+    async fn next(&mut self) -> Option<Result<(Bytes, bool), Status>> {
+        loop {
+            let step = self.watcher.next().await?;
+            if let Err(status) = self.encoder.prepare(&step).await {
+                return Some(self.encoder.error(&status).map(|frame| (frame, true)));
+            }
+            if let Some(step) = self.encoder.sift(step) {
+                return Some(self.encoder.batch(step, &mut self.watcher));
             }
         }
     }
@@ -391,6 +354,6 @@ mod tests {
     #[test]
     fn an_idle_watch_is_small() {
         let size = size_made(Events::next);
-        assert!(size <= 1536, "{size} bytes");
+        assert!(size <= 512, "{size} bytes");
     }
 }
