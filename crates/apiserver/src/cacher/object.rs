@@ -5,7 +5,7 @@
 //! first member of `metadata`. Kind and apiVersion stand first (see [`crate::storage::encode`]): what follows them is the item of a list,
 //! and the metadata comes next, so that it can be served alone without parsing.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use api::StrategyRef;
 use apimachinery::{Object, Projection, meta};
@@ -168,6 +168,8 @@ pub struct CachedObject {
     stored: Bytes,
     /// Where `"metadata"` stands in it.
     metadata_at: usize,
+    /// Found when first asked for.
+    landmarks: OnceLock<Landmarks>,
     /// Other encodings, made on demand, once; by a number that the encoder gives.
     encodings: Mutex<SmallVec<[(u64, Bytes); 1]>>,
 }
@@ -220,6 +222,7 @@ impl CachedObject {
             signature,
             stored,
             metadata_at,
+            landmarks: OnceLock::new(),
             encodings: Mutex::default(),
         })
     }
@@ -234,6 +237,7 @@ impl CachedObject {
             signature: self.signature,
             stored: self.stored.clone(),
             metadata_at: self.metadata_at,
+            landmarks: self.landmarks.clone(),
             encodings: Mutex::default(),
         }
     }
@@ -259,8 +263,7 @@ impl CachedObject {
 
     /// Writes `"metadata":{…}`.
     pub fn write_json_metadata(&self, out: &mut Vec<u8>) {
-        let open = self.metadata_at + METADATA.len() - 1;
-        let end = object_end(&self.stored, open).unwrap_or(self.stored.len());
+        let end = self.landmarks().metadata_end as usize;
         self.write_from_metadata(end, out);
     }
 
@@ -278,12 +281,22 @@ impl CachedObject {
         object
     }
 
-    /// Some fields of the object as a tree.
+    /// Some fields of the object as a tree; of `metadata.managedFields` nothing. These are half of most objects, and not even passed over here.
     pub fn project(&self, projection: &Projection) -> Object {
-        projection.read(&self.stored).unwrap_or_else(|error| {
-            tracing::error!(key = ?self.key, %error, "cached object does not parse");
-            Object::new()
-        })
+        let (start, end) = self.landmarks().managed_fields;
+        let (before, after) = (&self.stored[..start as usize], &self.stored[end as usize..]);
+        let gap: &[u8] = if start == end { b"" } else { b"null" };
+        projection
+            .read(&[before, gap, after].concat())
+            .unwrap_or_else(|error| {
+                tracing::error!(key = ?self.key, %error, "cached object does not parse");
+                Object::new()
+            })
+    }
+
+    fn landmarks(&self) -> Landmarks {
+        let find = || Landmarks::find(&self.stored, self.metadata_at);
+        *self.landmarks.get_or_init(find)
     }
 
     /// The encoding that `tag` names, made by `encode` if this version has not been so encoded yet.
@@ -388,14 +401,73 @@ fn metadata_offset(json: &[u8]) -> Option<usize> {
     None
 }
 
-/// One past the brace that closes the object that opens at `at`.
-fn object_end(json: &[u8], at: usize) -> Option<usize> {
+/// Places in an object's JSON that lists in other shapes ask for again and again, and that take a walk through half of it to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Landmarks {
+    /// One past the brace that closes the metadata.
+    metadata_end: u32,
+    /// From where to where the value of `metadata.managedFields` goes; twice the same if there is none.
+    managed_fields: (u32, u32),
+}
+
+impl Landmarks {
+    fn find(json: &[u8], metadata_at: usize) -> Self {
+        let open = metadata_at + METADATA.len() - 1;
+        Self::of_compact(json, open).unwrap_or_else(|| Self {
+            // Something else than we wrote it, and put blanks in.
+            metadata_end: value_end(json, open).unwrap_or(json.len()) as u32,
+            managed_fields: (0, 0),
+        })
+    }
+
+    /// `None` unless the members of the object that opens at `open` stand without blanks, as we write them.
+    fn of_compact(json: &[u8], open: usize) -> Option<Self> {
+        let mut managed_fields = (0, 0);
+        let mut at = open + 1;
+        while json.get(at)? == &b'"' {
+            let colon = string_end(json, at)?;
+            let name = &json[at + 1..colon - 1];
+            let value = colon + 1;
+            let end = (json.get(colon)? == &b':').then(|| value_end(json, value))??;
+            if name == b"managedFields" {
+                managed_fields = (u32::try_from(value).ok()?, u32::try_from(end).ok()?);
+            }
+            at = match json.get(end)? {
+                b',' => end + 1,
+                _ => end,
+            };
+        }
+        (json[at] == b'}').then_some(())?;
+        Some(Self {
+            metadata_end: u32::try_from(at + 1).ok()?,
+            managed_fields,
+        })
+    }
+}
+
+/// One past the end of the value that begins at `at`, of JSON that is known to be well formed.
+fn value_end(json: &[u8], at: usize) -> Option<usize> {
+    match json.get(at)? {
+        b'"' => string_end(json, at),
+        b'{' | b'[' => container_end(json, at),
+        _ => {
+            let rest = json[at..].iter();
+            let length = rest
+                .take_while(|byte| !b",}] \n\r\t".contains(byte))
+                .count();
+            (length > 0).then_some(at + length)
+        }
+    }
+}
+
+/// One past the brace or bracket that closes the one at `at`.
+fn container_end(json: &[u8], at: usize) -> Option<usize> {
     let mut depth = 0usize;
     let mut at = at;
     loop {
         match json.get(at)? {
-            b'{' => depth += 1,
-            b'}' => {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
                 depth -= 1;
                 if depth == 0 {
                     return Some(at + 1);
@@ -508,6 +580,41 @@ mod tests {
             String::from_utf8(out).unwrap(),
             r#""metadata":{"resourceVersion":"7","annotations":{"a}":"}\"}\\"},"name":"a"}"#
         );
+    }
+
+    #[test]
+    fn fields_are_read_past_the_managed_ones() {
+        let projection = Projection::all_but(["metadata.managedFields"]);
+        for (managed, name) in [
+            (
+                r#""managedFields":[{"f:a}":{"x":["\"]"]}}],"#,
+                r#","name":"a""#,
+            ),
+            (r#""managedFields":[],"#, ""),
+            (r#""managedFields":null,"#, ""),
+            ("", r#","name":"a""#),
+            // Not as we write it.
+            (r#""managedFields": [ {"f:a": 1} ], "#, r#" , "name":"a" "#),
+        ] {
+            let object = ingest(&format!(
+                r#"{{"kind":"A","apiVersion":"v1","metadata":{{"annotations":{{"managedFields":"x"}},{managed}"generation":2{name}}},"spec":{{"b":1}}}}"#
+            ));
+            let mut expected = object.parse();
+            meta::remove(&mut expected, "managedFields");
+            meta::remove(&mut expected, "resourceVersion");
+            let mut read = object.project(&projection);
+            meta::remove(&mut read, "managedFields");
+            assert_eq!(read, expected, "{managed}");
+            let mut metadata = b"{".to_vec();
+            object.write_json_metadata(&mut metadata);
+            metadata.push(b'}');
+            let metadata: Object = serde_json::from_slice(&metadata).unwrap();
+            assert_eq!(
+                metadata["metadata"],
+                object.parse()["metadata"],
+                "{managed}"
+            );
+        }
     }
 
     #[test]
