@@ -4,6 +4,8 @@
 //! finalizer (see `update`), or with a second delete without grace. Propagation is a finalizer too: `orphan` or
 //! `foregroundDeletion`, which the garbage collector takes off.
 
+use std::borrow::Cow;
+
 use apimachinery::{
     Object,
     gvk::GroupResource,
@@ -286,8 +288,14 @@ impl Removal<'_> {
             dry_run: self.options.dry_run,
             options: &options,
         };
-        let mut old = self.call.endpoint.open(object.clone()).await?;
-        self.call.endpoint.from_storage(&mut old);
+        let endpoint = self.call.endpoint;
+        let old = if endpoint.custom.is_some() {
+            let mut opened = endpoint.open(object.clone()).await?;
+            endpoint.from_storage(&mut opened);
+            Cow::Owned(opened)
+        } else {
+            endpoint.view(object)
+        };
         self.call.admit(gate, None, Some(&old)).await?;
         self.call.validate_admission(gate, None, Some(&old)).await
     }
@@ -308,27 +316,27 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     if let Some(marked) = strategy.begin_deletion(object, &seconds(now)) {
         return Plan::Mark(marked);
     }
-    let mut marked = object.clone();
-    let finalizers_changed = set_propagation(
-        &mut marked,
-        options,
-        strategy.orphan_dependents_by_default(),
-    );
-    let has_finalizers = meta::finalizers(&marked).next().is_some();
+    let orphan_by_default = strategy.orphan_dependents_by_default();
+    let propagation = wanted_propagation(object, options, orphan_by_default);
+    let finalizers_changed = propagation != has_propagation(object);
+    let has_finalizers = propagation != (false, false)
+        || meta::finalizers(object).any(|name| !matches!(name, ORPHAN | FOREGROUND));
     let grace = strategy.graceful_deletion_seconds(object, options.grace_period_seconds);
+    // What goes is not copied first.
+    let marked = || {
+        let mut marked = object.clone();
+        set_propagation(&mut marked, propagation);
+        marked
+    };
 
     if !meta::is_deleting(object) {
-        return match grace {
-            Some(grace) => {
-                mark_first(&mut marked, now, grace);
-                Plan::Mark(marked)
-            }
-            None if has_finalizers => {
-                mark_first(&mut marked, now, 0);
-                Plan::Mark(marked)
-            }
-            None => Plan::Remove,
+        let grace = match grace {
+            None if !has_finalizers => return Plan::Remove,
+            grace => grace.unwrap_or(0),
         };
+        let mut marked = marked();
+        mark_first(&mut marked, now, grace);
+        return Plan::Mark(marked);
     }
     let left = meta::deletion_grace_period_seconds(object).unwrap_or(0);
     // What is asked for, not what the strategy grants to a first delete: this is how a kubelet ends the deletion of a pod.
@@ -338,11 +346,12 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     match wanted {
         // Only ever sooner.
         Some(wanted) if wanted < left => {
+            let mut marked = marked();
             mark(&mut marked, now, wanted);
             Plan::Mark(marked)
         }
         _ if left == 0 && !has_finalizers => Plan::Remove,
-        _ if finalizers_changed => Plan::Mark(marked),
+        _ if finalizers_changed => Plan::Mark(marked()),
         _ => Plan::Pending,
     }
 }
@@ -355,7 +364,8 @@ fn plan_namespace(
     now: jiff::Timestamp,
 ) -> Plan {
     let mut marked = object.clone();
-    set_propagation(&mut marked, options, orphan_by_default);
+    let propagation = wanted_propagation(object, options, orphan_by_default);
+    set_propagation(&mut marked, propagation);
     let spec_finalizers = object
         .get("spec")
         .and_then(|spec| spec.get("finalizers"))
@@ -402,12 +412,21 @@ fn mark(object: &mut Object, now: jiff::Timestamp, grace: i64) {
     meta::set_deletion_grace_period_seconds(object, Some(grace));
 }
 
-/// Puts the finalizer that the propagation needs, and takes the other off. Whether anything changed.
-fn set_propagation(object: &mut Object, options: &DeleteOptions, orphan_by_default: bool) -> bool {
-    let (has_orphan, has_foreground) = (
+/// Whether the finalizers that orphan the dependents, or wait for them, are on an object.
+fn has_propagation(object: &Object) -> (bool, bool) {
+    (
         meta::has_finalizer(object, ORPHAN),
         meta::has_finalizer(object, FOREGROUND),
-    );
+    )
+}
+
+/// Whether they should be.
+fn wanted_propagation(
+    object: &Object,
+    options: &DeleteOptions,
+    orphan_by_default: bool,
+) -> (bool, bool) {
+    let (has_orphan, has_foreground) = has_propagation(object);
     let orphan = match (options.orphan_dependents, options.propagation) {
         (Some(orphan), _) => orphan,
         (None, Some(propagation)) => propagation == Propagation::Orphan,
@@ -419,6 +438,11 @@ fn set_propagation(object: &mut Object, options: &DeleteOptions, orphan_by_defau
         (None, Some(propagation)) => propagation == Propagation::Foreground,
         (None, None) => has_foreground,
     };
+    (orphan, foreground)
+}
+
+/// Puts the finalizer that the propagation needs, and takes the other off.
+fn set_propagation(object: &mut Object, (orphan, foreground): (bool, bool)) {
     for (name, wanted) in [(ORPHAN, orphan), (FOREGROUND, foreground)] {
         if wanted {
             meta::add_finalizer(object, name);
@@ -426,5 +450,4 @@ fn set_propagation(object: &mut Object, options: &DeleteOptions, orphan_by_defau
             meta::remove_finalizer(object, name);
         }
     }
-    (has_orphan, has_foreground) != (orphan, foreground)
 }
