@@ -138,25 +138,24 @@ const VERSION_KIND_STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersi
 pub fn version_kind(body: &[u8]) -> Result<(String, String), DecodeError> {
     let text = String::from_utf8_lossy(body);
     let syntax = |e: scan::SyntaxError| DecodeError::Syntax(format!("{VERSION_KIND}{}", e.0));
-    // Go checks the syntax of the whole before it looks at any of it.
-    let mut scanner = Scanner::new(&text);
-    scanner
-        .skip()
-        .and_then(|()| scanner.end())
-        .map_err(syntax)?;
     let mut scanner = Scanner::new(&text);
     let mut found = (String::new(), String::new());
     let mut error = None;
-    match scanner.peek().map_err(syntax)? {
-        Kind::Null => return Ok(found),
-        Kind::Object => {}
-        other => {
-            let message = format!(
-                "json: cannot unmarshal {} into Go value of type {VERSION_KIND_STRUCT}",
-                other.name()
-            );
-            return Err(DecodeError::Type(format!("{VERSION_KIND}{message}")));
+    let kind = scanner.peek().map_err(syntax)?;
+    if kind != Kind::Object {
+        // Go checks the syntax of the whole before it looks at any of it.
+        scanner
+            .skip()
+            .and_then(|()| scanner.end())
+            .map_err(syntax)?;
+        if kind == Kind::Null {
+            return Ok(found);
         }
+        let message = format!(
+            "json: cannot unmarshal {} into Go value of type {VERSION_KIND_STRUCT}",
+            kind.name()
+        );
+        return Err(DecodeError::Type(format!("{VERSION_KIND}{message}")));
     }
     let mut key = scanner.first_key().map_err(syntax)?;
     while let Some(name) = key {
@@ -182,6 +181,7 @@ pub fn version_kind(body: &[u8]) -> Result<(String, String), DecodeError> {
         }
         key = scanner.next_key().map_err(syntax)?;
     }
+    scanner.end().map_err(syntax)?;
     match error {
         Some(message) => Err(DecodeError::Type(format!("{VERSION_KIND}{message}"))),
         None => Ok(found),

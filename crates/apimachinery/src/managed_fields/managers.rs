@@ -96,8 +96,8 @@ impl Managers {
     }
 
     /// Applies first, then by time, then by name.
-    pub(super) fn encode(&self) -> Vec<Value> {
-        let mut rows: Vec<(&Manager, &Owned)> = self.entries.iter().collect();
+    pub(super) fn encode(self) -> Vec<Value> {
+        let mut rows: Vec<(Manager, Owned)> = self.entries.into_iter().collect();
         rows.sort_by(|(a, owned_a), (b, owned_b)| {
             (
                 a.operation,
@@ -220,7 +220,7 @@ impl Managers {
     }
 }
 
-fn entry(manager: &Manager, owned: &Owned) -> Value {
+fn entry(manager: Manager, owned: Owned) -> Value {
     let operation = match manager.operation {
         OperationType::Apply => "Apply",
         OperationType::Update => "Update",
@@ -228,17 +228,17 @@ fn entry(manager: &Manager, owned: &Owned) -> Value {
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| out.insert(key.to_owned(), value);
     if !manager.name.is_empty() {
-        put("manager", Value::from(&*manager.name));
+        put("manager", Value::from(manager.name));
     }
     put("operation", Value::from(operation));
-    put("apiVersion", Value::from(&*manager.api_version));
+    put("apiVersion", Value::from(manager.api_version));
     if !owned.time.is_empty() {
-        put("time", Value::from(&*owned.time));
+        put("time", Value::from(owned.time));
     }
     put("fieldsType", Value::from("FieldsV1"));
-    put("fieldsV1", owned.fields.to_fields_v1());
+    put("fieldsV1", owned.fields.into_fields_v1());
     if !manager.subresource.is_empty() {
-        put("subresource", Value::from(&*manager.subresource));
+        put("subresource", Value::from(manager.subresource));
     }
     Value::Object(out)
 }

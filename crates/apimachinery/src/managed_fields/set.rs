@@ -27,7 +27,8 @@ impl Entry {
 
 /// The step to a named field.
 pub(super) fn field_step(name: &str) -> String {
-    format!("f:{name}")
+    // Made of each field of each object that is written: `format!` is several times slower.
+    ["f:", name].concat()
 }
 
 impl FieldSet {
@@ -64,20 +65,19 @@ impl FieldSet {
         Some(set)
     }
 
-    /// Writes `FieldsV1`.
-    pub fn to_fields_v1(&self) -> Value {
-        let mut out = Map::new();
-        for (step, entry) in &self.entries {
-            let mut inner = entry.children.to_fields_v1();
+    /// Writes `FieldsV1`. The steps are moved: there are hundreds in a pod.
+    pub fn into_fields_v1(self) -> Value {
+        let written = self.entries.into_iter().map(|(step, entry)| {
+            let mut inner = entry.children.into_fields_v1();
             if let Value::Object(map) = &mut inner
                 && entry.member
                 && !map.is_empty()
             {
                 map.insert(".".to_owned(), Value::Object(Map::new()));
             }
-            out.insert(step.clone(), inner);
-        }
-        Value::Object(out)
+            (step, inner)
+        });
+        Value::Object(written.collect())
     }
 
     /// Whether there is nothing in it.
@@ -266,16 +266,16 @@ mod tests {
         assert_eq!(a.union(&b), a);
         assert_eq!(a.intersection(&b), b);
         assert_eq!(
-            a.difference(&b).to_fields_v1(),
+            a.difference(&b).into_fields_v1(),
             json!({"f:a": {".": {}, "f:c": {}}, "f:d": {}})
         );
         let c = set(json!({"f:a": {}}));
         assert_eq!(
-            a.difference(&c).to_fields_v1(),
+            a.difference(&c).into_fields_v1(),
             json!({"f:a": {"f:b": {}, "f:c": {}}, "f:d": {}})
         );
         assert_eq!(
-            a.recursive_difference(&c).to_fields_v1(),
+            a.recursive_difference(&c).into_fields_v1(),
             json!({"f:d": {}})
         );
         assert!(a.difference(&a).is_empty());
@@ -307,7 +307,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            FieldSet::of_paths(&["status", "metadata.x"]).to_fields_v1(),
+            FieldSet::of_paths(&["status", "metadata.x"]).into_fields_v1(),
             json!({"f:status": {}, "f:metadata": {"f:x": {}}})
         );
     }

@@ -188,6 +188,16 @@ impl Comparison {
         }
     }
 
+    /// Of a value that is on one side alone.
+    fn one_sided(old: Option<&Value>, new: Option<&Value>, ty: Option<TypeRef<'_>>) -> Self {
+        let all = |value| whole(value, ty);
+        Self {
+            added: new.map(all).unwrap_or_default(),
+            modified: Entry::default(),
+            removed: old.map(all).unwrap_or_default(),
+        }
+    }
+
     fn leaf(old: Option<&Value>, new: Option<&Value>) -> Self {
         let mut out = Self::default();
         match (old, new) {
@@ -230,20 +240,57 @@ fn compare_items(old: &[&Value], new: &[&Value], ty: TypeRef<'_>) -> Comparison 
     out
 }
 
+/// All there is to a value that was not there before, or is not there any more: what comparing it with nothing would come to, without
+/// keeping three books for each of its fields. A create is nothing else.
+fn whole(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
+    let mut all = Entry {
+        member: true,
+        ..Entry::default()
+    };
+    if is_empty(Some(value)) {
+        return all;
+    }
+    let steps = &mut all.children.entries;
+    match shape(ty, value) {
+        Shape::Leaf => {}
+        Shape::Map(ty) => steps.extend(
+            entries(Some(value))
+                .map(|(name, value)| (field_step(name), whole(value, inner(ty, name).1))),
+        ),
+        Shape::List(semantics, ty) => {
+            let keyed = keyed(Some(value), semantics, ty).into_iter();
+            steps.extend(keyed.map(|(step, same)| match same.as_slice() {
+                [item] => (step, whole(item, Some(ty))),
+                _ => (
+                    step,
+                    Entry {
+                        member: true,
+                        ..Entry::default()
+                    },
+                ),
+            }));
+        }
+    }
+    all
+}
+
 /// Compares; at least one of the two is there.
 pub(super) fn compare(
     old: Option<&Value>,
     new: Option<&Value>,
     ty: Option<TypeRef<'_>>,
 ) -> Comparison {
+    if old.is_none() || new.is_none() {
+        return Comparison::one_sided(old, new, ty);
+    }
     let Some(any) = new.filter(|v| !v.is_null()).or(old) else {
         return Comparison::leaf(old, new);
     };
     let shape = shape(ty, any);
     let both_empty = is_empty(old) && is_empty(new);
-    let mut out = match shape {
-        Shape::Leaf => return Comparison::leaf(old, new),
-        _ if both_empty => return Comparison::leaf(old, new),
+    match shape {
+        Shape::Leaf => Comparison::leaf(old, new),
+        _ if both_empty => Comparison::leaf(old, new),
         Shape::Map(ty) => {
             let mut out = Comparison::default();
             for (name, value) in entries(old) {
@@ -283,10 +330,7 @@ pub(super) fn compare(
             }
             out
         }
-    };
-    out.added.member = old.is_none();
-    out.removed.member = new.is_none();
-    out
+    }
 }
 
 /// `live` with `config` laid over it: maps by entry, keyed lists by item, all else replaced.
