@@ -162,6 +162,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn repeats_creation_rules(&self) -> bool {
         false
     }
+    /// Likewise of an update of the status.
+    fn status_repeats_metadata_rules(&self) -> bool {
+        self.repeats_metadata_rules()
+    }
     /// Whether a finalizer needs a prefix unless it is one of the server's own; so it is for the kinds of upstream's core.
     fn demands_qualified_finalizers(&self) -> bool {
         true

@@ -11,7 +11,9 @@ use serde_json::Value;
 
 use crate::{
     fields::{Fields, same_field},
-    internal, names,
+    internal,
+    kind::{Resource, Scope},
+    names,
     validate::invalid_shown,
 };
 
@@ -20,6 +22,36 @@ pub const TOTAL_ANNOTATION_SIZE_LIMIT_BYTES: usize = 256 * 1024;
 
 /// The complaint about a field that may not change.
 pub const IMMUTABLE: &str = "field is immutable";
+
+/// The `metadata` of a new object of a built-in kind whose rules are upstream's core: as [`validate_object_meta`], and a finalizer
+/// without a prefix is one of the server's own.
+pub fn validate_new(object: &Object, row: &Resource) -> ErrorList {
+    let path = Path::new("metadata");
+    let name_fn = |name: &str, prefix: bool| row.strategy.validate_name(name, prefix);
+    let namespaced = row.scope == Scope::Namespaced;
+    let mut errors = validate_object_meta(object, namespaced, &name_fn, &path);
+    errors.extend(unqualified_finalizers(object));
+    errors
+}
+
+/// The `metadata` of an updated object of such a kind.
+pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = validate_object_meta_update(new, old, &Path::new("metadata"));
+    errors.extend(unqualified_finalizers(new));
+    errors
+}
+
+/// What the update of an object of any kind is judged by before anything else: as if it were new, with any name that a path can have.
+pub fn validate_any_update(new: &Object, namespaced: bool) -> ErrorList {
+    let name_fn = |name: &str, prefix: bool| {
+        if prefix {
+            names::path_segment_prefix(name)
+        } else {
+            names::path_segment_name(name)
+        }
+    };
+    validate_object_meta(new, namespaced, &name_fn, &Path::new("metadata"))
+}
 
 /// The `metadata` of a new object. `name_fn` judges a name; its flag says that more letters follow (`generateName`).
 pub fn validate_object_meta(
@@ -245,8 +277,14 @@ pub fn remove_duplicate_owner_references(object: &mut Object) -> Vec<String> {
 fn validate_finalizers(metadata: &Object, path: &Path) -> ErrorList {
     let mut errors = Vec::new();
     let (mut orphan, mut foreground) = (false, false);
-    for (index, finalizer) in metadata.texts("finalizers").enumerate() {
-        errors.extend(finalizer_name(finalizer, &path.index(index)));
+    for finalizer in metadata.texts("finalizers") {
+        // Upstream names the list, not the item.
+        crate::validate::text(
+            &mut errors,
+            path,
+            finalizer,
+            names::qualified_name(finalizer),
+        );
         orphan |= finalizer == "orphan";
         foreground |= finalizer == "foregroundDeletion";
     }
@@ -260,27 +298,33 @@ fn validate_finalizers(metadata: &Object, path: &Path) -> ErrorList {
     errors
 }
 
-/// Said of a finalizer that is the server's alone to use.
-const UNQUALIFIED_FINALIZER: &str =
-    "name is neither a standard finalizer name nor is it fully qualified";
-
-/// Forgives finalizers without a prefix, for kinds that upstream judges by the rules common to all API servers alone.
-pub fn forgive_unqualified_finalizers(errors: &mut ErrorList) {
-    errors.retain(|error| error.detail != UNQUALIFIED_FINALIZER);
+/// Finalizers that have no prefix and are none of the server's own: refused for the kinds of upstream's core.
+pub fn unqualified_finalizers(object: &Object) -> ErrorList {
+    let path = Path::new("metadata").child("finalizers");
+    let metadata = meta::metadata(object);
+    let finalizers = metadata.into_iter().flat_map(|m| m.texts("finalizers"));
+    finalizers
+        .enumerate()
+        .filter_map(|(index, name)| unqualified_finalizer(name, &path.index(index)))
+        .collect()
 }
 
-/// A finalizer is a qualified name; without a prefix it is one of the three that the server itself knows.
+fn unqualified_finalizer(name: &str, path: &Path) -> Option<FieldError> {
+    let known = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+    (!known && !name.contains('/')).then(|| {
+        FieldError::invalid(
+            path,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        )
+    })
+}
+
+/// A finalizer in the spec of a namespace: a qualified name; without a prefix it is one that the server itself knows.
 pub fn finalizer_name(name: &str, path: &Path) -> ErrorList {
-    let mut errors: ErrorList = names::qualified_name(name)
-        .into_iter()
-        .map(|m| FieldError::invalid(path, name, m))
-        .collect();
-    if errors.is_empty()
-        && !name.contains('/')
-        && !matches!(name, "orphan" | "foregroundDeletion" | "kubernetes")
-    {
-        errors.push(FieldError::invalid(path, name, UNQUALIFIED_FINALIZER));
-    }
+    let mut errors = Vec::new();
+    crate::validate::text(&mut errors, path, name, names::qualified_name(name));
+    errors.extend(unqualified_finalizer(name, path));
     errors
 }
 
@@ -388,12 +432,6 @@ pub fn validate_object_meta_update(new: &Object, old: &Object, path: &Path) -> E
             ));
         }
     }
-    for (index, finalizer) in new_meta.texts("finalizers").enumerate() {
-        errors.extend(finalizer_name(
-            finalizer,
-            &path.child("finalizers").index(index),
-        ));
-    }
     if new_meta.text("resourceVersion").is_empty() {
         errors.push(FieldError::invalid(
             &path.child("resourceVersion"),
@@ -456,7 +494,7 @@ mod tests {
         let bad = object(json!({"metadata": {
             "namespace": "x",
             "labels": {"a b": "c", "d": "e f"},
-            "finalizers": ["orphan", "plain"],
+            "finalizers": ["orphan", "no name"],
             "ownerReferences": [{"apiVersion": "v1", "kind": "Event", "name": "e", "uid": "u"}],
         }}));
         let fields: Vec<String> =
@@ -472,7 +510,7 @@ mod tests {
                 "metadata.labels",
                 "metadata.labels",
                 "metadata.ownerReferences",
-                "metadata.finalizers[1]",
+                "metadata.finalizers",
             ]
         );
     }

@@ -101,6 +101,7 @@ pub fn validate_scale(scale: &Object) -> ErrorList {
         &|name, _| names::dns1123_subdomain(name),
         &Path::new("metadata"),
     );
+    errors.extend(crate::meta::unqualified_finalizers(scale));
     errors.extend(crate::meta::non_negative(
         replicas,
         &Path::new("spec").child("replicas"),

@@ -435,16 +435,9 @@ pub const NOT_AN_IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:
 /// The complaint about what is no CIDR.
 pub const NOT_A_CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
-/// An IP address in a field that has always taken sloppy ones.
+/// An IP address in a field that once took sloppy ones: since 1.36 new values are strict (`StrictIPCIDRValidation`), and values that are
+/// there stay good.
 pub fn legacy_ip(value: &str) -> Vec<String> {
-    match parse_ip_sloppy(value) {
-        Some(_) => Vec::new(),
-        None => vec![NOT_AN_IP.to_owned()],
-    }
-}
-
-/// An IP address in a newer field: no leading zeros, no IPv4-mapped IPv6.
-pub fn strict_ip(value: &str) -> Vec<String> {
     let Some(ip) = parse_ip_sloppy(value) else {
         return vec![NOT_AN_IP.to_owned()];
     };
@@ -455,7 +448,70 @@ pub fn strict_ip(value: &str) -> Vec<String> {
     if ip.is_ipv4() && value.contains(':') {
         errors.push("must not be an IPv4-mapped IPv6 address".to_owned());
     }
-    if errors.is_empty() && value != ip.to_string() {
+    errors
+}
+
+/// What a client is told of an IP address that is good, but not as it should be written.
+pub fn ip_warning(value: &str) -> Option<String> {
+    let ip = parse_ip_sloppy(value)?;
+    let shown = crate::quote(value);
+    let canonical = crate::quote(&ip.to_string());
+    if !legacy_ip(value).is_empty() {
+        Some(format!(
+            "non-standard IP address {shown} is invalid: use {canonical}"
+        ))
+    } else if ip.is_ipv6() && ip.to_string() != value {
+        Some(format!(
+            "IPv6 address {shown} should be in RFC 5952 canonical format ({canonical})"
+        ))
+    } else {
+        None
+    }
+}
+
+/// Likewise of a CIDR.
+pub fn cidr_warnings(value: &str) -> Vec<String> {
+    let Some((ip, bits)) = parse_cidr_sloppy(value) else {
+        return Vec::new();
+    };
+    let shown = crate::quote(value);
+    let network = network_of(ip, bits);
+    let canonical = crate::quote(&format!("{network}/{bits}"));
+    let mut warnings = Vec::new();
+    if network != ip {
+        let all = if ip.is_ipv4() { 32 } else { 128 };
+        let single = crate::quote(&format!("{ip}/{all}"));
+        warnings.push(format!(
+            "CIDR value {shown} is ambiguous in this context (should be {canonical} or {single}?)"
+        ));
+    }
+    if !is_standard_cidr(value) {
+        warnings.push(format!(
+            "non-standard CIDR value {shown} is invalid: use {canonical}"
+        ));
+    }
+    if warnings.is_empty() && ip.is_ipv6() && format!("{ip}/{bits}") != value {
+        warnings.push(format!(
+            "IPv6 CIDR value {shown} should be in RFC 5952 canonical format ({canonical})"
+        ));
+    }
+    warnings
+}
+
+/// Neither leading zeros nor a mapped address.
+fn is_standard_cidr(value: &str) -> bool {
+    let (address, length) = value.split_once('/').unwrap_or((value, ""));
+    let zeros = length.len() > 1 && length.starts_with('0');
+    legacy_ip(address).is_empty() && !zeros
+}
+
+/// An IP address in a newer field: no leading zeros, no IPv4-mapped IPv6.
+pub fn strict_ip(value: &str) -> Vec<String> {
+    let mut errors = legacy_ip(value);
+    if let Some(ip) = parse_ip_sloppy(value)
+        && errors.is_empty()
+        && value != ip.to_string()
+    {
         errors.push(format!("must be in canonical form (\"{ip}\")"));
     }
     errors
@@ -491,12 +547,9 @@ pub fn network_of(ip: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// A CIDR in a field that has always taken sloppy ones.
+/// A CIDR in a field that once took sloppy ones; see [`legacy_ip`].
 pub fn legacy_cidr(value: &str) -> Vec<String> {
-    match parse_cidr_sloppy(value) {
-        Some(_) => Vec::new(),
-        None => vec![NOT_A_CIDR.to_owned()],
-    }
+    strict_cidr(value)
 }
 
 /// A CIDR in a newer field: no host bits, no leading zeros, no mapped addresses.
@@ -504,20 +557,17 @@ pub fn strict_cidr(value: &str) -> Vec<String> {
     let Some((ip, bits)) = parse_cidr_sloppy(value) else {
         return vec![NOT_A_CIDR.to_owned()];
     };
-    let mut errors = Vec::new();
     let (address, length) = value.split_once('/').unwrap_or((value, ""));
-    if ip.is_ipv4() && address.contains(':') {
-        errors.push("must not have an IPv4-mapped IPv6 address".to_owned());
+    let complaint = if ip.is_ipv4() && address.contains(':') {
+        "must not have an IPv4-mapped IPv6 address"
     } else if address.parse::<IpAddr>().is_err() || (length.len() > 1 && length.starts_with('0')) {
-        errors.push("must not have leading 0s in IP or prefix length".to_owned());
-    }
-    let network = network_of(ip, bits);
-    if network != ip {
-        errors.push(format!(
-            "must not have bits set beyond the prefix length (e.g. \"{network}/{bits}\")"
-        ));
-    }
-    errors
+        "must not have leading 0s in IP or prefix length"
+    } else if network_of(ip, bits) != ip {
+        "must not have bits set beyond the prefix length"
+    } else {
+        return Vec::new();
+    };
+    vec![complaint.to_owned()]
 }
 
 #[cfg(test)]
@@ -569,7 +619,17 @@ mod tests {
         assert_eq!(legacy_cidr("x"), [NOT_A_CIDR]);
         assert_eq!(
             strict_cidr("10.0.0.1/8"),
-            ["must not have bits set beyond the prefix length (e.g. \"10.0.0.0/8\")"]
+            ["must not have bits set beyond the prefix length"]
+        );
+        assert_eq!(
+            ip_warning("FE80::1").unwrap(),
+            "IPv6 address \"FE80::1\" should be in RFC 5952 canonical format (\"fe80::1\")"
+        );
+        assert_eq!(
+            cidr_warnings("10.0.0.1/8"),
+            [
+                "CIDR value \"10.0.0.1/8\" is ambiguous in this context (should be \"10.0.0.0/8\" or \"10.0.0.1/32\"?)"
+            ]
         );
         assert!(strict_cidr("::/0").is_empty());
     }

@@ -139,8 +139,150 @@ pub(super) fn of(type_name: &str) -> Option<&'static [Slot]> {
     }
 }
 
+/// The served fields of a volume's source, in the order of the internal struct.
+const VOLUME: &[&str] = &[
+    "name",
+    "hostPath",
+    "emptyDir",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "gitRepo",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "persistentVolumeClaim",
+    "rbd",
+    "quobyte",
+    "flexVolume",
+    "cinder",
+    "cephfs",
+    "flocker",
+    "downwardAPI",
+    "fc",
+    "azureFile",
+    "configMap",
+    "vsphereVolume",
+    "azureDisk",
+    "photonPersistentDisk",
+    "projected",
+    "portworxVolume",
+    "scaleIO",
+    "storageos",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
+const PERSISTENT_VOLUME_SOURCE: &[&str] = &[
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "hostPath",
+    "glusterfs",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "iscsi",
+    "flexVolume",
+    "cinder",
+    "cephfs",
+    "fc",
+    "flocker",
+    "azureFile",
+    "vsphereVolume",
+    "azureDisk",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
+const SERVICE_SPEC: &[&str] = &[
+    "type",
+    "ports",
+    "selector",
+    "clusterIP",
+    "clusterIPs",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "externalName",
+    "externalIPs",
+    "loadBalancerIP",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "loadBalancerSourceRanges",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "publishNotReadyAddresses",
+    "allocateLoadBalancerNodePorts",
+    "loadBalancerClass",
+    "internalTrafficPolicy",
+    "trafficDistribution",
+];
+
+const JOB_SPEC: &[&str] = &[
+    "parallelism",
+    "completions",
+    "podFailurePolicy",
+    "successPolicy",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "backoffLimitPerIndex",
+    "maxFailedIndexes",
+    "selector",
+    "manualSelector",
+    "template",
+    "ttlSecondsAfterFinished",
+    "completionMode",
+    "suspend",
+    "podReplacementPolicy",
+    "managedBy",
+];
+
+/// The fields of a struct that differs from its served form in their order alone.
+pub(super) fn order(type_name: &str) -> Option<&'static [&'static str]> {
+    match type_name {
+        "io.k8s.api.core.v1.Volume" => Some(VOLUME),
+        "io.k8s.api.core.v1.PersistentVolumeSource" => Some(PERSISTENT_VOLUME_SOURCE),
+        "io.k8s.api.core.v1.ServiceSpec" => Some(SERVICE_SPEC),
+        "io.k8s.api.batch.v1.JobSpec" => Some(JOB_SPEC),
+        "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource" => {
+            Some(&["name", "container", "target"])
+        }
+        _ => None,
+    }
+}
+
+/// Go's name of a field of this struct, where it has another there than everywhere else.
+fn renamed(type_name: &str, name: &str) -> Option<&'static str> {
+    let renamed = match (type_name.rsplit('.').next()?, name) {
+        ("GlusterfsVolumeSource" | "GlusterfsPersistentVolumeSource", "endpoints") => {
+            "EndpointsName"
+        }
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "image") => "RBDImage",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "pool") => "RBDPool",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "user") => "RadosUser",
+        ("CephFSVolumeSource" | "CephFSPersistentVolumeSource", "monitors") => "Monitors",
+        ("ScaleIOVolumeSource" | "ScaleIOPersistentVolumeSource", "sslEnabled") => "SSLEnabled",
+        ("ContainerStatus", "lastState") => "LastTerminationState",
+        ("LinuxContainerUser", "gid") => "GID",
+        ("LoadBalancerIngress", "ipMode") => "IPMode",
+        ("ServiceSpec", "ipFamilies") => "IPFamilies",
+        ("ServiceSpec", "ipFamilyPolicy") => "IPFamilyPolicy",
+        ("NodeSystemInfo", "osImage") => "OSImage",
+        ("JobSpec", "ttlSecondsAfterFinished") => "TTLSecondsAfterFinished",
+        _ => return None,
+    };
+    Some(renamed)
+}
+
 /// Go's name of a field: capitalized, but for names that are spelt otherwise.
-pub(super) fn go_name(name: &str) -> String {
+pub(super) fn go_name(type_name: &str, name: &str) -> String {
+    if let Some(renamed) = renamed(type_name, name) {
+        return renamed.to_owned();
+    }
     let special = match name {
         "apiGroup" => "APIGroup",
         "apiGroups" => "APIGroups",
@@ -148,6 +290,8 @@ pub(super) fn go_name(name: &str) -> String {
         "awsElasticBlockStore" => "AWSElasticBlockStore",
         "cel" => "CEL",
         "cephfs" => "CephFS",
+        "chapAuthDiscovery" => "DiscoveryCHAPAuth",
+        "chapAuthSession" => "SessionCHAPAuth",
         "csi" => "CSI",
         "diskURI" => "DataDiskURI",
         "dnsConfig" => "DNSConfig",
@@ -168,6 +312,7 @@ pub(super) fn go_name(name: &str) -> String {
         "ip" => "IP",
         "iqn" => "IQN",
         "iscsi" => "ISCSI",
+        "iscsiInterface" => "ISCSIInterface",
         "monitors" => "CephMonitors",
         "nfs" => "NFS",
         "os" => "OS",

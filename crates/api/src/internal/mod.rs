@@ -34,6 +34,11 @@ pub fn shown_field(type_name: &str, object: &apimachinery::Object, field: &str) 
     }
 }
 
+/// Whether two values of a type are equal as upstream compares them: what is absent is zero where it is not behind a pointer.
+pub fn same(type_name: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
+    node(type_name, a).same(&node(type_name, b))
+}
+
 /// A list of values of a type without JSON tags.
 pub fn in_go_names(type_name: &str, list: &[Value]) -> String {
     let items = list.iter().map(|item| node(type_name, Some(item)));
@@ -117,6 +122,10 @@ fn of(ty: TypeRef<'_>, value: Option<&Value>) -> Node {
                 for slot in slots {
                     out.push(laid_out(ty, slot, fields));
                 }
+            } else if let Some(order) = layout::order(&object.name) {
+                for field in order.iter().filter_map(|name| object.field(name)) {
+                    untagged(ty, field, fields, &mut out);
+                }
             } else {
                 for field in object.fields() {
                     untagged(ty, field, fields, &mut out);
@@ -140,8 +149,9 @@ fn untagged(ty: TypeRef<'_>, field: &Field, fields: &Fields, out: &mut Entries) 
     {
         tagged(inner, metadata, out);
     } else if &*field.name != "metadata" {
+        let owner = ty.object().map_or("", |object| &*object.name);
         out.push((
-            layout::go_name(&field.name),
+            layout::go_name(owner, &field.name),
             optional(inner, field.pointer, value),
         ));
     }
@@ -257,6 +267,30 @@ mod tests {
             "{\"labels\":{\"a\":\"b\"},\"Spec\":{\"Volumes\":null,\"InitContainers\":null,"
         ));
         assert!(shown.contains("\"SecurityContext\":{\"HostNetwork\":false,\"HostPID\":true,"));
+    }
+
+    #[test]
+    fn what_is_absent_equals_zero_but_not_behind_a_pointer() {
+        let ty = "io.k8s.api.core.v1.PersistentVolumeClaimSpec";
+        let equal = |a: Value, b: Value| same(ty, Some(&a), Some(&b));
+        assert!(equal(
+            json!({}),
+            json!({"volumeName": "", "accessModes": []})
+        ));
+        assert!(!equal(json!({}), json!({"storageClassName": ""})));
+        assert!(!equal(json!({}), json!({"volumeName": "v"})));
+    }
+
+    #[test]
+    fn sources_stand_in_the_order_of_the_internal_struct() {
+        let source = json!({"glusterfs": {"endpoints": "e", "path": "p"}});
+        let shown = shown("io.k8s.api.core.v1.PersistentVolumeSource", Some(&source));
+        assert!(
+            shown.starts_with(
+                "{\"GCEPersistentDisk\":null,\"AWSElasticBlockStore\":null,\"HostPath\":null,\"Glusterfs\":{\"EndpointsName\":\"e\","
+            ),
+            "{shown}"
+        );
     }
 
     #[test]

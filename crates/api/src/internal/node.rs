@@ -18,6 +18,29 @@ impl Node {
         Self::Leaf(Value::Null)
     }
 
+    /// Whether two are the same to upstream's semantic equality: an empty list or map is one that is not there.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::List(a), Self::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+            }
+            (Self::Map(a), Self::Map(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|((x, a), (y, b))| x == y && a.same(b))
+            }
+            (a, b) if a.is_nothing() || b.is_nothing() => a.is_nothing() && b.is_nothing(),
+            (Self::Leaf(a), Self::Leaf(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Leaf(value) => value.is_null(),
+            Self::List(items) => items.is_empty(),
+            Self::Map(members) => members.is_empty(),
+        }
+    }
+
     /// On one line, without spaces.
     pub(super) fn compact(&self) -> String {
         let mut out = String::new();
@@ -35,7 +58,7 @@ impl Node {
     fn write(&self, out: &mut String, depth: Option<usize>) {
         let inner = depth.map(|d| d + 1);
         match self {
-            Self::Leaf(value) => out.push_str(&value.to_string()),
+            Self::Leaf(value) => out.push_str(&apimachinery::field::go_json(value)),
             Self::List(items) if items.is_empty() => out.push_str("[]"),
             Self::Map(members) if members.is_empty() => out.push_str("{}"),
             Self::List(items) => {

@@ -8,8 +8,8 @@ use apimachinery::{
 };
 use serde_json::Value;
 
-use super::text;
-use crate::{fields::Fields, meta, names};
+use super::{invalid_shown, text};
+use crate::{fields::Fields, internal, meta, names};
 
 /// A `LabelSelector`.
 pub fn label_selector(errors: &mut ErrorList, path: &Path, selector: &Object) {
@@ -102,18 +102,16 @@ pub fn matches(selector: &Object, labels: Option<&Object>) -> bool {
 pub fn node_selector(errors: &mut ErrorList, path: &Path, selector: &Object) {
     let terms = path.child("nodeSelectorTerms");
     if selector.list("nodeSelectorTerms").is_empty() {
-        errors.push(FieldError::required(
-            &terms,
-            "must have at least one node selector term",
-        ));
+        let advice = "must have at least one node selector term";
+        errors.push(FieldError::required(&terms, advice));
     }
     for (index, term) in selector.objects("nodeSelectorTerms") {
-        node_selector_term(errors, &terms.index(index), term);
+        node_selector_term(errors, &terms.index(index), term, true);
     }
 }
 
-/// One term: expressions over labels and over fields, of which there is one, the name.
-pub fn node_selector_term(errors: &mut ErrorList, path: &Path, term: &Object) {
+/// One term: expressions over labels and over fields, of which there is one, the name. A `strict` one has values that labels can have.
+pub fn node_selector_term(errors: &mut ErrorList, path: &Path, term: &Object, strict: bool) {
     for (index, expression) in term.objects("matchExpressions") {
         let at = path.child("matchExpressions").index(index);
         let count = expression.list("values").len();
@@ -139,6 +137,12 @@ pub fn node_selector_term(errors: &mut ErrorList, path: &Path, term: &Object) {
         }
         let key = expression.text("key");
         text(errors, &at.child("key"), key, names::qualified_name(key));
+        if strict {
+            for (i, value) in expression.texts("values").enumerate() {
+                let at = at.child("values").index(i);
+                text(errors, &at, value, names::label_value(value));
+            }
+        }
     }
     for (index, expression) in term.objects("matchFields") {
         let at = path.child("matchFields").index(index);
@@ -207,35 +211,68 @@ pub fn topology_selector_terms(errors: &mut ErrorList, path: &Path, terms: &[Val
     }
 }
 
-/// `spec.selector` of a workload: required, not empty, and met by the labels of its template.
-pub fn workload_selector(errors: &mut ErrorList, spec_path: &Path, spec: &Object) {
-    let path = spec_path.child("selector");
-    match spec.object("selector") {
-        None => errors.push(FieldError::required(&path, "")),
-        Some(selector) => {
-            label_selector(errors, &path, selector);
-            if is_empty(selector) {
-                errors.push(FieldError::invalid(
-                    &path,
-                    Value::Object(selector.clone()),
-                    "empty selector is invalid for deployment",
-                ));
-            }
-        }
+const LABEL_SELECTOR: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector";
+
+/// `spec.selector` of a workload: required, and not empty. Whether it can be read; one that is not there can, and selects nothing.
+pub fn of_workload(
+    errors: &mut ErrorList,
+    path: &Path,
+    selector: Option<&Object>,
+    when_empty: &str,
+) -> bool {
+    let Some(selector) = selector else {
+        errors.push(FieldError::required(path, ""));
+        return true;
+    };
+    let before = errors.len();
+    label_selector(errors, path, selector);
+    let sound = errors.len() == before;
+    if is_empty(selector) {
+        errors.push(invalid(path, Some(selector), when_empty));
     }
+    sound
 }
 
-/// The labels of the template must meet the selector.
+/// `Invalid value` of a whole selector, with its fields in Go's order.
+pub fn invalid(path: &Path, selector: Option<&Object>, detail: &str) -> FieldError {
+    let shown = match selector {
+        Some(selector) => internal::shown(LABEL_SELECTOR, Some(&Value::Object(selector.clone()))),
+        None => "null".to_owned(),
+    };
+    invalid_shown(path, &shown, detail)
+}
+
+/// A workload keeps the pods it has: `spec.selector` never changes.
+pub fn immutable(new: &Object, old: &Object) -> Option<FieldError> {
+    let selector = |object: &Object| {
+        object
+            .object("spec")
+            .and_then(|s| s.get("selector"))
+            .cloned()
+    };
+    let (now, then) = (selector(new), selector(old));
+    let same = now.is_some() == then.is_some()
+        && internal::same(LABEL_SELECTOR, now.as_ref(), then.as_ref());
+    let path = Path::new("spec").child("selector");
+    (!same).then(|| {
+        invalid(
+            &path,
+            now.as_ref().and_then(Value::as_object),
+            "field is immutable",
+        )
+    })
+}
+
+/// The labels of the template must meet the selector; none is met by no labels, an empty one by all.
 pub fn template_matches(errors: &mut ErrorList, spec_path: &Path, spec: &Object) {
     let labels = spec
         .object("template")
         .and_then(|t| t.object("metadata"))
         .and_then(|m| m.object("labels"));
-    let selected = match spec.object("selector") {
-        Some(selector) => !is_empty(selector) && !matches(selector, labels),
-        None => false,
-    };
-    if selected {
+    let met = spec
+        .object("selector")
+        .is_some_and(|selector| matches(selector, labels));
+    if !met {
         errors.push(mismatch(spec_path, labels));
     }
 }

@@ -1,6 +1,6 @@
 //! What create, update, patch and the subresources share: from a decoded object to one that may be stored, and the answer.
 
-use api::Strategy;
+use api::{Scope, Strategy};
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -169,12 +169,19 @@ impl<'a> Write<'a> {
             Part::Other => strategy.prepare_for_subresource_update(subresource, &mut new, old),
         }
         self.reserve_update(&mut new, old).await?;
-        let mut errors = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
-        if !strategy.demands_qualified_finalizers() {
-            api::meta::forgive_unqualified_finalizers(&mut errors);
-        }
-        if strategy.repeats_metadata_rules() {
-            errors.extend(errors.clone());
+        let row = &call.endpoint.row;
+        let mut errors = api::meta::validate_any_update(&new, row.scope == Scope::Namespaced);
+        let of_update = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
+        errors.extend(of_update.clone());
+        let repeats = match self.part {
+            Part::Status => strategy.status_repeats_metadata_rules(),
+            Part::Spec | Part::Other => strategy.repeats_metadata_rules(),
+        };
+        if repeats {
+            errors.extend(of_update);
+            if strategy.demands_qualified_finalizers() {
+                errors.extend(api::meta::unqualified_finalizers(&new));
+            }
         }
         if self.part == Part::Spec && strategy.repeats_creation_rules() {
             errors.extend(validate_new_metadata(call, &new));
@@ -187,7 +194,9 @@ impl<'a> Write<'a> {
         });
         call.warn_all(excused);
         call.refuse_invalid(&new, &errors)?;
-        call.warn_all(strategy.warnings(&new, Some(old)));
+        if self.part != Part::Status {
+            call.warn_all(strategy.warnings(&new, Some(old)));
+        }
         self.validating(Operation::Update, &mut new, Some(&old_view))
             .await?;
         Ok(new)
@@ -468,8 +477,8 @@ fn validate_new_metadata(call: &Call<'_>, object: &Object) -> ErrorList {
         &|name, prefix| strategy.validate_name(name, prefix),
         &Path::new("metadata"),
     );
-    if !strategy.demands_qualified_finalizers() {
-        api::meta::forgive_unqualified_finalizers(&mut errors);
+    if strategy.demands_qualified_finalizers() {
+        errors.extend(api::meta::unqualified_finalizers(object));
     }
     errors
 }

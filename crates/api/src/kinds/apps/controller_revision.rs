@@ -32,18 +32,29 @@ struct ControllerRevisionStrategy;
 impl Strategy for ControllerRevisionStrategy {
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        if !object.has("data") {
-            errors.push(FieldError::required(
-                &Path::new("data"),
-                "data is mandatory",
-            ));
-        }
         non_negative(&mut errors, &Path::new("revision"), object.int("revision"));
+        let at = Path::new("data");
+        match object.value("data") {
+            None => errors.push(FieldError::required(&at, "data is mandatory")),
+            Some(data) if !data.is_object() => {
+                errors.push(FieldError::required(
+                    &at,
+                    "data must be a valid JSON object",
+                ));
+            }
+            Some(_) => {}
+        }
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = crate::meta::validate_immutable_field(new, old, "data", &Path::default());
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
         non_negative(&mut errors, &Path::new("revision"), new.int("revision"));
+        errors.extend(crate::meta::validate_immutable_field(
+            new,
+            old,
+            "data",
+            &Path::default(),
+        ));
         errors
     }
 }

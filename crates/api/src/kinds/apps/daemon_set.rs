@@ -9,11 +9,12 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::{Fields, same},
+    fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
-        apps::deployment::immutable_selector,
-        core::pod_spec::{self, defaults},
+        apps::deployment::not_decremented,
+        core::pod_spec::{self, defaults, template},
     },
     lifecycle,
     validate::{
@@ -96,7 +97,8 @@ impl Strategy for DaemonSetStrategy {
                 .and_then(|s| s.get("template"))
                 .cloned()
         };
-        let changed = !same(spec(new).as_ref(), spec(old).as_ref());
+        let ty = "io.k8s.api.core.v1.PodTemplateSpec";
+        let changed = !internal::same(ty, spec(new).as_ref(), spec(old).as_ref());
         set_generation_of_template(new, generation_of_template(old) + i64::from(changed));
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
@@ -111,18 +113,20 @@ impl Strategy for DaemonSetStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
-        errors.extend(immutable_selector(new, old));
+        let mut errors: ErrorList = selectors::immutable(new, old).into_iter().collect();
+        errors.extend(self.validate(new));
         errors
     }
 
-    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
+        let path = Path::new("status");
+        let status = new.object("status").unwrap_or(&empty);
         non_negatives(
             &mut errors,
-            &Path::new("status"),
-            new.object("status").unwrap_or(&empty),
+            &path,
+            status,
             &[
                 "currentNumberScheduled",
                 "numberMisscheduled",
@@ -132,8 +136,11 @@ impl Strategy for DaemonSetStrategy {
                 "updatedNumberScheduled",
                 "numberAvailable",
                 "numberUnavailable",
+                "collisionCount",
             ],
         );
+        let before = old.object("status").unwrap_or(&empty);
+        errors.extend(not_decremented(&path, status, before));
         errors
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
@@ -168,25 +175,22 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
-    match spec.object("selector") {
-        None => errors.push(FieldError::required(&path.child("selector"), "")),
-        Some(selector) => {
-            selectors::label_selector(errors, &path.child("selector"), selector);
-            if selectors::is_empty(selector) {
-                errors.push(FieldError::invalid(
-                    &path.child("selector"),
-                    Value::Object(selector.clone()),
-                    "empty selector is invalid for daemonset",
-                ));
-            }
-        }
+    let at = path.child("selector");
+    let selector = spec.object("selector");
+    let before = errors.len();
+    if let Some(selector) = selector {
+        selectors::label_selector(errors, &at, selector);
     }
-    selectors::template_matches(errors, &path, spec);
-    pod_spec::validate_template_of_service(
-        errors,
-        &path.child("template"),
-        spec.object("template"),
-    );
+    if errors.len() == before {
+        selectors::template_matches(errors, &path, spec);
+    }
+    if selector.is_some_and(selectors::is_empty) {
+        let detail = "empty selector is invalid for daemonset";
+        errors.push(selectors::invalid(&at, selector, detail));
+    }
+    let (at, pods) = (path.child("template"), spec.object("template"));
+    template::validate_template(errors, &at, pods);
+    template::runs_forever(errors, &at, pods, "DaemonSet");
     non_negative(
         errors,
         &path.child("minReadySeconds"),
@@ -208,10 +212,12 @@ fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
         ("RollingUpdate", None) => errors.push(FieldError::required(&at, "")),
         ("RollingUpdate", Some(rolling)) => {
             let (unavailable, surge) = (rolling.get("maxUnavailable"), rolling.get("maxSurge"));
-            for (field, value) in [("maxUnavailable", unavailable), ("maxSurge", surge)] {
-                if let Some(value) = value {
-                    int_or_percent(errors, &at.child(field), value);
-                    not_more_than_100_percent(errors, &at.child(field), value);
+            let both = [("maxUnavailable", unavailable), ("maxSurge", surge)];
+            for rule in [int_or_percent, not_more_than_100_percent] {
+                for (field, value) in both {
+                    if let Some(value) = value {
+                        rule(errors, &at.child(field), value);
+                    }
                 }
             }
             match (is_zero(unavailable), is_zero(surge)) {
@@ -227,10 +233,13 @@ fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
                 _ => {}
             }
         }
-        (other, _) => errors.push(shown_as(
+        (_, _) => errors.push(shown_as(
             ErrorType::NotSupported,
             path,
-            &format!("{{\"Type\":{other:?},\"RollingUpdate\":null}}"),
+            &internal::shown(
+                "io.k8s.api.apps.v1.DaemonSetUpdateStrategy",
+                Some(&Value::Object(strategy.clone())),
+            ),
             "supported values: \"RollingUpdate\", \"OnDelete\"",
         )),
     }

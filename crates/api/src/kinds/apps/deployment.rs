@@ -2,7 +2,7 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path},
+    field::{ErrorList, ErrorType, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
@@ -10,11 +10,13 @@ use serde_json::Value;
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::{self, defaults},
+    kinds::core::pod_spec::{self, defaults, template},
     lifecycle,
     validate::{
         int_or_percent, is_zero, non_negative, non_negatives, not_more_than_100_percent, selectors,
+        shown_as,
     },
 };
 
@@ -87,7 +89,7 @@ impl Strategy for DeploymentStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        errors.extend(immutable_selector(new, old));
+        errors.extend(selectors::immutable(new, old));
         errors
     }
 
@@ -110,25 +112,7 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
     non_negative(errors, &path.child("replicas"), spec.int("replicas"));
-    match spec.object("selector") {
-        None => errors.push(FieldError::required(&path.child("selector"), "")),
-        Some(selector) => {
-            selectors::label_selector(errors, &path.child("selector"), selector);
-            if selectors::is_empty(selector) {
-                errors.push(FieldError::invalid(
-                    &path.child("selector"),
-                    Value::Object(selector.clone()),
-                    "empty selector is invalid for deployment",
-                ));
-            }
-        }
-    }
-    selectors::template_matches(errors, &path, spec);
-    pod_spec::validate_template_of_service(
-        errors,
-        &path.child("template"),
-        spec.object("template"),
-    );
+    template::validate_replicated(errors, &path, spec);
     strategy(errors, &path.child("strategy"), spec);
     non_negatives(
         errors,
@@ -181,23 +165,16 @@ fn strategy(errors: &mut ErrorList, path: &Path, spec: &Object) {
                 not_more_than_100_percent(errors, &at.child("maxUnavailable"), value);
             }
         }
-        (other, _) => errors.push(FieldError::not_supported(
-            &path.child("type"),
-            other,
-            &["Recreate", "RollingUpdate"],
+        (_, _) => errors.push(shown_as(
+            ErrorType::NotSupported,
+            path,
+            &internal::shown(
+                "io.k8s.api.apps.v1.DeploymentStrategy",
+                spec.get("strategy"),
+            ),
+            "supported values: \"Recreate\", \"RollingUpdate\"",
         )),
     }
-}
-
-/// A workload keeps the pods it has: its selector never changes.
-pub fn immutable_selector(new: &Object, old: &Object) -> ErrorList {
-    let empty = Object::new();
-    crate::meta::validate_immutable_field(
-        new.object("spec").unwrap_or(&empty),
-        old.object("spec").unwrap_or(&empty),
-        "selector",
-        &Path::new("spec"),
-    )
 }
 
 fn validate_status(errors: &mut ErrorList, new: &Object, old: &Object) {
@@ -206,13 +183,15 @@ fn validate_status(errors: &mut ErrorList, new: &Object, old: &Object) {
     let status = new.object("status").unwrap_or(&empty);
     let before = old.object("status").unwrap_or(&empty);
     const COUNTS: &[&str] = &[
+        "observedGeneration",
         "replicas",
         "updatedReplicas",
         "readyReplicas",
         "availableReplicas",
         "unavailableReplicas",
+        "terminatingReplicas",
+        "collisionCount",
     ];
-    non_negatives(errors, &path, status, &["observedGeneration"]);
     non_negatives(errors, &path, status, COUNTS);
     let count = |field| status.int(field).unwrap_or(0);
     for field in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
@@ -231,13 +210,18 @@ fn validate_status(errors: &mut ErrorList, new: &Object, old: &Object) {
             "cannot be greater than readyReplicas",
         ));
     }
-    if let (Some(now), Some(then)) = (status.int("collisionCount"), before.int("collisionCount"))
-        && now < then
-    {
-        errors.push(FieldError::invalid(
+    errors.extend(not_decremented(&path, status, before));
+}
+
+/// The count of collisions of names never sinks, nor goes.
+pub fn not_decremented(path: &Path, status: &Object, before: &Object) -> Option<FieldError> {
+    let (now, then) = (status.int("collisionCount"), before.int("collisionCount"));
+    let sank = then.is_some_and(|then| now.is_none_or(|now| now < then));
+    sank.then(|| {
+        FieldError::invalid(
             &path.child("collisionCount"),
-            now,
+            now.unwrap_or(0),
             "cannot be decremented",
-        ));
-    }
+        )
+    })
 }

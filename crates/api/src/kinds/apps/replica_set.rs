@@ -1,21 +1,16 @@
 //! `apps/v1` ReplicaSet: so many equal pods.
 
+use crate::{
+    fields::Fields,
+    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::pod_spec::{self, defaults, template},
+    lifecycle,
+    validate::{non_negatives, selectors},
+};
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
-};
-use serde_json::Value;
-
-use crate::{
-    fields::Fields,
-    kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::{
-        apps::deployment::immutable_selector,
-        core::pod_spec::{self, defaults},
-    },
-    lifecycle,
-    validate::{non_negatives, selectors},
 };
 
 /// Its row.
@@ -65,7 +60,7 @@ impl Strategy for ReplicaSetStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        errors.extend(immutable_selector(new, old));
+        errors.extend(selectors::immutable(new, old));
         errors
     }
 
@@ -86,25 +81,7 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
     non_negatives(errors, &path, spec, &["replicas", "minReadySeconds"]);
-    match spec.object("selector") {
-        None => errors.push(FieldError::required(&path.child("selector"), "")),
-        Some(selector) => {
-            selectors::label_selector(errors, &path.child("selector"), selector);
-            if selectors::is_empty(selector) {
-                errors.push(FieldError::invalid(
-                    &path.child("selector"),
-                    Value::Object(selector.clone()),
-                    "empty selector is invalid for deployment",
-                ));
-            }
-        }
-    }
-    selectors::template_matches(errors, &path, spec);
-    pod_spec::validate_template_of_service(
-        errors,
-        &path.child("template"),
-        spec.object("template"),
-    );
+    template::validate_replicated(errors, &path, spec);
 }
 
 /// The counts of a ReplicaSet or ReplicationController.
@@ -123,6 +100,7 @@ pub fn validate_replica_status(new: &Object) -> ErrorList {
             "readyReplicas",
             "availableReplicas",
             "observedGeneration",
+            "terminatingReplicas",
         ],
     );
     let count = |field| status.int(field).unwrap_or(0);

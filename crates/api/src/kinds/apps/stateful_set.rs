@@ -4,19 +4,25 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta as of,
 };
+use serde_json::{Value, json};
 
 use crate::{
-    fields::{Fields, same},
+    fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::{
-        persistent_volume_claim,
-        pod_spec::{self, defaults},
+    kinds::{
+        apps::deployment::not_decremented,
+        core::{
+            persistent_volume_claim,
+            pod_spec::{self, defaults, template},
+        },
     },
-    lifecycle,
+    lifecycle, meta, names,
     validate::{
         int_or_percent, invalid_shown, is_zero, non_negative, non_negatives,
-        not_more_than_100_percent, one_of, selectors,
+        not_more_than_100_percent, one_of, selectors, text,
     },
 };
 
@@ -69,7 +75,7 @@ impl Strategy for StatefulSetStrategy {
         );
     }
     fn prepare_for_create(&self, object: &mut Object) {
-        pod_spec::disabled::drop_from_template(object);
+        drop_disabled(object, None);
         object.remove("status");
         lifecycle::zeroes(
             object.ensure_object("status"),
@@ -78,19 +84,20 @@ impl Strategy for StatefulSetStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        pod_spec::disabled::drop_from_template(new);
+        drop_disabled(new, Some(old));
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_spec(&mut errors, object);
+        validate_spec(&mut errors, object, true);
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = Vec::new();
+        validate_spec(&mut errors, new, false);
         const MUTABLE: &[&str] = &[
             "replicas",
             "template",
@@ -107,7 +114,8 @@ impl Strategy for StatefulSetStrategy {
             }
             serde_json::Value::Object(spec)
         };
-        if !same(Some(&rest(new)), Some(&rest(old))) {
+        let ty = "io.k8s.api.apps.v1.StatefulSetSpec";
+        if !internal::same(ty, Some(&rest(new)), Some(&rest(old))) {
             errors.push(FieldError::forbidden(
                 &Path::new("spec"),
                 "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
@@ -115,7 +123,16 @@ impl Strategy for StatefulSetStrategy {
         }
         errors
     }
-    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        if prefix {
+            names::dns1123_label(&names::mask_trailing_dash(name))
+        } else {
+            names::dns1123_label(name)
+        }
+    }
+
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let empty = Object::new();
         let path = Path::new("status");
@@ -131,6 +148,7 @@ impl Strategy for StatefulSetStrategy {
                 "updatedReplicas",
                 "availableReplicas",
                 "observedGeneration",
+                "collisionCount",
             ],
         );
         let count = |field| status.int(field).unwrap_or(0);
@@ -155,7 +173,14 @@ impl Strategy for StatefulSetStrategy {
                 "cannot be greater than status.readyReplicas",
             ));
         }
+        // Here, alone of all kinds, the metadata comes after the status.
+        errors.extend(meta::validate_update(new, old));
+        let before = old.object("status").unwrap_or(&empty);
+        errors.extend(not_decremented(&path, status, before));
         errors
+    }
+    fn status_repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
@@ -165,8 +190,27 @@ impl Strategy for StatefulSetStrategy {
     }
 }
 
-/// The rules of `spec`.
-fn validate_spec(errors: &mut ErrorList, object: &Object) {
+/// Fields of features that are off are as if they had not been sent, unless they are there already: `MaxUnavailableStatefulSet`.
+fn drop_disabled(object: &mut Object, old: Option<&Object>) {
+    const FIELD: &str = "maxUnavailable";
+    pod_spec::disabled::drop_from_template(object);
+    let in_use = old
+        .and_then(|old| old.object("spec"))
+        .and_then(|spec| spec.object("updateStrategy"))
+        .and_then(|strategy| strategy.object("rollingUpdate"))
+        .is_some_and(|rolling| rolling.has(FIELD));
+    if !in_use
+        && let Some(rolling) = object
+            .object_mut("spec")
+            .and_then(|spec| spec.object_mut("updateStrategy"))
+            .and_then(|strategy| strategy.object_mut("rollingUpdate"))
+    {
+        rolling.remove(FIELD);
+    }
+}
+
+/// The rules of `spec`. What cannot change is judged when it is `new` alone.
+fn validate_spec(errors: &mut ErrorList, object: &Object, new: bool) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
@@ -196,57 +240,82 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
             );
         }
     }
-    non_negatives(errors, &path, spec, &["replicas", "minReadySeconds"]);
-    if let Some(ordinals) = spec.object("ordinals") {
-        non_negative(
-            errors,
-            &path.child("ordinals").child("start"),
-            ordinals.int("start"),
-        );
-    }
-    match spec.object("selector") {
-        None => errors.push(FieldError::required(&path.child("selector"), "")),
-        Some(selector) => {
-            selectors::label_selector(errors, &path.child("selector"), selector);
-            if selectors::is_empty(selector) {
-                errors.push(FieldError::invalid(
-                    &path.child("selector"),
-                    serde_json::Value::Object(selector.clone()),
-                    "empty selector is invalid for statefulset",
-                ));
-            }
+    if new {
+        for (index, claim) in spec.objects("volumeClaimTemplates") {
+            let at = path
+                .child("volumeClaimTemplates")
+                .index(index)
+                .child("spec");
+            let claim = claim.object("spec").unwrap_or(&empty);
+            persistent_volume_claim::validate_spec(errors, &at, claim, false);
         }
     }
-    selectors::template_matches(errors, &path, spec);
-    pod_spec::validate_template_of_service(
-        errors,
-        &path.child("template"),
-        spec.object("template"),
-    );
-    non_negative(
-        errors,
-        &path.child("revisionHistoryLimit"),
-        spec.int("revisionHistoryLimit"),
-    );
+    non_negatives(errors, &path, spec, &["replicas", "minReadySeconds"]);
+    if let Some(ordinals) = spec.object("ordinals") {
+        let at = path.child("ordinals.start");
+        non_negative(errors, &at, ordinals.int("start"));
+    }
+    let service = spec.text("serviceName");
+    if new && !service.is_empty() {
+        let at = path.child("serviceName");
+        text(errors, &at, service, names::dns1123_label(service));
+    }
+    let at = path.child("selector");
+    let selector = spec.object("selector");
+    let detail = "empty selector is invalid for statefulset";
+    if selectors::of_workload(errors, &at, selector, detail) {
+        if !selector.is_some_and(selectors::is_empty) {
+            selectors::template_matches(errors, &path, spec);
+        }
+        let at = path.child("template");
+        let pods = pods_as_made(spec);
+        template::validate_template(errors, &at, Some(&pods));
+        // Upstream judges these twice.
+        template::validate_metadata(errors, &at, &pods);
+    } else {
+        errors.push(selectors::invalid(&at, selector, ""));
+    }
+    let pods = spec.object("template");
+    template::runs_forever(errors, &path.child("template"), pods, "StatefulSet");
+}
+
+/// The template as its pods will be: their names are the set's to give, and volumes are made of the claims.
+fn pods_as_made(spec: &Object) -> Object {
+    let mut template = spec.object("template").cloned().unwrap_or_default();
+    let claims: Vec<&str> = spec
+        .objects("volumeClaimTemplates")
+        .map(|(_, claim)| of::name(claim))
+        .collect();
+    let pod = template.ensure_object("spec");
+    pod.remove("subdomain");
+    pod.remove("hostname");
+    if !claims.is_empty() {
+        let of_claims = claims
+            .iter()
+            .map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        let others = pod
+            .list("volumes")
+            .iter()
+            .filter(|volume| !claims.contains(&volume["name"].as_str().unwrap_or_default()))
+            .cloned();
+        let volumes: Vec<Value> = of_claims.chain(others).collect();
+        pod.set("volumes", volumes);
+    }
+    template
 }
 
 fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
     let rolling = strategy.object("rollingUpdate");
-    let shown = rolling.map_or("null".to_owned(), |r| {
-        let field = |name| r.value(name).map_or("null".to_owned(), |v| v.to_string());
-        let partition = r.int("partition").unwrap_or(0);
-        format!(
-            "{{\"Partition\":{partition},\"MaxUnavailable\":{}}}",
-            field("maxUnavailable")
-        )
-    });
     match strategy.text("type") {
         "" => errors.push(FieldError::required(path, "")),
         "OnDelete" => {
             if rolling.is_some() {
                 errors.push(invalid_shown(
                     &path.child("rollingUpdate"),
-                    &shown,
+                    &internal::shown(
+                        "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy",
+                        strategy.get("rollingUpdate"),
+                    ),
                     "only allowed for updateStrategy 'RollingUpdate'",
                 ));
             }
@@ -267,9 +336,12 @@ fn update_strategy(errors: &mut ErrorList, path: &Path, strategy: &Object) {
                 not_more_than_100_percent(errors, &at.child("maxUnavailable"), value);
             }
         }
-        other => errors.push(invalid_shown(
+        _ => errors.push(invalid_shown(
             path,
-            &format!("{{\"Type\":{other:?},\"RollingUpdate\":{shown}}}"),
+            &internal::shown(
+                "io.k8s.api.apps.v1.StatefulSetUpdateStrategy",
+                Some(&Value::Object(strategy.clone())),
+            ),
             "must be 'RollingUpdate' or 'OnDelete'",
         )),
     }

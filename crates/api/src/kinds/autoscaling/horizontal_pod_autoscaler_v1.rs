@@ -67,12 +67,17 @@ impl Strategy for HorizontalPodAutoscalerV1Strategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        horizontal_pod_autoscaler_v2::validate(&mut errors, object);
+        horizontal_pod_autoscaler_v2::validate(&mut errors, object, None);
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        horizontal_pod_autoscaler_v2::validate(&mut errors, new, Some(old));
+        errors
+    }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        horizontal_pod_autoscaler_v2::validate_status(new)
     }
 }
 

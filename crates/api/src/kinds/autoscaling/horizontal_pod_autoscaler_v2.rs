@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use crate::{
     fields::{Fields, quantity},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::core::pod_spec::resources,
     lifecycle, names,
-    validate::{one_of, required_text, text},
+    validate::{non_negatives, one_of, required_text, text},
 };
 
 /// Its row.
@@ -57,13 +58,28 @@ impl Strategy for HorizontalPodAutoscalerStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate(&mut errors, object);
+        validate(&mut errors, object, None);
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate(&mut errors, new, Some(old));
+        errors
     }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        validate_status(new)
+    }
+}
+
+/// The rules of the status, likewise.
+pub fn validate_status(object: &Object) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let status = object.object("status").unwrap_or(&empty);
+    let counts = ["currentReplicas", "desiredReplicas"];
+    non_negatives(&mut errors, &Path::new("status"), status, &counts);
+    errors
 }
 
 fn default(spec: &mut Object) {
@@ -99,7 +115,7 @@ fn default(spec: &mut Object) {
 }
 
 /// The rules of an autoscaler, whichever version it came in.
-pub fn validate(errors: &mut ErrorList, object: &Object) {
+pub fn validate(errors: &mut ErrorList, object: &Object, old: Option<&Object>) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
@@ -111,33 +127,51 @@ pub fn validate(errors: &mut ErrorList, object: &Object) {
             "must be greater than or equal to 1",
         ));
     }
+    let at = path.child("maxReplicas");
     let max = spec.int("maxReplicas").unwrap_or(0);
-    if max < 1 {
-        errors.push(FieldError::invalid(
-            &path.child("maxReplicas"),
-            max,
-            "must be greater than 0",
-        ));
+    if max == 0 {
+        let detail = "must be set and greater than 0";
+        errors.push(FieldError::required(&at, detail));
+    } else if max < 0 {
+        let detail = "must be greater than or equal to 1";
+        errors.push(FieldError::invalid(&at, max, detail));
     }
     if min.is_some_and(|min| max < min) {
-        errors.push(FieldError::invalid(
-            &path.child("maxReplicas"),
-            max,
-            "must be greater than or equal to `minReplicas`",
-        ));
+        let detail = "must be greater than or equal to `minReplicas`";
+        errors.push(FieldError::invalid(&at, max, detail));
     }
+    let before = old.and_then(|old| old.object("spec"));
     let target = spec.object("scaleTargetRef").unwrap_or(&empty);
-    let at = path.child("scaleTargetRef");
-    for field in ["kind", "name"] {
-        required_text(
-            errors,
-            &at.child(field),
-            target.text(field),
-            names::path_segment_name,
-        );
-    }
+    // A version that was taken stays good; a ReplicationController's has no group.
+    let judged = match before.and_then(|spec| spec.object("scaleTargetRef")) {
+        Some(was) if same_kind(was, target) => Version::Known,
+        _ if target.text("kind") == "ReplicationController" => Version::AnyGroup,
+        _ => Version::WithGroup,
+    };
+    reference(errors, &path.child("scaleTargetRef"), target, judged);
+    let known = before.is_some_and(|spec| {
+        spec.objects("metrics").any(|(_, metric)| {
+            let described = metric
+                .object("object")
+                .and_then(|source| source.object("describedObject"));
+            described.is_some_and(|was| version_complaint(was, Version::AnyGroup).is_some())
+        })
+    });
+    let judged = if known {
+        Version::Known
+    } else {
+        Version::AnyGroup
+    };
     for (index, metric) in spec.objects("metrics") {
-        metric_spec(errors, &path.child("metrics").index(index), metric);
+        metric_spec(errors, &path.child("metrics").index(index), metric, judged);
+    }
+    let outside =
+        |(_, metric): (usize, &Object)| matches!(metric.text("type"), "Object" | "External");
+    if min == Some(0) && !spec.objects("metrics").any(outside) {
+        errors.push(FieldError::forbidden(
+            &path.child("metrics"),
+            "must specify at least one Object or External metric to support scaling to zero replicas",
+        ));
     }
     if let Some(behavior) = spec.object("behavior") {
         for direction in ["scaleUp", "scaleDown"] {
@@ -148,125 +182,227 @@ pub fn validate(errors: &mut ErrorList, object: &Object) {
     }
 }
 
+/// How the version of a reference is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// Not at all: it is as it was.
+    Known,
+    /// It is a version.
+    AnyGroup,
+    /// It is a version of a group.
+    WithGroup,
+}
+
+fn same_kind(a: &Object, b: &Object) -> bool {
+    ["apiVersion", "kind"]
+        .iter()
+        .all(|field| a.text(field) == b.text(field))
+}
+
+/// A `CrossVersionObjectReference`.
+fn reference(errors: &mut ErrorList, path: &Path, target: &Object, judged: Version) {
+    for field in ["kind", "name"] {
+        let value = target.text(field);
+        required_text(errors, &path.child(field), value, names::path_segment_name);
+    }
+    if let Some(complaint) = version_complaint(target, judged) {
+        let version = target.text("apiVersion");
+        let at = path.child("apiVersion");
+        errors.push(FieldError::invalid(&at, version, complaint));
+    }
+}
+
+fn version_complaint(target: &Object, judged: Version) -> Option<String> {
+    let version = target.text("apiVersion");
+    if judged == Version::Known {
+        return None;
+    }
+    match version.split_once('/') {
+        Some((_, rest)) if rest.contains('/') => {
+            Some(format!("unexpected GroupVersion string: {version}"))
+        }
+        Some((group, _)) if !group.is_empty() => None,
+        _ if judged == Version::AnyGroup => None,
+        _ => Some("apiVersion must specify API group".to_owned()),
+    }
+}
+
+/// Types of metrics and their fields, in the order in which upstream looks for them.
 const SOURCES: &[(&str, &str)] = &[
-    ("ContainerResource", "containerResource"),
-    ("External", "external"),
     ("Object", "object"),
+    ("External", "external"),
     ("Pods", "pods"),
     ("Resource", "resource"),
+    ("ContainerResource", "containerResource"),
 ];
 
-fn metric_spec(errors: &mut ErrorList, path: &Path, metric: &Object) {
+/// The types as messages list them.
+const TYPES: &[&str] = &[
+    "ContainerResource",
+    "External",
+    "Object",
+    "Pods",
+    "Resource",
+];
+
+/// One metric: of its sources the first is judged, whichever the type says.
+fn metric_spec(errors: &mut ErrorList, path: &Path, metric: &Object, judged: Version) {
     let kind = metric.text("type");
-    let supported: Vec<&str> = SOURCES.iter().map(|(kind, _)| *kind).collect();
-    let Some((_, field)) = SOURCES.iter().find(|(k, _)| *k == kind) else {
-        let at = path.child("type");
-        if kind.is_empty() {
-            errors.push(FieldError::required(
-                &at,
-                "must specify a metric source type",
-            ));
+    let at = path.child("type");
+    if kind.is_empty() {
+        let detail = "must specify a metric source type";
+        errors.push(FieldError::required(&at, detail));
+    }
+    one_of(errors, &at, kind, TYPES);
+    let mut present: Vec<&str> = SOURCES
+        .iter()
+        .map(|(_, field)| *field)
+        .filter(|field| metric.object(field).is_some())
+        .collect();
+    if let Some(first) = present.first()
+        && let Some(source) = metric.object(first)
+    {
+        metric_source(errors, &path.child(first), first, source, judged);
+    }
+    match SOURCES.iter().find(|(k, _)| *k == kind) {
+        Some((_, field)) => {
+            if !metric.has(field) {
+                errors.push(FieldError::required(
+                    &path.child(field),
+                    "must populate information for the given metric source",
+                ));
+            }
+            if present.len() != 1 {
+                present.retain(|present| present != field);
+            } else {
+                present.clear();
+            }
         }
-        // Upstream says it twice: once for the type, once for the source that it cannot find.
-        one_of(errors, &at, kind, &supported);
-        one_of(errors, &at, kind, &supported);
-        return;
-    };
-    for (_, other) in SOURCES.iter().filter(|(k, f)| *k != kind && metric.has(f)) {
+        None => {
+            // Said twice: once for the type, once for the source that it does not lead to.
+            one_of(errors, &at, kind, TYPES);
+            if present.len() == 1 {
+                present.clear();
+            }
+        }
+    }
+    for other in present {
         errors.push(FieldError::forbidden(
             &path.child(other),
             "must populate the given metric source only",
         ));
     }
-    let at = path.child(field);
-    let Some(source) = metric.object(field) else {
-        errors.push(FieldError::required(
-            &at,
-            "must populate information for the given metric source",
-        ));
-        return;
-    };
+}
+
+fn metric_source(
+    errors: &mut ErrorList,
+    path: &Path,
+    field: &str,
+    source: &Object,
+    judged: Version,
+) {
     let empty = Object::new();
     let target = source.object("target").unwrap_or(&empty);
-    let goal = at.child("target");
-    if matches!(kind, "Resource" | "ContainerResource") {
-        if source.text("name").is_empty() {
-            errors.push(FieldError::required(
-                &at.child("name"),
-                "must specify a resource name",
-            ));
+    let goal = path.child("target");
+    let name = source.text("name");
+    match field {
+        "resource" | "containerResource" => {
+            let at = path.child("name");
+            if name.is_empty() {
+                let detail = "must specify a resource name";
+                errors.push(FieldError::required(&at, detail));
+            } else if field == "containerResource" {
+                resources::container_resource_name(errors, &at, name);
+            }
+            if field == "containerResource" {
+                let container = source.text("container");
+                let at = path.child("container");
+                if container.is_empty() {
+                    let detail = "must specify a container";
+                    errors.push(FieldError::required(&at, detail));
+                } else {
+                    text(errors, &at, container, names::dns1123_label(container));
+                }
+            }
         }
-    } else {
-        let name = source.object("metric").map_or("", |m| m.text("name"));
-        let name_path = at.child("metric").child("name");
-        if name.is_empty() {
-            errors.push(FieldError::required(
-                &name_path,
-                "must specify a metric name",
-            ));
-        } else {
-            text(errors, &name_path, name, names::path_segment_name(name));
+        _ => {
+            if field == "object" {
+                let described = source.object("describedObject").unwrap_or(&empty);
+                reference(errors, &path.child("describedObject"), described, judged);
+            }
+            let name = source.object("metric").map_or("", |m| m.text("name"));
+            let at = path.child("metric").child("name");
+            if name.is_empty() {
+                errors.push(FieldError::required(&at, "must specify a metric name"));
+            } else {
+                text(errors, &at, name, names::path_segment_name(name));
+            }
         }
     }
     metric_target(errors, &goal, target);
+    goal_of(errors, &goal, field, target);
+}
+
+/// Which of the ways to say a goal a source takes.
+fn goal_of(errors: &mut ErrorList, path: &Path, field: &str, target: &Object) {
     let (value, average, utilization) = (
         target.has("value"),
         target.has("averageValue"),
         target.has("averageUtilization"),
     );
-    match kind {
-        "Resource" | "ContainerResource" => {
-            if !utilization && !average {
-                errors.push(FieldError::required(
-                    &goal.child("averageUtilization"),
-                    "must set either a target raw value or a target utilization",
-                ));
-            }
-            if utilization && average {
-                errors.push(FieldError::forbidden(
-                    &goal.child("averageValue"),
-                    "may not set both a target raw value and a target utilization",
-                ));
-            }
-        }
-        "Pods" if !average => errors.push(FieldError::required(
-            &goal.child("averageValue"),
-            "must specify a positive target averageValue",
-        )),
-        "External" | "Object" => {
-            if !value && !average {
-                errors.push(FieldError::required(
-                    &goal.child("averageValue"),
-                    if kind == "External" {
-                        "must set either a target value for metric or a per-pod target"
-                    } else {
-                        "must set either a target value or averageValue"
-                    },
-                ));
-            }
-            if kind == "External" && value && average {
-                errors.push(FieldError::forbidden(
-                    &goal.child("value"),
-                    "may not set both a target value for metric and a per-pod target",
-                ));
-            }
-        }
-        _ => {}
+    let (missing, detail) = match field {
+        "object" => (
+            !value && !average,
+            "must set either a target value or averageValue",
+        ),
+        "external" => (
+            !value && !average,
+            "must set either a target value for metric or a per-pod target",
+        ),
+        "pods" => (!average, "must specify a positive target averageValue"),
+        _ => (
+            !utilization && !average,
+            "must set either a target raw value or a target utilization",
+        ),
+    };
+    let of_resource = matches!(field, "resource" | "containerResource");
+    if missing {
+        let at = path.child(if of_resource {
+            "averageUtilization"
+        } else {
+            "averageValue"
+        });
+        errors.push(FieldError::required(&at, detail));
+    }
+    if field == "external" && value && average {
+        errors.push(FieldError::forbidden(
+            &path.child("value"),
+            "may not set both a target value for metric and a per-pod target",
+        ));
+    }
+    if of_resource && utilization && average {
+        errors.push(FieldError::forbidden(
+            &path.child("averageValue"),
+            "may not set both a target raw value and a target utilization",
+        ));
     }
 }
 
 fn metric_target(errors: &mut ErrorList, path: &Path, target: &Object) {
     match target.text("type") {
         "Utilization" | "Value" | "AverageValue" => {}
-        "" => errors.push(FieldError::required(
-            &path.child("type"),
-            "must specify a metric target type",
-        )),
-        other => errors.push(FieldError::invalid(
-            &path.child("type"),
-            other,
-            "must be either Utilization, Value, or AverageValue",
-        )),
+        other => {
+            let at = path.child("type");
+            if other.is_empty() {
+                let detail = "must specify a metric target type";
+                errors.push(FieldError::required(&at, detail));
+            }
+            errors.push(FieldError::invalid(
+                &at,
+                other,
+                "must be either Utilization, Value, or AverageValue",
+            ));
+        }
     }
     for field in ["value", "averageValue"] {
         if let Some(value) = target.value(field)
@@ -348,5 +484,14 @@ fn scaling_rules(errors: &mut ErrorList, path: &Path, rules: &Object) {
                 ));
             }
         }
+    }
+    if let Some(tolerance) = rules.value("tolerance")
+        && quantity(tolerance).is_some_and(|q| q.sign() < 0)
+    {
+        errors.push(FieldError::invalid(
+            &path.child("tolerance"),
+            resources::shown(tolerance),
+            "must be greater than or equal to 0",
+        ));
     }
 }

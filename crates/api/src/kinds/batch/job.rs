@@ -13,13 +13,11 @@ use crate::{
     internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
-        batch::job_status,
+        batch::{job_spec, job_status},
         core::pod_spec::{self, defaults},
     },
-    lifecycle,
-    validate::{
-        domain_prefixed_path, invalid_shown, non_negative, non_negatives, one_of, selectors,
-    },
+    lifecycle, names,
+    validate::{invalid_shown, selectors},
 };
 
 /// Its row.
@@ -113,14 +111,14 @@ impl Strategy for JobStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
-        errors.extend(crate::meta::validate_object_meta_update(
-            new,
-            old,
-            &Path::new("metadata"),
-        ));
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        errors.extend(self.validate(new));
+        errors.extend(crate::meta::validate_update(new, old));
         validate_change(&mut errors, new, old);
         errors
+    }
+    fn status_repeats_metadata_rules(&self) -> bool {
+        true
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         job_status::validate(new, old)
@@ -139,10 +137,24 @@ impl Strategy for JobStrategy {
         )
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
-        let path = Path::new("spec").child("template");
-        let old = old.and_then(template);
-        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+        let unchanged = |old: &Object| meta::generation(new) == meta::generation(old);
+        if old.is_some_and(unchanged) {
+            return Vec::new();
+        }
+        let mut warnings: Vec<String> = match old {
+            None => pod_spec::warnings::of_name_of_pods(meta::name(new))
+                .into_iter()
+                .collect(),
+            Some(_) => Vec::new(),
+        };
+        let spec = |job: &Object| job.object("spec").cloned();
+        let path = Path::new("spec");
+        warnings.extend(job_spec::warnings(
+            &path,
+            spec(new).as_ref(),
+            old.and_then(spec).as_ref(),
+        ));
+        warnings
     }
 }
 
@@ -186,24 +198,30 @@ fn validate_job(errors: &mut ErrorList, job: &Object) {
         generated_selector(errors, job, spec);
     }
     selected_job_spec(errors, &Path::new("spec"), spec);
+    let completions = spec.int("completions").unwrap_or(0);
+    if spec.text("completionMode") == "Indexed" && completions > 0 {
+        let name = meta::name(job);
+        let last = format!("{name}-{}", completions - 1);
+        if !names::dns1123_label(&last).is_empty() {
+            errors.push(FieldError::invalid(
+                &Path::new("metadata").child("name"),
+                name,
+                format!("will not able to create pod with invalid DNS label: {last}"),
+            ));
+        }
+    }
 }
 
 /// The spec, and that its selector selects its pods.
 fn selected_job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    job_spec(errors, path, spec);
+    job_spec::validate(errors, path, spec);
+    let before = errors.len();
     match spec.object("selector") {
         None => errors.push(FieldError::required(&path.child("selector"), "")),
         Some(selector) => selectors::label_selector(errors, &path.child("selector"), selector),
     }
-    let labels = spec
-        .object("template")
-        .and_then(|t| t.object("metadata"))
-        .and_then(|m| m.object("labels"));
-    let met = spec
-        .object("selector")
-        .is_some_and(|s| selectors::matches(s, labels));
-    if !met {
-        errors.push(selectors::mismatch(path, labels));
+    if errors.len() == before || !spec.has("selector") {
+        selectors::template_matches(errors, path, spec);
     }
 }
 
@@ -214,6 +232,8 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
         return;
     };
     if uid.is_empty() {
+        let at = Path::new("metadata").child("uid");
+        errors.push(FieldError::required(&at, ""));
         return;
     }
     let path = Path::new("spec");
@@ -248,194 +268,18 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.into()))
         .collect();
-    if !selectors::matches(selector, Some(&expected)) {
-        errors.push(FieldError::invalid(
+    let sound = {
+        let mut complaints = Vec::new();
+        selectors::label_selector(&mut complaints, &path, selector);
+        complaints.is_empty()
+    };
+    if sound && !selectors::matches(selector, Some(&expected)) {
+        errors.push(selectors::invalid(
             &path.child("selector"),
-            Value::Object(selector.clone()),
+            Some(selector),
             "`selector` not auto-generated",
         ));
     }
-}
-
-/// The rules of a Job's spec, also of that in a CronJob.
-pub fn job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    non_negatives(
-        errors,
-        path,
-        spec,
-        &[
-            "parallelism",
-            "completions",
-            "activeDeadlineSeconds",
-            "backoffLimit",
-            "ttlSecondsAfterFinished",
-        ],
-    );
-    let mode = spec.text("completionMode");
-    let indexed = mode == "Indexed";
-    if !mode.is_empty() {
-        one_of(
-            errors,
-            &path.child("completionMode"),
-            mode,
-            &["NonIndexed", "Indexed"],
-        );
-    }
-    if indexed && !spec.has("completions") {
-        errors.push(FieldError::required(
-            &path.child("completions"),
-            "when completion mode is Indexed",
-        ));
-    }
-    if let Some(limit) = spec.int("backoffLimitPerIndex") {
-        let at = path.child("backoffLimitPerIndex");
-        if !indexed {
-            errors.push(FieldError::invalid(
-                &at,
-                limit,
-                "requires indexed completion mode",
-            ));
-        }
-        non_negative(errors, &at, Some(limit));
-    }
-    if let Some(max) = spec.int("maxFailedIndexes") {
-        let at = path.child("maxFailedIndexes");
-        if !spec.has("backoffLimitPerIndex") {
-            errors.push(FieldError::required(
-                &path.child("backoffLimitPerIndex"),
-                "when maxFailedIndexes is specified",
-            ));
-        }
-        non_negative(errors, &at, Some(max));
-    }
-    if let Some(policy) = spec.object("successPolicy") {
-        let at = path.child("successPolicy");
-        if !indexed {
-            let rules: Vec<String> = policy
-                .objects("rules")
-                .map(|(_, r)| {
-                    let shown = |f: &str| r.value(f).map_or("null".to_owned(), Value::to_string);
-                    format!(
-                        "{{\"SucceededIndexes\":{},\"SucceededCount\":{}}}",
-                        shown("succeededIndexes"),
-                        shown("succeededCount")
-                    )
-                })
-                .collect();
-            errors.push(invalid_shown(
-                &at,
-                &format!("{{\"Rules\":[{}]}}", rules.join(",")),
-                "requires indexed completion mode",
-            ));
-        } else {
-            success_rules(
-                errors,
-                &at.child("rules"),
-                policy,
-                spec.int("completions").unwrap_or(0),
-            );
-        }
-    }
-    if let Some(manager) = spec.text_opt("managedBy") {
-        let at = path.child("managedBy");
-        domain_prefixed_path(errors, &at, manager);
-        if manager.len() > 63 {
-            errors.push(FieldError::too_long(&at, 63));
-        }
-    }
-    let template = path.child("template");
-    pod_spec::validate_template(errors, &template, spec.object("template"));
-    let policy = spec
-        .object("template")
-        .and_then(|t| t.object("spec"))
-        .map_or("", |s| s.text("restartPolicy"));
-    let at = template.child("spec").child("restartPolicy");
-    match policy {
-        "OnFailure" | "Never" => {
-            if policy == "OnFailure" && spec.has("podFailurePolicy") {
-                errors.push(FieldError::invalid(
-                    &at,
-                    policy,
-                    "only \"Never\" is supported when podFailurePolicy is specified",
-                ));
-            }
-        }
-        "Always" | "" => errors.push(FieldError::required(
-            &at,
-            "valid values: \"OnFailure\", \"Never\"",
-        )),
-        other => errors.push(FieldError::not_supported(
-            &at,
-            other,
-            &["OnFailure", "Never"],
-        )),
-    }
-}
-
-fn success_rules(errors: &mut ErrorList, path: &Path, policy: &Object, completions: i64) {
-    if policy.list("rules").is_empty() {
-        errors.push(FieldError::required(
-            path,
-            "at least one rules must be specified when the successPolicy is specified",
-        ));
-    }
-    for (index, rule) in policy.objects("rules") {
-        let at = path.index(index);
-        if !rule.has("succeededIndexes") && !rule.has("succeededCount") {
-            errors.push(FieldError::required(
-                &at,
-                "at least one of succeededCount or succeededIndexes must be specified",
-            ));
-        }
-        if let Some(indexes) = rule.text_opt("succeededIndexes")
-            && let Err(complaint) = parse_indexes(indexes, completions)
-        {
-            errors.push(FieldError::invalid(
-                &at.child("succeededIndexes"),
-                indexes,
-                format!("error parsing succeededIndexes: {complaint}"),
-            ));
-        }
-        if let Some(count) = rule.int("succeededCount") {
-            non_negative(errors, &at.child("succeededCount"), Some(count));
-            if count > completions {
-                errors.push(FieldError::invalid(
-                    &at.child("succeededCount"),
-                    count,
-                    format!("must be less than or equal to {completions} (the number of specified completions)"),
-                ));
-            }
-        }
-    }
-}
-
-/// `0,2-4`: rising, and below the number of completions.
-fn parse_indexes(indexes: &str, completions: i64) -> Result<(), String> {
-    let mut last = -1;
-    for part in indexes.split(',') {
-        let mut ends = part.split('-');
-        for _ in 0..2 {
-            let Some(end) = ends.next() else { break };
-            let number: i64 = end
-                .parse()
-                .map_err(|_| format!("cannot convert string to integer for index: {end:?}"))?;
-            if number >= completions {
-                return Err(format!("too large index: {end:?}"));
-            }
-            if number <= last {
-                return Err(format!(
-                    "non-increasing order, previous: {last}, current: {number}"
-                ));
-            }
-            last = number;
-        }
-        if ends.next().is_some() {
-            return Err(format!(
-                "the fragment {part:?} violates the requirement that an index interval can have at most two parts separated by '-'"
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Of a Job that runs, most is fixed; while it is suspended and has not begun, where its pods go may change.
@@ -447,79 +291,134 @@ fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
     );
     let path = Path::new("spec");
     selected_job_spec(errors, &path, after);
-    let mut fixed = |field: &str| {
-        errors.extend(crate::meta::validate_immutable_field(
-            after, before, field, &path,
-        ));
-    };
-    // An indexed Job may be resized together with its parallelism.
-    if after.text("completionMode") != "Indexed" {
-        fixed("completions");
-    } else if after.int("completions") != before.int("completions")
-        && after.int("completions") != after.int("parallelism")
-    {
-        errors.push(FieldError::invalid(
-            &path.child("completions"),
-            after.get("completions").cloned().unwrap_or(Value::Null),
-            format!(
-                "can only be modified in tandem with {}",
-                path.child("parallelism")
-            ),
-        ));
-    }
-    let mut fixed = |field: &str| {
-        errors.extend(crate::meta::validate_immutable_field(
-            after, before, field, &path,
-        ));
-    };
-    fixed("selector");
-    let begun = old.object("status").is_some_and(|s| s.has("startTime"));
-    let open = before.is_true("suspend") && !begun;
-    let template = |spec: &Object| {
-        let mut template = spec.object("template").cloned().unwrap_or_default();
-        if open {
-            if let Some(metadata) = template.object_mut("metadata") {
-                metadata.remove("labels");
-                metadata.remove("annotations");
+    completions(errors, &path.child("completions"), after, before);
+    errors.extend(selectors::immutable(new, old));
+    template(errors, &path, new, old);
+    for (field, ty) in [
+        ("completionMode", ""),
+        ("podFailurePolicy", "io.k8s.api.batch.v1.PodFailurePolicy"),
+        ("backoffLimitPerIndex", ""),
+        ("managedBy", ""),
+        ("successPolicy", "io.k8s.api.batch.v1.SuccessPolicy"),
+    ] {
+        let (now, then) = (after.value(field), before.value(field));
+        let at = path.child(field);
+        if ty.is_empty() {
+            if now != then {
+                let shown = now.cloned().unwrap_or(Value::Null);
+                errors.push(FieldError::invalid(&at, shown, IMMUTABLE));
             }
-            if let Some(pod) = template.object_mut("spec") {
-                for field in ["affinity", "nodeSelector", "tolerations", "schedulingGates"] {
-                    pod.remove(field);
-                }
-                for list in ["containers", "initContainers"] {
-                    pod.each_object(list, |c| {
-                        c.remove("resources");
-                    });
-                }
+        } else if now.is_some() != then.is_some() || !internal::same(ty, now, then) {
+            let shown = match now {
+                Some(_) => internal::shown(ty, now),
+                None => "null".to_owned(),
+            };
+            errors.push(invalid_shown(&at, &shown, IMMUTABLE));
+        }
+    }
+}
+
+const IMMUTABLE: &str = "field is immutable";
+
+/// An indexed Job may be resized together with its parallelism.
+fn completions(errors: &mut ErrorList, path: &Path, after: &Object, before: &Object) {
+    let (now, then) = (after.int("completions"), before.int("completions"));
+    if now == then {
+        return;
+    }
+    let shown = now.map_or(Value::Null, Value::from);
+    if after.text("completionMode") != "Indexed" {
+        errors.push(FieldError::invalid(path, shown, IMMUTABLE));
+    } else if now.is_some() && now != after.int("parallelism") {
+        // Upstream's path is that of the root.
+        let detail = "can only be modified in tandem with spec.parallelism";
+        errors.push(FieldError::invalid(path, shown, detail));
+    }
+}
+
+/// While a Job is suspended and none of its pods is left, what they ask for may change, and where they go.
+fn template(errors: &mut ErrorList, path: &Path, new: &Object, old: &Object) {
+    const TEMPLATE: &str = "io.k8s.api.core.v1.PodTemplateSpec";
+    const POD: &str = "io.k8s.api.core.v1.PodSpec";
+    let of = |job: &Object| -> Object {
+        let template = job.object("spec").and_then(|spec| spec.object("template"));
+        template.cloned().unwrap_or_default()
+    };
+    let (after, mut before) = (of(new), of(old));
+    let open = may_change_template(old);
+    if open {
+        take_directives(&after, &mut before);
+        let (after, mut before) = (pod_of(&after), pod_of(&before));
+        take_resources(&after, &mut before);
+        let (after, before) = (Value::Object(after), Value::Object(before));
+        if !internal::same(POD, Some(&after), Some(&before)) {
+            let at = path.child("template.spec");
+            let shown = internal::shown(POD, Some(&after));
+            errors.push(invalid_shown(&at, &shown, IMMUTABLE));
+        }
+        return;
+    }
+    let (after, before) = (Value::Object(after), Value::Object(before));
+    if !internal::same(TEMPLATE, Some(&after), Some(&before)) {
+        let shown = internal::shown(TEMPLATE, Some(&after));
+        errors.push(invalid_shown(&path.child("template"), &shown, IMMUTABLE));
+    }
+}
+
+fn pod_of(template: &Object) -> Object {
+    template.object("spec").cloned().unwrap_or_default()
+}
+
+fn may_change_template(job: &Object) -> bool {
+    let empty = Object::new();
+    let status = job.object("status").unwrap_or(&empty);
+    let suspended = job.object("spec").is_some_and(|s| s.is_true("suspend"));
+    let idle = !status.has("startTime") || job_status::is(status, "Suspended");
+    suspended && idle && status.int("active").unwrap_or(0) == 0
+}
+
+/// Where pods go, and what is written on them.
+fn take_directives(after: &Object, before: &mut Object) {
+    let pod = pod_of(after);
+    let metadata = after.object("metadata").cloned().unwrap_or_default();
+    let target = before.ensure_object("metadata");
+    for field in ["annotations", "labels"] {
+        target.set_or_remove(field, metadata.get(field).cloned());
+    }
+    let target = before.ensure_object("spec");
+    for field in ["nodeSelector", "tolerations", "schedulingGates"] {
+        target.set_or_remove(field, pod.get(field).cloned());
+    }
+    let nodes = pod
+        .object("affinity")
+        .map(|a| a.get("nodeAffinity").cloned());
+    match (nodes, target.object_mut("affinity")) {
+        (None, None) => {}
+        (None, Some(affinity)) => {
+            affinity.remove("nodeAffinity");
+            if affinity.is_empty() {
+                target.remove("affinity");
             }
         }
-        Value::Object(template)
-    };
-    if !crate::fields::same(Some(&template(after)), Some(&template(before))) {
-        let template = after.object("template");
-        let (at, shown) = if open {
-            let spec = template.and_then(|t| t.get("spec"));
-            (
-                path.child("template").child("spec"),
-                internal::shown("io.k8s.api.core.v1.PodSpec", spec),
-            )
-        } else {
-            (
-                path.child("template"),
-                internal::shown("io.k8s.api.core.v1.PodTemplateSpec", after.get("template")),
-            )
-        };
-        errors.push(invalid_shown(&at, &shown, "field is immutable"));
+        (Some(nodes), _) => target
+            .ensure_object("affinity")
+            .set_or_remove("nodeAffinity", nodes),
     }
-    for field in [
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ] {
-        errors.extend(crate::meta::validate_immutable_field(
-            after, before, field, &path,
-        ));
+}
+
+/// What containers ask for, as long as they are the same.
+fn take_resources(after: &Object, before: &mut Object) {
+    for list in ["containers", "initContainers"] {
+        if after.list(list).len() != before.list(list).len() {
+            continue;
+        }
+        let mut sources = after.objects(list).map(|(_, container)| container);
+        before.each_object(list, |container| {
+            if let Some(source) = sources.next()
+                && source.text("name") == container.text("name")
+            {
+                container.set_or_remove("resources", source.get("resources").cloned());
+            }
+        });
     }
 }

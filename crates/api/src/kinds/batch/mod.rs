@@ -3,4 +3,6 @@
 pub mod cron;
 pub mod cron_job;
 pub mod job;
+mod job_indexes;
+mod job_spec;
 mod job_status;

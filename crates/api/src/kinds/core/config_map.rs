@@ -69,6 +69,7 @@ impl Strategy for ConfigMapStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = immutable_data(new, old, &["data", "binaryData"]);
+        errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors
     }

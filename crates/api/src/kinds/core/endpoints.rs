@@ -47,8 +47,26 @@ impl Strategy for EndpointsStrategy {
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        // Addresses that were there before the rules stay.
+        if new.get("subsets") != old.get("subsets") {
+            validate_subsets(&mut errors, new);
+        }
+        errors
+    }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (index, subset) in new.objects("subsets") {
+            for list in ["addresses", "notReadyAddresses"] {
+                for (i, address) in subset.objects(list) {
+                    let at = Path::new("subsets").index(index).child(list).index(i);
+                    let said = names::ip_warning(address.text("ip"));
+                    warnings.extend(said.map(|said| format!("{}: {said}", at.child("ip"))));
+                }
+            }
+        }
+        warnings
     }
     fn deprecation(&self) -> Option<&'static str> {
         Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
@@ -69,14 +87,6 @@ fn validate_subsets(errors: &mut ErrorList, endpoints: &Object) {
                 let at = at.child(list).index(i);
                 let ip = address.text("ip");
                 text(errors, &at.child("ip"), ip, names::legacy_ip(ip));
-                if let Some(ip) = names::parse_ip_sloppy(ip) {
-                    text(
-                        errors,
-                        &at.child("ip"),
-                        address.text("ip"),
-                        non_special_ip(ip),
-                    );
-                }
                 if !address.text("hostname").is_empty() {
                     let name = address.text("hostname");
                     text(
@@ -94,6 +104,11 @@ fn validate_subsets(errors: &mut ErrorList, endpoints: &Object) {
                         names::dns1123_subdomain(node),
                     );
                 }
+                let complaints = match names::parse_ip_sloppy(ip) {
+                    Some(parsed) => non_special_ip(parsed),
+                    None => vec!["must be a valid IP address".to_owned()],
+                };
+                text(errors, &at.child("ip"), ip, complaints);
             }
         }
         let many = subset.list("ports").len() > 1;
@@ -114,6 +129,10 @@ fn validate_subsets(errors: &mut ErrorList, endpoints: &Object) {
                 port.text("protocol"),
                 &["SCTP", "TCP", "UDP"],
             );
+            if let Some(protocol) = port.text_opt("appProtocol") {
+                let complaints = names::qualified_name(protocol);
+                text(errors, &at.child("appProtocol"), protocol, complaints);
+            }
         }
     }
 }

@@ -1,7 +1,9 @@
 //! `v1` LimitRange: bounds and defaults for the resources of one namespace's pods and claims.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
-    Object,
+    Object, Quantity,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
@@ -51,7 +53,9 @@ impl Strategy for LimitRangeStrategy {
     }
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        errors.extend(self.validate(new));
+        errors
     }
 }
 
@@ -76,40 +80,31 @@ fn fill(item: &mut Object, from: &str, to: &str) {
 }
 
 fn validate_limits(errors: &mut ErrorList, object: &Object) {
-    const PARTS: &[&str] = &[
-        "max",
-        "min",
-        "default",
-        "defaultRequest",
-        "maxLimitRequestRatio",
-    ];
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let mut seen: Vec<&str> = Vec::new();
     for (index, item) in spec.objects("limits") {
         let at = Path::new("spec").child("limits").index(index);
         let kind = item.text("type");
-        text(errors, &at.child("type"), kind, names::qualified_name(kind));
+        limit_type(errors, &at.child("type"), kind);
         if seen.contains(&kind) {
             errors.push(FieldError::duplicate(&at.child("type"), kind));
         }
         seen.push(kind);
-        for part in PARTS {
-            for (name, value) in item.object(part).into_iter().flatten() {
-                let at = at.child(part).key(name);
-                if kind == "Container" || kind == "Pod" {
-                    resources::container_resource_name(errors, &at, name);
-                }
-                if *part != "maxLimitRequestRatio" {
-                    resources::quantity_value(errors, &at, name, value);
-                } else if quantity(value).is_some_and(|q| q.milli_value() < 1000) {
-                    let shown = resources::shown(value);
-                    errors.push(FieldError::invalid(
-                        &at,
-                        shown.as_str(),
-                        format!("ratio {shown} is less than 1"),
-                    ));
-                }
+        // Resources that one of the parts names.
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for part in ["max", "min"] {
+            resource_names(errors, &at.child(part), kind, item.object(part), &mut names);
+        }
+        for part in ["default", "defaultRequest"] {
+            let amounts = item.object(part);
+            if kind != "Pod" {
+                resource_names(errors, &at.child(part), kind, amounts, &mut names);
+            } else if amounts.is_some_and(|amounts| !amounts.is_empty()) {
+                errors.push(FieldError::forbidden(
+                    &at.child(part),
+                    "may not be specified when `type` is 'Pod'",
+                ));
             }
         }
         if kind == "PersistentVolumeClaim" {
@@ -121,59 +116,137 @@ fn validate_limits(errors: &mut ErrorList, object: &Object) {
                 ));
             }
         }
-        if kind == "Pod" {
-            for part in ["default", "defaultRequest"] {
-                if item.object(part).is_some_and(|p| !p.is_empty()) {
-                    errors.push(FieldError::forbidden(
-                        &at.child(part),
-                        "may not be specified when `type` is 'Pod'",
-                    ));
-                }
-            }
+        let part = "maxLimitRequestRatio";
+        resource_names(errors, &at.child(part), kind, item.object(part), &mut names);
+        for name in names {
+            let bounds = Bounds::of(item, kind, name);
+            bounds.validate(errors, &at, name);
         }
-        bounds(errors, &at, item);
     }
 }
 
-/// min ≤ defaultRequest ≤ default ≤ max, for each resource.
-fn bounds(errors: &mut ErrorList, at: &Path, item: &Object) {
-    let of = |part: &str, name: &str| item.object(part).and_then(|p| p.get(name)).cloned();
-    for (low, high) in [
-        ("min", "max"),
-        ("min", "defaultRequest"),
-        ("min", "default"),
-        ("defaultRequest", "max"),
-        ("defaultRequest", "default"),
-        ("default", "max"),
-    ] {
-        for name in item.object(low).into_iter().flat_map(|p| p.keys()) {
-            let (Some(a), Some(b)) = (of(low, name), of(high, name)) else {
-                continue;
-            };
-            if let (Some(x), Some(y)) = (quantity(&a), quantity(&b))
-                && x > y
+fn limit_type(errors: &mut ErrorList, path: &Path, kind: &str) {
+    let complaints = names::qualified_name(kind);
+    let known = kind.contains('/') || matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
+    if !complaints.is_empty() {
+        text(errors, path, kind, complaints);
+    } else if !known {
+        let detail = "must be a standard limit type or fully qualified";
+        errors.push(FieldError::invalid(path, kind, detail));
+    }
+}
+
+fn resource_names<'a>(
+    errors: &mut ErrorList,
+    path: &Path,
+    kind: &str,
+    amounts: Option<&'a Object>,
+    names: &mut BTreeSet<&'a str>,
+) {
+    for name in amounts.into_iter().flat_map(Object::keys) {
+        let at = path.key(name);
+        if matches!(kind, "Container" | "Pod") {
+            resources::container_resource_name(errors, &at, name);
+        } else {
+            resources::resource_name(errors, &at, name);
+        }
+        names.insert(name);
+    }
+}
+
+/// What a limit says of one resource.
+struct Bounds {
+    min: Option<Quantity>,
+    max: Option<Quantity>,
+    default: Option<Quantity>,
+    request: Option<Quantity>,
+    ratio: Option<Quantity>,
+}
+
+impl Bounds {
+    fn of(item: &Object, kind: &str, name: &str) -> Self {
+        let of = |part: &str| item.object(part)?.get(name).and_then(quantity);
+        // A pod has no defaults.
+        let of_container = |part: &str| (kind != "Pod").then(|| of(part)).flatten();
+        Self {
+            min: of("min"),
+            max: of("max"),
+            default: of_container("default"),
+            request: of_container("defaultRequest"),
+            ratio: of("maxLimitRequestRatio"),
+        }
+    }
+
+    /// min ≤ defaultRequest ≤ default ≤ max, and a ratio that leaves room between min and max.
+    fn validate(&self, errors: &mut ErrorList, at: &Path, name: &str) {
+        let (min, max) = (self.min.as_ref(), self.max.as_ref());
+        let (default, request) = (self.default.as_ref(), self.request.as_ref());
+        // Lower, upper, their names, and whose path and value the complaint has.
+        let orders = [
+            (min, max, "min", "max", "min", min),
+            (
+                min,
+                request,
+                "min",
+                "default request",
+                "defaultRequest",
+                request,
+            ),
+            (
+                request,
+                max,
+                "default request",
+                "max",
+                "defaultRequest",
+                request,
+            ),
+            (
+                request,
+                default,
+                "default request",
+                "default limit",
+                "defaultRequest",
+                request,
+            ),
+            (min, default, "min", "default", "default", min),
+            (default, max, "default", "max", "default", max),
+        ];
+        for (low, high, low_name, high_name, part, value) in orders {
+            if let (Some(low), Some(high), Some(value)) = (low, high, value)
+                && low > high
             {
-                let words = |part: &str| {
-                    match part {
-                        "defaultRequest" => "default request",
-                        "default" => "default",
-                        "min" => "min",
-                        _ => "max",
-                    }
-                    .to_owned()
-                };
                 errors.push(FieldError::invalid(
-                    &at.child(low).key(name),
-                    resources::shown(&a),
-                    format!(
-                        "{} value {} is greater than {} value {}",
-                        words(low),
-                        resources::shown(&a),
-                        words(high),
-                        resources::shown(&b)
-                    ),
+                    &at.child(part).key(name),
+                    value.to_string(),
+                    format!("{low_name} value {low} is greater than {high_name} value {high}"),
                 ));
             }
+        }
+        if let Some(ratio) = &self.ratio {
+            let at = at.child("maxLimitRequestRatio").key(name);
+            if *ratio < Quantity::from(1) {
+                let detail = format!("ratio {ratio} is less than 1");
+                errors.push(FieldError::invalid(&at, ratio.to_string(), detail));
+            }
+            if let (Some(min), Some(max)) = (min, max) {
+                let limit = max.as_f64() / min.as_f64();
+                if ratio.as_f64() > limit {
+                    let detail = format!("ratio {ratio} is greater than max/min = {limit:.6}");
+                    errors.push(FieldError::invalid(&at, ratio.to_string(), detail));
+                }
+            }
+        }
+        if let (Some(default), Some(request)) = (default, request)
+            && !resources::is_overcommitable(name)
+            && default != request
+        {
+            errors.push(FieldError::invalid(
+                &at.child("defaultRequest").key(name),
+                request.to_string(),
+                format!(
+                    "default value {default} must equal to defaultRequest value {request} in {name}"
+                ),
+            ));
         }
     }
 }

@@ -69,16 +69,17 @@ impl Strategy for NamespaceStrategy {
         name_label(new);
         lifecycle::keep(new, old, &["status"]);
     }
-    fn validate_subresource_update(&self, _name: &str, new: &Object, _old: &Object) -> ErrorList {
+    fn validate_subresource_update(&self, _name: &str, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = crate::meta::validate_update(new, old);
         let path = Path::new("spec").child("finalizers");
         let finalizers = new
             .object("spec")
             .into_iter()
             .flat_map(|s| s.texts("finalizers"));
-        finalizers
-            .enumerate()
-            .flat_map(|(index, name)| crate::meta::finalizer_name(name, &path.index(index)))
-            .collect()
+        for (index, name) in finalizers.enumerate() {
+            errors.extend(crate::meta::finalizer_name(name, &path.index(index)));
+        }
+        errors
     }
     fn subresource_resets(&self, _name: &str) -> &'static [&'static str] {
         &["status"]
@@ -102,6 +103,19 @@ impl Strategy for NamespaceStrategy {
         let mut errors = Vec::new();
         finalizers(&mut errors, object);
         errors
+    }
+
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        finalizers(&mut errors, new);
+        errors.extend(crate::meta::validate_update(new, old));
+        errors
+    }
+    fn repeats_metadata_rules(&self) -> bool {
+        false
+    }
+    fn status_repeats_metadata_rules(&self) -> bool {
+        true
     }
 
     fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {

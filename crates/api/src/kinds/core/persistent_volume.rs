@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::{
         persistent_volume_claim,
-        pod_spec::{defaults, resources, volumes},
+        pod_spec::{self, defaults},
+        volume_source::{self as sources, Owner, Source, source},
     },
     lifecycle, names,
-    validate::{one_of, selectors, text},
+    validate::{invalid_shown, one_of, required_text, selectors, text},
 };
 
 /// Its row.
@@ -80,44 +82,29 @@ impl Strategy for PersistentVolumeStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_volume(&mut errors, object);
+        validate_spec(&mut errors, object);
+        mount_options(&mut errors, object);
         errors
     }
 
+    /// Upstream judges the whole volume twice, and then what changes.
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
-        let empty = Object::new();
-        let (after, before) = (
-            new.object("spec").unwrap_or(&empty),
-            old.object("spec").unwrap_or(&empty),
-        );
-        let source = |spec: &Object| -> serde_json::Value {
-            let mut spec = spec.clone();
-            spec.retain(|field, _| !OTHER_FIELDS.contains(&field.as_str()));
-            spec.into()
-        };
-        let (now, then) = (source(after), source(before));
-        if !crate::fields::same(Some(&now), Some(&then)) {
-            let difference = crate::internal::difference(
-                "io.k8s.api.core.v1.PersistentVolumeSource",
-                Some(&then),
-                Some(&now),
-            );
-            errors.push(FieldError::forbidden(
-                &Path::new("spec").child("persistentvolumesource"),
-                format!("spec.persistentvolumesource is immutable after creation\n{difference}"),
-            ));
-        }
-        errors.extend(crate::meta::validate_immutable_field(
-            after,
-            before,
-            "volumeMode",
-            &Path::default(),
-        ));
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        validate_spec(&mut errors, new);
+        mount_options(&mut errors, new);
+        errors.extend(crate::meta::validate_new(new, &RESOURCE));
+        validate_spec(&mut errors, new);
+        validate_change(&mut errors, new, old);
         errors
     }
     fn repeats_metadata_rules(&self) -> bool {
         false
+    }
+    fn status_repeats_metadata_rules(&self) -> bool {
+        true
+    }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        warnings(new)
     }
 }
 
@@ -134,7 +121,42 @@ const OTHER_FIELDS: &[&str] = &[
     "volumeAttributesClassName",
 ];
 
-fn validate_volume(errors: &mut ErrorList, volume: &Object) {
+/// All sources, in upstream's order.
+static SOURCES: &[Source] = &[
+    source("hostPath", sources::host_path),
+    Source {
+        path: "persistentDisk",
+        ..source("gcePersistentDisk", sources::gce_persistent_disk)
+    },
+    source("awsElasticBlockStore", sources::aws_elastic_block_store),
+    source("glusterfs", sources::glusterfs),
+    source("flocker", sources::flocker),
+    source("nfs", sources::nfs),
+    source("rbd", sources::rbd),
+    source("quobyte", sources::quobyte),
+    Source {
+        too_many: "cephFS",
+        ..source("cephfs", sources::cephfs)
+    },
+    source("iscsi", sources::iscsi),
+    source("cinder", sources::cinder),
+    source("fc", sources::fc),
+    Source {
+        too_many: "",
+        ..source("flexVolume", sources::flex_volume)
+    },
+    source("azureFile", sources::azure_file),
+    source("vsphereVolume", sources::vsphere_volume),
+    source("photonPersistentDisk", sources::photon_persistent_disk),
+    source("portworxVolume", sources::portworx_volume),
+    source("azureDisk", sources::azure_disk),
+    source("scaleIO", sources::scale_io),
+    source("local", local),
+    source("storageos", sources::storage_os),
+    source("csi", csi),
+];
+
+fn validate_spec(errors: &mut ErrorList, volume: &Object) {
     let empty = Object::new();
     let spec = volume.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
@@ -143,19 +165,11 @@ fn validate_volume(errors: &mut ErrorList, volume: &Object) {
         errors.push(FieldError::required(&modes, ""));
     }
     persistent_volume_claim::access_modes(errors, &modes, spec);
-    capacity(
-        errors,
-        &path.child("capacity"),
-        spec.object("capacity").unwrap_or(&empty),
-    );
+    capacity(errors, &path.child("capacity"), spec.object("capacity"));
     let policy = spec.text("persistentVolumeReclaimPolicy");
     if !policy.is_empty() {
-        one_of(
-            errors,
-            &path.child("persistentVolumeReclaimPolicy"),
-            policy,
-            &["Delete", "Recycle", "Retain"],
-        );
+        let at = path.child("persistentVolumeReclaimPolicy");
+        one_of(errors, &at, policy, &["Delete", "Recycle", "Retain"]);
     }
     if let Some(affinity) = spec.object("nodeAffinity") {
         let at = path.child("nodeAffinity").child("required");
@@ -167,73 +181,313 @@ fn validate_volume(errors: &mut ErrorList, volume: &Object) {
             )),
         }
     }
-    let source: Object = spec
-        .iter()
-        .filter(|(k, v)| !OTHER_FIELDS.contains(&k.as_str()) && v.is_object())
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect();
-    if source.is_empty() {
-        errors.push(FieldError::required(&path, "must specify a volume type"));
-    } else {
-        volumes::source(errors, &path, &source);
+    let owner = Owner {
+        volume: spec,
+        name: meta::name(volume),
+        path: &path,
+        persistent: true,
+        pod: None,
+    };
+    sources::exactly_one(errors, &owner, SOURCES);
+    let host = spec.object("hostPath").map(|source| source.text("path"));
+    if host.is_some_and(is_root) && policy == "Recycle" {
+        errors.push(FieldError::forbidden(
+            &path.child("persistentVolumeReclaimPolicy"),
+            "may not be 'recycle' for a hostPath mount of '/'",
+        ));
     }
-    if let Some(local) = spec.object("local") {
-        if local.text("path").is_empty() {
-            errors.push(FieldError::required(&path.child("local").child("path"), ""));
+    classes(errors, &path, spec);
+}
+
+/// Whether a path is that of the root, once it is cleaned.
+fn is_root(path: &str) -> bool {
+    path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
+}
+
+fn classes(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let class = spec.text("storageClassName");
+    if !class.is_empty() {
+        let at = path.child("storageClassName");
+        text(errors, &at, class, names::dns1123_subdomain(class));
+    }
+    if let Some(mode) = spec.text_opt("volumeMode") {
+        let at = path.child("volumeMode");
+        one_of(errors, &at, mode, &["Block", "Filesystem"]);
+    }
+    if let Some(class) = spec.text_opt("volumeAttributesClassName") {
+        let at = path.child("volumeAttributesClassName");
+        if class.is_empty() {
+            errors.push(FieldError::required(&at, "an empty string is disallowed"));
+        } else {
+            text(errors, &at, class, names::dns1123_subdomain(class));
         }
-        if !spec.has("nodeAffinity") {
+        if !spec.has("csi") {
             errors.push(FieldError::required(
-                &path.child("nodeAffinity"),
-                "Local volume requires node affinity",
+                &path.child("csi"),
+                "has to be specified when using volumeAttributesClassName",
             ));
         }
     }
-    if let Some(csi) = spec.object("csi")
-        && csi.text("volumeHandle").is_empty()
-    {
+}
+
+fn local(errors: &mut ErrorList, path: &Path, source: &Object, owner: &Owner<'_>) {
+    let at = path.child("path");
+    match source.text("path") {
+        "" => errors.push(FieldError::required(&at, "")),
+        local => sources::no_backsteps(errors, &at, local),
+    }
+    if !owner.volume.has("nodeAffinity") {
         errors.push(FieldError::required(
-            &path.child("csi").child("volumeHandle"),
-            "",
+            &owner.path.child("nodeAffinity"),
+            "Local volume requires node affinity",
         ));
     }
-    let class = spec.text("storageClassName");
-    if !class.is_empty() {
-        text(
-            errors,
-            &path.child("storageClassName"),
-            class,
-            names::dns1123_subdomain(class),
-        );
+}
+
+fn csi(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    sources::csi_driver_name(errors, &path.child("driver"), source.text("driver"));
+    sources::required(errors, path, source, &["volumeHandle"]);
+    for field in [
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        if let Some(secret) = source.object(field) {
+            let at = path.child(field);
+            let (name, namespace) = (secret.text("name"), secret.text("namespace"));
+            required_text(errors, &at.child("name"), name, names::dns1123_subdomain);
+            let at = at.child("namespace");
+            required_text(errors, &at, namespace, names::dns1123_label);
+        }
     }
-    if spec.has("volumeMode") {
-        one_of(
-            errors,
-            &path.child("volumeMode"),
-            spec.text("volumeMode"),
-            &["Block", "Filesystem"],
-        );
+}
+
+/// The annotation with options of mounts, where there are none.
+fn mount_options(errors: &mut ErrorList, volume: &Object) {
+    const ANNOTATION: &str = "volume.beta.kubernetes.io/mount-options";
+    const MOUNTED: &[&str] = &[
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "glusterfs",
+        "nfs",
+        "rbd",
+        "quobyte",
+        "iscsi",
+        "cinder",
+        "cephfs",
+        "azureFile",
+        "vsphereVolume",
+        "azureDisk",
+        "photonPersistentDisk",
+    ];
+    let mounted = volume
+        .object("spec")
+        .is_some_and(|spec| MOUNTED.iter().any(|field| spec.has(field)));
+    if !mounted && meta::annotation(volume, ANNOTATION).is_some() {
+        let at = Path::new("metadata").child("annotations");
+        errors.push(FieldError::forbidden(
+            &at.child(ANNOTATION),
+            "may not specify mount options for this volume type",
+        ));
     }
 }
 
 /// A volume has one capacity, its size.
-fn capacity(errors: &mut ErrorList, path: &Path, capacity: &Object) {
-    if capacity.is_empty() {
+fn capacity(errors: &mut ErrorList, path: &Path, capacity: Option<&Object>) {
+    let empty = Object::new();
+    let amounts = capacity.unwrap_or(&empty);
+    if amounts.is_empty() {
         errors.push(FieldError::required(path, ""));
     }
-    if capacity.len() != 1 || !capacity.has("storage") {
-        let shown = if capacity.is_empty() {
-            Value::Null
-        } else {
-            Value::Object(capacity.clone())
-        };
+    if amounts.len() != 1 || !amounts.has("storage") {
+        let shown = capacity.map_or(Value::Null, |shown| Value::Object(shown.clone()));
         errors.push(FieldError::not_supported(path, shown, &["storage"]));
     }
-    for (name, value) in capacity {
+    for (name, value) in amounts {
         let at = path.key(name);
-        let before = errors.len();
-        resources::quantity_value(errors, &at, name, value);
-        if errors.len() == before && name == "storage" {
-            persistent_volume_claim::positive(errors, &at, value);
+        persistent_volume_claim::basic_amount(errors, &at, value);
+        persistent_volume_claim::positive(errors, &at, value);
+    }
+}
+
+fn validate_change(errors: &mut ErrorList, new: &Object, old: &Object) {
+    const SOURCE: &str = "io.k8s.api.core.v1.PersistentVolumeSource";
+    let empty = Object::new();
+    let (after, before) = (
+        new.object("spec").unwrap_or(&empty),
+        old.object("spec").unwrap_or(&empty),
+    );
+    let source = |spec: &Object| -> Object {
+        let mut spec = spec.clone();
+        spec.retain(|field, _| !OTHER_FIELDS.contains(&field.as_str()));
+        spec
+    };
+    let (mut now, then) = (source(after), source(before));
+    // Who expands the volume may be said later.
+    const EXPANDER: &str = "controllerExpandSecretRef";
+    if then.object("csi").is_some_and(|csi| !csi.has(EXPANDER))
+        && let Some(csi) = now.object_mut("csi")
+    {
+        csi.remove(EXPANDER);
+    }
+    let (now, then) = (now.into(), then.into());
+    if !internal::same(SOURCE, Some(&now), Some(&then)) {
+        let difference = internal::difference(SOURCE, Some(&then), Some(&now));
+        errors.push(FieldError::forbidden(
+            &Path::new("spec").child("persistentvolumesource"),
+            format!("spec.persistentvolumesource is immutable after creation\n{difference}"),
+        ));
+    }
+    errors.extend(crate::meta::validate_immutable_field(
+        after,
+        before,
+        "volumeMode",
+        &Path::default(),
+    ));
+    if before.has("nodeAffinity") {
+        errors.extend(same_nodes(after, before));
+    }
+    let class = "volumeAttributesClassName";
+    if before.has(class) && !after.has(class) {
+        errors.push(FieldError::forbidden(
+            &Path::new("spec").child(class),
+            "update from non-nil value to nil is forbidden",
+        ));
+    }
+}
+
+/// Where a volume is does not change, but for the newer names of labels.
+fn same_nodes(after: &Object, before: &Object) -> Option<FieldError> {
+    const AFFINITY: &str = "io.k8s.api.core.v1.VolumeNodeAffinity";
+    let now = after.get("nodeAffinity");
+    let mut then = before.get("nodeAffinity").cloned();
+    if let (Some(now), Some(then)) = (now, then.as_mut()) {
+        take_newer_names(now, then);
+    }
+    if now.is_some() && internal::same(AFFINITY, now, then.as_ref()) {
+        return None;
+    }
+    let shown = match now {
+        Some(_) => internal::shown(AFFINITY, now),
+        None => "null".to_owned(),
+    };
+    Some(invalid_shown(
+        &Path::new("nodeAffinity"),
+        &shown,
+        "field is immutable, except for updating from beta label to GA",
+    ))
+}
+
+/// Gives the keys of `then` the newer names that `now` has in their places.
+fn take_newer_names(now: &Value, then: &mut Value) {
+    const NAMES: &[(&str, &str)] = &[
+        (
+            "failure-domain.beta.kubernetes.io/zone",
+            "topology.kubernetes.io/zone",
+        ),
+        (
+            "failure-domain.beta.kubernetes.io/region",
+            "topology.kubernetes.io/region",
+        ),
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        (
+            "beta.kubernetes.io/instance-type",
+            "node.kubernetes.io/instance-type",
+        ),
+    ];
+    match (now, then) {
+        (Value::Array(now), Value::Array(then)) => {
+            for (now, then) in now.iter().zip(then) {
+                take_newer_names(now, then);
+            }
+        }
+        (Value::Object(now), Value::Object(then)) => {
+            let keys = (then.text("key").to_owned(), now.text("key"));
+            if NAMES.contains(&(&keys.0, keys.1)) {
+                then.set("key", keys.1);
+            }
+            for (field, value) in now {
+                if let Some(then) = then.get_mut(field) {
+                    take_newer_names(value, then);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is deprecated about a volume.
+fn warnings(volume: &Object) -> Vec<String> {
+    const ANNOTATIONS: &[(&str, &str)] = &[
+        (
+            "volume.beta.kubernetes.io/storage-class",
+            "deprecated since v1.8; use \"storageClassName\" attribute instead",
+        ),
+        (
+            "volume.beta.kubernetes.io/mount-options",
+            "deprecated since v1.31; use \"mountOptions\" attribute instead",
+        ),
+    ];
+    const GONE: &[(&str, &str, &str)] = &[
+        (
+            "cephfs",
+            "cephfs",
+            "deprecated in v1.28, non-functional in v1.31+",
+        ),
+        (
+            "photonPersistentDisk",
+            "photonPersistentDisk",
+            "deprecated in v1.11, non-functional in v1.16+",
+        ),
+        (
+            "scaleIO",
+            "scaleIO",
+            "deprecated in v1.16, non-functional in v1.22+",
+        ),
+        (
+            "storageos",
+            "storageOS",
+            "deprecated in v1.22, non-functional in v1.25+",
+        ),
+        (
+            "glusterfs",
+            "glusterfs",
+            "deprecated in v1.25, non-functional in v1.26+",
+        ),
+        (
+            "rbd",
+            "rbd",
+            "deprecated in v1.28, non-functional in v1.31+",
+        ),
+    ];
+    let empty = Object::new();
+    let spec = volume.object("spec").unwrap_or(&empty);
+    let mut warnings = Vec::new();
+    for (key, message) in ANNOTATIONS {
+        if meta::annotation(volume, key).is_some() {
+            warnings.push(format!("metadata.annotations[{key}]: {message}"));
         }
     }
+    if spec.text("persistentVolumeReclaimPolicy") == "Recycle" {
+        warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.".to_owned());
+    }
+    let required = spec
+        .object("nodeAffinity")
+        .and_then(|affinity| affinity.object("required"));
+    let at = Path::new("spec").child("nodeAffinity").child("required");
+    for (index, term) in required
+        .into_iter()
+        .flat_map(|r| r.objects("nodeSelectorTerms"))
+    {
+        let at = at.child("nodeSelectorTerms").index(index);
+        pod_spec::warnings::of_node_selector_term(&mut warnings, &at, term, false);
+    }
+    for (field, shown, message) in GONE {
+        if spec.has(field) {
+            warnings.push(format!("spec.{shown}: {message}"));
+        }
+    }
+    warnings
 }

@@ -13,7 +13,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::{
         pod_spec::{self, defaults, qos},
-        pod_update as update,
+        pod_status, pod_update as update,
     },
     lifecycle, names,
 };
@@ -238,7 +238,7 @@ impl Strategy for PodStrategy {
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
-        pod_spec::validate(&mut errors, &path, spec);
+        pod_spec::validate_pod(&mut errors, object);
         if !spec.list("ephemeralContainers").is_empty() {
             errors.push(FieldError::forbidden(
                 &path.child("ephemeralContainers"),
@@ -251,21 +251,22 @@ impl Strategy for PodStrategy {
                 "cannot be set until all schedulingGates have been cleared",
             ));
         }
+        pod_spec::annotations::match_seccomp_fields(&mut errors, object, &path);
+        pod_spec::annotations::match_app_armor_fields(&mut errors, object, &path);
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        update::validate_spec(new, old)
+        update::validate(new, old)
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        update::validate_status(new, old)
+        pod_status::validate(new, old)
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         if old.is_some() {
             return Vec::new();
         }
-        let mut warnings: Vec<String> = pod_spec::warnings::of_name(meta::name(new))
-            .into_iter()
-            .collect();
+        let mut warnings = pod_spec::app_armor::warnings(new);
+        warnings.extend(pod_spec::warnings::of_name(meta::name(new)));
         warnings.extend(pod_spec::warnings::of_pod(new));
         warnings
     }

@@ -45,7 +45,7 @@ impl Strategy for PodTemplateStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        pod_spec::validate_template(
+        pod_spec::template::validate_template(
             &mut errors,
             &Path::new("template"),
             object.object("template"),
@@ -55,6 +55,14 @@ impl Strategy for PodTemplateStrategy {
 
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
+    }
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let template = |object: &Object| object.object("template").cloned();
+        pod_spec::warnings::of_template(
+            &Path::new("template"),
+            template(new).as_ref(),
+            old.and_then(template).as_ref(),
+        )
     }
 }
 

@@ -3,90 +3,100 @@
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
+    meta as machinery, quote,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    fields::{Fields, same},
+    fields::Fields,
     internal,
-    kinds::core::pod_spec::{self, qos},
-    names,
+    kinds::core::{
+        pod::RESOURCE,
+        pod_spec::{self, qos},
+    },
+    meta, names,
+    validate::invalid_shown,
 };
 
 /// What an update of a pod may not change, worded as upstream words it.
 const MUTABLE_FIELDS: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 /// Of a pod that runs, little can change: images, deadline, more tolerations, fewer gates.
-pub(super) fn validate_spec(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
+pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
+    let mut errors = meta::validate_new(new, &RESOURCE);
+    pod_spec::validate_pod(&mut errors, new);
+    let annotations = Path::new("metadata").child("annotations");
+    pod_spec::annotations::validate_update(&mut errors, &annotations, new, old);
     let path = Path::new("spec");
     let before = old.object("spec").cloned().unwrap_or_default();
-    let mut after = new.object("spec").cloned().unwrap_or_default();
-    if after.list("containers").len() != before.list("containers").len() {
-        errors.push(FieldError::forbidden(
-            &path.child("containers"),
-            "pod updates may not add or remove containers",
-        ));
-        return errors;
-    }
-    if after.list("initContainers").len() != before.list("initContainers").len() {
-        errors.push(FieldError::forbidden(
-            &path.child("initContainers"),
-            "pod updates may not add or remove containers",
-        ));
-        return errors;
-    }
+    let after = new.object("spec").cloned().unwrap_or_default();
     for list in ["containers", "initContainers"] {
+        let at = path.child(list);
+        if after.list(list).len() != before.list(list).len() {
+            errors.push(FieldError::forbidden(
+                &at,
+                "pod updates may not add or remove containers",
+            ));
+            return errors;
+        }
         for (index, container) in after.objects(list) {
             if container.text("image").is_empty() {
-                errors.push(FieldError::required(
-                    &path.child(list).index(index).child("image"),
-                    "",
-                ));
+                let at = at.index(index).child("image");
+                errors.push(FieldError::required(&at, ""));
             }
+            pod_spec::containers::image_of_pod(&mut errors, &at.index(index), container);
         }
     }
-    if after.int("activeDeadlineSeconds") != before.int("activeDeadlineSeconds") {
-        deadline(
-            &mut errors,
-            &path.child("activeDeadlineSeconds"),
-            &after,
-            &before,
-        );
-    }
-    for (index, toleration) in before.list("tolerations").iter().enumerate() {
-        let _ = index;
-        if !after.list("tolerations").contains(toleration)
-            && !after
-                .objects("tolerations")
-                .any(|(_, t)| toleration_extends(t, toleration))
-        {
+    let at = path.child("activeDeadlineSeconds");
+    deadline(&mut errors, &at, &after, &before);
+    for toleration in before.list("tolerations") {
+        let kept = after
+            .objects("tolerations")
+            .any(|(_, now)| toleration_extends(now, toleration));
+        if !kept {
             errors.push(FieldError::forbidden(
                 &path.child("tolerations"),
                 "existing toleration can not be modified except its tolerationSeconds",
             ));
-            return errors;
+            // Upstream goes no further into the tolerations than this.
+            break;
         }
     }
-    for (index, gate) in after.objects("schedulingGates") {
-        if !before
+    if errors
+        .last()
+        .is_none_or(|e| e.field != path.child("tolerations"))
+    {
+        pod_spec::scheduling::tolerations(&mut errors, &path.child("tolerations"), &after);
+    }
+    only_fewer_gates(&mut errors, &path.child("schedulingGates"), &after, &before);
+    nothing_else(&mut errors, &path, after, &before);
+    errors
+}
+
+/// Gates may go, not come.
+fn only_fewer_gates(errors: &mut ErrorList, path: &Path, after: &Object, before: &Object) {
+    let known = |name: &str| {
+        before
             .objects("schedulingGates")
-            .any(|(_, g)| g.text("name") == gate.text("name"))
-        {
+            .any(|(_, gate)| gate.text("name") == name)
+    };
+    for (index, gate) in after.objects("schedulingGates") {
+        let name = gate.text("name");
+        if !known(name) {
             errors.push(FieldError::forbidden(
-                &path.child("schedulingGates").index(index).child("name"),
-                format!(
-                    "only deletion is allowed, but found new scheduling gate '{}'",
-                    gate.text("name")
-                ),
+                &path.index(index).child("name"),
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
             ));
         }
     }
-    if !errors.is_empty() {
-        return errors;
+}
+
+/// What may change is made equal; what differs then may not.
+fn nothing_else(errors: &mut ErrorList, path: &Path, mut after: Object, before: &Object) {
+    let then = Value::Object(before.clone());
+    if internal::same(POD_SPEC, Some(&Value::Object(after.clone())), Some(&then)) {
+        return;
     }
-    let gated = !before.list("schedulingGates").is_empty();
-    // What may change is made equal; what differs then may not.
     for list in ["containers", "initContainers"] {
         let mut images = before
             .objects(list)
@@ -97,35 +107,120 @@ pub(super) fn validate_spec(new: &Object, old: &Object) -> ErrorList {
             container.set_or_remove("image", images.next().flatten());
         });
     }
-    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
+    for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
         after.set_or_remove(field, before.get(field).cloned());
     }
-    if gated {
-        for field in ["nodeSelector", "affinity"] {
-            after.set_or_remove(field, before.get(field).cloned());
-        }
+    const GRACE: &str = "terminationGracePeriodSeconds";
+    if before.int(GRACE).is_some_and(|s| s < 0) && after.int(GRACE) == Some(1) {
+        after.set_or_remove(GRACE, before.get(GRACE).cloned());
     }
-    if before
-        .int("terminationGracePeriodSeconds")
-        .is_some_and(|s| s < 0)
-        && after.int("terminationGracePeriodSeconds") == Some(1)
-    {
-        after.set_or_remove(
-            "terminationGracePeriodSeconds",
-            before.get("terminationGracePeriodSeconds").cloned(),
-        );
+    if !before.list("schedulingGates").is_empty() {
+        narrowed(errors, path, &mut after, before);
     }
-    let (after, before) = (after.into(), before.into());
-    if !same(Some(&after), Some(&before)) {
-        let difference =
-            internal::difference("io.k8s.api.core.v1.PodSpec", Some(&before), Some(&after));
+    let after = Value::Object(after);
+    if !internal::same(POD_SPEC, Some(&after), Some(&then)) {
+        let difference = internal::difference(POD_SPEC, Some(&then), Some(&after));
         errors.push(FieldError::forbidden(
-            &path,
+            path,
             format!("{MUTABLE_FIELDS}\n{difference}"),
         ));
     }
-    errors
 }
+
+/// While a pod waits at a gate, the nodes it can go to may become fewer.
+fn narrowed(errors: &mut ErrorList, path: &Path, after: &mut Object, before: &Object) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    const AFFINITY: &str = "io.k8s.api.core.v1.NodeAffinity";
+    let (now, then) = (after.object("nodeSelector"), before.object("nodeSelector"));
+    for (key, value) in then.into_iter().flatten() {
+        if now.and_then(|now| now.get(key)) != Some(value) {
+            errors.push(FieldError::invalid(
+                &path.child("nodeSelector"),
+                now.map_or(Value::Null, |now| Value::Object(now.clone())),
+                "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+            ));
+        }
+    }
+    after.set_or_remove("nodeSelector", before.get("nodeSelector").cloned());
+    let node_affinity = |spec: &Object| -> Option<Value> {
+        spec.object("affinity")?.value("nodeAffinity").cloned()
+    };
+    let (now, then) = (node_affinity(after), node_affinity(before));
+    if now.is_some() == then.is_some() && internal::same(AFFINITY, now.as_ref(), then.as_ref()) {
+        return;
+    }
+    let terms = |affinity: &Option<Value>| -> Vec<Value> {
+        let required = affinity
+            .as_ref()
+            .and_then(|affinity| affinity.get(REQUIRED));
+        let terms = required.and_then(|required| required.get("nodeSelectorTerms"));
+        terms.and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    let (wanted, stood) = (terms(&now), terms(&then));
+    let at = path.child("affinity").child("nodeAffinity").child(REQUIRED);
+    let at = at.child("nodeSelectorTerms");
+    if !stood.is_empty() && stood.len() != wanted.len() {
+        let shown = match wanted.is_empty() {
+            true => "null".to_owned(),
+            false => internal::in_go_names(SELECTOR_TERM, &wanted),
+        };
+        errors.push(invalid_shown(
+            &at,
+            &shown,
+            "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
+        ));
+    } else {
+        for (index, (wanted, stood)) in wanted.iter().zip(&stood).enumerate() {
+            if !only_adds(wanted, stood) {
+                errors.push(invalid_shown(
+                    &at.index(index),
+                    &internal::shown(SELECTOR_TERM, Some(wanted)),
+                    "only additions are allowed (no mutations or deletions)",
+                ));
+            }
+        }
+    }
+    put_back(after, then, before.has("affinity"));
+}
+
+/// Gives the affinity of the changed spec the nodes of the one before, so that what is left to differ is the rest.
+fn put_back(after: &mut Object, node_affinity: Option<Value>, had_affinity: bool) {
+    match after.object_mut("affinity") {
+        None => {
+            if let Some(nodes) = node_affinity {
+                after.set("affinity", json!({ "nodeAffinity": nodes }));
+            }
+        }
+        Some(affinity) => {
+            let alone = !affinity.has("podAffinity") && !affinity.has("podAntiAffinity");
+            if !had_affinity && alone {
+                after.remove("affinity");
+            } else {
+                affinity.set_or_remove("nodeAffinity", node_affinity);
+            }
+        }
+    }
+}
+
+/// Whether a term asks for all that it asked for, first; one that asked for nothing, which no node meets, stays as it is.
+fn only_adds(wanted: &Value, stood: &Value) -> bool {
+    let list = |term: &Value, field: &str| -> Vec<Value> {
+        let list = term.get(field).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let fields = ["matchExpressions", "matchFields"];
+    let nothing = |term: &Value| fields.iter().all(|field| list(term, field).is_empty());
+    if nothing(stood) {
+        return nothing(wanted);
+    }
+    fields.iter().all(|field| {
+        let (wanted, stood) = (list(wanted, field), list(stood, field));
+        wanted.starts_with(&stood)
+    })
+}
+
+const POD_SPEC: &str = "io.k8s.api.core.v1.PodSpec";
+const SELECTOR_TERM: &str = "io.k8s.api.core.v1.NodeSelectorTerm";
 
 /// A toleration that differs from `old` in its seconds alone.
 fn toleration_extends(new: &Object, old: &Value) -> bool {
@@ -139,82 +234,84 @@ fn toleration_extends(new: &Object, old: &Value) -> bool {
 
 fn deadline(errors: &mut ErrorList, path: &Path, new: &Object, old: &Object) {
     let before = old.int("activeDeadlineSeconds");
-    match new.int("activeDeadlineSeconds") {
-        Some(seconds) if seconds < 0 => errors.push(FieldError::invalid(
-            path,
-            seconds,
-            "must be greater than or equal to 0",
-        )),
-        Some(seconds) if before.is_some_and(|b| b < seconds) => errors.push(FieldError::invalid(
+    let Some(seconds) = new.int("activeDeadlineSeconds") else {
+        if before.is_some() {
+            errors.push(FieldError::invalid(
+                path,
+                Value::Null,
+                "must not update from a positive integer to nil value",
+            ));
+        }
+        return;
+    };
+    for complaint in names::in_range(seconds, 0, i64::from(i32::MAX)) {
+        errors.push(FieldError::invalid(path, seconds, complaint));
+    }
+    if before.is_some_and(|before| before < seconds) {
+        errors.push(FieldError::invalid(
             path,
             seconds,
             "must be less than or equal to previous value",
-        )),
-        None if before.is_some() => errors.push(FieldError::invalid(
-            path,
-            Value::Null,
-            "must not update from a positive integer to nil value",
-        )),
-        _ => {}
+        ));
     }
 }
 
 /// The `ephemeralcontainers` subresource: containers may be added, those there stay as they are.
 pub(super) fn validate_ephemeral_containers(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
+    let mut errors = meta::validate_new(new, &RESOURCE);
+    pod_spec::validate_pod(&mut errors, new);
+    let annotations = Path::new("metadata").child("annotations");
+    pod_spec::annotations::validate_update(&mut errors, &annotations, new, old);
+    if machinery::annotation(old, pod_spec::annotations::MIRROR).is_some() {
+        let detail = "static pods do not support ephemeral containers";
+        return vec![FieldError::forbidden(&Path::default(), detail)];
+    }
     let empty = Object::new();
     let spec = new.object("spec").unwrap_or(&empty);
-    let path = Path::new("spec");
-    pod_spec::validate(&mut errors, &path, spec);
-    let at = path.child("ephemeralContainers");
+    let at = Path::new("spec").child("ephemeralContainers");
     for (_, before) in old
         .object("spec")
         .into_iter()
         .flat_map(|s| s.objects("ephemeralContainers"))
     {
-        let name = before.text("name");
+        let name = quote(before.text("name"));
         match spec
             .objects("ephemeralContainers")
-            .find(|(_, c)| c.text("name") == name)
+            .filter(|(_, c)| c.text("name") == before.text("name"))
+            .last()
         {
             None => errors.push(FieldError::forbidden(
                 &at,
-                format!("existing ephemeral containers {name:?} may not be removed\n"),
+                format!("existing ephemeral containers {name} may not be removed\n"),
             )),
-            Some((_, after)) if !same_object(after, before) => errors.push(FieldError::forbidden(
-                &at,
-                format!(
-                    "existing ephemeral containers {name:?} may not be changed\n{}",
-                    internal::difference(
-                        "io.k8s.api.core.v1.EphemeralContainer",
-                        Some(&Value::Object(before.clone())),
-                        Some(&Value::Object(after.clone())),
-                    )
-                ),
-            )),
-            Some(_) => {}
+            Some((_, after)) => {
+                let ty = "io.k8s.api.core.v1.EphemeralContainer";
+                let (before, after) = (Value::Object(before.clone()), Value::Object(after.clone()));
+                if !internal::same(ty, Some(&before), Some(&after)) {
+                    let difference = internal::difference(ty, Some(&before), Some(&after));
+                    errors.push(FieldError::forbidden(
+                        &at,
+                        format!(
+                            "existing ephemeral containers {name} may not be changed\n{difference}"
+                        ),
+                    ));
+                }
+            }
         }
     }
     errors
 }
 
-fn same_object(a: &Object, b: &Object) -> bool {
-    same(
-        Some(&Value::Object(a.clone())),
-        Some(&Value::Object(b.clone())),
-    )
-}
-
 /// The `resize` subresource: processor and memory may change, the quality of service may not.
 pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
+    let mut errors = meta::validate_new(new, &RESOURCE);
+    pod_spec::validate_pod(&mut errors, new);
     let empty = Object::new();
     let (spec, before) = (
         new.object("spec").unwrap_or(&empty),
         old.object("spec").unwrap_or(&empty),
     );
     let path = Path::new("spec");
-    pod_spec::validate(&mut errors, &path, spec);
     let annotations = old
         .object("metadata")
         .and_then(|meta| meta.object("annotations"));
@@ -382,51 +479,4 @@ fn restarts_for_nothing(container: &Object, was: &Object) -> bool {
         && container
             .objects("resizePolicy")
             .any(|(_, policy)| policy.text("restartPolicy") == "RestartContainer")
-}
-
-/// Of a status that a kubelet writes.
-pub(super) fn validate_status(new: &Object, old: &Object) -> ErrorList {
-    let mut errors = Vec::new();
-    let empty = Object::new();
-    let status = new.object("status").unwrap_or(&empty);
-    let before = old.object("status").unwrap_or(&empty);
-    let path = Path::new("status");
-    for (index, condition) in status.objects("conditions") {
-        let kind = condition.text("type");
-        for message in names::qualified_name(kind) {
-            errors.push(FieldError::invalid(
-                &path.child("conditions").index(index).child("Type"),
-                kind,
-                message,
-            ));
-        }
-    }
-    let node = status.text("nominatedNodeName");
-    if !node.is_empty() {
-        for message in names::dns1123_subdomain(node) {
-            errors.push(FieldError::invalid(
-                &path.child("nominatedNodeName"),
-                node,
-                message,
-            ));
-        }
-    }
-    let (now, then) = (status.text("qosClass"), before.text("qosClass"));
-    if !then.is_empty() && now != then {
-        errors.push(FieldError::invalid(
-            &path.child("qosClass"),
-            now,
-            "field is immutable",
-        ));
-    }
-    for (index, ip) in status.objects("podIPs") {
-        for message in names::legacy_ip(ip.text("ip")) {
-            errors.push(FieldError::invalid(
-                &path.child("podIPs").index(index).child("ip"),
-                ip.text("ip"),
-                message,
-            ));
-        }
-    }
-    errors
 }

@@ -11,7 +11,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::{
         apps::replica_set::validate_replica_status,
-        core::pod_spec::{self, defaults},
+        core::pod_spec::{self, defaults, template},
     },
     lifecycle,
     validate::{non_negative, selectors},
@@ -127,10 +127,12 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
     } else {
         errors.push(FieldError::required(&path.child("replicas"), ""));
     }
-    let labels = spec
-        .object("template")
-        .and_then(|t| t.object("metadata"))
-        .and_then(|m| m.object("labels"));
+    let at = path.child("template");
+    let Some(pods) = spec.object("template") else {
+        errors.push(FieldError::required(&at, ""));
+        return;
+    };
+    let labels = pods.object("metadata").and_then(|m| m.object("labels"));
     let met = selector.is_none_or(|s| {
         s.iter()
             .all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
@@ -138,9 +140,6 @@ fn validate_spec(errors: &mut ErrorList, object: &Object) {
     if !met {
         errors.push(selectors::mismatch(&path, labels));
     }
-    pod_spec::validate_template_of_service(
-        errors,
-        &path.child("template"),
-        spec.object("template"),
-    );
+    template::validate_template(errors, &at, Some(pods));
+    template::runs_forever(errors, &at, Some(pods), "ReplicationController");
 }

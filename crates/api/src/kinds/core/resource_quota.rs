@@ -5,13 +5,15 @@ use apimachinery::{
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
 };
+use serde_json::Value;
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::resources,
-    lifecycle, names,
-    validate::text,
+    lifecycle,
+    validate::invalid_shown,
 };
 
 /// Its row.
@@ -66,91 +68,190 @@ impl Strategy for ResourceQuotaStrategy {
             scopes
         };
         if scopes(new) != scopes(old) {
-            let shown = new.object("spec").and_then(|s| s.get("scopes"));
-            errors.push(FieldError::invalid(
-                &Path::new("spec").child("scopes"),
-                shown.cloned().unwrap_or(serde_json::Value::Null),
-                "field is immutable",
-            ));
+            let empty = Object::new();
+            let spec = new.object("spec").unwrap_or(&empty);
+            let at = Path::new("spec").child("scopes");
+            let shown = shown_list(spec, "scopes");
+            errors.push(FieldError::invalid(&at, shown, "field is immutable"));
+        }
+        errors
+    }
+
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        let mut errors = Vec::new();
+        let empty = Object::new();
+        let status = new.object("status").unwrap_or(&empty);
+        for part in ["hard", "used"] {
+            amounts(
+                &mut errors,
+                &Path::new("status").child(part),
+                status.object(part),
+            );
         }
         errors
     }
 }
 
+/// A list as messages show it: one that is not there is null.
+fn shown_list(owner: &Object, field: &str) -> Value {
+    owner.value(field).cloned().unwrap_or(Value::Null)
+}
+
+fn amounts(errors: &mut ErrorList, path: &Path, amounts: Option<&Object>) {
+    for (name, value) in amounts.into_iter().flatten() {
+        let at = path.key(name);
+        resources::resource_name(errors, &at, name);
+        if !name.contains('/') && !resources::is_standard_quota_resource(name) {
+            let detail = "must be a standard resource for quota";
+            errors.push(FieldError::invalid(&at, name.as_str(), detail));
+        }
+        resources::quantity_value(errors, &at, name, value);
+    }
+}
+
+/// Scopes that exclude each other.
+const CONFLICTS: [[&str; 2]; 2] = [
+    ["BestEffort", "NotBestEffort"],
+    ["Terminating", "NotTerminating"],
+];
+
 fn validate_quota(errors: &mut ErrorList, object: &Object) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
-    for (name, value) in spec.object("hard").into_iter().flatten() {
-        let at = path.child("hard").key(name);
-        text(errors, &at, name, names::qualified_name(name));
-        if !name.contains('/') && !is_standard_quota_resource(name) {
-            errors.push(FieldError::invalid(
-                &at,
-                name.as_str(),
-                "must be a standard resource type or fully qualified",
-            ));
-            errors.push(FieldError::invalid(
-                &at,
-                name.as_str(),
-                "must be a standard resource for quota",
-            ));
-        }
-        resources::quantity_value(errors, &at, name, value);
-    }
+    let hard = spec.object("hard");
+    amounts(errors, &path.child("hard"), hard);
+    let hard: Vec<&str> = hard
+        .into_iter()
+        .flat_map(|hard| hard.keys())
+        .map(String::as_str)
+        .collect();
     let scopes: Vec<&str> = spec.texts("scopes").collect();
-    const KNOWN: &[&str] = &[
-        "Terminating",
-        "NotTerminating",
-        "BestEffort",
-        "NotBestEffort",
-        "PriorityClass",
-        "CrossNamespacePodAffinity",
-        "VolumeAttributesClass",
-    ];
+    let at = path.child("scopes");
+    let refuse = |errors: &mut ErrorList, detail: &str| {
+        errors.push(FieldError::invalid(&at, shown_list(spec, "scopes"), detail));
+    };
     for scope in &scopes {
-        if !KNOWN.contains(scope) {
-            errors.push(FieldError::invalid(
-                &path.child("scopes"),
-                spec.list("scopes").to_vec(),
-                "unsupported scope",
-            ));
+        if !is_scope(scope) {
+            refuse(errors, "unsupported scope");
+        }
+        for _ in hard.iter().filter(|name| !is_counted_in(scope, name)) {
+            refuse(errors, "unsupported scope applied to resource");
         }
     }
-    for pair in [
-        ["BestEffort", "NotBestEffort"],
-        ["Terminating", "NotTerminating"],
-    ] {
+    for pair in CONFLICTS {
         if pair.iter().all(|s| scopes.contains(s)) {
-            errors.push(FieldError::invalid(
-                &path.child("scopes"),
-                spec.list("scopes").to_vec(),
-                "conflicting scopes",
-            ));
+            refuse(errors, "conflicting scopes");
+        }
+    }
+    if let Some(selector) = spec.object("scopeSelector") {
+        scope_selector(errors, &path.child("scopeSelector"), selector, &hard);
+        let named: Vec<&str> = selector
+            .objects("matchExpressions")
+            .map(|(_, expression)| expression.text("scopeName"))
+            .collect();
+        for pair in CONFLICTS {
+            if pair.iter().all(|s| named.contains(s)) {
+                errors.push(FieldError::invalid(
+                    &path.child("scopeSelector").child("matchExpressions"),
+                    shown_list(spec, "scopes"),
+                    "conflicting scopes",
+                ));
+            }
         }
     }
 }
 
-fn is_standard_quota_resource(name: &str) -> bool {
-    let compute = |name: &str| {
-        matches!(name, "cpu" | "memory" | "ephemeral-storage" | "storage")
-            || name.starts_with("hugepages-")
-    };
-    let bare = name
-        .strip_prefix("requests.")
-        .or_else(|| name.strip_prefix("limits."));
-    compute(bare.unwrap_or(name))
-        || name.starts_with("count/")
-        || matches!(
-            name,
-            "pods"
-                | "services"
-                | "replicationcontrollers"
-                | "resourcequotas"
-                | "secrets"
-                | "configmaps"
-                | "persistentvolumeclaims"
-                | "services.nodeports"
-                | "services.loadbalancers"
-        )
+/// The expressions of a selector of scopes; upstream names the list, not the item.
+fn scope_selector(errors: &mut ErrorList, path: &Path, selector: &Object, hard: &[&str]) {
+    const ADVICE: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+    let at = path.child("matchExpressions");
+    for (_, expression) in selector.objects("matchExpressions") {
+        let scope = expression.text("scopeName");
+        if !is_scope(scope) {
+            let at = at.child("scopeName");
+            errors.push(FieldError::invalid(&at, scope, "unsupported scope"));
+        }
+        for _ in hard.iter().filter(|name| !is_counted_in(scope, name)) {
+            let selector = Value::Object(selector.clone());
+            let ty = "io.k8s.api.core.v1.ScopeSelector";
+            errors.push(invalid_shown(
+                &at,
+                &internal::shown(ty, Some(&selector)),
+                "unsupported scope applied to resource",
+            ));
+        }
+        let operator = expression.text("operator");
+        let plain = matches!(
+            scope,
+            "BestEffort"
+                | "NotBestEffort"
+                | "Terminating"
+                | "NotTerminating"
+                | "CrossNamespacePodAffinity"
+        );
+        if plain && operator != "Exists" {
+            let at = at.child("operator");
+            errors.push(FieldError::invalid(&at, operator, ADVICE));
+        }
+        let some = !expression.list("values").is_empty();
+        match operator {
+            "In" | "NotIn" if !some => errors.push(FieldError::required(
+                &at.child("values"),
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+            )),
+            "Exists" | "DoesNotExist" if some => errors.push(FieldError::invalid(
+                &at.child("values"),
+                shown_list(expression, "values"),
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+    }
+}
+
+fn is_scope(scope: &str) -> bool {
+    matches!(
+        scope,
+        "Terminating"
+            | "NotTerminating"
+            | "BestEffort"
+            | "NotBestEffort"
+            | "PriorityClass"
+            | "CrossNamespacePodAffinity"
+            | "VolumeAttributesClass"
+    )
+}
+
+/// Whether a scope narrows down what a resource is counted in; of resources that quotas do not know, nobody can say.
+fn is_counted_in(scope: &str, resource: &str) -> bool {
+    const COMPUTE: &[&str] = &[
+        "pods",
+        "cpu",
+        "memory",
+        "limits.cpu",
+        "limits.memory",
+        "requests.cpu",
+        "requests.memory",
+    ];
+    if !resources::is_standard_quota_resource(resource) {
+        return true;
+    }
+    match scope {
+        "Terminating"
+        | "NotTerminating"
+        | "NotBestEffort"
+        | "PriorityClass"
+        | "CrossNamespacePodAffinity" => COMPUTE.contains(&resource),
+        "BestEffort" => resource == "pods",
+        "VolumeAttributesClass" => {
+            matches!(resource, "persistentvolumeclaims" | "requests.storage")
+        }
+        _ => true,
+    }
 }

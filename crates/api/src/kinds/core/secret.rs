@@ -6,6 +6,7 @@ use apimachinery::{
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
 
 use crate::{
     fields::Fields,
@@ -64,9 +65,76 @@ impl Strategy for SecretStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = crate::meta::validate_immutable_field(new, old, "type", &Path::default());
         errors.extend(immutable_data(new, old, &["data"]));
+        errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors
     }
+    fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
+        let empty = Object::new();
+        if new.text("type") != "kubernetes.io/tls" {
+            return Vec::new();
+        }
+        let data = new.object("data").unwrap_or(&empty);
+        let part = |key: &str| STANDARD.decode(data.text(key)).unwrap_or_default();
+        key_pair_warning(&part("tls.crt"), &part("tls.key"))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// What Go's `tls.X509KeyPair` would say of a certificate and a key that it cannot even find.
+fn key_pair_warning(certificate: &[u8], key: &[u8]) -> Option<String> {
+    let certificates = pem_types(certificate);
+    if certificates.is_empty() {
+        return Some("tls: failed to find any PEM data in certificate input".to_owned());
+    }
+    if !certificates.iter().any(|kind| kind == "CERTIFICATE") {
+        return Some(match &certificates[..] {
+            [one] if one.ends_with("PRIVATE KEY") => {
+                "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched".to_owned()
+            }
+            others => format!(
+                "tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: [{}]",
+                others.join(" ")
+            ),
+        });
+    }
+    let keys = pem_types(key);
+    if keys.is_empty() {
+        return Some("tls: failed to find any PEM data in key input".to_owned());
+    }
+    let is_key = |kind: &String| kind == "PRIVATE KEY" || kind.ends_with(" PRIVATE KEY");
+    if keys.iter().any(is_key) {
+        return None;
+    }
+    Some(match &keys[..] {
+        [one] if one == "CERTIFICATE" => {
+            "tls: found a certificate rather than a key in the PEM for the private key".to_owned()
+        }
+        others => format!(
+            "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
+            others.join(" ")
+        ),
+    })
+}
+
+/// The types of the PEM blocks in a text.
+fn pem_types(bytes: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines();
+    let mut types = Vec::new();
+    while let Some(line) = lines.next() {
+        let kind = line
+            .trim_end()
+            .strip_prefix("-----BEGIN ")
+            .and_then(|rest| rest.strip_suffix("-----"));
+        if let Some(kind) = kind
+            && lines.any(|line| line.trim_end() == format!("-----END {kind}-----"))
+        {
+            types.push(kind.to_owned());
+        }
+    }
+    types
 }
 
 /// `stringData` is written, never read: it goes into `data`.
@@ -138,8 +206,18 @@ fn validate_type(errors: &mut ErrorList, secret: &Object, data: &Object) {
 
 /// Whether bytes are a JSON object, with the words in which Go's decoder refuses the commonest that are not.
 fn json_object(bytes: &[u8]) -> Result<(), String> {
-    if serde_json::from_slice::<Object>(bytes).is_ok() {
-        return Ok(());
+    let noun = match serde_json::from_slice::<Value>(bytes) {
+        Ok(Value::Object(_) | Value::Null) => return Ok(()),
+        Ok(Value::Array(_)) => Some("array"),
+        Ok(Value::String(_)) => Some("string"),
+        Ok(Value::Number(_)) => Some("number"),
+        Ok(Value::Bool(_)) => Some("bool"),
+        Err(_) => None,
+    };
+    if let Some(noun) = noun {
+        return Err(format!(
+            "json: cannot unmarshal {noun} into Go value of type map[string]interface {{}}"
+        ));
     }
     let first = bytes.iter().find(|b| !b.is_ascii_whitespace());
     Err(match first {

@@ -4,6 +4,7 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::{
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::service_rules as rules,
     lifecycle, names,
-    validate::text,
+    validate::{one_of, text},
 };
 
 /// Its row.
@@ -79,7 +80,8 @@ impl Strategy for ServiceStrategy {
         true
     }
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
-        names::dns1035_label(&if prefix {
+        // Relaxed since 1.36 (`RelaxedServiceNameValidation`).
+        names::dns1123_label(&if prefix {
             names::mask_trailing_dash(name)
         } else {
             name.to_owned()
@@ -87,38 +89,109 @@ impl Strategy for ServiceStrategy {
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
-        rules::validate(object)
+        rules::validate(object, None)
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = rules::validate_change(new, old);
-        errors.extend(self.validate(new));
+        errors.extend(rules::validate(new, Some(old)));
         errors
     }
-    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let empty = Object::new();
         let path = Path::new("status").child("loadBalancer");
-        let balancer = new.object("status").and_then(|s| s.object("loadBalancer"));
-        load_balancer_status(&mut errors, &path, balancer);
+        let balancer = |service: &Object| -> Object {
+            let status = service.object("status");
+            status
+                .and_then(|s| s.object("loadBalancer"))
+                .cloned()
+                .unwrap_or_default()
+        };
+        let spec = new.object("spec").unwrap_or(&empty);
+        status_of_balancer(&mut errors, &path, &balancer(new), &balancer(old), spec);
         errors
     }
     fn warnings(&self, new: &Object, _old: Option<&Object>) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let Some(spec) = new.object("spec") else {
-            return warnings;
-        };
-        if !spec.list("externalIPs").is_empty() {
-            warnings.push(
-                "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
-                    .to_owned(),
-            );
+        warnings(new)
+    }
+}
+
+/// What is deprecated, without effect, or not written as it should be.
+fn warnings(service: &Object) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let empty = Object::new();
+    let spec = service.object("spec").unwrap_or(&empty);
+    if meta::annotation(service, rules::TOPOLOGY_HINTS).is_some() {
+        warnings.push(format!(
+            "annotation {} is deprecated, please use service.kubernetes.io/topology-mode instead",
+            rules::TOPOLOGY_HINTS
+        ));
+    }
+    let path = Path::new("spec");
+    let addresses = |field: &str| -> Vec<String> {
+        let at = path.child(field);
+        let said = spec.texts(field).enumerate();
+        said.filter_map(|(i, ip)| Some(format!("{}: {}", at.index(i), names::ip_warning(ip)?)))
+            .collect()
+    };
+    if !matches!(spec.text("clusterIP"), "" | "None") {
+        warnings.extend(addresses("clusterIPs"));
+    }
+    let kind = spec.text("type");
+    let headless = kind == "ClusterIP" && spec.text("clusterIP") == "None";
+    let external = !spec.list("externalIPs").is_empty();
+    let balancer = spec.text("loadBalancerIP");
+    say(
+        &mut warnings,
+        headless && !balancer.is_empty(),
+        "loadBalancerIP is ignored for headless services",
+    );
+    say(
+        &mut warnings,
+        headless && external,
+        "externalIPs is ignored for headless services",
+    );
+    say(
+        &mut warnings,
+        headless && spec.text("sessionAffinity") != "None",
+        "SessionAffinity is ignored for headless services",
+    );
+    warnings.extend(addresses("externalIPs"));
+    say(
+        &mut warnings,
+        external && !headless && kind != "ExternalName",
+        "externalIPs is deprecated and may no longer be implemented in some clusters",
+    );
+    let said = names::ip_warning(balancer);
+    warnings.extend(said.map(|said| format!("spec.loadBalancerIP: {said}")));
+    let at = path.child("loadBalancerSourceRanges");
+    for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
+        for said in names::cidr_warnings(range) {
+            warnings.push(format!("{}: {said}", at.index(index)));
         }
-        if spec.text("trafficDistribution") == "PreferClose" {
-            warnings.push(
-                "spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""
-                    .to_owned(),
-            );
-        }
-        warnings
+    }
+    say(
+        &mut warnings,
+        kind == "ExternalName" && external,
+        "externalIPs is ignored when spec.type is \"ExternalName\"",
+    );
+    say(
+        &mut warnings,
+        kind != "ExternalName" && !spec.text("externalName").is_empty(),
+        "externalName is ignored when spec.type is not \"ExternalName\"",
+    );
+    say(
+        &mut warnings,
+        spec.text("trafficDistribution") == "PreferClose",
+        "trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"",
+    );
+    warnings
+}
+
+/// Says something of a field, if it applies.
+fn say(warnings: &mut Vec<String>, applies: bool, what: &str) {
+    if applies {
+        warnings.push(format!("spec.{what}"));
     }
 }
 
@@ -306,28 +379,66 @@ pub fn drop_type_dependent_fields(new: &mut Object, old: &Object) {
     }
 }
 
-/// Addresses and names of a load balancer's ingress points, of Services and Ingresses.
+/// Addresses and names of a Service's ingress points.
+fn status_of_balancer(
+    errors: &mut ErrorList,
+    path: &Path,
+    balancer: &Object,
+    before: &Object,
+    spec: &Object,
+) {
+    let path = path.child("ingress");
+    if spec.text("type") != "LoadBalancer" && !balancer.list("ingress").is_empty() {
+        let detail = "may only be used when `spec.type` is 'LoadBalancer'";
+        errors.push(FieldError::forbidden(&path, detail));
+        return;
+    }
+    let known: Vec<&str> = before
+        .objects("ingress")
+        .map(|(_, ingress)| ingress.text("ip"))
+        .collect();
+    for (index, ingress) in balancer.objects("ingress") {
+        let at = path.index(index);
+        let ip = ingress.text("ip");
+        if !ip.is_empty() && !known.contains(&ip) {
+            text(errors, &at.child("ip"), ip, names::legacy_ip(ip));
+        }
+        let mode_at = at.child("ipMode");
+        match (ingress.text_opt("ipMode"), ip.is_empty()) {
+            (None, false) => errors.push(FieldError::required(
+                &mode_at,
+                "must be specified when `ip` is set",
+            )),
+            (None, true) => {}
+            (Some(_), true) => errors.push(FieldError::forbidden(
+                &mode_at,
+                "may not be specified when `ip` is not set",
+            )),
+            (Some(mode), false) => one_of(errors, &mode_at, mode, &["Proxy", "VIP"]),
+        }
+        host_name(errors, &at.child("hostname"), ingress.text("hostname"));
+    }
+}
+
+/// Addresses and names of an Ingress's ingress points.
 pub fn load_balancer_status(errors: &mut ErrorList, path: &Path, balancer: Option<&Object>) {
     for (index, ingress) in balancer.into_iter().flat_map(|b| b.objects("ingress")) {
         let at = path.child("ingress").index(index);
-        let (ip, hostname) = (ingress.text("ip"), ingress.text("hostname"));
+        let ip = ingress.text("ip");
         if !ip.is_empty() {
             text(errors, &at.child("ip"), ip, names::legacy_ip(ip));
         }
-        if !hostname.is_empty() {
-            text(
-                errors,
-                &at.child("hostname"),
-                hostname,
-                names::dns1123_subdomain(hostname),
-            );
-            if names::parse_ip_sloppy(hostname).is_some() {
-                errors.push(FieldError::invalid(
-                    &at.child("hostname"),
-                    hostname,
-                    "must be a DNS name, not an IP address",
-                ));
-            }
-        }
+        host_name(errors, &at.child("hostname"), ingress.text("hostname"));
+    }
+}
+
+fn host_name(errors: &mut ErrorList, path: &Path, name: &str) {
+    if name.is_empty() {
+        return;
+    }
+    text(errors, path, name, names::dns1123_subdomain(name));
+    if names::parse_ip_sloppy(name).is_some() {
+        let detail = "must be a DNS name, not an IP address";
+        errors.push(FieldError::invalid(path, name, detail));
     }
 }

@@ -15,14 +15,16 @@ use crate::{
     validate::{one_of, ports, shown_as, text},
 };
 
-/// A new or changed Service.
-pub(super) fn validate(service: &Object) -> ErrorList {
+/// A new Service, or a changed one with what it was.
+pub(super) fn validate(service: &Object, old: Option<&Object>) -> ErrorList {
     let mut errors = Vec::new();
     let empty = Object::new();
     let spec = service.object("spec").unwrap_or(&empty);
+    let before = old.and_then(|old| old.object("spec")).unwrap_or(&empty);
     let path = Path::new("spec");
     let headless = is_headless(spec);
     let kind = spec.text("type");
+    topology_annotations(&mut errors, service);
     if spec.list("ports").is_empty() && !headless && kind != "ExternalName" {
         errors.push(FieldError::required(&path.child("ports"), ""));
     }
@@ -30,22 +32,16 @@ pub(super) fn validate(service: &Object) -> ErrorList {
     let many = spec.list("ports").len() > 1;
     let mut seen = Vec::new();
     for (index, port) in spec.objects("ports") {
-        service_port(
-            &mut errors,
-            &path.child("ports").index(index),
-            port,
-            many,
-            headless,
-            &mut seen,
-        );
+        let at = path.child("ports").index(index);
+        service_port(&mut errors, &at, port, many, &mut seen);
     }
     errors.extend(meta::validate_labels(
         spec.object("selector"),
         &path.child("selector"),
     ));
     session_affinity(&mut errors, &path, spec);
-    cluster_ips(&mut errors, &path, spec);
-    external_ips(&mut errors, &path.child("externalIPs"), spec);
+    cluster_ips(&mut errors, &path, spec, before);
+    external_ips(&mut errors, &path.child("externalIPs"), spec, before);
     if kind.is_empty() {
         errors.push(FieldError::required(&path.child("type"), ""));
     } else {
@@ -67,34 +63,38 @@ pub(super) fn validate(service: &Object) -> ErrorList {
         }
     }
     duplicates(&mut errors, &path.child("ports"), spec);
-    source_ranges(&mut errors, &path.child("LoadBalancerSourceRanges"), spec);
+    source_ranges(&mut errors, service, old);
     load_balancer(&mut errors, &path, spec);
     traffic_policies(&mut errors, &path, spec);
     errors
 }
 
-fn is_headless(spec: &Object) -> bool {
-    spec.texts("clusterIPs")
-        .next()
-        .unwrap_or(spec.text("clusterIP"))
-        == "None"
+/// The older annotation about topology, and the newer: together they say the same.
+fn topology_annotations(errors: &mut ErrorList, service: &Object) {
+    const MODE: &str = "service.kubernetes.io/topology-mode";
+    let of = |key| apimachinery::meta::annotation(service, key);
+    if let (Some(mode), Some(hints)) = (of(MODE), of(TOPOLOGY_HINTS))
+        && mode != hints
+    {
+        errors.push(FieldError::invalid(
+            &Path::new("metadata").child("annotations").key(MODE),
+            mode,
+            format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified"),
+        ));
+    }
+}
+
+/// Deprecated for `service.kubernetes.io/topology-mode`.
+pub(super) const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+
+/// Whether a Service has no address of its own.
+pub(super) fn is_headless(spec: &Object) -> bool {
+    spec.list("clusterIPs").len() == 1 && spec.texts("clusterIPs").next() == Some("None")
 }
 
 fn by_type(errors: &mut ErrorList, path: &Path, spec: &Object) {
     match spec.text("type") {
         "LoadBalancer" | "NodePort" => {
-            if spec.text("type") == "LoadBalancer" {
-                for (index, port) in spec.objects("ports") {
-                    // The kubelet's own port is everyone's.
-                    if port.int("port") == Some(10_250) {
-                        errors.push(FieldError::invalid(
-                            &path.child("ports").index(index),
-                            10_250,
-                            "may not expose port 10250 externally since it is used by kubelet",
-                        ));
-                    }
-                }
-            }
             if is_headless(spec) {
                 errors.push(FieldError::invalid(
                     &path.child("clusterIPs").index(0),
@@ -141,7 +141,6 @@ fn service_port<'a>(
     at: &Path,
     port: &'a Object,
     many: bool,
-    headless: bool,
     seen: &mut Vec<&'a str>,
 ) {
     let name = port.text("name");
@@ -153,8 +152,9 @@ fn service_port<'a>(
         text(errors, &at.child("name"), name, names::dns1123_label(name));
         if seen.contains(&name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
+        } else {
+            seen.push(name);
         }
-        seen.push(name);
     }
     let number = port.int("port").unwrap_or(0);
     ports::number(errors, &at.child("port"), number);
@@ -168,10 +168,7 @@ fn service_port<'a>(
             &["SCTP", "TCP", "UDP"],
         );
     }
-    // A headless service forwards nothing, and its target port is long known to be ignored.
-    if !(headless && port.get("targetPort").is_none()) {
-        ports::number_or_name(errors, &at.child("targetPort"), port.get("targetPort"));
-    }
+    ports::number_or_name(errors, &at.child("targetPort"), port.get("targetPort"));
     if let Some(protocol) = port.text_opt("appProtocol") {
         text(
             errors,
@@ -183,6 +180,16 @@ fn service_port<'a>(
 }
 
 fn duplicates(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let mut node_ports = Vec::new();
+    for (index, port) in spec.objects("ports") {
+        let number = port.int("nodePort").unwrap_or(0);
+        let key = (port.text("protocol"), number);
+        if number != 0 && node_ports.contains(&key) {
+            let at = path.index(index).child("nodePort");
+            errors.push(FieldError::duplicate(&at, number));
+        }
+        node_ports.push(key);
+    }
     let mut numbers = Vec::new();
     for (index, port) in spec.objects("ports") {
         let key = (port.text("protocol"), port.int("port").unwrap_or(0));
@@ -216,72 +223,114 @@ fn session_affinity(errors: &mut ErrorList, path: &Path, spec: &Object) {
         );
     }
     let at = path.child("sessionAffinityConfig");
-    match (affinity, spec.object("sessionAffinityConfig")) {
-        ("ClientIP", config) => {
-            let at = at.child("clientIP").child("timeoutSeconds");
-            let seconds = config
-                .and_then(|c| c.object("clientIP"))
-                .and_then(|c| c.int("timeoutSeconds"));
-            match seconds {
-                None => errors.push(FieldError::required(&at, "")),
-                Some(seconds) if !(1..=86_400).contains(&seconds) => {
-                    errors.push(FieldError::invalid(
-                        &at,
-                        seconds,
-                        "must be greater than 0 and less than 86400",
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-        ("None", Some(config)) => errors.push(FieldError::forbidden(
+    let config = spec.object("sessionAffinityConfig");
+    match affinity {
+        "ClientIP" => client_ip_affinity(errors, &at, config),
+        "None" if config.is_some() => errors.push(FieldError::forbidden(
             &at,
-            format!(
-                "must not be set when session affinity is None: {}",
-                Value::Object(config.clone())
-            ),
+            "must not be set when session affinity is None",
         )),
         _ => {}
     }
 }
 
-fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object) {
+fn client_ip_affinity(errors: &mut ErrorList, path: &Path, config: Option<&Object>) {
+    const WHEN: &str = "when session affinity type is ClientIP";
+    const MAX_SECONDS: i64 = 86_400;
+    let at = path.child("clientIP");
+    let client = config.and_then(|config| config.object("clientIP"));
+    let seconds = client.and_then(|client| client.int("timeoutSeconds"));
+    let timeout = at.child("timeoutSeconds");
+    match (config, client, seconds) {
+        (None, ..) => errors.push(FieldError::required(path, WHEN)),
+        (_, None, _) => errors.push(FieldError::required(&at, WHEN)),
+        (.., None) => errors.push(FieldError::required(&timeout, WHEN)),
+        (.., Some(1..=MAX_SECONDS)) => {}
+        (.., Some(seconds)) => errors.push(FieldError::invalid(
+            &timeout,
+            seconds,
+            format!("must be greater than 0 and less than {MAX_SECONDS}"),
+        )),
+    }
+}
+
+/// A list as messages show it.
+fn shown_list(spec: &Object, field: &str) -> Value {
+    spec.value(field).cloned().unwrap_or(Value::Null)
+}
+
+fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
     if spec.text("type") == "ExternalName" {
         return;
     }
     let at = path.child("clusterIPs");
-    let ips: Vec<&str> = spec.texts("clusterIPs").collect();
-    if let Some(first) = ips.first()
-        && *first != spec.text("clusterIP")
-    {
-        errors.push(FieldError::invalid(
-            &at.index(0),
-            *first,
-            "first value must match `clusterIP`",
-        ));
-    }
-    let single = spec.text("clusterIP");
-    let listed: Vec<&str> = if ips.is_empty() && !single.is_empty() {
-        vec![single]
-    } else {
-        ips
+    let refuse = |errors: &mut ErrorList, detail: &str| {
+        let shown = shown_list(spec, "clusterIPs");
+        errors.push(FieldError::invalid(&at, shown, detail));
     };
-    for (index, ip) in listed.iter().enumerate() {
-        if *ip == "None" {
-            if listed.len() > 1 {
-                errors.push(FieldError::invalid(
-                    &at.index(index),
-                    *ip,
-                    "'None' must be the first and only value",
-                ));
+    let ips: Vec<&str> = spec.texts("clusterIPs").collect();
+    let single = spec.text("clusterIP");
+    match (single.is_empty(), ips.first()) {
+        (false, None) => errors.push(FieldError::required(&at, "")),
+        (false, Some(first)) if *first != single => {
+            refuse(errors, "first value must match `clusterIP`");
+        }
+        (true, Some(_)) => refuse(errors, "must be empty when `clusterIP` is not specified"),
+        _ => {}
+    }
+    families(errors, path, spec);
+    let known: Vec<&str> = before.texts("clusterIPs").collect();
+    let mut sound = true;
+    for (index, ip) in ips.iter().enumerate() {
+        if index == 0 && *ip == "None" {
+            if ips.len() > 1 {
+                sound = false;
+                refuse(errors, "'None' must be the first and only value");
             }
             continue;
         }
-        // An empty one is to be allocated.
-        if !ip.is_empty() {
-            text(errors, &at.index(index), ip, names::legacy_ip(ip));
+        let complaints = if known.contains(ip) {
+            Vec::new()
+        } else {
+            names::legacy_ip(ip)
+        };
+        sound &= complaints.is_empty();
+        text(errors, &at.index(index), ip, complaints);
+    }
+    if ips.len() > 2 {
+        refuse(errors, "may only hold up to 2 values");
+    }
+    if !sound {
+        return;
+    }
+    let parsed: Vec<_> = ips
+        .iter()
+        .filter_map(|ip| names::parse_ip_sloppy(ip))
+        .collect();
+    let dual = parsed.iter().any(|ip| ip.is_ipv4()) && parsed.iter().any(|ip| ip.is_ipv6());
+    if ips.len() > 1 && !dual {
+        refuse(errors, "may specify no more than one IP for each IP family");
+    }
+    if is_headless(spec) {
+        return;
+    }
+    for (index, (ip, family)) in parsed.iter().zip(spec.texts("ipFamilies")).enumerate() {
+        let other = match family {
+            "IPv4" => ip.is_ipv6(),
+            "IPv6" => ip.is_ipv4(),
+            _ => false,
+        };
+        if other {
+            errors.push(FieldError::invalid(
+                &at.index(index),
+                ips[index],
+                format!("expected an {family} value as indicated by `ipFamilies[{index}]`"),
+            ));
         }
     }
+}
+
+fn families(errors: &mut ErrorList, path: &Path, spec: &Object) {
     let mut seen = Vec::new();
     for (index, family) in spec.texts("ipFamilies").enumerate() {
         let at = path.child("ipFamilies").index(index);
@@ -291,70 +340,89 @@ fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object) {
         }
         seen.push(family);
     }
-    if spec.has("ipFamilyPolicy") {
+    if let Some(policy) = spec.text_opt("ipFamilyPolicy") {
         one_of(
             errors,
             &path.child("ipFamilyPolicy"),
-            spec.text("ipFamilyPolicy"),
+            policy,
             &["PreferDualStack", "RequireDualStack", "SingleStack"],
         );
     }
 }
 
-fn external_ips(errors: &mut ErrorList, path: &Path, spec: &Object) {
+fn external_ips(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
+    let known: Vec<&str> = before.texts("externalIPs").collect();
     for (index, ip) in spec.texts("externalIPs").enumerate() {
         let at = path.index(index);
-        let messages = names::legacy_ip(ip);
-        let good = messages.is_empty();
-        text(errors, &at, ip, messages);
-        if good && let Some(parsed) = names::parse_ip_sloppy(ip) {
-            text(errors, &at, ip, non_special_ip(parsed));
-        }
+        let complaints = match names::parse_ip_sloppy(ip) {
+            Some(parsed) if known.contains(&ip) || names::legacy_ip(ip).is_empty() => {
+                non_special_ip(parsed)
+            }
+            _ => names::legacy_ip(ip),
+        };
+        text(errors, &at, ip, complaints);
     }
 }
 
-fn source_ranges(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    if spec.list("loadBalancerSourceRanges").is_empty() {
-        return;
-    }
-    if spec.text("type") != "LoadBalancer" {
-        errors.push(FieldError::forbidden(
-            path,
-            "may only be used when `type` is 'LoadBalancer'",
-        ));
-    }
-    for (index, range) in spec.texts("loadBalancerSourceRanges").enumerate() {
-        let trimmed = range.trim();
-        text(
-            errors,
-            &path.index(index),
-            range,
-            names::legacy_cidr(trimmed),
-        );
+/// Who may reach a balanced Service: in its field, or in the annotation of old.
+fn source_ranges(errors: &mut ErrorList, service: &Object, old: Option<&Object>) {
+    const ANNOTATION: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+    const ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
+    let empty = Object::new();
+    let spec = service.object("spec").unwrap_or(&empty);
+    let balanced = spec.text("type") == "LoadBalancer";
+    let annotation = |service| apimachinery::meta::annotation(service, ANNOTATION);
+    if !spec.list("loadBalancerSourceRanges").is_empty() {
+        // Upstream's path has a capital.
+        let at = Path::new("spec").child("LoadBalancerSourceRanges");
+        if !balanced {
+            errors.push(FieldError::forbidden(&at, ONLY));
+        }
+        let before = old.and_then(|old| old.object("spec")).unwrap_or(&empty);
+        let known: Vec<&str> = before
+            .texts("loadBalancerSourceRanges")
+            .map(str::trim)
+            .collect();
+        let ranges = spec.texts("loadBalancerSourceRanges").map(str::trim);
+        for (index, range) in ranges.enumerate().filter(|(_, r)| !known.contains(r)) {
+            text(errors, &at.index(index), range, names::legacy_cidr(range));
+        }
+    } else if let Some(ranges) = annotation(service) {
+        let at = Path::new("metadata").child("annotations").key(ANNOTATION);
+        if !balanced {
+            errors.push(FieldError::forbidden(&at, ONLY));
+        }
+        if old.and_then(annotation) != Some(ranges) && !ranges.trim().is_empty() {
+            for range in ranges.trim().split(',').map(str::trim) {
+                text(errors, &at, range, names::legacy_cidr(range));
+            }
+        }
     }
 }
 
 fn load_balancer(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    const ONLY: &str = "may only be used when `type` is 'LoadBalancer'";
     let balanced = spec.text("type") == "LoadBalancer";
-    let allocate = path.child("allocateLoadBalancerNodePorts");
-    if balanced && !spec.has("allocateLoadBalancerNodePorts") {
-        errors.push(FieldError::required(&allocate, ""));
+    let allocate = "allocateLoadBalancerNodePorts";
+    if !balanced && spec.has(allocate) {
+        errors.push(FieldError::forbidden(&path.child(allocate), ONLY));
     }
-    for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
-        if !balanced && spec.has(field) {
-            errors.push(FieldError::forbidden(
-                &path.child(field),
-                "may only be used when `type` is 'LoadBalancer'",
-            ));
-        }
+    if balanced && !spec.has(allocate) {
+        // Upstream's path is that of the root.
+        errors.push(FieldError::required(&Path::new(allocate), ""));
     }
-    if let Some(class) = spec.text_opt("loadBalancerClass") {
-        text(
-            errors,
-            &path.child("loadBalancerClass"),
-            class,
-            names::qualified_name(class),
-        );
+    load_balancer_class(errors, &path.child("loadBalancerClass"), spec);
+}
+
+fn load_balancer_class(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let Some(class) = spec.text_opt("loadBalancerClass") else {
+        return;
+    };
+    if spec.text("type") == "LoadBalancer" {
+        text(errors, path, class, names::qualified_name(class));
+    } else {
+        let detail = "may only be used when `type` is 'LoadBalancer'";
+        errors.push(FieldError::forbidden(path, detail));
     }
 }
 
@@ -376,26 +444,31 @@ fn traffic_policies(errors: &mut ErrorList, path: &Path, spec: &Object) {
     }
     let health = spec.int("healthCheckNodePort").unwrap_or(0);
     let needs_health = spec.text("type") == "LoadBalancer" && policy == "Local";
-    if !needs_health && health != 0 {
-        errors.push(FieldError::invalid(
-            &path.child("healthCheckNodePort"),
+    let at = path.child("healthCheckNodePort");
+    match (needs_health, health) {
+        (false, 0) => {}
+        (false, _) => errors.push(FieldError::invalid(
+            &at,
             health,
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
-        ));
+        )),
+        (true, 0) => errors.push(FieldError::required(&at, "")),
+        (true, _) => ports::number(errors, &at, health),
     }
-    if spec.text("type") != "ExternalName" {
-        let at = path.child("internalTrafficPolicy");
-        match spec.text("internalTrafficPolicy") {
-            "" => errors.push(FieldError::required(&at, "")),
-            policy => one_of(errors, &at, policy, &["Cluster", "Local"]),
+    let at = path.child("internalTrafficPolicy");
+    match spec.text_opt("internalTrafficPolicy") {
+        None if matches!(spec.text("type"), "NodePort" | "LoadBalancer" | "ClusterIP") => {
+            errors.push(FieldError::required(&at, ""));
         }
+        None => {}
+        Some(policy) => one_of(errors, &at, policy, &["Cluster", "Local"]),
     }
     if spec.has("trafficDistribution") {
         one_of(
             errors,
             &path.child("trafficDistribution"),
             spec.text("trafficDistribution"),
-            &["PreferClose", "PreferSameNode", "PreferSameZone"],
+            &["PreferClose", "PreferSameZone", "PreferSameNode"],
         );
     }
 }
@@ -411,43 +484,110 @@ pub(super) fn validate_change(new: &Object, old: &Object) -> ErrorList {
     let path = Path::new("spec");
     let addressed = |spec: &Object| spec.text("type") != "ExternalName";
     if addressed(after) && addressed(before) {
-        let (now, then) = (
-            after.texts("clusterIPs").next(),
-            before.texts("clusterIPs").next(),
-        );
-        if let (Some(now), Some(then)) = (now, then)
-            && !then.is_empty()
-            && now != then
-        {
-            errors.push(FieldError::invalid(
-                &path.child("clusterIPs").index(0),
-                after.list("clusterIPs").to_vec(),
-                "may not change once set",
-            ));
+        let (now, then) = (is_headless(after), is_headless(before));
+        if !(now && then) {
+            kept_in_order(&mut errors, &path, after, before, &CLUSTER_IPS);
+        }
+        if !now && !then {
+            kept_in_order(&mut errors, &path, after, before, &IP_FAMILIES);
         }
     }
-    let (port, was) = (
-        after.int("healthCheckNodePort").unwrap_or(0),
-        before.int("healthCheckNodePort").unwrap_or(0),
-    );
-    if port != 0 && was != 0 && port != was {
+    let at = path.child("loadBalancerClass");
+    if after.text("type") == "LoadBalancer"
+        && before.text("type") == "LoadBalancer"
+        && after.text_opt("loadBalancerClass") != before.text_opt("loadBalancerClass")
+    {
+        let shown = shown_list(after, "loadBalancerClass");
+        errors.push(FieldError::invalid(&at, shown, ONCE_SET));
+    }
+    load_balancer_class(&mut errors, &at, after);
+    let port = |spec: &Object| {
+        let local =
+            spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local";
+        local.then(|| spec.int("healthCheckNodePort").unwrap_or(0))
+    };
+    if let (Some(now), Some(then)) = (port(after), port(before))
+        && now != then
+    {
         errors.push(FieldError::forbidden(
             &path.child("healthCheckNodePort"),
             "field is immutable",
         ));
     }
-    if after.text("type") == "LoadBalancer"
-        && before.text("type") == "LoadBalancer"
-        && after.text_opt("loadBalancerClass") != before.text_opt("loadBalancerClass")
+    errors
+}
+
+const ONCE_SET: &str = "may not change once set";
+
+/// A list whose first value is primary, and never changes; a second may come and go.
+struct Ordered {
+    field: &'static str,
+    /// The list that decides whether the primary value is there, and stands in the complaints about it: upstream has one slip here.
+    primary: &'static str,
+    noun: &'static str,
+    /// Whether a change of any value is one of the first in the path.
+    at_first: bool,
+}
+
+const CLUSTER_IPS: Ordered = Ordered {
+    field: "clusterIPs",
+    primary: "clusterIPs",
+    noun: "clusterIP",
+    at_first: false,
+};
+
+const IP_FAMILIES: Ordered = Ordered {
+    field: "ipFamilies",
+    primary: "clusterIPs",
+    noun: "ipFamily",
+    at_first: true,
+};
+
+fn kept_in_order(
+    errors: &mut ErrorList,
+    path: &Path,
+    after: &Object,
+    before: &Object,
+    list: &Ordered,
+) {
+    let now: Vec<&str> = after.texts(list.field).collect();
+    let then: Vec<&str> = before.texts(list.field).collect();
+    let at = path.child(list.field);
+    let shown = |field: &str| shown_list(after, field);
+    if now.len() == then.len() {
+        for (index, _) in now
+            .iter()
+            .zip(&then)
+            .enumerate()
+            .filter(|(_, (n, t))| n != t)
+        {
+            let at = at.index(if list.at_first { 0 } else { index });
+            errors.push(FieldError::invalid(&at, shown(list.field), ONCE_SET));
+        }
+        return;
+    }
+    let fewer = now.len() < then.len();
+    if fewer && after.list(list.primary).is_empty() {
+        let detail = format!("primary {} can not be unset", list.noun);
+        errors.push(FieldError::invalid(&at.index(0), shown(list.field), detail));
+    }
+    if let (Some(now), Some(then)) = (now.first(), then.first())
+        && now != then
     {
         errors.push(FieldError::invalid(
-            &path.child("loadBalancerClass"),
-            after
-                .get("loadBalancerClass")
-                .cloned()
-                .unwrap_or(Value::Null),
-            "may not change once set",
+            &at.index(0),
+            shown(list.primary),
+            ONCE_SET,
         ));
     }
-    errors
+    if fewer && now.len() == 1 && after.text("ipFamilyPolicy") != "SingleStack" {
+        errors.push(FieldError::invalid(
+            &path.child("ipFamilyPolicy"),
+            shown("ipFamilyPolicy"),
+            format!(
+                "must be set to 'SingleStack' when releasing the secondary {}",
+                list.noun
+            ),
+        ));
+    }
 }

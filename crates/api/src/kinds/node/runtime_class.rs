@@ -50,11 +50,8 @@ impl Strategy for RuntimeClassStrategy {
             handler,
             names::dns1123_label,
         );
-        if let Some(fixed) = object.object("overhead").and_then(|o| o.get("podFixed")) {
-            // Judged as if a container were limited to it.
-            let mut limits = Object::new();
-            limits.set("limits", fixed.clone());
-            resources::requirements(&mut errors, &Path::new("overhead"), &limits);
+        if let Some(fixed) = object.object("overhead").and_then(|o| o.object("podFixed")) {
+            resources::overhead(&mut errors, &Path::new("overhead"), fixed);
         }
         if let Some(placement) = object.object("scheduling") {
             let path = Path::new("scheduling");

@@ -153,7 +153,7 @@ fn network_data(errors: &mut ErrorList, path: &Path, data: &Object) {
     for (index, ip) in data.texts("ips").enumerate() {
         let at = ips.index(index);
         let address = ip.split_once('/').map(|(address, _)| address);
-        let good = names::legacy_cidr(ip).is_empty()
+        let good = names::parse_cidr_sloppy(ip).is_some()
             && address.is_some_and(|address| names::legacy_ip(address).is_empty());
         if !good {
             errors.push(FieldError::invalid(

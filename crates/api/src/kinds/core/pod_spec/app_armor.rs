@@ -3,10 +3,8 @@
 use apimachinery::Object;
 use serde_json::{Value, json};
 
+use super::annotations::APP_ARMOR;
 use crate::fields::{Fields, same};
-
-/// Before the name of a container.
-const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// Takes the profiles that annotations name into the fields of containers that have none.
 pub fn fields_from_annotations(pod: &mut Object) {
@@ -29,7 +27,8 @@ pub fn fields_from_annotations(pod: &mut Object) {
         .cloned();
     for list in ["initContainers", "containers", "ephemeralContainers"] {
         spec.each_object(list, |container| {
-            let annotation = annotations.text_opt(&format!("{PREFIX}{}", container.text("name")));
+            let annotation =
+                annotations.text_opt(&format!("{APP_ARMOR}{}", container.text("name")));
             let Some(profile) = annotation.and_then(profile) else {
                 return;
             };
@@ -45,7 +44,47 @@ pub fn fields_from_annotations(pod: &mut Object) {
     }
 }
 
-fn profile(annotation: &str) -> Option<Value> {
+/// What is said of annotations whose profiles became those of the containers, or are none. (A client that sent the same field too is
+/// told as well: what it sent is no longer known here.)
+pub fn warnings(pod: &Object) -> Vec<String> {
+    let empty = Object::new();
+    let spec = pod.object("spec").unwrap_or(&empty);
+    if spec
+        .object("os")
+        .is_some_and(|os| os.text("name") == "windows")
+    {
+        return Vec::new();
+    }
+    let annotations = pod.object("metadata").and_then(|m| m.object("annotations"));
+    let profile_of = |holder: &Object| {
+        let context = holder.object("securityContext")?;
+        context.get("appArmorProfile").cloned()
+    };
+    let of_pod = profile_of(spec);
+    let mut warnings = Vec::new();
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for (_, container) in spec.objects(list) {
+            let key = format!(
+                "{}{}",
+                super::annotations::APP_ARMOR,
+                container.text("name")
+            );
+            let Some(annotation) = annotations.and_then(|all| all.text_opt(&key)) else {
+                continue;
+            };
+            let meant = profile(annotation);
+            if meant.is_none() || meant == profile_of(container) && meant != of_pod {
+                warnings.push(format!(
+                    "metadata.annotations[{key}]: deprecated since v1.30; use the \"appArmorProfile\" field instead"
+                ));
+            }
+        }
+    }
+    warnings
+}
+
+/// The field that an annotation stands for.
+pub(super) fn profile(annotation: &str) -> Option<Value> {
     match annotation {
         "unconfined" => Some(json!({"type": "Unconfined"})),
         "runtime/default" => Some(json!({"type": "RuntimeDefault"})),

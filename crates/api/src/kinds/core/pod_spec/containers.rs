@@ -8,8 +8,9 @@ use apimachinery::{
 use super::{Context, environment, probes, resources, security};
 use crate::{
     fields::Fields,
+    kinds::core::volume_source::descending_path,
     names,
-    validate::{one_of, ports, text},
+    validate::{one_of, ports, required_text, text},
 };
 
 /// `spec.containers`.
@@ -21,18 +22,14 @@ pub(super) fn validate(errors: &mut ErrorList, path: &Path, spec: &Object, conte
     for (index, container) in spec.objects("containers") {
         let at = path.index(index);
         container_common(errors, &at, container, context);
-        duplicate_name(errors, &at, container, &mut seen);
+        unique_name(errors, &at, container, &mut seen);
         if let Some(lifecycle) = container.object("lifecycle") {
-            probes::lifecycle(
-                errors,
-                &at.child("lifecycle"),
-                lifecycle,
-                context.grace_seconds,
-            );
+            probes::lifecycle(errors, &at.child("lifecycle"), lifecycle, context);
         }
-        probes::of_container(errors, &at, container, context.grace_seconds);
+        probes::of_container(errors, &at, container, context);
+        restart_policy(errors, &at, container);
     }
-    host_port_conflicts(errors, path, spec);
+    host_port_conflicts(errors, path, spec.objects("containers"));
 }
 
 /// `spec.initContainers`; those that restart are sidecars, and may have probes and hooks.
@@ -49,18 +46,20 @@ pub(super) fn validate_init(
     for (index, container) in spec.objects("initContainers") {
         let at = path.index(index);
         container_common(errors, &at, container, context);
-        duplicate_name(errors, &at, container, &mut seen);
-        let policy = container.text("restartPolicy");
-        if policy == "Always" {
+        restart_policy(errors, &at, container);
+        if container.text("name").is_empty() && !seen.contains(&"") {
+            // Containers without a name are not each other's doubles here.
+        } else {
+            unique_name(errors, &at, container, &mut seen);
+        }
+        // One container after the other, and upstream counts each as the first.
+        host_port_conflicts(errors, path, std::iter::once((0, container)));
+        let sidecar = container.text("restartPolicy") == "Always";
+        if sidecar {
             if let Some(lifecycle) = container.object("lifecycle") {
-                probes::lifecycle(
-                    errors,
-                    &at.child("lifecycle"),
-                    lifecycle,
-                    context.grace_seconds,
-                );
+                probes::lifecycle(errors, &at.child("lifecycle"), lifecycle, context);
             }
-            probes::of_container(errors, &at, container, context.grace_seconds);
+            probes::of_container(errors, &at, container, context);
             continue;
         }
         for field in [
@@ -76,150 +75,167 @@ pub(super) fn validate_init(
                 ));
             }
         }
-    }
-}
-
-/// `spec.ephemeralContainers`, which have no ports, probes or resources of their own.
-pub(super) fn validate_ephemeral(
-    errors: &mut ErrorList,
-    path: &Path,
-    spec: &Object,
-    context: &Context<'_>,
-) {
-    const ALLOWED: &[&str] = &[
-        "name",
-        "image",
-        "command",
-        "args",
-        "workingDir",
-        "env",
-        "envFrom",
-        "volumeMounts",
-        "volumeDevices",
-        "terminationMessagePath",
-        "terminationMessagePolicy",
-        "imagePullPolicy",
-        "securityContext",
-        "stdin",
-        "stdinOnce",
-        "tty",
-        "targetContainerName",
-        "restartPolicy",
-    ];
-    let others: Vec<&str> = ["containers", "initContainers"]
-        .iter()
-        .flat_map(|list| spec.objects(list).map(|(_, c)| c.text("name")))
-        .collect();
-    let mut seen = others.clone();
-    for (index, container) in spec.objects("ephemeralContainers") {
-        let at = path.index(index);
-        container_common(errors, &at, container, context);
-        duplicate_name(errors, &at, container, &mut seen);
-        let target = container.text("targetContainerName");
-        if !target.is_empty() && !others.contains(&target) {
-            errors.push(FieldError::not_found(
-                &at.child("targetContainerName"),
-                target,
-            ));
-        }
-        for (field, value) in container {
-            let set = !value.is_null()
-                && !value.as_object().is_some_and(Object::is_empty)
-                && !value.as_array().is_some_and(Vec::is_empty);
-            if set && !ALLOWED.contains(&field.as_str()) {
-                errors.push(FieldError::forbidden(
-                    &at.child(field),
-                    "cannot be set for an Ephemeral Container",
+        for (i, policy) in container.objects("resizePolicy") {
+            let policy = policy.text("restartPolicy");
+            if policy == "RestartContainer" {
+                errors.push(FieldError::invalid(
+                    &at.child("resizePolicy").index(i).child("restartPolicy"),
+                    policy,
+                    "must not be set to 'RestartContainer' for non-sidecar initContainers",
                 ));
             }
         }
-        for (i, mount) in container.objects("volumeMounts") {
-            for field in ["subPath", "subPathExpr"] {
-                if !mount.text(field).is_empty() {
-                    errors.push(FieldError::forbidden(
-                        &at.child("volumeMounts").index(i).child(field),
-                        "cannot be set for an Ephemeral Container",
-                    ));
-                }
-            }
-        }
     }
 }
 
-fn duplicate_name<'a>(
+/// Each name stands once.
+pub(super) fn unique_name<'a>(
     errors: &mut ErrorList,
     at: &Path,
     container: &'a Object,
     seen: &mut Vec<&'a str>,
 ) {
     let name = container.text("name");
-    if name.is_empty() {
-        return;
-    }
     if seen.contains(&name) {
         errors.push(FieldError::duplicate(&at.child("name"), name));
+    } else {
+        seen.push(name);
     }
-    seen.push(name);
 }
 
-fn container_common(errors: &mut ErrorList, at: &Path, container: &Object, context: &Context<'_>) {
-    let name = container.text("name");
-    if name.is_empty() {
-        errors.push(FieldError::required(&at.child("name"), ""));
-    } else {
-        text(errors, &at.child("name"), name, names::dns1123_label(name));
-    }
+/// The image of a pod's container; that of a template's is judged when a pod is made of it.
+pub(crate) fn image_of_pod(errors: &mut ErrorList, at: &Path, container: &Object) {
     let image = container.text("image");
-    // A template may leave the image to the controller that stamps it out; a pod may not.
-    if image.is_empty() && !context.image_optional {
-        errors.push(FieldError::required(&at.child("image"), ""));
-    } else if image.trim() != image {
+    if image.trim() != image {
         errors.push(FieldError::invalid(
             &at.child("image"),
             image,
             "must not have leading or trailing whitespace",
         ));
     }
-    if container.has("terminationMessagePolicy") {
-        one_of(
-            errors,
-            &at.child("terminationMessagePolicy"),
-            container.text("terminationMessagePolicy"),
-            &["FallbackToLogsOnError", "File"],
-        );
+}
+
+/// What holds for containers of all sorts.
+pub(super) fn container_common(
+    errors: &mut ErrorList,
+    at: &Path,
+    container: &Object,
+    context: &Context<'_>,
+) {
+    let name = container.text("name");
+    required_text(errors, &at.child("name"), name, names::dns1123_label);
+    if container.text("image").is_empty() {
+        errors.push(FieldError::required(&at.child("image"), ""));
     }
+    required_one_of(
+        errors,
+        &at.child("terminationMessagePolicy"),
+        container.text("terminationMessagePolicy"),
+        &["File", "FallbackToLogsOnError"],
+    );
     container_ports(errors, &at.child("ports"), container);
     environment::env(errors, &at.child("env"), container);
     environment::env_from(errors, &at.child("envFrom"), container);
     volume_mounts(errors, &at.child("volumeMounts"), container, context);
     volume_devices(errors, &at.child("volumeDevices"), container, context);
-    one_of(
+    required_one_of(
         errors,
         &at.child("imagePullPolicy"),
         container.text("imagePullPolicy"),
         &["Always", "IfNotPresent", "Never"],
     );
     if let Some(requirements) = container.object("resources") {
-        resources::requirements(errors, &at.child("resources"), requirements);
+        let at = at.child("resources");
+        resources::of_container(errors, &at, requirements, &context.resource_claims);
     }
-    for (index, policy) in container.objects("resizePolicy") {
-        let _ = index;
-        let path = at.child("resizePolicy");
-        one_of(
-            errors,
-            &path,
-            policy.text("resourceName"),
-            &["cpu", "memory"],
-        );
-        one_of(
-            errors,
-            &path,
-            policy.text("restartPolicy"),
-            &["NotRequired", "RestartContainer"],
-        );
-    }
+    resize_policy(errors, &at.child("resizePolicy"), container, context);
     if let Some(security_context) = container.object("securityContext") {
-        security::of_container(errors, &at.child("securityContext"), security_context);
+        let at = at.child("securityContext");
+        security::of_container(errors, &at, security_context, context.host_users);
+    }
+}
+
+/// A text that must be there, and one of `supported`.
+pub(super) fn required_one_of(
+    errors: &mut ErrorList,
+    path: &Path,
+    value: &str,
+    supported: &[&str],
+) {
+    if value.is_empty() {
+        errors.push(FieldError::required(path, ""));
+    } else {
+        one_of(errors, path, value, supported);
+    }
+}
+
+/// What a resize does to a container; upstream names the list alone.
+fn resize_policy(errors: &mut ErrorList, path: &Path, container: &Object, context: &Context<'_>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for (index, policy) in container.objects("resizePolicy") {
+        let resource = policy.text("resourceName");
+        if seen.contains(&resource) {
+            errors.push(FieldError::duplicate(&path.index(index), resource));
+        }
+        seen.push(resource);
+        required_one_of(errors, path, resource, &["cpu", "memory"]);
+        let restart = policy.text("restartPolicy");
+        required_one_of(errors, path, restart, &["NotRequired", "RestartContainer"]);
+        if context.restart_policy == "Never" && restart != "NotRequired" {
+            errors.push(FieldError::invalid(
+                path,
+                restart,
+                "must be 'NotRequired' when pod `restartPolicy` is 'Never'",
+            ));
+        }
+    }
+}
+
+/// A container's own restart policy, and its rules.
+fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Object) {
+    const MAX_RULES: usize = 20;
+    const MAX_VALUES: usize = 255;
+    let rules = container.list("restartPolicyRules").len();
+    let path = at.child("restartPolicy");
+    match container.text_opt("restartPolicy") {
+        None if rules == 0 => return,
+        None => errors.push(FieldError::required(
+            &path,
+            "must specify restartPolicy when restart rules are used",
+        )),
+        Some(policy) => one_of(errors, &path, policy, &["Always", "Never", "OnFailure"]),
+    }
+    let path = at.child("restartPolicyRules");
+    if rules > MAX_RULES {
+        errors.push(FieldError::too_many(&path, rules, MAX_RULES));
+    }
+    for (index, rule) in container.objects("restartPolicyRules") {
+        let at = path.index(index);
+        one_of(
+            errors,
+            &at.child("action"),
+            rule.text("action"),
+            &["Restart", "RestartAllContainers"],
+        );
+        let at = at.child("exitCodes");
+        let Some(codes) = rule.object("exitCodes") else {
+            errors.push(FieldError::required(&at, "must be specified"));
+            continue;
+        };
+        one_of(
+            errors,
+            &at.child("operator"),
+            codes.text("operator"),
+            &["In", "NotIn"],
+        );
+        let values = codes.list("values").len();
+        if values > MAX_VALUES {
+            errors.push(FieldError::too_many(
+                &at.child("values"),
+                values,
+                MAX_VALUES,
+            ));
+        }
     }
 }
 
@@ -230,11 +246,13 @@ fn container_ports(errors: &mut ErrorList, path: &Path, container: &Object) {
         let name = port.text("name");
         if !name.is_empty() {
             let messages = names::port_name(name);
-            if messages.is_empty() && seen.contains(&name) {
+            if !messages.is_empty() {
+                text(errors, &at.child("name"), name, messages);
+            } else if seen.contains(&name) {
                 errors.push(FieldError::duplicate(&at.child("name"), name));
+            } else {
+                seen.push(name);
             }
-            text(errors, &at.child("name"), name, messages);
-            seen.push(name);
         }
         match port.int("containerPort").unwrap_or(0) {
             0 => errors.push(FieldError::required(&at.child("containerPort"), "")),
@@ -244,23 +262,23 @@ fn container_ports(errors: &mut ErrorList, path: &Path, container: &Object) {
             0 => {}
             number => ports::number(errors, &at.child("hostPort"), number),
         }
-        if port.text("protocol").is_empty() {
-            errors.push(FieldError::required(&at.child("protocol"), ""));
-        } else {
-            one_of(
-                errors,
-                &at.child("protocol"),
-                port.text("protocol"),
-                &["SCTP", "TCP", "UDP"],
-            );
-        }
+        required_one_of(
+            errors,
+            &at.child("protocol"),
+            port.text("protocol"),
+            &["SCTP", "TCP", "UDP"],
+        );
     }
 }
 
 /// Two containers of one pod cannot have the same port of the host.
-fn host_port_conflicts(errors: &mut ErrorList, path: &Path, spec: &Object) {
+fn host_port_conflicts<'a>(
+    errors: &mut ErrorList,
+    path: &Path,
+    containers: impl Iterator<Item = (usize, &'a Object)>,
+) {
     let mut seen: Vec<String> = Vec::new();
-    for (ci, container) in spec.objects("containers") {
+    for (ci, container) in containers {
         for (pi, port) in container.objects("ports") {
             let number = port.int("hostPort").unwrap_or(0);
             if number == 0 {
@@ -268,12 +286,11 @@ fn host_port_conflicts(errors: &mut ErrorList, path: &Path, spec: &Object) {
             }
             let key = format!("{}/{}/{number}", port.text("protocol"), port.text("hostIP"));
             if seen.contains(&key) {
-                errors.push(FieldError::duplicate(
-                    &path.index(ci).child("ports").index(pi).child("hostPort"),
-                    key.clone(),
-                ));
+                let at = path.index(ci).child("ports").index(pi).child("hostPort");
+                errors.push(FieldError::duplicate(&at, key));
+            } else {
+                seen.push(key);
             }
-            seen.push(key);
         }
     }
 }
@@ -317,7 +334,7 @@ fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, contex
 }
 
 fn names_one_of(container: &Object, list: &str, field: &str, value: &str) -> bool {
-    !value.is_empty() && container.objects(list).any(|(_, o)| o.text(field) == value)
+    container.objects(list).any(|(_, o)| o.text(field) == value)
 }
 
 fn sub_path(errors: &mut ErrorList, path: &Path, at: &Path, mount: &Object) {
@@ -450,20 +467,5 @@ fn volume_devices(errors: &mut ErrorList, path: &Path, container: &Object, conte
         if !name.is_empty() {
             names.push(name);
         }
-    }
-}
-
-/// A path below some root: relative, and never upwards.
-pub(super) fn descending_path(errors: &mut ErrorList, path: &Path, value: &str) {
-    if value.starts_with('/') {
-        errors.push(FieldError::invalid(path, value, "must be a relative path"));
-    }
-    no_backsteps(errors, path, value);
-}
-
-/// No part of a path is `..`.
-pub(super) fn no_backsteps(errors: &mut ErrorList, path: &Path, value: &str) {
-    if value.split('/').any(|part| part == "..") {
-        errors.push(FieldError::invalid(path, value, "must not contain '..'"));
     }
 }

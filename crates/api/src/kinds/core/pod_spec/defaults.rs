@@ -5,6 +5,7 @@
 use apimachinery::Object;
 use serde_json::{Map, Value};
 
+use super::totals;
 use crate::fields::Fields;
 
 /// A template: its metadata is always written.
@@ -20,6 +21,7 @@ pub fn pod(object: &mut Object) {
     for list in ["containers", "initContainers"] {
         spec_of_pod.each_object(list, requests_from_limits);
     }
+    totals_of_pod(spec_of_pod);
     spec_of_pod.set_default("enableServiceLinks", true);
     if spec_of_pod.is_true("hostNetwork") {
         for list in ["containers", "initContainers"] {
@@ -32,6 +34,45 @@ pub fn pod(object: &mut Object) {
         }
     }
     spec(spec_of_pod);
+}
+
+/// A pod that says in part what it takes as a whole takes of the rest what its containers do.
+fn totals_of_pod(spec: &mut Object) {
+    let part = |name: &str| {
+        let resources = spec.object("resources");
+        let amounts = resources.and_then(|resources| resources.object(name));
+        amounts.cloned().unwrap_or_default()
+    };
+    let (mut limits, mut requests) = (part("limits"), part("requests"));
+    if limits.is_empty() && requests.is_empty() {
+        return;
+    }
+    for (name, total) in totals::sum(spec, "limits") {
+        if name.starts_with("hugepages-") && !requests.contains_key(name) {
+            let entry = limits.entry(name);
+            entry.or_insert_with(|| total.to_string().into());
+        }
+    }
+    if !limits.is_empty() {
+        for (name, total) in totals::sum(spec, "requests") {
+            if matches!(name, "cpu" | "memory") {
+                let entry = requests.entry(name);
+                entry.or_insert_with(|| total.to_string().into());
+            }
+        }
+        for (name, limit) in &limits {
+            if matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-") {
+                let entry = requests.entry(name.as_str());
+                entry.or_insert_with(|| limit.clone());
+            }
+        }
+    }
+    let resources = spec.ensure_object("resources");
+    for (name, amounts) in [("limits", limits), ("requests", requests)] {
+        if !amounts.is_empty() {
+            resources.insert(name.to_owned(), Value::Object(amounts));
+        }
+    }
 }
 
 /// What is limited and not requested is requested as much as it is limited to.
@@ -111,9 +152,54 @@ fn container(container: &mut Object) {
     }
 }
 
+/// Whether this names an image: a host perhaps, a path in small letters, a tag perhaps.
+fn is_reference(image: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (first, after) = image.split_once('/').unwrap_or(("", image));
+    let is_host =
+        first.contains(['.', ':']) || first == "localhost" || first != first.to_lowercase();
+    let path = if first.is_empty() || is_host {
+        after
+    } else {
+        image
+    };
+    if image.starts_with('/') {
+        return false;
+    }
+    let (path, tag) = path
+        .split_once(':')
+        .map_or((path, None), |(p, t)| (p, Some(t)));
+    let tagged = tag.is_none_or(|tag| {
+        tag.len() <= 128
+            && tag.starts_with(word)
+            && tag.chars().all(|c| word(c) || ".-".contains(c))
+    });
+    let hashed = path.len() == 64 && path.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let of_path = |part: &str| {
+        let small = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let separators = part.split(small).filter(|between| !between.is_empty());
+        part.starts_with(small)
+            && part.ends_with(small)
+            && separators
+                .into_iter()
+                .all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+    };
+    let host = first.split_once(':').unwrap_or((first, "1"));
+    let of_host = |label: &str| {
+        label.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && label.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let hosted = !is_host
+        || host.0.split('.').all(of_host)
+            && !host.1.is_empty()
+            && host.1.bytes().all(|b| b.is_ascii_digit());
+    hosted && tagged && !hashed && path.split('/').all(of_path)
+}
+
 /// `Always` for images that can change below their name: no tag, or `latest`. A digest never changes.
 pub fn pull_policy(image: &str) -> &'static str {
-    if image.contains('@') {
+    if image.contains('@') || !is_reference(image) {
         return "IfNotPresent";
     }
     let last = image.rsplit('/').next().unwrap_or(image);
@@ -241,9 +327,32 @@ mod tests {
             ("host:5000/nginx", "Always"),
             ("host:5000/nginx:1", "IfNotPresent"),
             ("nginx@sha256:00", "IfNotPresent"),
+            ("registry.example/a/b__c:latest", "Always"),
+            // What names no image has no tag.
+            ("Nginx", "IfNotPresent"),
+            (" ", "IfNotPresent"),
+            ("a//b", "IfNotPresent"),
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+    }
+
+    #[test]
+    fn a_pod_takes_what_its_containers_do() {
+        let mut object = json!({"spec": {
+        "resources": {"limits": {"cpu": "2"}},
+        "containers": [
+            {"name": "c", "resources": {"limits": {"hugepages-2Mi": "2Mi", "memory": "1"}}},
+            {"name": "d", "resources": {"requests": {"cpu": "500m"}}},
+        ]}});
+        pod(object.as_object_mut().unwrap());
+        assert_eq!(
+            object["spec"]["resources"],
+            json!({
+                "limits": {"cpu": "2", "hugepages-2Mi": "2Mi"},
+                "requests": {"cpu": "500m", "hugepages-2Mi": "2Mi", "memory": "1"},
+            })
+        );
     }
 
     #[test]

@@ -2,19 +2,26 @@
 //!
 //! The rules stand by topic; [`validate`] calls them in upstream's order (`ValidatePodSpec`).
 
+pub(super) mod annotations;
 pub mod app_armor;
-mod containers;
+pub(super) mod containers;
 pub mod defaults;
 pub mod disabled;
 mod environment;
+mod ephemeral;
 pub mod label_keys;
+mod os;
 mod probes;
+mod projected;
 pub mod qos;
 pub(crate) mod resources;
 pub(crate) mod scheduling;
 mod security;
+pub mod template;
+mod totals;
 pub(crate) mod volumes;
 pub mod warnings;
+mod windows;
 
 use apimachinery::{
     Object,
@@ -23,7 +30,7 @@ use apimachinery::{
 
 use crate::{
     fields::Fields,
-    meta, names,
+    names,
     validate::{one_of, text},
 };
 
@@ -33,81 +40,86 @@ struct Context<'a> {
     volumes: Vec<&'a str>,
     /// Those of them that can be used as block devices: claims, and claims made for the pod.
     claims: Vec<&'a str>,
+    /// The pod's claims to devices, sorted.
+    resource_claims: Vec<&'a str>,
     /// How long a container has to stop.
-    grace_seconds: i64,
-    /// Whether a container may leave out its image.
-    image_optional: bool,
+    grace_seconds: Option<i64>,
+    /// The pod's restart policy.
+    restart_policy: &'a str,
+    /// Whether the users of the containers are those of the host.
+    host_users: bool,
+    /// `spec.os.name`.
+    os: Option<&'a str>,
 }
 
-/// A `PodTemplateSpec` at `path`.
-pub fn validate_template(errors: &mut ErrorList, path: &Path, template: Option<&Object>) {
+/// The lists of containers in the order in which upstream visits them.
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// All containers of a spec, with their paths.
+fn all_containers<'a>(
+    path: &'a Path,
+    spec: &'a Object,
+) -> impl Iterator<Item = (Path, &'a Object)> {
+    CONTAINER_LISTS.into_iter().flat_map(move |list| {
+        let at = path.child(list);
+        spec.objects(list).map(move |(i, c)| (at.index(i), c))
+    })
+}
+
+/// The rules of a whole pod but for those of creation and change: its annotations, and its spec in their light. Its metadata are the
+/// caller's to judge.
+pub fn validate_pod(errors: &mut ErrorList, pod: &Object) {
     let empty = Object::new();
-    let template = template.unwrap_or(&empty);
-    let metadata = template.object("metadata").unwrap_or(&empty);
-    // Upstream leaves `metadata` out of these paths.
-    errors.extend(meta::validate_labels(
-        metadata.object("labels"),
-        &path.child("labels"),
-    ));
-    errors.extend(meta::validate_annotations(
-        metadata.object("annotations"),
-        &path.child("annotations"),
-    ));
-    let spec = template.object("spec").unwrap_or(&empty);
-    validate(errors, &path.child("spec"), spec);
-    if !spec.list("ephemeralContainers").is_empty() {
-        errors.push(FieldError::forbidden(
-            &path.child("spec").child("ephemeralContainers"),
-            "ephemeral containers not allowed in pod template",
-        ));
+    let at = Path::new("metadata").child("annotations");
+    annotations::validate(errors, &at, pod);
+    let spec = pod.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    let metadata = pod.object("metadata").unwrap_or(&empty);
+    validate(errors, &path, spec, Some(metadata));
+    if spec.text("serviceAccountName").is_empty() {
+        volumes::no_service_account_tokens(errors, &path.child("volumes"), spec);
+    }
+    for list in ["containers", "initContainers"] {
+        for (index, container) in spec.objects(list) {
+            containers::image_of_pod(errors, &path.child(list).index(index), container);
+        }
     }
 }
 
-/// The template of a workload that keeps its pods running for ever.
-pub fn validate_template_of_service(
-    errors: &mut ErrorList,
-    path: &Path,
-    template: Option<&Object>,
-) {
-    validate_template(errors, path, template);
-    let spec = template.and_then(|t| t.object("spec"));
-    let policy = spec.map_or("", |s| s.text("restartPolicy"));
-    let at = path.child("spec");
-    if policy != "Always" && !policy.is_empty() {
-        errors.push(FieldError::not_supported(
-            &at.child("restartPolicy"),
-            policy,
-            &["Always"],
-        ));
+/// A `PodSpec` at `path`, of a pod with `metadata` or of a template without.
+pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object, metadata: Option<&Object>) {
+    let grace = "terminationGracePeriodSeconds";
+    if !spec.has(grace) {
+        errors.push(FieldError::required(&path.child(grace), ""));
     }
-    if spec.is_some_and(|s| s.has("activeDeadlineSeconds")) {
-        errors.push(FieldError::forbidden(
-            &at.child("activeDeadlineSeconds"),
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
-        ));
-    }
-}
-
-/// A `PodSpec` at `path`.
-pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    let volumes = volumes::validate(errors, &path.child("volumes"), spec);
-    let claims = spec
-        .objects("volumes")
-        .filter(|(_, v)| v.has("persistentVolumeClaim") || v.has("ephemeral"))
-        .map(|(_, v)| v.text("name"))
+    let volumes = volumes::validate(errors, &path.child("volumes"), spec, metadata);
+    let mut resource_claims: Vec<&str> = spec
+        .objects("resourceClaims")
+        .map(|(_, claim)| claim.text("name"))
+        .filter(|name| !name.is_empty())
         .collect();
+    resource_claims.sort_unstable();
+    resource_claims.dedup();
     let context = Context {
+        claims: spec
+            .objects("volumes")
+            .filter(|(_, v)| v.has("persistentVolumeClaim") || v.has("ephemeral"))
+            .map(|(_, v)| v.text("name"))
+            .filter(|name| volumes.contains(name))
+            .collect(),
         volumes,
-        claims,
-        grace_seconds: spec.int("terminationGracePeriodSeconds").unwrap_or(30),
-        image_optional: false,
+        resource_claims,
+        grace_seconds: spec.int(grace),
+        restart_policy: spec.text("restartPolicy"),
+        host_users: spec.bool_opt("hostUsers") != Some(false),
+        os: spec.object("os").map(|os| os.text("name")),
     };
+    resources::claims_of_pod(errors, &path.child("resourceClaims"), spec, metadata);
     containers::validate(errors, &path.child("containers"), spec, &context);
     containers::validate_init(errors, &path.child("initContainers"), spec, &context);
-    containers::validate_ephemeral(errors, &path.child("ephemeralContainers"), spec, &context);
-    if let Some(requirements) = spec.object("resources") {
-        resources::requirements(errors, &path.child("resources"), requirements);
-    }
+    ephemeral::validate(errors, &path.child("ephemeralContainers"), spec, &context);
+    totals::of_pod(errors, path, spec, &context);
+    host_network(errors, &path.child("containers"), spec, metadata.is_some());
     restart_policy(
         errors,
         &path.child("restartPolicy"),
@@ -116,12 +128,10 @@ pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object) {
     dns_policy(errors, &path.child("dnsPolicy"), spec.text("dnsPolicy"));
     scheduling::node_selector(errors, &path.child("nodeSelector"), spec);
     if let Some(security_context) = spec.object("securityContext") {
-        security::of_pod(
-            errors,
-            &path.child("securityContext"),
-            security_context,
-            spec,
-        );
+        let at = path.child("securityContext");
+        security::of_pod(errors, &at, security_context, spec);
+    } else {
+        security::shared_processes(errors, &path.child("securityContext"), spec);
     }
     if let Some(affinity) = spec.object("affinity") {
         scheduling::affinity(errors, &path.child("affinity"), affinity);
@@ -129,14 +139,62 @@ pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object) {
     dns_config(errors, &path.child("dnsConfig"), spec);
     scheduling::gates(errors, path, spec);
     scheduling::topology_spread(errors, &path.child("topologySpreadConstraints"), spec);
+    windows::host_processes(errors, path, spec);
     host_users(errors, path, spec);
+    host_name(errors, path, spec);
     names_in_spec(errors, path, spec);
     scheduling::tolerations(errors, &path.child("tolerations"), spec);
     host_aliases(errors, &path.child("hostAliases"), spec);
     class_names(errors, path, spec);
-    if let Some(os) = spec.object("os") {
-        operating_system(errors, path, spec, os.text("name"));
+    if let Some(system) = spec.object("os") {
+        os::validate(errors, path, spec, system.text("name"));
     }
+    environment::file_volumes(errors, path, spec);
+}
+
+/// With the host's network, a container's port is the host's.
+fn host_network(errors: &mut ErrorList, path: &Path, spec: &Object, is_pod: bool) {
+    if !spec.is_true("hostNetwork") {
+        return;
+    }
+    for (ci, container) in spec.objects("containers") {
+        for (pi, port) in container.objects("ports") {
+            let on_host = port.int("hostPort").unwrap_or(0);
+            let mismatch = on_host != port.int("containerPort").unwrap_or(0);
+            if mismatch && (is_pod || on_host != 0) {
+                let at = path.index(ci).child("ports").index(pi).child("hostPort");
+                let detail = "must match `containerPort` when `hostNetwork` is true";
+                errors.push(FieldError::invalid(&at, on_host, detail));
+            }
+        }
+    }
+}
+
+fn host_name(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    const FIELD: &str = "hostnameOverride";
+    let Some(name) = spec.text_opt(FIELD) else {
+        return;
+    };
+    let at = path.child(FIELD);
+    let excludes = [
+        (
+            "setHostnameAsFQDN",
+            "may not be specified when setHostnameAsFQDN is true",
+        ),
+        (
+            "hostNetwork",
+            "may not be specified when hostNetwork is true",
+        ),
+    ];
+    for (field, detail) in excludes {
+        if spec.is_true(field) {
+            errors.push(FieldError::forbidden(&at, detail));
+        }
+    }
+    if name.len() > 64 {
+        errors.push(FieldError::too_long(&at, 64));
+    }
+    text(errors, &at, name, names::dns1123_subdomain(name));
 }
 
 fn restart_policy(errors: &mut ErrorList, path: &Path, policy: &str) {
@@ -161,6 +219,7 @@ fn dns_policy(errors: &mut ErrorList, path: &Path, policy: &str) {
 fn dns_config(errors: &mut ErrorList, path: &Path, spec: &Object) {
     const MAX_NAMESERVERS: usize = 3;
     const MAX_SEARCHES: usize = 32;
+    const MAX_SEARCH_CHARACTERS: usize = 2048;
     let config = spec.object("dnsConfig");
     if spec.text("dnsPolicy") == "None" {
         match config {
@@ -206,7 +265,15 @@ fn dns_config(errors: &mut ErrorList, path: &Path, spec: &Object) {
             format!("must not have more than {MAX_SEARCHES} search paths"),
         ));
     }
-    for (index, search) in config.texts("searches").enumerate() {
+    let listed: Vec<&str> = config.texts("searches").collect();
+    if listed.join(" ").len() > MAX_SEARCH_CHARACTERS {
+        errors.push(FieldError::invalid(
+            &path.child("searches"),
+            searches.to_vec(),
+            format!("must not have more than {MAX_SEARCH_CHARACTERS} characters (including spaces) in the search list"),
+        ));
+    }
+    for (index, search) in listed.into_iter().enumerate() {
         if search != "." {
             let bare = search.strip_suffix('.').unwrap_or(search);
             let messages = names::dns1123_subdomain_with_underscore(bare);
@@ -227,12 +294,20 @@ fn host_users(errors: &mut ErrorList, path: &Path, spec: &Object) {
     if spec.bool_opt("hostUsers") != Some(false) {
         return;
     }
-    for field in ["hostNetwork", "hostPID", "hostIPC"] {
+    const DETAIL: &str = "when `hostUsers` is false";
+    // Two of the paths have upstream's capitals.
+    for (field, shown) in [
+        ("hostNetwork", "hostNetwork"),
+        ("hostPID", "HostPID"),
+        ("hostIPC", "HostIPC"),
+    ] {
         if spec.is_true(field) {
-            errors.push(FieldError::forbidden(
-                &path.child(field),
-                "when `hostUsers` is false",
-            ));
+            errors.push(FieldError::forbidden(&path.child(shown), DETAIL));
+        }
+    }
+    for (at, container) in all_containers(path, spec) {
+        if !container.list("volumeDevices").is_empty() {
+            errors.push(FieldError::forbidden(&at.child("volumeDevices"), DETAIL));
         }
     }
 }
@@ -272,60 +347,20 @@ fn host_aliases(errors: &mut ErrorList, path: &Path, spec: &Object) {
 fn class_names(errors: &mut ErrorList, path: &Path, spec: &Object) {
     for field in ["priorityClassName", "runtimeClassName"] {
         let name = spec.text(field);
-        if !name.is_empty() {
-            text(
-                errors,
-                &path.child(field),
-                name,
-                names::dns1123_subdomain(name),
-            );
+        // An empty runtime class is one without a name; an empty priority class is none.
+        if !name.is_empty() || (field == "runtimeClassName" && spec.has(field)) {
+            let at = path.child(field);
+            text(errors, &at, name, names::dns1123_subdomain(name));
         }
     }
-    if spec.has("preemptionPolicy") {
-        one_of(
-            errors,
-            &path.child("preemptionPolicy"),
-            spec.text("preemptionPolicy"),
-            &["Never", "PreemptLowerPriority"],
-        );
+    if let Some(policy) = spec.text_opt("preemptionPolicy") {
+        let at = path.child("preemptionPolicy");
+        match policy {
+            "" => errors.push(FieldError::required(&at, "")),
+            _ => one_of(errors, &at, policy, &["PreemptLowerPriority", "Never"]),
+        }
     }
-    for (name, value) in spec.object("overhead").into_iter().flatten() {
-        let at = path.child("overhead").key(name);
-        resources::quantity_value(errors, &at, name, value);
-    }
-}
-
-fn operating_system(errors: &mut ErrorList, path: &Path, spec: &Object, name: &str) {
-    match name {
-        "" => errors.push(FieldError::required(
-            &path.child("os").child("name"),
-            "cannot be empty",
-        )),
-        "linux" => {
-            let context = spec.object("securityContext");
-            if context.is_some_and(|c| c.has("windowsOptions")) {
-                errors.push(FieldError::forbidden(
-                    &path.child("securityContext").child("windowsOptions"),
-                    "windows options cannot be set for a linux pod",
-                ));
-            }
-        }
-        "windows" => {
-            for field in ["hostPID", "hostIPC"] {
-                if spec.is_true(field) {
-                    errors.push(FieldError::forbidden(
-                        &path.child(field),
-                        "cannot be set for a windows pod",
-                    ));
-                }
-            }
-        }
-        other => {
-            errors.push(FieldError::not_supported(
-                &path.child("os"),
-                other,
-                &["linux", "windows"],
-            ));
-        }
+    if let Some(overhead) = spec.object("overhead") {
+        resources::overhead(errors, &path.child("overhead"), overhead);
     }
 }

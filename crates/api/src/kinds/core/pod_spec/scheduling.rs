@@ -25,7 +25,7 @@ pub(super) fn affinity(errors: &mut ErrorList, path: &Path, affinity: &Object) {
             let at = at.child(PREFERRED).index(index);
             weight(errors, &at, term);
             if let Some(preference) = term.object("preference") {
-                selectors::node_selector_term(errors, &at.child("preference"), preference);
+                selectors::node_selector_term(errors, &at.child("preference"), preference, false);
             }
         }
     }
@@ -72,27 +72,54 @@ fn pod_affinity_term(errors: &mut ErrorList, path: &Path, term: &Object) {
             names::dns1123_label(name),
         );
     }
+    label_keys(errors, path, term);
+    let key = term.text("topologyKey");
+    let at = path.child("topologyKey");
+    if key.is_empty() {
+        errors.push(FieldError::required(&at, "can not be empty"));
+    }
+    text(errors, &at, key, names::qualified_name(key));
+}
+
+/// `matchLabelKeys` and `mismatchLabelKeys`: keys of labels that the selector does not name already, and that are not in both.
+fn label_keys(errors: &mut ErrorList, path: &Path, owner: &Object) {
+    let selector = owner.object("labelSelector");
     for name in ["matchLabelKeys", "mismatchLabelKeys"] {
-        if !term.list(name).is_empty() && !term.has("labelSelector") {
-            errors.push(FieldError::forbidden(
-                &path.child(name),
-                "must not be specified when labelSelector is not set",
-            ));
+        let at = path.child(name);
+        if owner.list(name).is_empty() {
+            continue;
+        }
+        if selector.is_none() {
+            let detail = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(&at, detail));
+            continue;
+        }
+        for (index, key) in owner.texts(name).enumerate() {
+            text(errors, &at.index(index), key, names::qualified_name(key));
         }
     }
-    let key = term.text("topologyKey");
-    if key.is_empty() {
-        errors.push(FieldError::required(
-            &path.child("topologyKey"),
-            "can not be empty",
-        ));
-    } else {
-        text(
-            errors,
-            &path.child("topologyKey"),
-            key,
-            names::qualified_name(key),
-        );
+    let keys: Vec<&str> = owner.texts("matchLabelKeys").collect();
+    if let Some(selector) = selector {
+        let labels = selector.object("matchLabels").into_iter().flatten();
+        let mut seen: Vec<&str> = labels.map(|(key, _)| key.as_str()).collect();
+        for (_, expression) in selector.objects("matchExpressions") {
+            let key = expression.text("key");
+            // The registry puts the keys into the selector; one that then stands there twice was there before. Upstream's path
+            // misses the name of the list.
+            if seen.contains(&key)
+                && let Some(index) = keys.iter().rposition(|k| *k == key)
+            {
+                let detail = "exists in both matchLabelKeys and labelSelector";
+                errors.push(FieldError::invalid(&path.index(index), key, detail));
+            }
+            seen.push(key);
+        }
+    }
+    let others: Vec<&str> = owner.texts("mismatchLabelKeys").collect();
+    for (index, key) in keys.iter().enumerate().filter(|(_, k)| others.contains(k)) {
+        let at = path.child("matchLabelKeys").index(index);
+        let detail = "exists in both matchLabelKeys and mismatchLabelKeys";
+        errors.push(FieldError::invalid(&at, *key, detail));
     }
 }
 
@@ -122,12 +149,13 @@ pub(crate) fn tolerations(errors: &mut ErrorList, path: &Path, spec: &Object) {
         }
         let value = toleration.text("value");
         match operator {
-            "Equal" | "" => text(
-                errors,
-                &at.child("operator"),
-                value,
-                names::label_value(value),
-            ),
+            "Equal" | "" => {
+                let complaints = names::label_value(value);
+                if !complaints.is_empty() {
+                    let detail = complaints.join(";");
+                    errors.push(FieldError::invalid(&at.child("operator"), value, detail));
+                }
+            }
             "Exists" if !value.is_empty() => errors.push(FieldError::invalid(
                 &at.child("operator"),
                 value,
@@ -135,11 +163,13 @@ pub(crate) fn tolerations(errors: &mut ErrorList, path: &Path, spec: &Object) {
             )),
             "Exists" => {}
             other => {
-                errors.push(FieldError::not_supported(
-                    &at.child("operator"),
-                    other,
-                    &["Equal", "Exists"],
-                ));
+                // Comparisons are known, and belong to a gate that 1.36 leaves closed.
+                let supported: &[&str] = match other {
+                    "Lt" | "Gt" => &["Equal", "Exists", "Lt", "Gt"],
+                    _ => &["Equal", "Exists"],
+                };
+                let at = at.child("operator");
+                errors.push(FieldError::not_supported(&at, other, supported));
             }
         }
         if !effect.is_empty() {
@@ -172,17 +202,8 @@ pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object
         }
         let key = constraint.text("topologyKey");
         if key.is_empty() {
-            errors.push(FieldError::required(
-                &at.child("topologyKey"),
-                "can not be empty",
-            ));
-        } else {
-            text(
-                errors,
-                &at.child("topologyKey"),
-                key,
-                names::qualified_name(key),
-            );
+            let at = at.child("topologyKey");
+            errors.push(FieldError::required(&at, "can not be empty"));
         }
         let when = constraint.text("whenUnsatisfiable");
         one_of(
@@ -202,18 +223,16 @@ pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object
             ));
         }
         if let Some(domains) = constraint.int("minDomains") {
+            let at = at.child("minDomains");
             if domains <= 0 {
-                errors.push(FieldError::invalid(
-                    &at.child("minDomains"),
-                    domains,
-                    "must be greater than zero",
-                ));
-            } else if when != "DoNotSchedule" {
-                errors.push(FieldError::invalid(
-                    &at.child("minDomains"),
-                    domains,
-                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
-                ));
+                let detail = "must be greater than zero";
+                errors.push(FieldError::invalid(&at, domains, detail));
+            }
+            if when != "DoNotSchedule" {
+                let detail = format!(
+                    "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}"
+                );
+                errors.push(FieldError::invalid(&at, domains, detail));
             }
         }
         for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
@@ -226,17 +245,9 @@ pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object
                 );
             }
         }
-        match constraint.object("labelSelector") {
-            Some(selector) => {
-                selectors::label_selector(errors, &at.child("labelSelector"), selector);
-            }
-            None if !constraint.list("matchLabelKeys").is_empty() => {
-                errors.push(FieldError::forbidden(
-                    &at.child("matchLabelKeys"),
-                    "must not be specified when labelSelector is not set",
-                ));
-            }
-            None => {}
+        label_keys(errors, &at, constraint);
+        if let Some(selector) = constraint.object("labelSelector") {
+            selectors::label_selector(errors, &at.child("labelSelector"), selector);
         }
     }
 }

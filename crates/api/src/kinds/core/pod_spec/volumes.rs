@@ -1,243 +1,271 @@
-//! Rules of volumes and their sources.
+//! Volumes of a pod: their names, and the sources that pods alone have.
 
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
 };
-use serde_json::Value;
 
-use super::{
-    containers::{descending_path, no_backsteps},
-    environment,
-};
+use super::{environment, projected};
 use crate::{
     fields::{Fields, quantity},
-    names,
-    validate::{anything, one_of, required_text, text},
+    kinds::core::{
+        persistent_volume_claim,
+        volume_source::{self as sources, Owner, Source, descending_path, required, source},
+    },
+    meta, names,
+    validate::text,
 };
 
+pub(crate) use sources::csi_driver_name;
+
+/// All sources, in upstream's order.
+static SOURCES: &[Source] = &[
+    source("emptyDir", empty_dir),
+    source("hostPath", sources::host_path),
+    source("gitRepo", git_repo),
+    Source {
+        path: "persistentDisk",
+        ..source("gcePersistentDisk", sources::gce_persistent_disk)
+    },
+    source("awsElasticBlockStore", sources::aws_elastic_block_store),
+    source("secret", secret),
+    source("nfs", sources::nfs),
+    source("iscsi", sources::iscsi),
+    source("glusterfs", sources::glusterfs),
+    source("flocker", sources::flocker),
+    source("persistentVolumeClaim", claim),
+    source("rbd", sources::rbd),
+    source("cinder", sources::cinder),
+    Source {
+        too_many: "cephFS",
+        ..source("cephfs", sources::cephfs)
+    },
+    source("quobyte", sources::quobyte),
+    Source {
+        too_many: "downwarAPI",
+        ..source("downwardAPI", downward_api)
+    },
+    source("fc", sources::fc),
+    source("flexVolume", sources::flex_volume),
+    source("configMap", config_map),
+    source("azureFile", sources::azure_file),
+    source("vsphereVolume", sources::vsphere_volume),
+    source("photonPersistentDisk", sources::photon_persistent_disk),
+    source("portworxVolume", sources::portworx_volume),
+    source("azureDisk", sources::azure_disk),
+    source("storageos", sources::storage_os),
+    source("projected", projected_volume),
+    source("scaleIO", sources::scale_io),
+    source("csi", csi),
+    source("ephemeral", ephemeral),
+    source("image", image),
+];
+
 /// Checks all volumes, and gives the names of those that are good: a mount of another is a mount of nothing.
-pub(super) fn validate<'a>(errors: &mut ErrorList, path: &Path, spec: &'a Object) -> Vec<&'a str> {
+pub(super) fn validate<'a>(
+    errors: &mut ErrorList,
+    path: &Path,
+    spec: &'a Object,
+    pod: Option<&Object>,
+) -> Vec<&'a str> {
+    let pod_name = pod.map_or("", |metadata| metadata.text("name"));
+    let made: Vec<String> = spec
+        .objects("volumes")
+        .filter(|(_, volume)| volume.has("ephemeral") && !pod_name.is_empty())
+        .map(|(_, volume)| format!("{pod_name}-{}", volume.text("name")))
+        .collect();
     let mut good: Vec<&str> = Vec::new();
     for (index, volume) in spec.objects("volumes") {
         let at = path.index(index);
         let name = volume.text("name");
+        let owner = Owner {
+            volume,
+            name,
+            path: &at,
+            persistent: false,
+            pod,
+        };
         let mut found = Vec::new();
-        source(&mut found, &at, volume);
+        sources::exactly_one(&mut found, &owner, SOURCES);
+        let named = at.child("name");
         if name.is_empty() {
-            found.push(FieldError::required(&at.child("name"), ""));
+            found.push(FieldError::required(&named, ""));
         } else {
-            text(
-                &mut found,
-                &at.child("name"),
-                name,
-                names::dns1123_label(name),
-            );
-            if good.contains(&name) {
-                found.push(FieldError::duplicate(&at.child("name"), name));
-            }
+            text(&mut found, &named, name, names::dns1123_label(name));
+        }
+        if good.contains(&name) {
+            found.push(FieldError::duplicate(&named, name));
         }
         if found.is_empty() {
             good.push(name);
         }
         errors.extend(found);
+        let claim = volume
+            .object("persistentVolumeClaim")
+            .map(|claim| claim.text("claimName"));
+        if let Some(claim) = claim.filter(|claim| made.iter().any(|made| made == claim)) {
+            errors.push(FieldError::invalid(
+                &at.child("persistentVolumeClaim").child("claimName"),
+                claim,
+                "must not reference a PVC that gets created for an ephemeral volume",
+            ));
+        }
     }
     good
 }
 
-/// Fields that a source cannot do without, by source; those with more to say are in [`details`].
-const REQUIRED: &[(&str, &[&str])] = &[
-    ("hostPath", &["path"]),
-    ("gitRepo", &["repository"]),
-    ("gcePersistentDisk", &["pdName"]),
-    ("awsElasticBlockStore", &["volumeID"]),
-    ("secret", &["secretName"]),
-    ("nfs", &["server", "path"]),
-    ("iscsi", &["targetPortal", "iqn"]),
-    ("glusterfs", &["endpoints", "path"]),
-    ("persistentVolumeClaim", &["claimName"]),
-    ("rbd", &["image"]),
-    ("flexVolume", &["driver"]),
-    ("cinder", &["volumeID"]),
-    ("azureFile", &["secretName", "shareName"]),
-    ("configMap", &["name"]),
-    ("vsphereVolume", &["volumePath"]),
-    ("azureDisk", &["diskName", "diskURI"]),
-    ("photonPersistentDisk", &["pdID"]),
-    ("portworxVolume", &["volumeID"]),
-    ("scaleIO", &["gateway", "system", "volumeName"]),
-    ("csi", &["driver"]),
-    ("quobyte", &["volume"]),
-];
-
-/// The source of a volume: exactly one.
-pub(crate) fn source(errors: &mut ErrorList, path: &Path, volume: &Object) {
-    let mut found = 0;
-    for (name, value) in volume {
-        let Some(source) = value.as_object() else {
-            continue;
-        };
-        found += 1;
-        let at = path.child(name);
-        if found > 1 {
-            errors.push(FieldError::forbidden(
-                &at,
-                "may not specify more than 1 volume type",
-            ));
-            continue;
+/// A pod without a service account has no token to project.
+pub(super) fn no_service_account_tokens(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    for (vi, volume) in spec.objects("volumes") {
+        let sources = volume.object("projected").into_iter();
+        for (si, source) in sources.flat_map(|projected| projected.objects("sources")) {
+            if source.has("serviceAccountToken") {
+                let at = path.index(vi).child("projected").child("sources");
+                errors.push(FieldError::forbidden(
+                    &at.index(si).child("serviceAccountToken"),
+                    "must not be specified when serviceAccountName is not set",
+                ));
+            }
         }
-        for field in REQUIRED
-            .iter()
-            .filter(|(s, _)| s == name)
-            .flat_map(|(_, f)| *f)
-        {
-            required_text(errors, &at.child(field), source.text(field), anything);
-        }
-        details(errors, &at, name, source);
-    }
-    if found == 0 {
-        errors.push(FieldError::required(path, "must specify a volume type"));
     }
 }
 
-fn details(errors: &mut ErrorList, path: &Path, name: &str, source: &Object) {
-    match name {
-        "hostPath" => {
-            no_backsteps(errors, &path.child("path"), source.text("path"));
-            if !source.text("path").is_empty() {
-                one_of(
-                    errors,
-                    &path.child("type"),
-                    source.text("type"),
-                    &[
-                        "",
-                        "BlockDevice",
-                        "CharDevice",
-                        "Directory",
-                        "DirectoryOrCreate",
-                        "File",
-                        "FileOrCreate",
-                        "Socket",
-                    ],
-                );
-            }
-        }
-        "emptyDir"
-            if source
-                .get("sizeLimit")
-                .and_then(quantity)
-                .is_some_and(|q| q.sign() < 0) =>
-        {
-            errors.push(FieldError::forbidden(
-                &path.child("sizeLimit"),
-                "SizeLimit field must be a valid resource quantity",
-            ));
-        }
-        "secret" | "configMap" => {
-            file_mode(
-                errors,
-                &path.child("defaultMode"),
-                source.int("defaultMode"),
-            );
-            items(errors, path, source);
-        }
-        "nfs" if !source.text("path").starts_with('/') => {
-            errors.push(FieldError::invalid(
-                &path.child("path"),
-                source.text("path"),
-                "must be an absolute path",
-            ));
-        }
-        "iscsi" => iscsi(errors, path, source),
-        "fc" if source.list("targetWWNs").is_empty() == source.list("wwids").is_empty() => {
-            errors.push(FieldError::required(
-                &path.child("targetWWNs"),
-                "must specify either targetWWNs or wwids, but not both",
-            ));
-        }
-        "cephfs" | "rbd" if source.list("monitors").is_empty() => {
-            errors.push(FieldError::required(&path.child("monitors"), ""));
-        }
-        "downwardAPI" => {
-            file_mode(
-                errors,
-                &path.child("defaultMode"),
-                source.int("defaultMode"),
-            );
-            for (_, file) in source.objects("items") {
-                downward_file(errors, path, file);
-            }
-        }
-        "projected" => projected(errors, path, source),
-        "csi" => {
-            let driver = source.text("driver");
-            if !driver.is_empty() {
-                csi_driver_name(errors, &path.child("driver"), driver);
-            }
-        }
-        "image" => {
-            required_text(
-                errors,
-                &path.child("reference"),
-                source.text("reference"),
-                anything,
-            );
-            one_of(
-                errors,
-                &path.child("pullPolicy"),
-                source.text("pullPolicy"),
-                &["Always", "IfNotPresent", "Never"],
-            );
-        }
-        "ephemeral" => {
-            if let Some(template) = source.object("volumeClaimTemplate") {
-                let at = path.child("volumeClaimTemplate").child("spec");
-                let empty = Object::new();
-                crate::kinds::core::persistent_volume_claim::validate_spec(
-                    errors,
-                    &at,
-                    template.object("spec").unwrap_or(&empty),
-                );
-            } else {
-                errors.push(FieldError::required(&path.child("volumeClaimTemplate"), ""));
-            }
-        }
-        _ => {}
-    }
-}
-
-fn iscsi(errors: &mut ErrorList, path: &Path, source: &Object) {
-    let iqn = source.text("iqn");
-    let named = ["iqn.", "eui.", "naa."].iter().any(|p| iqn.starts_with(p));
-    if !iqn.is_empty() && !named {
-        errors.push(FieldError::invalid(
-            &path.child("iqn"),
-            iqn,
-            "must be valid format starting with iqn, eui, or naa",
+fn empty_dir(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    let limit = source.get("sizeLimit").and_then(quantity);
+    if limit.is_some_and(|limit| limit.sign() < 0) {
+        errors.push(FieldError::forbidden(
+            &path.child("sizeLimit"),
+            "SizeLimit field must be a valid resource quantity",
         ));
     }
-    let lun = source.int("lun").unwrap_or(0);
-    errors.extend(
-        names::in_range(lun, 0, 255)
-            .into_iter()
-            .map(|m| FieldError::invalid(&path.child("lun"), lun, m)),
+}
+
+fn git_repo(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    required(errors, path, source, &["repository"]);
+    let at = path.child("directory");
+    descending_path(errors, &at, source.text("directory"));
+}
+
+fn claim(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    required(errors, path, source, &["claimName"]);
+}
+
+fn secret(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    required(errors, path, source, &["secretName"]);
+    default_mode(errors, path, source);
+    items(errors, path, source);
+}
+
+fn config_map(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    required(errors, path, source, &["name"]);
+    default_mode(errors, path, source);
+    items(errors, path, source);
+}
+
+fn downward_api(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    default_mode(errors, path, source);
+    for (_, file) in source.objects("items") {
+        downward_file(errors, path, file);
+    }
+}
+
+fn projected_volume(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    default_mode(errors, path, source);
+    projected::validate(errors, path, source);
+}
+
+fn csi(errors: &mut ErrorList, path: &Path, source: &Object, _: &Owner<'_>) {
+    csi_driver_name(errors, &path.child("driver"), source.text("driver"));
+    let Some(secret) = source.object("nodePublishSecretRef") else {
+        return;
+    };
+    let name = secret.text("name");
+    if name.is_empty() {
+        let at = path.child("nodePublishSecretRef").child("name");
+        errors.push(FieldError::required(&at, ""));
+    } else {
+        // Upstream misses a part of the path here.
+        let complaints = names::dns1123_subdomain(name);
+        text(errors, &path.child("name"), name, complaints);
+    }
+}
+
+fn ephemeral(errors: &mut ErrorList, path: &Path, source: &Object, owner: &Owner<'_>) {
+    let at = path.child("volumeClaimTemplate");
+    match source.object("volumeClaimTemplate") {
+        None => errors.push(FieldError::required(&at, "")),
+        Some(template) => {
+            claim_metadata(errors, &at.child("metadata"), template);
+            let empty = Object::new();
+            let spec = template.object("spec").unwrap_or(&empty);
+            persistent_volume_claim::validate_spec(errors, &at.child("spec"), spec, false);
+        }
+    }
+    let pod = owner.pod.map_or("", |metadata| metadata.text("name"));
+    if !pod.is_empty() && !owner.name.is_empty() {
+        let claim = format!("{pod}-{}", owner.name);
+        let at = owner.path.child("name");
+        for complaint in names::dns1123_subdomain(&claim) {
+            let detail = format!("PVC name {}: {complaint}", apimachinery::quote(&claim));
+            errors.push(FieldError::invalid(&at, owner.name, detail));
+        }
+    }
+}
+
+/// Of the metadata of a claim to be made, only labels and annotations are the author's to give.
+fn claim_metadata(errors: &mut ErrorList, path: &Path, template: &Object) {
+    const OTHERS: &[&str] = &[
+        "name",
+        "generateName",
+        "namespace",
+        "selfLink",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+    ];
+    let empty = Object::new();
+    let metadata = template.object("metadata").unwrap_or(&empty);
+    let annotations = metadata.object("annotations");
+    errors.extend(meta::validate_annotations(
+        annotations,
+        &path.child("annotations"),
+    ));
+    let labels = metadata.object("labels");
+    errors.extend(meta::validate_labels(labels, &path.child("labels")));
+    for field in OTHERS {
+        let set = metadata.has(field)
+            && metadata.text_opt(field) != Some("")
+            && metadata.int(field) != Some(0);
+        if set {
+            let at = path.child(if *field == "uid" { "uID" } else { field });
+            errors.push(FieldError::forbidden(&at, "cannot be set"));
+        }
+    }
+}
+
+fn image(errors: &mut ErrorList, path: &Path, source: &Object, owner: &Owner<'_>) {
+    if owner.pod.is_some() {
+        required(errors, path, source, &["reference"]);
+    }
+    super::containers::required_one_of(
+        errors,
+        &path.child("pullPolicy"),
+        source.text("pullPolicy"),
+        &["Always", "IfNotPresent", "Never"],
     );
 }
 
-/// The name of a CSI driver.
-pub(crate) fn csi_driver_name(errors: &mut ErrorList, path: &Path, name: &str) {
-    if name.is_empty() {
-        errors.push(FieldError::required(path, ""));
-        return;
-    }
-    if name.len() > 63 {
-        errors.push(FieldError::too_long(path, 63));
-    }
-    text(
+fn default_mode(errors: &mut ErrorList, path: &Path, source: &Object) {
+    file_mode(
         errors,
-        path,
-        name,
-        names::dns1123_subdomain(&name.to_lowercase()),
+        &path.child("defaultMode"),
+        source.int("defaultMode"),
     );
 }
 
@@ -252,45 +280,45 @@ fn file_mode(errors: &mut ErrorList, path: &Path, mode: Option<i64>) {
 }
 
 /// Where a file stands in its volume: below it, and never where the kubelet keeps its own links.
-fn non_reserved_path(errors: &mut ErrorList, path: &Path, value: &str) {
-    if value.is_empty() {
-        errors.push(FieldError::required(path, ""));
-        return;
-    }
-    let before = errors.len();
+pub(super) fn non_reserved_path(errors: &mut ErrorList, path: &Path, value: &str) {
     descending_path(errors, path, value);
-    if errors.len() == before && value.starts_with("..") {
+    if value.starts_with("..") && !value.starts_with("../") {
         errors.push(FieldError::invalid(path, value, "must not start with '..'"));
     }
 }
 
+/// `items` of a ConfigMap or Secret.
 fn items(errors: &mut ErrorList, path: &Path, source: &Object) {
     for (index, item) in source.objects("items") {
-        let at = path.child("items").index(index);
-        required_text(errors, &at.child("key"), item.text("key"), anything);
-        non_reserved_path(errors, &at.child("path"), item.text("path"));
-        file_mode(errors, &at.child("mode"), item.int("mode"));
+        key_to_path(errors, &path.child("items").index(index), item);
     }
 }
 
-fn downward_file(errors: &mut ErrorList, path: &Path, file: &Object) {
+/// A key, and the file that it becomes.
+pub(super) fn key_to_path(errors: &mut ErrorList, path: &Path, item: &Object) {
+    required(errors, path, item, &["key", "path"]);
+    non_reserved_path(errors, &path.child("path"), item.text("path"));
+    file_mode(errors, &path.child("mode"), item.int("mode"));
+}
+
+/// A file of the downward API.
+pub(super) fn downward_file(errors: &mut ErrorList, path: &Path, file: &Object) {
+    required(errors, path, file, &["path"]);
     non_reserved_path(errors, &path.child("path"), file.text("path"));
+    let resource = file.object("resourceFieldRef");
     if let Some(field) = file.object("fieldRef") {
-        environment::field_ref(
-            errors,
-            &path.child("fieldRef"),
-            field,
-            environment::FILE_FIELDS,
-        );
-        if let Some(resource) = file.object("resourceFieldRef") {
+        let at = path.child("fieldRef");
+        environment::field_ref(errors, &at, field, environment::FILE_FIELDS);
+        if resource.is_some() {
             errors.push(FieldError::invalid(
                 path,
-                Value::Object(resource.clone()),
+                "resource",
                 "fieldRef and resourceFieldRef can not be specified simultaneously",
             ));
         }
-    } else if let Some(resource) = file.object("resourceFieldRef") {
-        environment::resource_field_ref(errors, &path.child("resourceFieldRef"), resource, true);
+    } else if let Some(resource) = resource {
+        let at = path.child("resourceFieldRef");
+        environment::resource_field_ref(errors, &at, resource, true);
     } else {
         errors.push(FieldError::required(
             path,
@@ -298,76 +326,4 @@ fn downward_file(errors: &mut ErrorList, path: &Path, file: &Object) {
         ));
     }
     file_mode(errors, &path.child("mode"), file.int("mode"));
-}
-
-fn projected(errors: &mut ErrorList, path: &Path, volume: &Object) {
-    file_mode(
-        errors,
-        &path.child("defaultMode"),
-        volume.int("defaultMode"),
-    );
-    let mut all: Vec<String> = Vec::new();
-    let taken = |errors: &mut ErrorList, file: &str, shown: &str, paths: &mut Vec<String>| {
-        if !file.is_empty() && paths.iter().any(|p| p == file) {
-            errors.push(FieldError::invalid(
-                path,
-                shown,
-                "conflicting duplicate paths",
-            ));
-        }
-        paths.push(file.to_owned());
-    };
-    for (index, source) in volume.objects("sources") {
-        let at = path.child("sources").index(index);
-        let mut found = 0;
-        for (name, value) in source {
-            let Some(part) = value.as_object() else {
-                continue;
-            };
-            found += 1;
-            let at = at.child(name);
-            if found > 1 {
-                errors.push(FieldError::forbidden(
-                    &at,
-                    "may not specify more than 1 volume type",
-                ));
-                continue;
-            }
-            match name.as_str() {
-                "secret" | "configMap" => {
-                    required_text(errors, &at.child("name"), part.text("name"), anything);
-                    items(errors, &at, part);
-                    for (_, item) in part.objects("items") {
-                        taken(errors, item.text("path"), part.text("name"), &mut all);
-                    }
-                }
-                "downwardAPI" => {
-                    for (_, file) in part.objects("items") {
-                        downward_file(errors, &at, file);
-                        taken(errors, file.text("path"), file.text("path"), &mut all);
-                    }
-                }
-                "serviceAccountToken" => {
-                    let seconds = part.int("expirationSeconds").unwrap_or(0);
-                    let expiration = at.child("expirationSeconds");
-                    if seconds < 600 {
-                        errors.push(FieldError::invalid(
-                            &expiration,
-                            seconds,
-                            "may not specify a duration less than 10 minutes",
-                        ));
-                    } else if seconds > 1 << 32 {
-                        errors.push(FieldError::invalid(
-                            &expiration,
-                            seconds,
-                            "may not specify a duration larger than 2^32 seconds",
-                        ));
-                    }
-                    non_reserved_path(errors, &path.child("path"), part.text("path"));
-                    taken(errors, part.text("path"), part.text("path"), &mut all);
-                }
-                _ => {}
-            }
-        }
-    }
 }

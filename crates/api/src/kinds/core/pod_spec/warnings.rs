@@ -2,58 +2,107 @@
 //!
 //! They change nothing; a client shows them to its user.
 
-use apimachinery::{Object, field::Path};
+mod overlaps;
+mod ports;
 
+use apimachinery::{Object, field::Path, quote};
+
+use super::{all_containers, app_armor};
 use crate::{
     fields::{Fields, quantity},
+    kinds::core::persistent_volume_claim,
     names,
 };
 
-/// Node labels that have newer names.
-const NODE_LABELS: &[(&str, &str, &str)] = &[
-    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
+/// Node labels that are on their way out.
+const NODE_LABELS: &[(&str, &str)] = &[
     (
-        "beta.kubernetes.io/instance-type",
-        "v1.17",
-        "node.kubernetes.io/instance-type",
+        "beta.kubernetes.io/arch",
+        "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
     ),
-    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
+    (
+        "beta.kubernetes.io/os",
+        "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+    ),
     (
         "failure-domain.beta.kubernetes.io/region",
-        "v1.17",
-        "topology.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
     ),
     (
         "failure-domain.beta.kubernetes.io/zone",
-        "v1.17",
-        "topology.kubernetes.io/zone",
+        "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
+    ),
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    (
+        "scheduler.alpha.kubernetes.io/preferAvoidPods",
+        "deprecated since v1.22; use Taints and Tolerations instead",
+    ),
+    (
+        "node-role.kubernetes.io/master",
+        "use \"node-role.kubernetes.io/control-plane\" instead",
     ),
 ];
 
-/// Volumes that no longer work, or soon will not.
-const VOLUMES: &[(&str, &str)] = &[
+/// Volumes that no longer work, or soon will not: the field, its name in warnings, what is said. Claims made for the pod are judged
+/// between those before [`CEPH`] and those after.
+const VOLUMES: &[(&str, &str, &str)] = &[
     (
+        "photonPersistentDisk",
         "photonPersistentDisk",
         "deprecated in v1.11, non-functional in v1.16+",
     ),
     (
         "gitRepo",
+        "gitRepo",
         "deprecated in v1.11, and disabled by default in v1.33+",
     ),
-    ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
-    ("flocker", "deprecated in v1.22, non-functional in v1.25+"),
-    ("storageOS", "deprecated in v1.22, non-functional in v1.25+"),
-    ("quobyte", "deprecated in v1.22, non-functional in v1.25+"),
-    ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-    ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-    ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    (
+        "scaleIO",
+        "scaleIO",
+        "deprecated in v1.16, non-functional in v1.22+",
+    ),
+    (
+        "flocker",
+        "flocker",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "storageos",
+        "storageOS",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "quobyte",
+        "quobyte",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "glusterfs",
+        "glusterfs",
+        "deprecated in v1.25, non-functional in v1.26+",
+    ),
+    (
+        "cephfs",
+        "cephfs",
+        "deprecated in v1.28, non-functional in v1.31+",
+    ),
+    (
+        "rbd",
+        "rbd",
+        "deprecated in v1.28, non-functional in v1.31+",
+    ),
 ];
+const CEPH: usize = 7;
 
 /// Of a template, when it is new or changed.
 pub fn of_template(path: &Path, new: Option<&Object>, old: Option<&Object>) -> Vec<String> {
     match new {
         Some(template) if Some(template) != old => {
-            of(&path.child("spec"), &path.child("metadata"), template)
+            of(&path.child("spec"), &path.child("metadata"), template, true)
         }
         _ => Vec::new(),
     }
@@ -61,17 +110,20 @@ pub fn of_template(path: &Path, new: Option<&Object>, old: Option<&Object>) -> V
 
 /// Of a new pod.
 pub fn of_pod(pod: &Object) -> Vec<String> {
-    of(&Path::new("spec"), &Path::new("metadata"), pod)
+    of(&Path::new("spec"), &Path::new("metadata"), pod, false)
 }
 
-fn of(path: &Path, metadata_path: &Path, owner: &Object) -> Vec<String> {
+fn of(path: &Path, metadata_path: &Path, owner: &Object, is_template: bool) -> Vec<String> {
     let empty = Object::new();
     let spec = owner.object("spec").unwrap_or(&empty);
     let metadata = owner.object("metadata").unwrap_or(&empty);
+    let annotations = metadata.object("annotations").unwrap_or(&empty);
+    let at = metadata_path.child("annotations");
     let mut warnings = Vec::new();
     node_labels(&mut warnings, path, spec);
-    annotations(&mut warnings, &metadata_path.child("annotations"), metadata);
+    old_annotations(&mut warnings, &at, annotations);
     volumes(&mut warnings, &path.child("volumes"), spec);
+    overlaps::of_volumes(&mut warnings, spec);
     host_aliases(&mut warnings, &path.child("hostAliases"), spec);
     pull_secrets(&mut warnings, &path.child("imagePullSecrets"), spec);
     fractions(
@@ -80,29 +132,100 @@ fn of(path: &Path, metadata_path: &Path, owner: &Object) -> Vec<String> {
         spec,
         &[("overhead", "memory"), ("overhead", "ephemeral-storage")],
     );
-    let mut ports = Vec::new();
-    for list in ["initContainers", "containers"] {
-        for (index, container) in spec.objects(list) {
-            let at = path.child(list).index(index);
-            of_container(&mut warnings, &at, container);
-            overlapping_ports(&mut warnings, &at.child("ports"), container, &mut ports);
-        }
+    let context = spec.object("securityContext").unwrap_or(&empty);
+    if !context.has("seccompProfile") && annotations.has(SECCOMP_OF_POD) {
+        warnings.push(no_seccomp(&at.key(SECCOMP_OF_POD)));
+    }
+    for (path, container) in all_containers(path, spec) {
+        profiles(
+            &mut warnings,
+            &at,
+            annotations,
+            container,
+            context,
+            is_template,
+        );
+        of_container(&mut warnings, &path, container);
+    }
+    ports::of_pod(&mut warnings, path, spec);
+    if spec
+        .int("terminationGracePeriodSeconds")
+        .is_some_and(|s| s < 0)
+    {
+        warnings.push(format!(
+            "{}: must be >= 0; negative values are invalid and will be treated as 1",
+            path.child("terminationGracePeriodSeconds")
+        ));
     }
     null_selectors(&mut warnings, &path.child("affinity"), spec);
+    addresses(&mut warnings, path, spec);
     warnings
+}
+
+/// Addresses that are good, but not as they should be written.
+fn addresses(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
+    let at = path.child("dnsConfig").child("nameservers");
+    let servers = spec.object("dnsConfig").into_iter();
+    for (index, ip) in servers.flat_map(|c| c.texts("nameservers")).enumerate() {
+        let said = names::ip_warning(ip);
+        warnings.extend(said.map(|said| format!("{}: {said}", at.index(index))));
+    }
+    for (index, alias) in spec.objects("hostAliases") {
+        let at = path.child("hostAliases").index(index).child("ip");
+        let said = names::ip_warning(alias.text("ip"));
+        warnings.extend(said.map(|said| format!("{at}: {said}")));
+    }
+}
+
+const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+
+fn no_seccomp(at: &Path) -> String {
+    format!("{at}: non-functional in v1.27+; use the \"seccompProfile\" field instead")
+}
+
+/// Profiles that stand in annotations alone.
+fn profiles(
+    warnings: &mut Vec<String>,
+    at: &Path,
+    annotations: &Object,
+    container: &Object,
+    of_pod: &Object,
+    is_template: bool,
+) {
+    let has = |field| {
+        container
+            .object("securityContext")
+            .is_some_and(|c| c.has(field))
+    };
+    let name = container.text("name");
+    let key = format!("container.seccomp.security.alpha.kubernetes.io/{name}");
+    if !has("seccompProfile") && annotations.has(&key) {
+        warnings.push(no_seccomp(&at.key(&key)));
+    }
+    // The field of a pod is filled from its annotation, so nothing is lost there.
+    let key = format!("{}{name}", super::annotations::APP_ARMOR);
+    if is_template
+        && !has("appArmorProfile")
+        && let Some(annotation) = annotations.text_opt(&key)
+    {
+        let meant = app_armor::profile(annotation);
+        if of_pod.get("appArmorProfile").is_none()
+            || of_pod.get("appArmorProfile") != meant.as_ref()
+        {
+            warnings.push(format!(
+                "{}: deprecated since v1.30; use the \"appArmorProfile\" field instead",
+                at.key(&key)
+            ));
+        }
+    }
 }
 
 /// Selectors, affinities and topologies by labels that have newer names.
 fn node_labels(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
-    for (label, advice) in NODE_LABELS.iter().map(advice) {
-        if spec
-            .object("nodeSelector")
-            .is_some_and(|s| s.contains_key(label))
-        {
-            warnings.push(format!(
-                "{}: {advice}",
-                path.child("nodeSelector").key(label)
-            ));
+    for (label, _) in spec.object("nodeSelector").into_iter().flatten() {
+        if let Some(advice) = deprecated_label(label) {
+            let at = path.child("nodeSelector").key(label);
+            warnings.push(format!("{at}: {advice}"));
         }
     }
     let affinity = spec
@@ -117,13 +240,13 @@ fn node_labels(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
             .into_iter()
             .flat_map(|r| r.objects("nodeSelectorTerms"))
         {
-            of_node_selector_term(warnings, &at.index(index), term);
+            of_node_selector_term(warnings, &at.index(index), term, false);
         }
         let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
         for (index, weighted) in affinity.objects(preferred) {
             if let Some(term) = weighted.object("preference") {
                 let at = path.child(preferred).index(index).child("preference");
-                of_node_selector_term(warnings, &at, term);
+                of_node_selector_term(warnings, &at, term, true);
             }
         }
     }
@@ -139,27 +262,34 @@ fn node_labels(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
     }
 }
 
-/// Of a term of a node selector, also of those of volumes.
-pub fn of_node_selector_term(warnings: &mut Vec<String>, path: &Path, term: &Object) {
+/// Of a term of a node selector, also of those of volumes. Values that no label can have are refused elsewhere, or warned of.
+pub fn of_node_selector_term(
+    warnings: &mut Vec<String>,
+    path: &Path,
+    term: &Object,
+    with_values: bool,
+) {
     for (index, expression) in term.objects("matchExpressions") {
+        let at = path.child("matchExpressions").index(index);
         let key = expression.text("key");
         if let Some(advice) = deprecated_label(key) {
-            let at = path.child("matchExpressions").index(index).child("key");
-            warnings.push(format!("{at}: {key} is {advice}"));
+            warnings.push(format!("{}: {key} is {advice}", at.child("key")));
+        }
+        if with_values {
+            for (i, value) in expression.texts("values").enumerate() {
+                for complaint in names::label_value(value) {
+                    let at = at.child("values").index(i);
+                    warnings.push(format!("{at}: {value} is invalid, {complaint}"));
+                }
+            }
         }
     }
 }
 
-fn advice((label, since, instead): &(&'static str, &str, &str)) -> (&'static str, String) {
-    (
-        label,
-        format!("deprecated since {since}; use \"{instead}\" instead"),
-    )
-}
-
-fn deprecated_label(key: &str) -> Option<String> {
-    let known = NODE_LABELS.iter().find(|(label, ..)| *label == key)?;
-    Some(advice(known).1)
+/// What is said of a label of nodes that is on its way out.
+pub fn deprecated_label(key: &str) -> Option<&'static str> {
+    let known = NODE_LABELS.iter().find(|(label, _)| *label == key)?;
+    Some(known.1)
 }
 
 fn null_selector(at: &Path) -> String {
@@ -200,7 +330,7 @@ fn pull_secrets(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
         let name = secret.text("name");
         if seen.contains(&name) {
             let at = path.index(index).child("name");
-            warnings.push(format!("{at}: duplicate name {name:?}"));
+            warnings.push(format!("{at}: duplicate name {}", quote(name)));
         }
         seen.push(name);
     }
@@ -226,50 +356,50 @@ fn fractions(warnings: &mut Vec<String>, path: &Path, owner: &Object, amounts: &
     }
 }
 
-fn annotations(warnings: &mut Vec<String>, path: &Path, metadata: &Object) {
-    for key in metadata
-        .object("annotations")
-        .into_iter()
-        .flat_map(|a| a.keys())
-    {
-        let at = path.key(key);
-        if key.starts_with("container.apparmor.security.beta.kubernetes.io/") {
-            warnings.push(format!(
-                "{at}: deprecated since v1.30; use the \"appArmorProfile\" field instead"
-            ));
-        } else if key == "scheduler.alpha.kubernetes.io/critical-pod" {
-            warnings.push(format!(
-                "{at}: non-functional in v1.16+; use the \"priorityClassName\" field instead"
-            ));
-        } else if key.starts_with("container.seccomp.security.alpha.kubernetes.io/")
-            || key == "seccomp.security.alpha.kubernetes.io/pod"
-        {
-            warnings.push(format!(
-                "{at}: non-functional in v1.27+; use the \"seccompProfile\" field instead"
-            ));
+fn old_annotations(warnings: &mut Vec<String>, path: &Path, annotations: &Object) {
+    const GONE: &[(&str, &str)] = &[
+        (
+            "scheduler.alpha.kubernetes.io/critical-pod",
+            "non-functional in v1.16+; use the \"priorityClassName\" field instead",
+        ),
+        (
+            "security.alpha.kubernetes.io/sysctls",
+            "non-functional in v1.11+; use the \"sysctls\" field instead",
+        ),
+        (
+            "security.alpha.kubernetes.io/unsafe-sysctls",
+            "non-functional in v1.11+; use the \"sysctls\" field instead",
+        ),
+    ];
+    for (key, message) in GONE {
+        if annotations.has(key) {
+            warnings.push(format!("{}: {message}", path.key(key)));
         }
     }
 }
 
 fn volumes(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
     for (index, volume) in spec.objects("volumes") {
-        for (source, words) in VOLUMES {
-            if volume.has(source) {
-                warnings.push(format!("{}: {words}", path.index(index).child(source)));
-            }
-        }
-        let sources = volume
-            .object("projected")
-            .map_or(&[][..], |p| p.list("sources"));
-        let empty = sources
-            .iter()
-            .any(|s| s.as_object().is_none_or(Object::is_empty));
-        if empty || (volume.has("projected") && sources.is_empty()) {
-            warnings.push(format!(
-                "volume {:?} (Projected) has no sources provided",
-                volume.text("name")
+        let at = path.index(index);
+        let gone = |rows: &[(&str, &str, &str)]| -> Vec<String> {
+            let there = rows.iter().filter(|(field, ..)| volume.has(field));
+            there
+                .map(|(_, shown, message)| format!("{}: {message}", at.child(shown)))
+                .collect()
+        };
+        warnings.extend(gone(&VOLUMES[..CEPH]));
+        let claim = volume
+            .object("ephemeral")
+            .and_then(|source| source.object("volumeClaimTemplate"))
+            .and_then(|template| template.object("spec"));
+        if let Some(claim) = claim {
+            let at = at.child("ephemeral").child("volumeClaimTemplate");
+            warnings.extend(persistent_volume_claim::warnings_of_spec(
+                &at.child("spec"),
+                claim,
             ));
         }
+        warnings.extend(gone(&VOLUMES[CEPH..]));
     }
 }
 
@@ -279,8 +409,9 @@ fn host_aliases(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
         let ip = alias.text("ip");
         if seen.contains(&ip) {
             warnings.push(format!(
-                "{}: duplicate ip {ip:?}",
-                path.index(index).child("ip")
+                "{}: duplicate ip {}",
+                path.index(index).child("ip"),
+                quote(ip)
             ));
         }
         seen.push(ip);
@@ -291,13 +422,19 @@ fn of_container(warnings: &mut Vec<String>, at: &Path, container: &Object) {
     let mut variables: Vec<&str> = Vec::new();
     for (index, variable) in container.objects("env") {
         let name = variable.text("name");
-        if variables.contains(&name) {
+        if !variables.contains(&name) {
+            variables.push(name);
+            continue;
+        }
+        // A value that goes on from the one before does not hide it.
+        let (value, own) = (variable.text("value"), format!("$({name})"));
+        if variable.has("valueFrom") || value == own || !value.contains(&own) {
             warnings.push(format!(
-                "{}: hides previous definition of {name:?}, which may be dropped when using apply",
-                at.child("env").index(index)
+                "{}: hides previous definition of {}, which may be dropped when using apply",
+                at.child("env").index(index),
+                quote(name)
             ));
         }
-        variables.push(name);
     }
     if let Some(resources) = container.object("resources") {
         fractions(
@@ -314,62 +451,21 @@ fn of_container(warnings: &mut Vec<String>, at: &Path, container: &Object) {
     }
 }
 
-/// A port that a container of the pod names, and where.
-struct Port<'a> {
-    at: Path,
-    number: i64,
-    protocol: &'a str,
-    host_port: i64,
-    host_ip: &'a str,
-}
-
-/// Ports that are named before, by this container or another.
-fn overlapping_ports<'a>(
-    warnings: &mut Vec<String>,
-    path: &Path,
-    container: &'a Object,
-    seen: &mut Vec<Port<'a>>,
-) {
-    for (index, port) in container.objects("ports") {
-        let port = Port {
-            at: path.index(index),
-            number: port.int("containerPort").unwrap_or(0),
-            protocol: port.text("protocol"),
-            host_port: port.int("hostPort").unwrap_or(0),
-            host_ip: port.text("hostIP"),
-        };
-        if port.number == 0 {
-            continue;
-        }
-        for other in seen
-            .iter()
-            .filter(|o| (o.number, o.protocol) == (port.number, port.protocol))
-        {
-            let same_host_port = port.host_port == other.host_port;
-            let relation = if same_host_port && port.host_ip == other.host_ip {
-                "duplicate"
-            } else if port.host_port == 0 || other.host_port == 0 {
-                "overlapping"
-            } else if same_host_port && port.host_ip.is_empty() != other.host_ip.is_empty() {
-                "dangerously ambiguous"
-            } else {
-                continue;
-            };
-            warnings.push(format!(
-                "{}: {relation} port definition with {}",
-                port.at, other.at
-            ));
-        }
-        seen.push(port);
-    }
-}
-
 /// A pod's name is its host name, and most programs want that to be one label.
 pub fn of_name(name: &str) -> Option<String> {
+    of_host_name(name, "the Pod's hostname")
+}
+
+/// Likewise of the name of a workload after which its pods are named.
+pub fn of_name_of_pods(name: &str) -> Option<String> {
+    of_host_name(name, "Pod names and hostnames")
+}
+
+fn of_host_name(name: &str, used_in: &str) -> Option<String> {
     let messages = names::dns1123_label(name);
     (!messages.is_empty()).then(|| {
         format!(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            "metadata.name: this is used in {used_in}, which can result in surprising behavior; a DNS label is recommended: [{}]",
             messages.join(" ")
         )
     })

@@ -1,0 +1,76 @@
+//! Ports that are named twice, or that no one can reach.
+
+use apimachinery::{Object, field::Path, quote};
+
+use super::super::all_containers;
+use crate::fields::Fields;
+
+/// A port that a container of the pod has, and where.
+struct Port<'a> {
+    at: Path,
+    name: &'a str,
+    number: i64,
+    protocol: &'a str,
+    host_port: i64,
+    host_ip: &'a str,
+}
+
+/// Of all containers of a pod.
+pub(super) fn of_pod(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
+    let mut ports: Vec<Port<'_>> = Vec::new();
+    for (at, container) in all_containers(path, spec) {
+        let at = at.child("ports");
+        ports.extend(container.objects("ports").map(|(index, port)| Port {
+            at: at.index(index),
+            name: port.text("name"),
+            number: port.int("containerPort").unwrap_or(0),
+            protocol: port.text("protocol"),
+            host_port: port.int("hostPort").unwrap_or(0),
+            host_ip: port.text("hostIP"),
+        }));
+    }
+    for (index, port) in ports.iter().enumerate() {
+        if !port.host_ip.is_empty() && port.host_port == 0 {
+            // Upstream prints the struct as Go does.
+            warnings.push(format!(
+                "{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{}}}",
+                port.at, port.name, port.number, port.protocol, port.host_ip
+            ));
+        }
+        for other in &ports[..index] {
+            if let Some(relation) = relation(port, other) {
+                warnings.push(format!(
+                    "{}: {relation} port definition with {}",
+                    port.at, other.at
+                ));
+            }
+        }
+    }
+    for (index, port) in ports.iter().enumerate() {
+        let first = ports[..index].iter().find(|other| other.name == port.name);
+        if let Some(first) = first.filter(|_| !port.name.is_empty()) {
+            warnings.push(format!(
+                "{}: duplicate port name {} with {at}, services and probes that select ports by name will use {at}",
+                port.at,
+                quote(port.name),
+                at = first.at
+            ));
+        }
+    }
+}
+
+fn relation(port: &Port<'_>, other: &Port<'_>) -> Option<&'static str> {
+    if (other.number, other.protocol) != (port.number, port.protocol) {
+        return None;
+    }
+    let same_host_port = port.host_port == other.host_port;
+    if same_host_port && port.host_ip == other.host_ip {
+        Some("duplicate")
+    } else if port.host_port == 0 || other.host_port == 0 {
+        Some("overlapping")
+    } else if same_host_port && port.host_ip.is_empty() != other.host_ip.is_empty() {
+        Some("dangerously ambiguous")
+    } else {
+        None
+    }
+}
