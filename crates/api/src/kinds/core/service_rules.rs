@@ -94,17 +94,15 @@ pub(super) fn is_headless(spec: &Object) -> bool {
 
 fn by_type(errors: &mut ErrorList, path: &Path, spec: &Object) {
     match spec.text("type") {
-        "LoadBalancer" | "NodePort" => {
-            if is_headless(spec) {
-                errors.push(FieldError::invalid(
-                    &path.child("clusterIPs").index(0),
-                    "None",
-                    format!(
-                        "may not be set to 'None' for {} services",
-                        spec.text("type")
-                    ),
-                ));
-            }
+        "LoadBalancer" | "NodePort" if is_headless(spec) => {
+            errors.push(FieldError::invalid(
+                &path.child("clusterIPs").index(0),
+                "None",
+                format!(
+                    "may not be set to 'None' for {} services",
+                    spec.text("type")
+                ),
+            ));
         }
         "ExternalName" => {
             for (field, set) in [

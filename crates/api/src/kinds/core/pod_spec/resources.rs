@@ -145,7 +145,7 @@ fn huge_pages(errors: &mut ErrorList, path: &Path, name: &str, value: &Value) {
     let Some(amount) = quantity(value) else {
         return;
     };
-    if !size.is_some_and(|size| amount.value() % size.value() == 0) {
+    if size.is_none_or(|size| amount.value() % size.value() != 0) {
         let amount = shown(value);
         let detail = format!("{amount} is not positive integer multiple of {name}");
         errors.push(FieldError::invalid(path, amount, detail));

@@ -109,8 +109,8 @@ pub(super) fn sum<'a>(spec: &'a Object, part: &str) -> Amounts<'a> {
 fn add<'a>(sum: &mut Amounts<'a>, more: &Amounts<'a>) {
     for (name, amount) in more {
         let total = match sum.remove(name) {
-            Some(before) => before + amount.clone(),
-            None => amount.clone(),
+            Some(before) => before + *amount,
+            None => *amount,
         };
         sum.insert(name, total);
     }
@@ -119,7 +119,7 @@ fn add<'a>(sum: &mut Amounts<'a>, more: &Amounts<'a>) {
 fn raise<'a>(highest: &mut Amounts<'a>, other: &Amounts<'a>) {
     for (name, amount) in other {
         if highest.get(name).is_none_or(|before| before < amount) {
-            highest.insert(name, amount.clone());
+            highest.insert(name, *amount);
         }
     }
 }
