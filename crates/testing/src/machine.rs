@@ -48,8 +48,7 @@ impl Machine {
         self.directory.path().join(name)
     }
 
-    /// An `ironclad` command on its data directory, in its namespace.
-    pub fn ironclad(&self, arguments: &[&str]) -> std::process::Command {
+    fn ironclad(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = self.netns.command(&self.binary);
         command
             .args(arguments)

@@ -6,12 +6,17 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::ensure;
-use testing::{Cluster, Families, Kubectl, Machine, Options, busybox_archive, eventually, in_ipv6};
+use testing::{
+    Access, Cluster, Families, Image, Kubectl, Machine, Options, Registry, eventually, in_ipv6,
+};
 
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
 const FIRST: Ipv4Addr = Ipv4Addr::new(172, 31, 255, 1);
 const SECOND: Ipv4Addr = Ipv4Addr::new(172, 31, 255, 2);
+/// What the first machine has, and what the second one pulls.
+const IMAGE: &str = "busybox.test/busybox:1";
+const PULLED: &str = "127.0.0.1:5000/team/busybox:v1";
 const PODS: &str = "10.244.0.0/16,fd00:10:244::/56";
 
 fn cluster(service_ranges: &str, pod_ranges: &str) -> Cluster {
@@ -28,7 +33,7 @@ fn cluster(service_ranges: &str, pod_ranges: &str) -> Cluster {
 }
 
 /// A pod that serves its name, and says what it was told of itself.
-fn server(name: &str, spec: &str) -> String {
+fn server(name: &str, image: &str, spec: &str) -> String {
     format!(
         r#"
 apiVersion: v1
@@ -39,7 +44,7 @@ spec:
   terminationGracePeriodSeconds: 0
   containers:
   - name: c
-    image: busybox.test/busybox:1
+    image: '{image}'
     command: [sh, -c, 'mkdir /tmp/w && echo {name} > /tmp/w/index.html && exec httpd -f -p "[::]:8080" -h /tmp/w']
     ports: [ {{ containerPort: 8080, hostPort: 9090 }} ]
     readinessProbe: {{ httpGet: {{ port: 8080, path: / }}, periodSeconds: 1 }}
@@ -127,7 +132,7 @@ fn looks_up(k: &Kubectl<'_>, name: &str, kind: &str, address: &IpAddr) {
 fn pods_and_services_have_addresses_of_both_families() {
     let cluster = cluster("10.96.0.0/16,fd00:10:96::/112", PODS);
     let k = Kubectl::new(&cluster, "kubectl", "dual");
-    let mut manifest = server("web", "");
+    let mut manifest = server("web", IMAGE, "");
     manifest += &service("web", "ipFamilyPolicy: RequireDualStack, type: NodePort");
     manifest += &service(
         "six-first",
@@ -202,7 +207,15 @@ fn pods_and_services_have_addresses_of_both_families() {
 fn a_machine_that_joins_has_both_families() {
     let cluster = cluster("10.96.0.0/16,fd00:10:96::/112", PODS);
     let machine = Machine::beside(&cluster, SECOND).unwrap();
-    let archive = busybox_archive(cluster.directory(), "busybox.test/busybox:1").unwrap();
+    let _registry = Registry::serve(
+        machine.netns().door().unwrap(),
+        "127.0.0.1:5000".parse().unwrap(),
+        "team/busybox",
+        &Image::busybox().unwrap(),
+        Access::Anonymous,
+        None,
+    )
+    .unwrap();
     let node_ip = format!("--node-ip={SECOND},{}", in_ipv6(SECOND));
     let _node = machine
         .join(
@@ -212,13 +225,10 @@ fn a_machine_that_joins_has_both_families() {
             PODS,
         )
         .unwrap();
-    let mut import = machine.ironclad(&["image", "import"]);
-    let imported = import.arg(&archive).output().unwrap();
-    assert!(imported.status.success(), "{imported:?}");
 
     let k = Kubectl::new(&cluster, "kubectl", "dual");
     let service = service("web", "ipFamilyPolicy: RequireDualStack");
-    k.apply(&(server("web", "nodeName: second") + &service + CLIENT));
+    k.apply(&(server("web", PULLED, "nodeName: second") + &service + CLIENT));
     for pod in ["web", "client"] {
         k.wait_ready(&format!("pod/{pod}"));
     }
@@ -242,7 +252,7 @@ fn a_machine_that_joins_has_both_families() {
 fn a_cluster_of_ipv6_alone() {
     let cluster = cluster("fd00:10:96::/112", "fd00:10:244::/56");
     let k = Kubectl::new(&cluster, "kubectl", "six");
-    let manifest = server("web", "") + &service("web", "type: NodePort") + CLIENT;
+    let manifest = server("web", IMAGE, "") + &service("web", "type: NodePort") + CLIENT;
     k.apply(&manifest);
     for pod in ["web", "client"] {
         k.wait_ready(&format!("pod/{pod}"));
@@ -260,7 +270,7 @@ fn a_cluster_of_ipv6_alone() {
     // The API server reaches its kubelet, and pods the API server.
     k.run("logs client");
     let api = addresses(&k, "service kubernetes -n default", ".spec.clusterIPs[*]");
-    let line = format!("exec client -- nc -z -w 2 {} 443", api[0]);
+    let line = format!("exec client -- sh -c 'nc -w 2 {} 443 < /dev/null'", api[0]);
     eventually(PATIENCE, || k.attempt(&line));
     k.run("delete pods --all --timeout=60s");
 }

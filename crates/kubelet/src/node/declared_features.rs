@@ -12,8 +12,10 @@ pub(super) const DECLARED: &[&str] = &[
     "InPlacePodVerticalScalingInitContainers",
 ];
 
-/// Features that pods may need to be started at all, and which do.
-const NEEDED: &[(&str, fn(&Pod) -> bool)] = &[
+/// A feature's name, and whether a pod needs it to be started at all.
+type Feature = (&'static str, fn(&Pod) -> bool);
+
+const NEEDED: &[Feature] = &[
     ("RestartAllContainersOnContainerExits", |pod| {
         init_containers(pod)
             .iter()

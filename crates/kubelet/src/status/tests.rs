@@ -210,3 +210,28 @@ fn a_verdict_names_its_reason() {
         (Some("Failed"), Some("Evicted"))
     );
 }
+
+#[test]
+fn pods_on_the_nodes_network_have_its_addresses_and_keep_them() {
+    let pod = pod(json!({"hostNetwork": true, "containers": [{"name": "a"}]}));
+    let ips = |node: &[&str], before: &[&str]| {
+        let status = status_of(&pod, &[], |inputs| {
+            inputs.host_ips = node.iter().map(|ip| ip.parse().unwrap()).collect();
+            let before = before.iter().map(|ip| json!({"ip": ip}));
+            let before = json!({"podIPs": before.collect::<Vec<_>>()});
+            inputs.previous = serde_json::from_value(before).unwrap();
+        });
+        let ips = status.pod_ips.unwrap_or_default();
+        assert_eq!(status.pod_ip, ips.first().map(|ip| ip.ip.clone()));
+        ips.into_iter().map(|ip| ip.ip).collect::<Vec<_>>()
+    };
+    assert_eq!(ips(&["10.1.0.1", "fd00::1"], &[]), ["10.1.0.1", "fd00::1"]);
+    assert_eq!(ips(&["10.1.0.2"], &["10.1.0.1"]), ["10.1.0.1"]);
+    assert_eq!(
+        ips(&["10.1.0.2", "fd00::2"], &["10.1.0.1"]),
+        ["10.1.0.1", "fd00::2"],
+        "the node has become one of two families"
+    );
+    assert_eq!(ips(&["fd00::2", "10.1.0.2"], &["10.1.0.1"]), ["10.1.0.1"]);
+    assert!(ips(&[], &[]).is_empty());
+}
