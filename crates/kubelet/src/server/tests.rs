@@ -17,7 +17,8 @@ use cri::{BoxDuplex, CriError, ExecSession, ImageService, RuntimeService, Stream
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use httpstream::Spdy;
-use hyper::client::conn::http1;
+use hyper::{client::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
