@@ -210,7 +210,7 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
     if signer.is_empty() {
         errors.push(FieldError::required(&at, ""));
     } else if signer == LEGACY_UNKNOWN
-        && !before.is_some_and(|before| before.text("signerName") == LEGACY_UNKNOWN)
+        && before.is_none_or(|before| before.text("signerName") != LEGACY_UNKNOWN)
     {
         errors.push(FieldError::invalid(
             &at,

@@ -41,7 +41,7 @@ pub(super) fn validate(
         device.object("attributes"),
         max_key,
         device_names::qualified,
-        |errors, at, value| attribute(errors, at, value),
+        attribute,
     );
     let is_shared = device.is_true("allowMultipleAllocations");
     lists::map(
