@@ -138,9 +138,6 @@ impl<'d> Internal<'d> {
 
     /// `spec.versions` as it is shown.
     pub(super) fn show_versions(&self) -> String {
-        if !self.spec.is_some_and(|spec| spec.has("versions")) {
-            return "null".to_owned();
-        }
         let shown: Vec<String> = self
             .versions()
             .map(|version| self.show_version(version))
