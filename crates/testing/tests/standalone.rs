@@ -217,8 +217,8 @@ subjects: [ { kind: ServiceAccount, namespace: default, name: default } ]
 fn components_tell_of_themselves(machine: &Machine) {
     machine.apply(SCRAPER);
     let token = machine.kubectl(&["create", "token", "default"]).unwrap();
-    let bearer = format!("--header=Authorization: Bearer {token}");
-    let bad = "--header=Authorization: Bearer nonsense";
+    let bearer = format!("-HAuthorization: Bearer {token}");
+    let bad = "-HAuthorization: Bearer nonsense";
     let admin: &[&str] = &["--cert", "pki/admin.crt", "--key", "pki/admin.key"];
     for (name, port) in [
         ("kube-controller-manager", 10257),
