@@ -284,14 +284,16 @@ impl CachedObject {
     /// Some fields of the object as a tree; of `metadata.managedFields` nothing. These are half of most objects, and not even passed over here.
     pub fn project(&self, projection: &Projection) -> Object {
         let (start, end) = self.landmarks().managed_fields;
-        let (before, after) = (&self.stored[..start as usize], &self.stored[end as usize..]);
-        let gap: &[u8] = if start == end { b"" } else { b"null" };
-        projection
-            .read(&[before, gap, after].concat())
-            .unwrap_or_else(|error| {
-                tracing::error!(key = ?self.key, %error, "cached object does not parse");
-                Object::new()
-            })
+        let read = if start == end {
+            projection.read(&self.stored)
+        } else {
+            let (before, after) = (&self.stored[..start as usize], &self.stored[end as usize..]);
+            projection.read(&[before, b"null", after].concat())
+        };
+        read.unwrap_or_else(|error| {
+            tracing::error!(key = ?self.key, %error, "cached object does not parse");
+            Object::new()
+        })
     }
 
     fn landmarks(&self) -> Landmarks {
