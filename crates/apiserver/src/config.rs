@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use base::tls::ServingCertificate;
+use base::tls::{ServingCertificate, TlsVersion};
 
 use crate::{
     audit,
@@ -30,6 +30,8 @@ pub struct Config {
     pub serving_certificate: Arc<ServingCertificate>,
     /// The files it was read from, if it is to be read again when they change.
     pub serving_certificate_files: Option<(PathBuf, PathBuf)>,
+    /// `--tls-min-version`
+    pub tls_min_version: TlsVersion,
     /// `--client-ca-file`; read again when it changes.
     pub client_ca_file: Option<PathBuf>,
     /// `--requestheader-client-ca-file`, likewise: who may say for whom it asks.
@@ -123,6 +125,7 @@ impl Config {
             advertise_address: None,
             serving_certificate,
             serving_certificate_files: None,
+            tls_min_version: TlsVersion::default(),
             client_ca_file: None,
             request_header_client_ca_file: None,
             request_header: RequestHeaderConfig::default(),

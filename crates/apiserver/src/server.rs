@@ -170,7 +170,8 @@ impl Server {
         let listener = base::listen(bind).await.map_err(bind_error)?;
         let port = listener.local_addr().map_err(bind_error)?.port();
         let address = SocketAddr::new(config.bind_address, port);
-        let tls = config.serving_certificate.server_config()?;
+        let certificate = &config.serving_certificate;
+        let tls = certificate.server_config_since(config.tls_min_version)?;
 
         let lifecycle = Lifecycle::new(config.shutdown, cancel.clone());
         let metrics = Metrics::new();

@@ -7,6 +7,7 @@
 mod cli;
 mod commands;
 mod components;
+mod node;
 mod token_signer;
 mod up;
 

@@ -11,15 +11,15 @@ use anyhow::{Context as _, bail};
 use base::{Clock, TaskGroup};
 use clap::Args;
 use linux::cgroup::{Cgroup, Hierarchy};
-use network::{Bridge, BridgeConfig, PodNetwork};
+use network::Bridge;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::DataDir,
+    node,
     up::{
         CONTEXT,
-        cluster::shim_command,
         lock::{DataDirLock, Owner},
         machines,
         place::{BRIDGE, Place},
@@ -100,27 +100,7 @@ fn stop_server(place: &Place) -> anyhow::Result<()> {
 async fn remove_from_kernel(place: &Place) -> anyhow::Result<()> {
     machines::stop(place).await?;
     let tasks = TaskGroup::new(&CancellationToken::new());
-    let network = Bridge::open(BridgeConfig {
-        bridge: BRIDGE.to_owned(),
-        directory: place.file("network"),
-        mtu: None,
-        cluster_cidrs: Vec::new(),
-    })
-    .await
-    .context("opening the pod network")?;
-    let runtime = runtime::Runtime::new(
-        runtime::Config {
-            root: place.file("runtime"),
-            state: place.state_dir(),
-            cgroup_root: place.cgroup_root(),
-            shim_command: shim_command()?,
-            network: Arc::new(network) as Arc<dyn PodNetwork>,
-            clock: Clock::system(),
-        },
-        tasks.clone(),
-    )
-    .await
-    .context("opening the container runtime")?;
+    let (_, runtime) = node::open(place, Vec::new(), &Clock::system(), &tasks).await?;
     runtime.purge().await.context("stopping the pods")?;
     tasks.shutdown().await;
     unmount_below(place.data_dir())?;

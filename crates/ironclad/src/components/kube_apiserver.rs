@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 mod audit;
 mod authentication;
+mod service_accounts;
 mod serving;
 mod without_effect;
 
@@ -82,15 +83,8 @@ pub(crate) struct Flags {
     /// Range of node ports
     #[arg(long, default_value = "30000-32767", value_parser = parse_port_range)]
     service_node_port_range: (u16, u16),
-    /// Issuers of service account tokens; the first issues
-    #[arg(long)]
-    service_account_issuer: Vec<String>,
-    /// Keys that service account tokens may be signed with, PEM
-    #[arg(long)]
-    service_account_key_file: Vec<PathBuf>,
-    /// The key that signs service account tokens, PEM
-    #[arg(long)]
-    service_account_signing_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    service_accounts: service_accounts::ServiceAccountFlags,
     /// Audiences of this API
     #[arg(long, value_delimiter = ',')]
     api_audiences: Vec<String>,
@@ -218,18 +212,6 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
             (own.certificate_path.clone(), own.key_path.clone())
         });
     let certificate = ServingCertificate::read(&certificate_file, &key_file)?;
-    let signing_key = flags
-        .service_account_signing_key_file
-        .clone()
-        .unwrap_or_else(|| pki.path("sa.key"));
-    let key_files = match flags.service_account_key_file.as_slice() {
-        [] => vec![signing_key.clone()],
-        given => given.to_vec(),
-    };
-    let issuers = match flags.service_account_issuer.as_slice() {
-        [] => vec!["https://kubernetes.default.svc.cluster.local".to_owned()],
-        given => given.to_vec(),
-    };
     let mut config = apiserver::Config {
         serving_certificate_files: Some((certificate_file, key_file)),
         bind_address: flags.bind_address,
@@ -245,9 +227,6 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
         admission_control_config_file: flags.admission_control_config_file.clone(),
         service_cluster_ip_ranges: flags.service_cluster_ip_range.clone(),
         service_node_port_range: flags.service_node_port_range,
-        service_account_issuers: issuers,
-        service_account_key_files: key_files,
-        service_account_signing_key_file: Some(signing_key),
         api_audiences: flags.api_audiences.clone(),
         allow_privileged: flags.allow_privileged,
         etcd_compaction_interval: flags.etcd_compaction_interval,
@@ -258,6 +237,7 @@ fn config(flags: &Flags, clock: &Clock) -> anyhow::Result<apiserver::Config> {
             .zip(flags.proxy_client_key_file.clone()),
         ..apiserver::Config::new(Arc::new(certificate))
     };
+    flags.service_accounts.apply(&mut config, &pki);
     flags.serving.apply(&mut config);
     config.audit = flags.audit.config();
     config.flags = given_flags(std::env::args());

@@ -14,7 +14,7 @@ use super::{
     flags::{
         LeaderElectionFlags, SecureServingFlags, Table, WithoutEffect,
         leader_election::election,
-        without_effect::{API_CLIENT, SERVING, Shared},
+        without_effect::{API_CLIENT, DELEGATION, SERVING, Shared},
     },
     process::{self, ClientFlags},
     serving,
@@ -48,7 +48,7 @@ pub(crate) struct Flags {
 struct NoEffect;
 
 impl Table for NoEffect {
-    const SHARED: &'static [Shared] = &[SERVING, API_CLIENT];
+    const SHARED: &'static [Shared] = &[SERVING, DELEGATION, API_CLIENT];
     const SWITCHES: &'static [&'static str] = &["contention-profiling", "profiling"];
     const SETTINGS: &'static [&'static str] = &["pod-max-in-unschedulable-pods-duration"];
     const REFUSED: &'static [(&'static str, &'static str)] =

@@ -15,7 +15,7 @@ use base::{Clock, Reloader, TaskGroup};
 use bootstrap::{Identity, Pki, PkiConfig};
 use client::{Client, EventRecorder, InformerFactory, LeaderHealthz};
 use kubelet::{KubeletConfig, KubeletDeps};
-use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
+use network::{Bridge, Cidr};
 use proxy::ProxyHealth;
 use runtime::Runtime;
 use scheduler::Readiness;
@@ -25,15 +25,10 @@ use crate::{
     components::{
         kube_controller_manager, kube_scheduler, pod_network, serving, serving_certificate,
     },
-    token_signer,
+    node, token_signer,
 };
 
-use super::{
-    addons, hello_image,
-    in_process::InProcess,
-    place::{BRIDGE, Place},
-    serving_certificates,
-};
+use super::{addons, hello_image, in_process::InProcess, place::Place, serving_certificates};
 
 /// How often certificates are looked at: those with less than a third of their life left are renewed.
 const RENEWAL_PERIOD: Duration = Duration::from_secs(3600);
@@ -145,30 +140,8 @@ impl Cluster {
         };
         let server = Server::start(config, deps, tasks.token()).await?;
 
-        let network_config = BridgeConfig {
-            bridge: BRIDGE.to_owned(),
-            directory: place.file("network"),
-            mtu: None,
-            cluster_cidrs: settings.cluster_ranges.clone(),
-        };
-        let network = Arc::new(
-            Bridge::open(network_config)
-                .await
-                .context("setting up the pod network")?,
-        );
-        let runtime = Runtime::new(
-            runtime::Config {
-                root: place.file("runtime"),
-                state: place.state_dir(),
-                cgroup_root: place.cgroup_root(),
-                shim_command: shim_command()?,
-                network: Arc::clone(&network) as Arc<dyn PodNetwork>,
-                clock: clock.clone(),
-            },
-            tasks.clone(),
-        )
-        .await
-        .context("opening the container runtime")?;
+        let ranges = settings.cluster_ranges.clone();
+        let (network, runtime) = node::open(place, ranges, &clock, &tasks).await?;
         let place = place.clone();
         Ok(Self {
             pki,
@@ -532,10 +505,4 @@ fn server_config(pki: &Pki, settings: &Settings) -> anyhow::Result<apiserver::Co
         },
         ..apiserver::Config::new(Arc::new(certificate))
     })
-}
-
-/// This very program, as a shim. The link is resolved now: a binary that is replaced while it runs still finds itself.
-pub(crate) fn shim_command() -> anyhow::Result<Vec<std::ffi::OsString>> {
-    let program = std::env::current_exe().context("finding this program's own file")?;
-    Ok(vec![program.into_os_string(), "shim".into()])
 }

@@ -54,6 +54,8 @@ pub struct ServerConfig {
     pub authorization: AuthorizationMode,
     /// `streamingConnectionIdleTimeout`.
     pub streaming_connection_idle_timeout: Duration,
+    /// The oldest version of TLS that is spoken.
+    pub tls_min_version: TlsVersion,
 }
 
 /// `authorization.mode`.
@@ -75,6 +77,7 @@ impl ServerConfig {
             anonymous: false,
             authorization: AuthorizationMode::Webhook,
             streaming_connection_idle_timeout: Duration::from_secs(4 * 3600),
+            tls_min_version: TlsVersion::default(),
         }
     }
 }
@@ -119,7 +122,7 @@ impl Server {
         }
         let reviewer = client.filter(|_| config.authorization == AuthorizationMode::Webhook);
         Ok(Self {
-            listener: Listener::tls(config.address, &config.certificate, TlsVersion::default())
+            listener: Listener::tls(config.address, &config.certificate, config.tls_min_version)
                 .await?,
             authentication,
             authorization: NodeAuthorization::new(reviewer, node_name, clock),

@@ -33,8 +33,8 @@ const COMMON: Shared = Shared {
     ],
 };
 
-/// How a secure port is served by who asks nobody else who may come in.
-pub(crate) const SERVING_ALONE: Shared = Shared {
+/// How a secure port is served.
+pub(crate) const SERVING: Shared = Shared {
     switches: &[
         "disable-http2-serving",
         "permit-address-sharing",
@@ -44,25 +44,14 @@ pub(crate) const SERVING_ALONE: Shared = Shared {
         "http2-max-streams-per-connection",
         "tls-cipher-suites",
         "tls-curve-preferences",
-        "tls-min-version",
         "tls-sni-cert-key",
     ],
 };
 
-/// How a secure port is served by who asks the API server.
-pub(crate) const SERVING: Shared = Shared {
-    switches: &[
-        "authentication-tolerate-lookup-failure",
-        "disable-http2-serving",
-        "permit-address-sharing",
-        "permit-port-sharing",
-    ],
-    settings: &[
-        "http2-max-streams-per-connection",
-        "tls-cipher-suites",
-        "tls-curve-preferences",
-        "tls-sni-cert-key",
-    ],
+/// How the API server is asked who may come in.
+pub(crate) const DELEGATION: Shared = Shared {
+    switches: &["authentication-tolerate-lookup-failure"],
+    settings: &[],
 };
 
 /// How fast and in which encoding the API is asked.

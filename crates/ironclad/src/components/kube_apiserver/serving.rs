@@ -1,7 +1,8 @@
-//! The flags that bound what the server takes on: priority and fairness, timeouts, shutdown.
+//! The flags that say how the server serves and what it takes on: TLS, priority and fairness, timeouts, shutdown, what is kept and how.
 
 use std::{path::PathBuf, time::Duration};
 
+use base::tls::TlsVersion;
 use clap::{ArgAction, Args};
 
 use crate::components::flags::duration;
@@ -9,6 +10,12 @@ use crate::components::flags::duration;
 /// Upstream's names and defaults.
 #[derive(Debug, Args)]
 pub(super) struct ServingFlags {
+    /// The oldest version of TLS that is spoken: VersionTLS12 or VersionTLS13
+    #[arg(long, default_value = "VersionTLS12")]
+    tls_min_version: TlsVersion,
+    /// How long events are kept
+    #[arg(long, default_value = "1h0m0s", value_parser = duration)]
+    event_ttl: Duration,
     /// Sort requests into priority levels and queue them fairly; otherwise the two limits below hold as they are
     #[arg(long, default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     enable_priority_and_fairness: bool,
@@ -50,6 +57,8 @@ pub(super) struct ServingFlags {
 impl ServingFlags {
     /// Writes them into the configuration.
     pub(super) fn apply(&self, config: &mut apiserver::Config) {
+        config.tls_min_version = self.tls_min_version;
+        config.event_ttl = self.event_ttl;
         config.enable_priority_and_fairness = self.enable_priority_and_fairness;
         config.max_requests_in_flight = self.max_requests_inflight;
         config.max_mutating_requests_in_flight = self.max_mutating_requests_inflight;

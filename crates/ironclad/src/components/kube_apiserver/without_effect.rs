@@ -2,7 +2,7 @@
 
 use crate::components::flags::{
     Table,
-    without_effect::{SERVING_ALONE, Shared},
+    without_effect::{SERVING, Shared},
 };
 
 /// The table.
@@ -10,7 +10,7 @@ use crate::components::flags::{
 pub(super) struct NoEffect;
 
 impl Table for NoEffect {
-    const SHARED: &'static [Shared] = &[SERVING_ALONE];
+    const SHARED: &'static [Shared] = &[SERVING];
     const SWITCHES: &'static [&'static str] = &[
         "aggregator-reject-forwarding-redirect",
         "contention-profiling",
@@ -21,7 +21,6 @@ impl Table for NoEffect {
         "profiling",
         "runtime-config-emulation-forward-compatible",
         "send-retry-after-while-not-ready-once",
-        "service-account-extend-token-expiration",
         "service-account-lookup",
         "watch-cache",
     ];
@@ -41,7 +40,6 @@ impl Table for NoEffect {
         "etcd-db-metric-poll-interval",
         "etcd-healthcheck-timeout",
         "etcd-readycheck-timeout",
-        "event-ttl",
         "external-hostname",
         "kubelet-timeout",
         "kubernetes-service-node-port",
@@ -52,8 +50,6 @@ impl Table for NoEffect {
         "peer-advertise-port",
         "peer-ca-file",
         "runtime-config",
-        "service-account-jwks-uri",
-        "service-account-max-token-expiration",
         "storage-backend",
         "storage-initialization-timeout",
         "storage-media-type",

@@ -2,7 +2,7 @@
 
 use crate::components::flags::{
     Table,
-    without_effect::{API_CLIENT, SERVING, Shared},
+    without_effect::{API_CLIENT, DELEGATION, SERVING, Shared},
 };
 
 /// The table.
@@ -10,7 +10,7 @@ use crate::components::flags::{
 pub(super) struct NoEffect;
 
 impl Table for NoEffect {
-    const SHARED: &'static [Shared] = &[SERVING, API_CLIENT];
+    const SHARED: &'static [Shared] = &[SERVING, DELEGATION, API_CLIENT];
     const SWITCHES: &'static [&'static str] = &[
         "allow-untagged-cloud",
         "configure-cloud-routes",

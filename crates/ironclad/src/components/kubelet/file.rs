@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use apimachinery::Quantity;
+use base::tls::TlsVersion;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, parser::ValueSource};
 use k8s_openapi::api::core::v1::Taint;
 use kubelet::KubeletConfig;
@@ -67,6 +68,7 @@ const FLAGS: &[(&str, &[&str], Form)] = &[
     ("streaming-connection-idle-timeout", &["streamingConnectionIdleTimeout"], Form::Text),
     ("system-reserved", &["systemReserved"], Form::Map),
     ("tls-cert-file", &["tlsCertFile"], Form::Text),
+    ("tls-min-version", &["tlsMinVersion"], Form::Text),
     ("tls-private-key-file", &["tlsPrivateKeyFile"], Form::Text),
 ];
 
@@ -86,7 +88,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "providerID", "qosReserved", "readOnlyPort", "registryBurst", "registryPullQPS", "reservedMemory", "reservedSystemCPUs", "runOnce",
     "runtimeRequestTimeout", "showHiddenMetricsForVersion", "shutdownGracePeriod", "shutdownGracePeriodByPodPriority",
     "shutdownGracePeriodCriticalPods", "singleProcessOOMKill", "staticPodURL", "staticPodURLHeader", "syncFrequency", "systemCgroups",
-    "systemReservedCgroup", "tlsCipherSuites", "tlsCurvePreferences", "tlsMinVersion", "topologyManagerPolicy", "topologyManagerPolicyOptions",
+    "systemReservedCgroup", "tlsCipherSuites", "tlsCurvePreferences", "topologyManagerPolicy", "topologyManagerPolicyOptions",
     "topologyManagerScope", "tracing", "userNamespaces", "volumePluginDir", "volumeStatsAggPeriod",
 ];
 
@@ -100,6 +102,8 @@ pub(super) struct Configuration {
     pub(super) port: Option<u16>,
     pub(super) authentication: Authentication,
     pub(super) authorization: Authorization,
+    #[serde(deserialize_with = "tls_version")]
+    pub(super) tls_min_version: TlsVersion,
     pub(super) tls_cert_file: Option<PathBuf>,
     pub(super) tls_private_key_file: Option<PathBuf>,
     pub(super) rotate_certificates: bool,
@@ -204,6 +208,12 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     let parsed = text.map(|text| crate::components::flags::duration(&text));
     let parsed = parsed.transpose().map_err(serde::de::Error::custom)?;
     Ok(parsed.filter(|duration| !duration.is_zero()))
+}
+
+fn tls_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TlsVersion, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    let parsed = text.as_deref().unwrap_or_default().parse();
+    parsed.map_err(serde::de::Error::custom)
 }
 
 fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {

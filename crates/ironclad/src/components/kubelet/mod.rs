@@ -16,8 +16,7 @@ use kubelet::{
     KubeletConfig, KubeletDeps,
     server::{AuthorizationMode, Server, ServerConfig},
 };
-use network::{Bridge, BridgeConfig, Cidr, PodNetwork};
-use runtime::Runtime;
+use network::Cidr;
 
 use self::file::{Configuration, ConfigurationFlags, Mode};
 use super::{
@@ -32,11 +31,11 @@ use super::{
 };
 use crate::{
     cli::DataDir,
+    node,
     up::{
-        cluster::shim_command,
         control::{self, Control},
         hello_image,
-        place::{BRIDGE, Place},
+        place::Place,
     },
 };
 
@@ -161,7 +160,6 @@ impl Table for NoEffect {
         "system-cgroups",
         "system-reserved-cgroup",
         "tls-cipher-suites",
-        "tls-min-version",
         "topology-manager-policy",
         "topology-manager-policy-options",
         "topology-manager-scope",
@@ -210,6 +208,7 @@ async fn listen(
         },
         anonymous: said.authentication.anonymous.enabled,
         authorization,
+        tls_min_version: said.tls_min_version,
         ..ServerConfig::new(address, Arc::clone(&certificate))
     };
     if let Some(timeout) = said.streaming_connection_idle_timeout {
@@ -247,30 +246,14 @@ pub(crate) fn run(mut flags: Flags) -> anyhow::Result<()> {
             flags.node_ip.push(own_address()?);
         }
         let clock = Clock::system();
-        let network = Arc::new(
-            Bridge::open(BridgeConfig {
-                bridge: BRIDGE.to_owned(),
-                directory: place.file("network"),
-                mtu: None,
-                cluster_cidrs: flags.cluster_cidr,
-            })
-            .await
-            .context("setting up the pod network")?,
-        );
-        let runtime = Runtime::new(
-            runtime::Config {
-                root: place.file("runtime"),
-                state: place.state_dir(),
-                cgroup_root: place.cgroup_root(),
-                shim_command: shim_command()?,
-                network: Arc::clone(&network) as Arc<dyn PodNetwork>,
-                clock: clock.clone(),
-            },
-            tasks.clone(),
-        )
-        .await
-        .context("opening the container runtime")?;
-        hello_image::ensure(&runtime).await?;
+        let (network, runtime) = node::open(&place, flags.cluster_cidr, &clock, &tasks).await?;
+        let images = runtime.clone();
+        // Nothing waits for the example's image, which takes a copy of this program the first time.
+        tasks.spawn_cancellable("example-image", async move {
+            if let Err(error) = hello_image::ensure(&images).await {
+                tracing::warn!(error = format!("{error:#}"), "there is no example image");
+            }
+        });
         let local = Control {
             runtime: runtime.clone(),
             store: None,
