@@ -152,6 +152,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn judge_update(&self, new: &Object, old: &Object, _excused: &mut Vec<String>) -> ErrorList {
         self.validate_update(new, old)
     }
+    /// Whether the kind's own rules judge the metadata of new objects. If not, only what holds for all kinds is asked, and that last.
+    fn judges_new_metadata(&self) -> bool {
+        true
+    }
     /// Whether the complaints about the metadata of an update stand twice in the answer. Upstream checks it once for all kinds and
     /// once more in the rules of most; clients see both.
     fn repeats_metadata_rules(&self) -> bool {
@@ -170,7 +174,7 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn demands_qualified_finalizers(&self) -> bool {
         true
     }
-    /// Like the above for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
+    /// Like [`Strategy::prepare_for_update`] for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         let kept = |field: &str| matches!(field, "status" | "metadata");
         new.retain(|field, _| kept(field) || old.contains_key(field));

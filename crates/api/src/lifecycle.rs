@@ -53,6 +53,28 @@ pub fn keep_metadata(new: &mut Object, old: &Object, fields: &[&str]) {
     }
 }
 
+/// A status update that takes nothing of the metadata but who owns what.
+pub fn keep_all_metadata(new: &mut Object, old: &Object) {
+    let owners = meta::managed_fields(new).to_vec();
+    keep(new, old, &["metadata"]);
+    meta::set_managed_fields(new, owners);
+}
+
+/// A status update that leaves the metadata alone, but for who owns what (upstream's `ResetObjectMetaForStatus`).
+pub fn reset_metadata_for_status(new: &mut Object, old: &Object) {
+    keep_metadata(
+        new,
+        old,
+        &[
+            "deletionTimestamp",
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+        ],
+    );
+}
+
 /// Numbers that upstream always writes, because their field has neither pointer nor `omitempty`.
 pub fn zeroes(object: &mut Object, fields: &[&str]) {
     for field in fields {

@@ -41,8 +41,8 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     errors
 }
 
-/// What the update of an object of any kind is judged by before anything else: as if it were new, with any name that a path can have.
-pub fn validate_any_update(new: &Object, namespaced: bool) -> ErrorList {
+/// What objects of any kind are judged by, with any name that a path can have: changed ones before anything else, new ones at the end.
+pub fn validate_any(new: &Object, namespaced: bool) -> ErrorList {
     let name_fn = |name: &str, prefix: bool| {
         if prefix {
             names::path_segment_prefix(name)

@@ -111,20 +111,18 @@ fn unescape(value: &str) -> Result<String, String> {
         match c {
             '\\' => match characters.next() {
                 Some(c @ ('\\' | ',' | '=')) => out.push(c),
-                Some(c) => {
+                next => {
+                    let next = next.map(String::from).unwrap_or_default();
                     return Err(format!(
-                        "invalid field selector: invalid escape sequence in value: '{value}' at '\\{c}'"
-                    ));
-                }
-                None => {
-                    return Err(format!(
-                        "invalid field selector: unterminated escape in value: '{value}'"
+                        "invalid field selector: invalid escape sequence: \\{next}"
                     ));
                 }
             },
             ',' | '=' => {
+                // Go prints the number of a rune.
                 return Err(format!(
-                    "invalid field selector: unescaped character in value: '{c}' in '{value}'"
+                    "invalid field selector: unescaped character in value: {}",
+                    u32::from(c)
                 ));
             }
             c => out.push(c),
@@ -163,6 +161,14 @@ mod tests {
         );
         assert!(selector.matches(|f| (f == "metadata.name").then_some("a,b")));
         assert!(!selector.matches(|f| Some(if f == "x" { "" } else { "Running" })));
+        assert_eq!(
+            Selector::parse(r"a=b\1").unwrap_err(),
+            r"invalid field selector: invalid escape sequence: \1"
+        );
+        assert_eq!(
+            Selector::parse("a=b=c").unwrap_err(),
+            "invalid field selector: unescaped character in value: 61"
+        );
         assert_eq!(
             Selector::parse("a").unwrap_err(),
             "invalid selector: 'a'; can't understand 'a'"

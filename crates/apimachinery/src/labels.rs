@@ -101,7 +101,7 @@ impl Requirement {
         for (index, value) in values.iter().enumerate() {
             if let Some(message) = value_error(value) {
                 return Err(FieldError::invalid(
-                    &path.index(index),
+                    &path.index(index).key(key),
                     value.clone(),
                     message,
                 ));
@@ -480,8 +480,9 @@ impl<'a> Parser<'a> {
                 }
             }
             (Token::Close, _) => {
+                // Nothing in the brackets is the empty value.
                 self.at += 1;
-                Ok(Vec::new())
+                Ok(vec![String::new()])
             }
             (_, word) => Err(format!("found '{word}', expected: ',', ')' or identifier")),
         }

@@ -413,7 +413,12 @@ impl Status {
             "only the following media types are accepted: {}",
             accepted.join(", ")
         );
-        Self::failure(406, "NotAcceptable", message)
+        Self::not_acceptable_as(message)
+    }
+
+    /// 406, of an answer that does not come in the shape that is asked for.
+    pub fn not_acceptable_as(message: impl fmt::Display) -> Self {
+        Self::failure(406, "NotAcceptable", message.to_string())
     }
 
     /// 500: nobody's fault but ours.

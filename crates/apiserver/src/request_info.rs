@@ -43,10 +43,12 @@ impl RequestInfo {
             verb: method.as_str().to_ascii_lowercase(),
             ..Self::default()
         };
-        let parts: Vec<String> = path
+        // Escapes are gone before anything is told apart: an escaped slash separates, as upstream.
+        let decoded = crate::query::percent_decode(path);
+        let parts: Vec<String> = decoded
             .trim_matches('/')
             .split('/')
-            .map(crate::query::percent_decode)
+            .map(str::to_owned)
             .collect();
         let mut rest: &[String] = match parts.as_slice() {
             // `/api/v1` and `/apis/apps/v1` by themselves are discovery.
@@ -267,6 +269,13 @@ mod tests {
             assert!(!info.is_resource, "{uri}");
             assert_eq!(info.verb, "get");
         }
+    }
+
+    #[test]
+    fn escaped_slashes_separate() {
+        let uri = "/api/v1/namespaces/d/configmaps/a%2Fb".parse().unwrap();
+        let info = RequestInfo::parse(&Method::GET, &uri);
+        assert_eq!((info.name.as_str(), info.subresource.as_str()), ("a", "b"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::{
     flow_control::FlowControl,
     health::Health,
     metrics::Metrics,
-    negotiation::{Accept, respond_object},
+    negotiation::{Accept, respond_object, route_produces},
     openapi::OpenApi,
     pipeline::Handler,
     registry::{Registry, page_not_found},
@@ -65,7 +65,7 @@ impl Handler for Router {
         {
             return answer;
         }
-        if let Some(answer) = self.openapi.respond(request.method(), path, headers, query) {
+        if let Some(answer) = self.openapi.respond(path, headers, query) {
             return answer;
         }
         let openid = self.openid.as_ref();
@@ -86,11 +86,12 @@ impl Handler for Router {
         }
         match path.strip_suffix('/').unwrap_or(path) {
             "" => self.document(context, &self.root()),
-            "/version" if request.method() != Method::GET && request.method() != Method::HEAD => {
-                Err(Status::method_not_allowed())
+            "/version" if request.method() != Method::GET => Err(Status::method_not_allowed()),
+            "/version" => {
+                route_produces(headers, "application/json")?;
+                self.document(context, &Version::CURRENT.document())
             }
-            "/version" => self.document(context, &Version::CURRENT.document()),
-            "/metrics" if request.method() == Method::GET => {
+            "/metrics" if request.method() != Method::DELETE => {
                 Ok(self.metrics.respond().await.map(Body::from))
             }
             "/metrics/slis" if request.method() == Method::GET => {

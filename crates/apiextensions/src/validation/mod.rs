@@ -149,15 +149,19 @@ fn name(definition: &Object) -> ErrorList {
         .object("names")
         .map_or("", |names| names.text("plural"));
     let required = format!("{plural}.{}", spec.text("group"));
-    let name = apimachinery::meta::name(definition);
-    if name == required || name.is_empty() {
-        return ErrorList::new();
-    }
-    vec![FieldError::invalid(
-        &Path::new("metadata").child("name"),
-        name,
-        r#"must be spec.names.plural+"."+spec.group"#,
-    )]
+    let metadata = definition.object("metadata").unwrap_or(&empty);
+    // What a name is generated from is judged as the name is.
+    let names = ["generateName", "name"].into_iter().filter_map(|field| {
+        let name = metadata.text(field);
+        (!name.is_empty() && name != required).then(|| {
+            FieldError::invalid(
+                &Path::new("metadata").child(field),
+                name,
+                r#"must be spec.names.plural+"."+spec.group"#,
+            )
+        })
+    });
+    names.collect()
 }
 
 fn accepted_names(errors: &mut ErrorList, definition: &Object) {

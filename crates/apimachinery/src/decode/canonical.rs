@@ -21,7 +21,10 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
     };
     let empty = match &value {
         // A list where anything may stand is no Go slice.
-        Value::Array(items) => items.is_empty() && matches!(ty.node(), Type::List(_)),
+        Value::Array(items) => {
+            let is_slice = matches!(ty.node(), Type::List(_));
+            items.is_empty() && is_slice && !means_something_empty(ty)
+        }
         Value::Object(map) => map.is_empty() && matches!(ty.node(), Type::Map(_)),
         _ if field.pointer => false,
         Value::String(text) => {
@@ -47,6 +50,12 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
     } else {
         Slot::Filled(value)
     }
+}
+
+/// An empty `managedFields` is an order to forget who owns what; it goes no further than the tracking of ownership.
+fn means_something_empty(ty: TypeRef<'_>) -> bool {
+    let item = ty.items().and_then(TypeRef::object);
+    item.is_some_and(|item| item.go_name() == "ManagedFieldsEntry")
 }
 
 /// Gives the fields that always show, and are not there, their zero values.

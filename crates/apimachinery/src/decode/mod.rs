@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{Object, schema::TypeRef};
 use scan::{Kind, Path, Scanner};
 
+pub(crate) use typed::plain_go_type as go_type;
 pub use yaml::to_json as yaml_to_json;
 
 /// At most this many findings are kept, as upstream does.
@@ -100,6 +101,37 @@ pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
     })
 }
 
+/// What is dubious about a text that is to be of some type, at whose top there may be a list.
+pub(crate) fn check(body: &[u8], ty: TypeRef<'_>) -> Result<Vec<String>, DecodeError> {
+    let text = String::from_utf8_lossy(body);
+    let mut findings = Findings::default();
+    let mut decoder = typed::Decoder {
+        scanner: Scanner::new(&text),
+        findings: &mut findings,
+    };
+    decoder.root(ty).map_err(|e| DecodeError::Syntax(e.0))?;
+    match findings.error {
+        Some(error) => Err(DecodeError::Type(error)),
+        None => Ok(findings.list),
+    }
+}
+
+/// Whether a text is JSON at all.
+pub(crate) fn syntax(body: &[u8]) -> Result<(), DecodeError> {
+    let text = String::from_utf8_lossy(body);
+    let mut scanner = Scanner::new(&text);
+    scanner
+        .skip()
+        .and_then(|()| scanner.end())
+        .map_err(|e| DecodeError::Syntax(e.0))
+}
+
+/// What a text begins with, as Go's type errors name it; `invalid` if that is nothing.
+pub fn kind_name(body: &[u8]) -> &'static str {
+    let text = String::from_utf8_lossy(body);
+    Scanner::new(&text).peek().map_or("invalid", Kind::name)
+}
+
 /// Decodes a tree anew by a type: after a patch, or for another version.
 ///
 /// # Errors
@@ -130,6 +162,14 @@ pub fn untyped(body: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
 const VERSION_KIND: &str = "couldn't get version/kind; json parse error: ";
 /// Go prints the struct that it decodes into.
 const VERSION_KIND_STRUCT: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// What is wrong with a tree that is to be an object and is none.
+pub fn no_object_error(tree: &Value) -> String {
+    match version_kind(tree.to_string().as_bytes()) {
+        Err(error) => error.to_string(),
+        Ok(_) => String::new(),
+    }
+}
 
 /// `apiVersion` and `kind` of a JSON body; empty if absent.
 ///

@@ -9,8 +9,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::schema::TypeRef;
 
-/// Nesting beyond this is refused. Go allows 10,000; nothing real comes near this.
-pub(crate) const MAX_DEPTH: usize = 256;
+/// Nesting beyond this is refused, as Go does.
+const MAX_DEPTH: usize = 10_000;
+/// Trees are built no deeper than this; nothing real comes near it.
+const MAX_TREE_DEPTH: usize = 256;
 
 /// Why a text is no JSON, in Go's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,13 +102,12 @@ impl<'a> Scanner<'a> {
     }
 
     fn open(&mut self) -> Result<()> {
+        if self.depth >= MAX_DEPTH {
+            return self.error("exceeded max depth");
+        }
         self.at += 1;
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            Err(SyntaxError("exceeded max depth".to_owned()))
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     /// Takes `{` and the first key; `None` for `{}`.
@@ -328,34 +329,44 @@ impl<'a> Scanner<'a> {
         Ok(first)
     }
 
-    /// Takes a value and throws it away.
+    /// Takes a value and throws it away, however deep it is.
     pub(crate) fn skip(&mut self) -> Result<()> {
-        match self.peek()? {
-            Kind::Object => {
-                let mut key = self.first_key()?;
-                while key.is_some() {
-                    self.skip()?;
-                    key = self.next_key()?;
+        // Whether each of the values around is an object.
+        let mut around: Vec<bool> = Vec::new();
+        loop {
+            let opened = match self.peek()? {
+                Kind::Object => self.first_key()?.is_some().then_some(true),
+                Kind::Array => self.first_item()?.then_some(false),
+                Kind::String => {
+                    self.string()?;
+                    None
                 }
-            }
-            Kind::Array => {
-                let mut more = self.first_item()?;
-                while more {
-                    self.skip()?;
-                    more = self.next_item()?;
+                Kind::Number => {
+                    self.number()?;
+                    None
                 }
+                Kind::Bool | Kind::Null => {
+                    self.literal()?;
+                    None
+                }
+            };
+            if let Some(object) = opened {
+                around.push(object);
+                continue;
             }
-            Kind::String => {
-                self.string()?;
-            }
-            Kind::Number => {
-                self.number()?;
-            }
-            Kind::Bool | Kind::Null => {
-                self.literal()?;
+            // The value is over, and with it maybe some of those around it.
+            loop {
+                let more = match around.last() {
+                    None => return Ok(()),
+                    Some(true) => self.next_key()?.is_some(),
+                    Some(false) => self.next_item()?,
+                };
+                if more {
+                    break;
+                }
+                around.pop();
             }
         }
-        Ok(())
     }
 
     /// A value of any shape. `duplicate` hears of keys that stand twice, with the path to them; the last one wins.
@@ -364,7 +375,11 @@ impl<'a> Scanner<'a> {
         path: &mut Path<'_>,
         duplicate: &mut dyn FnMut(String),
     ) -> Result<Value> {
-        Ok(match self.peek()? {
+        let kind = self.peek()?;
+        if self.depth >= MAX_TREE_DEPTH && matches!(kind, Kind::Object | Kind::Array) {
+            return self.error("exceeded max depth");
+        }
+        Ok(match kind {
             Kind::Object => {
                 let mut map = Map::new();
                 let mut key = self.first_key()?;
@@ -573,7 +588,10 @@ mod tests {
             assert_eq!(parse(text).unwrap_err(), error, "{text:?}");
         }
         let deep = "[".repeat(MAX_DEPTH + 1);
-        assert_eq!(parse(&deep).unwrap_err(), "exceeded max depth");
+        assert_eq!(
+            parse(&deep).unwrap_err(),
+            "invalid character '[' exceeded max depth"
+        );
     }
 
     #[test]

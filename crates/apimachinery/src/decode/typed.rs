@@ -463,7 +463,7 @@ fn container_name(ty: TypeRef<'_>, around: Around<'_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn plain_go_type(ty: TypeRef<'_>, field: Option<&Field>) -> String {
+pub(crate) fn plain_go_type(ty: TypeRef<'_>, field: Option<&Field>) -> String {
     let own = field.and_then(|f| f.go_type.as_deref());
     match ty.node() {
         Type::Scalar(scalar) => match scalar {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Number, Value};
 
@@ -32,6 +33,10 @@ pub fn to_json(body: &[u8], strict: bool) -> Result<Vec<u8>, String> {
 
 /// The first document, and the keys that stand twice in it.
 fn first_document(text: &str) -> Result<(Value, Vec<String>), String> {
+    let begins = text.trim_start_matches(' ');
+    if begins.starts_with('\t') && !begins.trim_start().is_empty() {
+        return Err("found character that cannot start any token".to_owned());
+    }
     let mut composer = Composer {
         text,
         parser: Parser::new_from_str(text),
@@ -62,10 +67,14 @@ struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     fn next(&mut self) -> Result<(Event<'a>, usize), String> {
-        match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, span.start.line())),
-            Some(Err(error)) => Err(wording(&error, self.text)),
-            None => Ok((Event::StreamEnd, 0)),
+        loop {
+            match self.parser.next_event() {
+                // What is for people says nothing here.
+                Some(Ok((Event::Comment(..), _))) => {}
+                Some(Ok((event, span))) => return Ok((event, span.start.line())),
+                Some(Err(error)) => return Err(wording(&error, self.text)),
+                None => return Ok((Event::StreamEnd, 0)),
+            }
         }
     }
 
@@ -75,7 +84,7 @@ impl<'a> Composer<'a> {
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
-                (scalar(&text, style, tag.as_deref()), anchor)
+                (scalar(&text, style, tag.as_deref())?, anchor)
             }
             Event::SequenceStart(_, anchor, _) => {
                 let mut items = Vec::new();
@@ -169,13 +178,37 @@ fn name(key: &Value) -> Result<String, String> {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
     let tag = tag.map(|tag| tag.suffix().to_owned());
-    match tag.as_deref() {
-        Some("str" | "binary") => Value::from(text),
-        None if style != ScalarStyle::Plain => Value::from(text),
+    let value = match tag.as_deref() {
+        Some("str") => return Ok(Value::from(text)),
+        Some("binary") => {
+            let bytes = BASE64.decode(text.replace(['\n', ' '], ""));
+            let bytes = bytes.map_err(|_| "!!binary value contains invalid base64 data")?;
+            return Ok(String::from_utf8_lossy(&bytes).into_owned().into());
+        }
+        None if style != ScalarStyle::Plain => return Ok(Value::from(text)),
         _ => plain(text),
+    };
+    let fits = match tag.as_deref() {
+        Some("int") => value.is_i64() || value.is_u64(),
+        Some("float") => value.is_number(),
+        Some("bool") => value.is_boolean(),
+        Some("null") => value.is_null(),
+        _ => true,
+    };
+    if fits {
+        return Ok(value);
     }
+    let own = match &value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float",
+        Value::Number(_) => "int",
+        _ => "str",
+    };
+    let tag = tag.unwrap_or_default();
+    Err(format!("cannot decode !!{own} `{text}` as a !!{tag}"))
 }
 
 /// A scalar that is not quoted.
@@ -248,27 +281,66 @@ fn float(text: &str) -> Option<Number> {
     Number::from_f64(value)
 }
 
-/// As libyaml has it: the line, unless it is the first, and the problem without what was being parsed.
+/// As libyaml's port has it: the line, unless it is the first, and the problem without what was being parsed. What goes wrong among tokens is
+/// told with the number of the line, what goes wrong in the grammar with the number of the line before.
 fn wording(error: &ScanError, text: &str) -> String {
     let info = error.info();
-    let mut line = error.marker().line();
-    let problem = if info.starts_with("unclosed bracket") || info.contains("unexpected EOF") {
+    let problem = info.rsplit(", ").next().unwrap_or(&info);
+    // Lines count from one; what is wrong in the first is told without.
+    let line = error.marker().line();
+    let (line, problem) = if info.starts_with("unclosed bracket") || info.contains("unexpected EOF")
+    {
         // At the end, libyaml stands on the line after the last.
-        line = text.lines().count();
-        "did not find expected node content"
-    } else if info.contains("flow mapping") || info.contains("flow sequence") {
-        line = line.saturating_sub(1);
-        info.rsplit(", ").next().unwrap_or(&info)
-    } else if info.contains("mapping values are not allowed") {
-        "mapping values are not allowed in this context"
+        return format!("line {}: {}", text.lines().count(), at_the_end(&info, text));
+    } else if info == "unclosed quote" {
+        let breaks = text.matches('\n').count();
+        (breaks + 1, "found unexpected end of stream")
+    } else if problem == "found unknown anchor" {
+        let name = alias_at(text, error.marker().index());
+        return format!("unknown anchor '{name}' referenced");
+    } else if info.starts_with("unexpected character: `\\u{") {
+        return "control characters are not allowed".to_owned();
+    } else if info.starts_with("unexpected character")
+        || info.contains(" tab")
+        || info.starts_with("tab")
+    {
+        (line, "found character that cannot start any token")
+    } else if info == "recursion limit exceeded" {
+        return "exceeded max depth of 10000".to_owned();
+    } else if info == "simple key expected ':'" {
+        (line, "could not find expected ':'")
+    } else if problem == "expected ',' or ']'" {
+        (line.saturating_sub(1), "did not find expected ',' or ']'")
+    } else if info.starts_with("while parsing a") && problem.starts_with("did not find expected") {
+        (line.saturating_sub(1), problem)
     } else {
-        info.rsplit(", ").next().unwrap_or(&info)
+        // The first line has no number among tokens.
+        (if line == 1 { 0 } else { line }, problem)
     };
+    let in_the_first = matches!(line, 0 | 1) && !text.trim_end().contains('\n');
     match line {
         0 => problem.to_owned(),
-        1 if problem.starts_with("mapping values") => problem.to_owned(),
+        _ if in_the_first => problem.to_owned(),
         line => format!("line {line}: {problem}"),
     }
+}
+
+/// What is missing where a document ends too early.
+fn at_the_end(info: &str, text: &str) -> &'static str {
+    if text.trim_end().ends_with(['[', '{', ',', ':']) {
+        "did not find expected node content"
+    } else if info.contains('{') || info.contains("mapping") {
+        "did not find expected ',' or '}'"
+    } else {
+        "did not find expected ',' or ']'"
+    }
+}
+
+/// The name of the alias that stands at a character.
+fn alias_at(text: &str, index: usize) -> String {
+    let rest = text.chars().skip(index).skip_while(|c| *c != '*').skip(1);
+    rest.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+        .collect()
 }
 
 #[cfg(test)]
@@ -304,6 +376,15 @@ mod tests {
             json("a: !!str 1\nb: |\n  x\n  y\n"),
             "{\"a\":\"1\",\"b\":\"x\\ny\\n\"}"
         );
+    }
+
+    #[test]
+    fn comments_say_nothing() {
+        assert_eq!(
+            json("a: 1 # one\n# two\nb: # three\n  c: 2\n"),
+            r#"{"a":1,"b":{"c":2}}"#
+        );
+        assert_eq!(json("k: !!binary aGk=\n"), r#"{"k":"hi"}"#);
     }
 
     #[test]
@@ -344,7 +425,27 @@ mod tests {
             error("a: b: c\n\t- x"),
             "mapping values are not allowed in this context"
         );
-        assert_eq!(error("{{{\n"), "line 1: did not find expected node content");
+        for (text, expected) in [
+            ("{{{\n", "line 1: did not find expected node content"),
+            ("key: [a", "line 1: did not find expected ',' or ']'"),
+            (
+                "a: 1\nb: {k: 'x'\n",
+                "line 2: did not find expected ',' or '}'",
+            ),
+            (
+                "a: 1\nb:\n   c: 1\n  d: 2\n",
+                "line 3: did not find expected key",
+            ),
+            ("'unclosed", "found unexpected end of stream"),
+            ("a: *b", "unknown anchor 'b' referenced"),
+            ("a: @x", "found character that cannot start any token"),
+            ("\tx: 1\n", "found character that cannot start any token"),
+            ("a: \"\\z\"", "found unknown escape character"),
+            ("a: !!int x", "cannot decode !!str `x` as a !!int"),
+            ("\u{0}", "control characters are not allowed"),
+        ] {
+            assert_eq!(error(text), expected, "{text:?}");
+        }
         assert!(to_json("[".repeat(5000).as_bytes(), false).is_err());
     }
 }

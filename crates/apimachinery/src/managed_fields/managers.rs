@@ -19,21 +19,26 @@ pub(super) enum OperationType {
     Update,
 }
 
-/// Identifies an entry.
+/// Identifies an entry. Who applies is the same in whatever version; who updates has an entry for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Manager {
     pub(super) operation: OperationType,
     pub(super) name: String,
-    pub(super) api_version: String,
+    /// Empty for applies.
+    version: String,
     pub(super) subresource: String,
 }
 
 impl Manager {
     fn new(operation: OperationType, name: &str, api_version: &str, subresource: &str) -> Self {
+        let version = match operation {
+            OperationType::Apply => "",
+            OperationType::Update => api_version,
+        };
         Self {
             operation,
             name: name.to_owned(),
-            api_version: api_version.to_owned(),
+            version: version.to_owned(),
             subresource: subresource.to_owned(),
         }
     }
@@ -42,16 +47,24 @@ impl Manager {
         Self::new(OperationType::Update, name, api_version, subresource)
     }
 
-    pub(super) fn apply(name: &str, api_version: &str, subresource: &str) -> Self {
-        Self::new(OperationType::Apply, name, api_version, subresource)
+    pub(super) fn apply(name: &str, subresource: &str) -> Self {
+        Self::new(OperationType::Apply, name, "", subresource)
+    }
+
+    /// The same manager, writing in another version.
+    pub(super) fn in_version(&self, api_version: &str) -> Self {
+        Self::new(self.operation, &self.name, api_version, &self.subresource)
     }
 }
 
+/// What a manager owns.
 #[derive(Clone, Debug)]
-struct Owned {
-    fields: FieldSet,
+pub(super) struct Owned {
+    pub(super) fields: FieldSet,
+    /// The version whose fields they are.
+    pub(super) api_version: String,
     /// As it stands in the object; empty if it has none.
-    time: String,
+    pub(super) time: String,
 }
 
 /// All entries.
@@ -78,19 +91,14 @@ impl Managers {
                 None | Some(Value::Null) => FieldSet::default(),
                 Some(fields) => FieldSet::from_fields_v1(fields)?,
             };
-            let manager = Manager::new(
-                operation,
-                text("manager"),
-                text("apiVersion"),
-                text("subresource"),
-            );
-            entries.insert(
-                manager,
-                Owned {
-                    fields,
-                    time: text("time").to_owned(),
-                },
-            );
+            let version = text("apiVersion");
+            let manager = Manager::new(operation, text("manager"), version, text("subresource"));
+            let owned = Owned {
+                fields,
+                api_version: version.to_owned(),
+                time: text("time").to_owned(),
+            };
+            entries.insert(manager, owned);
         }
         Some(Self { entries })
     }
@@ -103,14 +111,14 @@ impl Managers {
                 a.operation,
                 &owned_a.time,
                 &a.name,
-                &a.api_version,
+                &owned_a.api_version,
                 &a.subresource,
             )
                 .cmp(&(
                     b.operation,
                     &owned_b.time,
                     &b.name,
-                    &b.api_version,
+                    &owned_b.api_version,
                     &b.subresource,
                 ))
         });
@@ -123,24 +131,22 @@ impl Managers {
         self.entries.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Manager, &FieldSet)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Manager, &Owned)> {
+        self.entries.iter()
+    }
+
+    pub(super) fn get(&self, manager: &Manager) -> Option<&Owned> {
+        self.entries.get(manager)
+    }
+
+    pub(super) fn insert(&mut self, manager: Manager, owned: Owned) {
+        self.entries.insert(manager, owned);
+    }
+
+    /// Drops the entries of versions that there are not.
+    pub(super) fn retain_versions(&mut self, is_served: impl Fn(&str) -> bool) {
         self.entries
-            .iter()
-            .map(|(manager, owned)| (manager, &owned.fields))
-    }
-
-    pub(super) fn fields(&self, manager: &Manager) -> Option<&FieldSet> {
-        self.entries.get(manager).map(|owned| &owned.fields)
-    }
-
-    pub(super) fn set_fields(&mut self, manager: Manager, fields: FieldSet, now: Timestamp) {
-        self.entries.insert(
-            manager,
-            Owned {
-                fields,
-                time: time::format(now),
-            },
-        );
+            .retain(|_, owned| is_served(&owned.api_version));
     }
 
     /// Changes what one manager owns; an entry left empty goes.
@@ -154,44 +160,42 @@ impl Managers {
     }
 
     /// Changes what all others own.
-    pub(super) fn retain_fields(
-        &mut self,
-        change: impl Fn(&Manager, &mut FieldSet),
-        but: &Manager,
-    ) {
+    pub(super) fn retain_fields(&mut self, change: impl Fn(&mut Owned), but: &Manager) {
         self.entries.retain(|manager, owned| {
             if manager != but {
-                change(manager, &mut owned.fields);
+                change(owned);
             }
             manager == but || !owned.fields.is_empty()
         });
     }
 
     /// Adds to what a manager owns.
-    pub(super) fn add(&mut self, manager: Manager, fields: FieldSet, now: Timestamp) {
+    pub(super) fn add(
+        &mut self,
+        manager: Manager,
+        api_version: &str,
+        fields: FieldSet,
+        now: Timestamp,
+    ) {
         let owned = self.entries.entry(manager).or_insert_with(|| Owned {
             fields: FieldSet::default(),
+            api_version: api_version.to_owned(),
             time: String::new(),
         });
         owned.fields.absorb(fields);
         owned.time = time::format(now);
     }
 
-    /// After an apply: the manager owns this, and nothing else. `time` is that of its entry.
-    pub(super) fn restate(&mut self, manager: Manager, fields: FieldSet, time: String) {
-        if fields.is_empty() {
+    /// The manager owns this, and nothing else; nobody owns nothing.
+    pub(super) fn restate(&mut self, manager: Manager, owned: Owned) {
+        if owned.fields.is_empty() {
             self.entries.remove(&manager);
         } else {
-            self.entries.insert(manager, Owned { fields, time });
+            self.entries.insert(manager, owned);
         }
     }
 
-    /// When a manager last changed something.
-    pub(super) fn time(&self, manager: &Manager) -> Option<&str> {
-        self.entries.get(manager).map(|owned| &*owned.time)
-    }
-
-    /// Joins the oldest entries of updates when there are too many.
+    /// Joins the oldest entries of updates when there are too many: those of a version into one.
     pub(super) fn cap_updates(&mut self) {
         let mut updates: Vec<(String, Manager)> = self
             .entries
@@ -199,23 +203,35 @@ impl Managers {
             .filter(|(manager, _)| manager.operation == OperationType::Update)
             .map(|(manager, owned)| (owned.time.clone(), manager.clone()))
             .collect();
-        if updates.len() <= MAX_UPDATE_MANAGERS {
+        let mut count = updates.len();
+        if count <= MAX_UPDATE_MANAGERS {
             return;
         }
         updates.sort();
-        let surplus = updates.len() - MAX_UPDATE_MANAGERS;
-        // Joining one entry into another makes one less, and the joined one counts, too.
-        for (time, manager) in updates.into_iter().take(surplus + 1) {
+        // The oldest of a version waits for a second one to be joined with.
+        let mut oldest: BTreeMap<String, Manager> = BTreeMap::new();
+        for (time, manager) in updates {
+            if count <= MAX_UPDATE_MANAGERS {
+                return;
+            }
+            let Some(first) = oldest.get(&manager.version) else {
+                oldest.insert(manager.version.clone(), manager);
+                continue;
+            };
+            let ancient = Manager::update(ANCIENT, &manager.version, "");
+            if !self.entries.contains_key(&ancient)
+                && let Some(owned) = self.entries.remove(first)
+            {
+                self.entries.insert(ancient.clone(), owned);
+            }
             let Some(owned) = self.entries.remove(&manager) else {
                 continue;
             };
-            let ancient = Manager::update(ANCIENT, &manager.api_version, "");
-            let into = self.entries.entry(ancient).or_insert_with(|| Owned {
-                fields: FieldSet::default(),
-                time: String::new(),
-            });
-            into.fields.extend(&owned.fields);
-            into.time = time;
+            if let Some(into) = self.entries.get_mut(&ancient) {
+                into.fields.absorb(owned.fields);
+                into.time = time;
+            }
+            count -= 1;
         }
     }
 }
@@ -231,7 +247,7 @@ fn entry(manager: Manager, owned: Owned) -> Value {
         put("manager", Value::from(manager.name));
     }
     put("operation", Value::from(operation));
-    put("apiVersion", Value::from(manager.api_version));
+    put("apiVersion", Value::from(owned.api_version));
     if !owned.time.is_empty() {
         put("time", Value::from(owned.time));
     }

@@ -5,8 +5,11 @@
 //! a field with another value (unless forced), and removes what the manager owned before and no longer states. After upstream's
 //! `apimachinery/pkg/util/managedfields` and structured-merge-diff.
 
+mod check;
 mod conflict;
+mod last_applied;
 mod managers;
+mod prune;
 mod scale;
 mod set;
 mod typed;
@@ -17,9 +20,8 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::{Object, decode, meta, schema::TypeRef, time};
-use managers::{Manager, Managers};
-use set::Entry;
-use typed::{compare, field_set, merge, remove, with_named_fields};
+use managers::{Manager, Managers, Owned};
+use typed::{compare, field_set, merge};
 
 pub use conflict::Conflict;
 pub use scale::{of_parent, of_scale};
@@ -42,10 +44,21 @@ pub struct Write<'a> {
     pub versions: &'a dyn Versions,
 }
 
+/// An object seen in another version of its kind.
+#[derive(Clone, Debug)]
+pub enum Converted {
+    /// The version has the same fields.
+    Same,
+    /// There is no such version.
+    Missing,
+    /// The version has fields of its own.
+    Object(TypeRef<'static>, Object),
+}
+
 /// The versions of a kind.
 pub trait Versions: std::fmt::Debug + Sync {
-    /// An object of the version that is written, in another; `None` if there is no such version, or it has the same fields.
-    fn convert(&self, object: &Object, api_version: &str) -> Option<(TypeRef<'static>, Object)>;
+    /// An object of one version, in another.
+    fn convert(&self, object: &Object, from: &str, to: &str) -> Converted;
 }
 
 /// One version, or several that have the same fields.
@@ -53,8 +66,8 @@ pub trait Versions: std::fmt::Debug + Sync {
 pub struct OneVersion;
 
 impl Versions for OneVersion {
-    fn convert(&self, _object: &Object, _api_version: &str) -> Option<(TypeRef<'static>, Object)> {
-        None
+    fn convert(&self, _object: &Object, _from: &str, _to: &str) -> Converted {
+        Converted::Same
     }
 }
 
@@ -121,7 +134,7 @@ pub fn blank(ty: TypeRef<'_>) -> Object {
 /// Tracks a create (`live` is `None`), update or patch: puts `metadata.managedFields` into `new`, which is complete otherwise.
 ///
 /// `managedFields` that the client sent count if they are valid, those of the live object if not; a subresource cannot change them
-/// directly; `[{}]` clears them.
+/// directly; `[]` and `[{}]` clear them. An object whose lists have items without their keys is tracked no longer.
 pub fn update(ty: TypeRef<'_>, live: Option<&Object>, new: &mut Object, write: &Write<'_>) {
     let mut managers = sent_or_live(live, new, write);
     if managers.is_empty() && live.is_some() {
@@ -137,19 +150,40 @@ pub fn update(ty: TypeRef<'_>, live: Option<&Object>, new: &mut Object, write: &
             &blank_object
         }
     };
+    if !changed_parts(ty, live, new).all(|(value, ty)| check::items_have_keys(value, ty)) {
+        meta::set_managed_fields(new, Vec::new());
+        return;
+    }
     track(ty, live, new, &mut managers, write);
     managers.cap_updates();
     meta::set_managed_fields(new, managers.encode());
 }
 
+/// The members of an object that differ from those of another, with their types.
+fn changed_parts<'a>(
+    ty: TypeRef<'a>,
+    old: &'a Object,
+    new: &'a Object,
+) -> impl Iterator<Item = (&'a Value, TypeRef<'a>)> {
+    let changed = new
+        .iter()
+        .filter(|(name, value)| old.get(*name) != Some(value));
+    changed.filter_map(move |(name, value)| Some((value, ty.field(name)?.1)))
+}
+
 fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Managers {
     let of_live =
         || live.map(|live| Managers::decode(meta::managed_fields(live)).unwrap_or_default());
-    let sent = meta::managed_fields(new);
     if !write.subresource.is_empty() {
         return of_live().unwrap_or_default();
     }
-    if sent.len() == 1 && sent[0].as_object().is_some_and(Map::is_empty) {
+    let sent = meta::managed_fields(new);
+    let is_reset = match sent {
+        [] => meta::metadata(new).is_some_and(|m| m.contains_key("managedFields")),
+        [only] => only.as_object().is_some_and(Map::is_empty),
+        _ => false,
+    };
+    if is_reset {
         return Managers::default();
     }
     match Managers::decode(sent) {
@@ -163,7 +197,7 @@ fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, 
     let changes = Changes::between(ty, live, new, managers, write);
     let this = Manager::update(write.manager, write.api_version, write.subresource);
     // In the end the manager's own set is joined with what it owned before, so that it may lose removed fields alone.
-    managers.retain_fields(|manager, set| changes.take_from(manager, set), &this);
+    managers.retain_fields(|owned| changes.take_from(owned), &this);
     let Differences {
         mut changed,
         removed,
@@ -171,7 +205,7 @@ fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, 
     managers.change_fields(&this, |set| set.subtract(&removed));
     changed.subtract(&STRIPPED);
     if !changed.is_empty() {
-        managers.add(this, changed, write.now);
+        managers.add(this, write.api_version, changed, write.now);
     }
 }
 
@@ -190,40 +224,47 @@ struct Changes {
 }
 
 impl Changes {
+    /// Managers of versions that there are not lose their entries here.
     fn between(
         ty: TypeRef<'_>,
         old: &Object,
         new: &Object,
-        managers: &Managers,
+        managers: &mut Managers,
         write: &Write<'_>,
     ) -> Self {
         let mut others = BTreeMap::new();
-        for (manager, _) in managers.iter() {
-            let version = manager.api_version.as_str();
+        let mut missing = Vec::new();
+        for (_, owned) in managers.iter() {
+            let version = owned.api_version.as_str();
             if version == write.api_version || others.contains_key(version) {
                 continue;
             }
-            let convert = |object| write.versions.convert(object, version);
-            if let (Some((ty, old)), Some((_, new))) = (convert(old), convert(new)) {
-                let difference = differences(ty, &old, &new, write.ignored);
-                others.insert(version.to_owned(), difference);
+            let convert = |object| write.versions.convert(object, write.api_version, version);
+            match (convert(old), convert(new)) {
+                (Converted::Object(ty, old), Converted::Object(_, new)) => {
+                    let difference = differences(ty, &old, &new, write.ignored);
+                    others.insert(version.to_owned(), difference);
+                }
+                (Converted::Missing, _) => missing.push(version.to_owned()),
+                _ => {}
             }
         }
+        managers.retain_versions(|version| !missing.iter().any(|m| m == version));
         Self {
             own: differences(ty, old, new, write.ignored),
             others,
         }
     }
 
-    fn of(&self, manager: &Manager) -> &Differences {
-        self.others.get(&manager.api_version).unwrap_or(&self.own)
+    fn of(&self, api_version: &str) -> &Differences {
+        self.others.get(api_version).unwrap_or(&self.own)
     }
 
     /// Takes from a manager's fields what changed.
-    fn take_from(&self, manager: &Manager, set: &mut FieldSet) {
-        let of = self.of(manager);
-        set.subtract(&of.changed);
-        set.subtract(&of.removed);
+    fn take_from(&self, owned: &mut Owned) {
+        let of = self.of(&owned.api_version);
+        owned.fields.subtract(&of.changed);
+        owned.fields.subtract(&of.removed);
     }
 }
 
@@ -270,23 +311,58 @@ pub fn apply(
     force: bool,
     write: &Write<'_>,
 ) -> Result<Applied, ApplyError> {
-    if !meta::managed_fields(config).is_empty() {
+    if meta::metadata(config).is_some_and(|m| m.get("managedFields").is_some_and(Value::is_array)) {
         return Err(ApplyError::ManagedFields);
     }
-    let config = Value::Object(config.clone());
-    typed::check(&config, Some(ty), "").map_err(|error| {
-        let object = config.as_object().cloned().unwrap_or_default();
+    check_configuration(ty, config, write)?;
+    let mut applied = match apply_checked(ty, live, config, force, write) {
+        // Whoever moves from kubectl's own kind of apply to this one owns already what that one recorded.
+        Err(ApplyError::Conflicts(conflicts)) if write.manager == last_applied::MANAGER => {
+            let own = live.and_then(|live| last_applied::own_fields(ty, live, write));
+            let left = match own {
+                Some(own) => last_applied::without(conflicts, &own),
+                None => conflicts,
+            };
+            if !left.is_empty() {
+                return Err(ApplyError::Conflicts(left));
+            }
+            apply_checked(ty, live, config, true, write)
+        }
+        result => result,
+    }?;
+    if write.manager == last_applied::MANAGER {
+        last_applied::record(&mut applied.object, config);
+    }
+    Ok(applied)
+}
+
+fn check_configuration(
+    ty: TypeRef<'_>,
+    config: &Object,
+    write: &Write<'_>,
+) -> Result<(), ApplyError> {
+    check::configuration(config, ty).map_err(|error| {
         let (group, version) = write
             .api_version
             .rsplit_once('/')
             .unwrap_or(("", write.api_version));
         ApplyError::Typed(format!(
             "failed to create typed patch object ({}/{}; {group}/{version}, Kind={}): {error}",
-            meta::namespace(&object),
-            meta::name(&object),
-            meta::kind(&object),
+            meta::namespace(config),
+            meta::name(config),
+            meta::kind(config),
         ))
-    })?;
+    })
+}
+
+fn apply_checked(
+    ty: TypeRef<'_>,
+    live: Option<&Object>,
+    config: &Object,
+    force: bool,
+    write: &Write<'_>,
+) -> Result<Applied, ApplyError> {
+    let config = Value::Object(config.clone());
     let mut managers = match live {
         Some(live) => {
             let mut managers = Managers::decode(meta::managed_fields(live)).unwrap_or_default();
@@ -307,15 +383,19 @@ pub fn apply(
     let base_value = Value::Object(base);
 
     let merged = merge(Some(&base_value), Some(&config), Some(ty)).unwrap_or_default();
-    let this = Manager::apply(write.manager, write.api_version, write.subresource);
-    let last = managers.fields(&this).cloned();
-    let last_time = managers.time(&this).map(str::to_owned);
+    let this = Manager::apply(write.manager, write.subresource);
+    let last = managers.get(&this).cloned();
     let stated = field_set(&config, Some(ty))
         .children
         .recursive_difference(write.ignored);
-    managers.set_fields(this.clone(), stated.clone(), write.now);
+    let owned = Owned {
+        fields: stated.clone(),
+        api_version: write.api_version.to_owned(),
+        time: time::format(write.now),
+    };
+    managers.insert(this.clone(), owned);
     let pruned = match &last {
-        Some(last) if !last.is_empty() => prune(&merged, last, &managers, ty),
+        Some(last) if !last.fields.is_empty() => prune::prune(merged, last, &managers, ty, write),
         _ => merged,
     };
     let Value::Object(mut object) = pruned else {
@@ -328,24 +408,27 @@ pub fn apply(
         Value::Object(base) => base,
         _ => return Err(ApplyError::Typed("the live object is no object".to_owned())),
     };
-    let changes = Changes::between(ty, base, &object, &managers, write);
+    let changes = Changes::between(ty, base, &object, &mut managers, write);
     if !force {
         let conflicts = conflict::find(&managers, &this, &changes);
         if !conflicts.is_empty() {
             return Err(ApplyError::Conflicts(conflicts));
         }
     }
-    managers.retain_fields(|manager, set| changes.take_from(manager, set), &this);
-    let owned = stated.difference(&STRIPPED);
+    managers.retain_fields(|owned| changes.take_from(owned), &this);
     let changed = *base != object;
     // An apply that changes nothing leaves the time of its entry as it was; a new entry then has none.
     let time = if changed {
         time::format(write.now)
     } else {
-        last_time.unwrap_or_default()
+        last.map(|last| last.time).unwrap_or_default()
     };
-    managers.restate(this, owned, time);
-    managers.cap_updates();
+    let owned = Owned {
+        fields: stated.difference(&STRIPPED),
+        api_version: write.api_version.to_owned(),
+        time,
+    };
+    managers.restate(this, owned);
     meta::set_managed_fields(&mut object, managers.encode());
     Ok(Applied { object, changed })
 }
@@ -359,9 +442,9 @@ pub fn merge_configuration(
     live: &Object,
     config: &Object,
 ) -> Result<Object, String> {
-    let config = Value::Object(config.clone());
-    typed::check(&config, Some(ty), "")
+    check::configuration(config, ty)
         .map_err(|error| format!("failed to convert patch object to typed object: {error}"))?;
+    let config = Value::Object(config.clone());
     let mut atomic = Vec::new();
     typed::atomic_parts(&config, ty, "", &mut atomic);
     if !atomic.is_empty() {
@@ -375,26 +458,6 @@ pub fn merge_configuration(
         Some(Value::Object(merged)) => Ok(merged),
         _ => Err("failed to merge patch: nothing is left of the object".to_owned()),
     }
-}
-
-/// Takes away what the manager owned before and states no longer, unless another manager owns it.
-fn prune(merged: &Value, last: &FieldSet, managers: &Managers, ty: TypeRef<'_>) -> Value {
-    let ty = Some(ty);
-    let fields = |value: &Value| {
-        let Entry { children, .. } = field_set(value, ty);
-        with_named_fields(&children, ty)
-    };
-    let last = with_named_fields(last, ty);
-    let mut pruned = remove(merged, &last, ty);
-    // What anybody owns comes back.
-    let all = fields(merged);
-    for (_, owned) in managers.iter() {
-        let kept = fields(&pruned).union(&with_named_fields(owned, ty));
-        pruned = remove(merged, &all.difference(&kept), ty);
-    }
-    // And so does what was not the manager's own, but fell with what was around it.
-    let dangling = all.difference(&fields(&pruned)).intersection(&last);
-    remove(merged, &dangling, ty)
 }
 
 /// Whether nothing differs but the times of entries of managers: a write without effect must not change the object.

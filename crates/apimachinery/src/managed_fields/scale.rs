@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    managers::{Manager, Managers},
+    managers::{Manager, Managers, Owned},
     set::FieldSet,
 };
 
@@ -21,14 +21,14 @@ pub fn of_scale(parent: &[Value], path: &str) -> Vec<Value> {
     let (there, replicas) = (FieldSet::of_paths(&[path]), replicas());
     let mut scale = Managers::default();
     let parent = Managers::decode(parent).unwrap_or_default();
-    for (manager, fields) in parent.iter() {
-        if !fields.intersection(&there).is_empty() {
-            let time = parent.time(manager).unwrap_or_default().to_owned();
-            let manager = Manager {
+    for (manager, owned) in parent.iter() {
+        if !owned.fields.intersection(&there).is_empty() {
+            let owned = Owned {
+                fields: replicas.clone(),
                 api_version: SCALE_VERSION.to_owned(),
-                ..manager.clone()
+                time: owned.time.clone(),
             };
-            scale.restate(manager, replicas.clone(), time);
+            scale.restate(manager.in_version(SCALE_VERSION), owned);
         }
     }
     scale.encode()
@@ -40,22 +40,20 @@ pub fn of_parent(parent: &[Value], scale: &[Value], api_version: &str, path: &st
     let (there, replicas) = (FieldSet::of_paths(&[path]), replicas());
     let mut parent = Managers::decode(parent).unwrap_or_default();
     let nobody = Manager::update("", "", "");
-    parent.retain_fields(|_, fields| fields.subtract(&there), &nobody);
+    parent.retain_fields(|owned| owned.fields.subtract(&there), &nobody);
     let scale = Managers::decode(scale).unwrap_or_default();
-    for (manager, fields) in scale.iter() {
-        if fields.intersection(&replicas).is_empty() {
+    for (manager, owned) in scale.iter() {
+        if owned.fields.intersection(&replicas).is_empty() {
             continue;
         }
-        let manager = Manager {
+        let manager = manager.in_version(api_version);
+        let before = parent.get(&manager);
+        let owned = Owned {
+            fields: before.map_or_else(|| there.clone(), |others| others.fields.union(&there)),
             api_version: api_version.to_owned(),
-            ..manager.clone()
+            time: before.map(|b| b.time.clone()).unwrap_or_default(),
         };
-        let owned = match parent.fields(&manager) {
-            Some(others) => others.union(&there),
-            None => there.clone(),
-        };
-        let time = parent.time(&manager).unwrap_or_default().to_owned();
-        parent.restate(manager, owned, time);
+        parent.restate(manager, owned);
     }
     parent.encode()
 }

@@ -159,3 +159,90 @@ fn configurations_are_checked() {
         "failed to create typed patch object (/a; x/v1, Kind=Thing): .spec.nope: field not declared in schema"
     );
 }
+
+#[test]
+fn a_configuration_is_told_all_that_is_wrong_with_it() {
+    let (schema, root) = schema();
+    let none = FieldSet::default();
+    let error = |spec: Value| {
+        let config = object(json!({"kind": "Thing", "metadata": {"name": "a"}, "spec": spec}));
+        let error = apply(schema.get(root), None, &config, false, &write("one", &none));
+        let error = error.unwrap_err().to_string();
+        error.split_once("Kind=Thing): ").unwrap().1.to_owned()
+    };
+    for (spec, expected) in [
+        (
+            json!({"containers": "x", "replicas": "1"}),
+            "errors:\n  .spec.containers: expected list, got &{x}\n  .spec.replicas: expected numeric (int or float), got string",
+        ),
+        (
+            json!({"containers": [null]}),
+            ".spec.containers: element 0: associative list with keys may not have a null element",
+        ),
+        (
+            json!({"containers": [{"image": "i"}]}),
+            ".spec.containers: element 0: associative list with keys has an element that omits all key fields [\"name\"] (and doesn't have default values for any key fields)",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": {"b": [1, null]}}]}),
+            ".spec.containers[name=\"a\"].image: expected string, got &value.valueUnstructured{Value:map[string]interface {}{\"b\":[]interface {}{1, interface {}(nil)}}}",
+        ),
+        (
+            json!({"containers": [{"name": "a"}, {"name": "a"}]}),
+            ".spec.containers: duplicate entries for key [name=\"a\"]",
+        ),
+    ] {
+        assert_eq!(error(spec.clone()), expected, "{spec}");
+    }
+}
+
+#[test]
+fn ownership_is_forgotten_on_demand() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let mut live = object(
+        json!({"kind": "Thing", "apiVersion": "x/v1", "metadata": {"name": "a"}, "spec": {"replicas": 1}}),
+    );
+    update(ty, None, &mut live, &write("one", &none));
+    for forgotten in [json!([]), json!([{}])] {
+        let mut new = live.clone();
+        new["metadata"]["managedFields"] = forgotten;
+        new["spec"]["replicas"] = json!(2);
+        update(ty, Some(&live), &mut new, &write("two", &none));
+        assert_eq!(new["metadata"].get("managedFields"), None);
+    }
+    // Items that cannot be told apart belong to nobody.
+    let mut new = live.clone();
+    new["spec"]["containers"] = json!([{"image": "i"}]);
+    update(ty, Some(&live), &mut new, &write("two", &none));
+    assert_eq!(new["metadata"].get("managedFields"), None);
+}
+
+#[test]
+fn kubectl_takes_over_what_it_applied_before() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let annotation = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut live = object(
+        json!({"kind": "Thing", "apiVersion": "x/v1", "spec": {"replicas": 1},
+        "metadata": {"name": "a", "annotations": {annotation: r#"{"apiVersion":"x/v1","kind":"Thing","spec":{"replicas":1}}"#}}}),
+    );
+    update(
+        ty,
+        None,
+        &mut live,
+        &write("kubectl-client-side-apply", &none),
+    );
+    let config = object(
+        json!({"kind": "Thing", "apiVersion": "x/v1", "metadata": {"name": "a"}, "spec": {"replicas": 2}}),
+    );
+    assert!(apply(ty, Some(&live), &config, false, &write("other", &none)).is_err());
+    let applied = apply(ty, Some(&live), &config, false, &write("kubectl", &none)).unwrap();
+    assert_eq!(applied.object["spec"]["replicas"], 2);
+    assert_eq!(
+        applied.object["metadata"]["annotations"][annotation],
+        "{\"apiVersion\":\"x/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"replicas\":2}}\n"
+    );
+}

@@ -2,12 +2,12 @@
 //!
 //! `null` and absent differ here, and so do empty and absent: what a Go struct always shows is there before anybody sets it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::set::{Entry, FieldSet, field_step};
-use crate::schema::{Field, ListSemantics, Scalar, Type, TypeRef};
+use crate::schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef};
 
 /// How a value takes part in ownership.
 #[derive(Clone, Copy)]
@@ -75,42 +75,78 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
-/// The step to an item of a set or of a keyed list. A key that is absent counts as its default.
+/// Why an item of a set or of a keyed list cannot be told from others; worded in [`super::check`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ItemError {
+    NullInKeyed,
+    NoMapInKeyed,
+    NoKeys(Arc<[Arc<str>]>),
+    MapInSet,
+    ListInSet,
+    NullInSet,
+}
+
+/// The step to an item of a set or of a keyed list. A key that is absent counts as its default; some may be without.
 pub(super) fn item_step(
     semantics: &ListSemantics,
     ty: TypeRef<'_>,
     item: &Value,
-) -> Result<String, String> {
+) -> Result<String, ItemError> {
     let ListSemantics::Map(keys) = semantics else {
-        return Ok(format!("v:{item}"));
+        return match item {
+            Value::Object(_) => Err(ItemError::MapInSet),
+            Value::Array(_) => Err(ItemError::ListInSet),
+            Value::Null => Err(ItemError::NullInSet),
+            _ => Ok(format!("v:{item}")),
+        };
+    };
+    let object = match item {
+        Value::Null => return Err(ItemError::NullInKeyed),
+        Value::Object(object) => object,
+        _ => return Err(ItemError::NoMapInKeyed),
     };
     let mut found = BTreeMap::new();
     for key in keys.iter() {
-        let present = item.get(&**key).filter(|v| !v.is_null()).cloned();
-        match present.or_else(|| default_key(ty, key)) {
-            Some(value) => {
-                found.insert(&**key, value);
-            }
-            None if keys.len() == 1 => {
-                return Err(format!(
-                    "associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
-                ));
-            }
-            None => {}
+        if let Some(value) = object.get(&**key).cloned().or_else(|| default_key(ty, key)) {
+            found.insert(&**key, value);
         }
     }
-    serde_json::to_string(&found)
-        .map(|keys| format!("k:{keys}"))
-        .map_err(|e| e.to_string())
+    if found.is_empty() {
+        return Err(ItemError::NoKeys(keys.clone()));
+    }
+    Ok(format!("k:{}", json!(found)))
 }
 
-/// What an absent key counts as: its default, and the empty text where Go has a plain string.
+/// Whether there is a step to an item.
+pub(super) fn has_step(semantics: &ListSemantics, ty: TypeRef<'_>, item: &Value) -> bool {
+    match semantics {
+        ListSemantics::Atomic => true,
+        ListSemantics::Set => !(item.is_object() || item.is_array() || item.is_null()),
+        ListSemantics::Map(keys) => item.as_object().is_some_and(|object| {
+            keys.iter()
+                .any(|key| object.contains_key(&**key) || default_key(ty, key).is_some())
+        }),
+    }
+}
+
+/// What an absent key counts as: its default, and the zero value where Go always writes one.
 fn default_key(ty: TypeRef<'_>, key: &str) -> Option<Value> {
     let object = ty.object()?;
     let field = object.field(key)?;
-    let text = matches!(ty.at(field.ty).node(), Type::Scalar(Scalar::String));
-    let empty = || (object.go && text && !field.pointer).then(|| Value::from(""));
-    field.default.clone().or_else(empty)
+    let zero = || {
+        // The name in a LocalObjectReference need not be written, and counts as empty then.
+        let local = object.go_name() == "LocalObjectReference";
+        if !object.go || field.pointer || (field.omit != Omit::Never && !local) {
+            return None;
+        }
+        match ty.at(field.ty).node() {
+            Type::Scalar(Scalar::String) => Some(Value::from("")),
+            Type::Scalar(Scalar::Int32 | Scalar::Int64) => Some(Value::from(0)),
+            Type::Scalar(Scalar::Bool) => Some(Value::Bool(false)),
+            _ => None,
+        }
+    };
+    field.default.clone().or_else(zero)
 }
 
 /// The maps and lists in a value that are owned as a whole, by their paths.
@@ -229,14 +265,27 @@ fn keyed<'v>(
     out
 }
 
+/// Items that stand twice are owned as a whole: what was below them goes, and comes again when one is left.
 fn compare_items(old: &[&Value], new: &[&Value], ty: TypeRef<'_>) -> Comparison {
-    if old.len() <= 1 && new.len() <= 1 {
-        return compare(old.first().copied(), new.first().copied(), Some(ty));
-    }
     let mut out = Comparison::default();
-    out.added.member = old.is_empty();
-    out.removed.member = new.is_empty();
-    out.modified.member = !old.is_empty() && !new.is_empty();
+    match (old, new) {
+        ([] | [_], [] | [_]) => {
+            return compare(old.first().copied(), new.first().copied(), Some(ty));
+        }
+        ([_, _, ..], [_, _, ..]) => out.modified.member = old != new,
+        ([_, _, ..], _) => {
+            if let Some(new) = new.first() {
+                out = compare(None, Some(new), Some(ty));
+            }
+            out.removed.member = true;
+        }
+        (_, [_, _, ..]) => {
+            if let Some(old) = old.first() {
+                out = compare(Some(old), None, Some(ty));
+            }
+            out.added.member = true;
+        }
+    }
     out
 }
 
@@ -490,91 +539,4 @@ pub(super) fn with_named_fields(set: &FieldSet, ty: Option<TypeRef<'_>>) -> Fiel
         out.attach(step.clone(), Entry { member, children });
     }
     out
-}
-
-/// Checks a configuration that is to be applied: known fields, right types, no item twice.
-///
-/// # Errors
-/// `.spec.nope: field not declared in schema`, and so on, the first one found.
-pub(super) fn check(value: &Value, ty: Option<TypeRef<'_>>, path: &str) -> Result<(), String> {
-    let Some(ty) = ty else { return Ok(()) };
-    if value.is_null() {
-        return Ok(());
-    }
-    let place = if path.is_empty() { "" } else { ": " };
-    let expected = |what: &str| {
-        Err(format!(
-            "{path}{place}expected {what}, got {}",
-            shown(value)
-        ))
-    };
-    match ty.node() {
-        Type::Object(object) => {
-            let Some(map) = value.as_object() else {
-                return expected("map");
-            };
-            for (name, value) in map {
-                let path = format!("{path}.{name}");
-                match ty.field(name) {
-                    Some((_, inner)) => check(value, Some(inner), &path)?,
-                    None if object.preserve_unknown => {}
-                    None => return Err(format!("{path}: field not declared in schema")),
-                }
-            }
-        }
-        Type::Map(map) => {
-            let Some(entries) = value.as_object() else {
-                return expected("map");
-            };
-            for (name, value) in entries {
-                check(value, Some(ty.at(map.values)), &format!("{path}.{name}"))?;
-            }
-        }
-        Type::List(list) => {
-            let Some(items) = value.as_array() else {
-                return expected("list");
-            };
-            let inner = ty.at(list.items);
-            let mut seen = std::collections::BTreeSet::new();
-            for (index, item) in items.iter().enumerate() {
-                let step = match list.semantics {
-                    ListSemantics::Atomic => format!("i:{index}"),
-                    _ => {
-                        let step = item_step(&list.semantics, inner, item)
-                            .map_err(|e| format!("{path}: element {index}: {e}"))?;
-                        if !seen.insert(step.clone()) {
-                            let step = super::set::Step(&step);
-                            return Err(format!("{path}: duplicate entries for key {step}"));
-                        }
-                        step
-                    }
-                };
-                check(
-                    item,
-                    Some(inner),
-                    &format!("{path}{}", super::set::Step(&step)),
-                )?;
-            }
-        }
-        Type::Scalar(scalar) => match scalar {
-            Scalar::String | Scalar::Bytes if !value.is_string() => return expected("string"),
-            Scalar::Bool if !value.is_boolean() => return expected("boolean"),
-            Scalar::Int32 | Scalar::Int64 | Scalar::Double if !value.is_number() => {
-                return expected("numeric (int or float)");
-            }
-            _ => {}
-        },
-        Type::Either(_) => {}
-    }
-    Ok(())
-}
-
-/// A value as the message about its type shows it.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => format!("&value.valueUnstructured{{Value:{text:?}}}"),
-        Value::Object(_) => "map".to_owned(),
-        Value::Array(_) => "list".to_owned(),
-        other => format!("&value.valueUnstructured{{Value:{other}}}"),
-    }
 }

@@ -14,9 +14,8 @@ use crate::{
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
 const ELEMENT_ORDER: &str = "$setElementOrder";
-const ELEMENT_ORDER_PREFIX: &str = "$setElementOrder/";
 
 type Result<T> = std::result::Result<T, PatchError>;
 
@@ -36,8 +35,67 @@ fn unknown_directive<T>(directive: &Value, map: &Map<String, Value>) -> Result<T
     let map = go_value(&Value::Object(map.clone()));
     unclassified(format!(
         "unknown patch type: {} in map: {map}",
-        go_value(directive)
+        go_text(directive)
     ))
+}
+
+/// A value where Go's `%s` expects a string.
+fn go_text(value: &Value) -> String {
+    match value {
+        Value::Null => "%!s(<nil>)".to_owned(),
+        Value::Bool(_) | Value::Number(_) => {
+            format!("%!s({}={value})", go_type(value).unwrap_or_default())
+        }
+        other => go_value(other),
+    }
+}
+
+/// Go's type of a value decoded without a schema; `null` has none.
+fn go_type(value: &Value) -> Option<&'static str> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    })
+}
+
+fn bad_type<T>(expected: &str, found: &Value) -> Result<T> {
+    let found = go_type(found).unwrap_or("%!s(<nil>)");
+    unclassified(format!("expected a {expected}, but received a {found}"))
+}
+
+/// A list where there must be one.
+fn list_of(value: &Value) -> Result<&Vec<Value>> {
+    match value {
+        Value::Array(items) => Ok(items),
+        other => bad_type("[]interface {}", other),
+    }
+}
+
+fn no_merge_key<T>(item: &Value, key: &str) -> Result<T> {
+    let map = go_value(item);
+    unclassified(format!(
+        "map: {map} does not contain declared merge key: {key}"
+    ))
+}
+
+/// The list that a directive names: what is behind the slash.
+fn list_named<'k>(key: &'k str, directive: &str) -> Result<&'k str> {
+    let name = key
+        .strip_prefix(directive)
+        .and_then(|rest| rest.strip_prefix('/'));
+    name.ok_or_else(|| {
+        let what = if directive == DELETE_FROM {
+            "primitive list"
+        } else {
+            "setElementOrder list"
+        };
+        PatchError::BadRequest(format!("invalid patch format of {what}"))
+    })
 }
 
 /// What the schema says of a field: its type and how it is patched.
@@ -78,12 +136,12 @@ fn merge_map(
     retain_keys(original, &mut patch)?;
     element_orders(original, &mut patch, ty)?;
     for (key, value) in patch {
-        let deletes = key.strip_prefix(DELETE_FROM);
-        let name = deletes.unwrap_or(&key);
-        if deletes.is_some() && !value.is_array() {
-            let message = "invalid patch format of primitive list".to_owned();
-            return Err(PatchError::BadRequest(message));
-        }
+        let deletes = key.starts_with(DELETE_FROM);
+        let name = if deletes {
+            list_named(&key, DELETE_FROM)?
+        } else {
+            &key
+        };
         if value.is_null() {
             original.remove(name);
             continue;
@@ -95,22 +153,22 @@ fn merge_map(
         match (original.get_mut(name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => {
                 if strategy.replace {
-                    original.insert(key, Value::Object(new));
+                    original.insert(name.to_owned(), Value::Object(new));
                 } else {
                     merge_map(old, new, inner)?;
                 }
             }
             (Some(Value::Array(old)), Value::Array(new)) => {
-                if strategy.merge || deletes.is_some() {
+                if strategy.merge || deletes {
                     let key = strategy.merge_key.as_deref();
                     let old = std::mem::take(old);
-                    let merged = merge_list(old, new, inner, key, deletes.is_some())?;
+                    let merged = merge_list(old, new, inner, key, deletes)?;
                     original.insert(name.to_owned(), Value::Array(merged));
                 } else {
-                    original.insert(key, Value::Array(new));
+                    original.insert(name.to_owned(), Value::Array(new));
                 }
             }
-            (old, new) if deletes.is_none() => {
+            (old, new) if !deletes => {
                 let scalars = old.is_some_and(|old| !old.is_object() && !old.is_array());
                 let plain = !new.is_object() && !new.is_array();
                 let new = if scalars && plain {
@@ -123,6 +181,7 @@ fn merge_map(
                     None => original.remove(&key),
                 };
             }
+            // A directive to delete from what is no list says nothing.
             _ => {}
         }
     }
@@ -138,7 +197,7 @@ fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>
     let list = list.as_array().ok_or_else(bad)?.clone();
     let names = |key: &str| list.iter().any(|k| k == key);
     for (key, value) in &*patch {
-        let directive = key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER_PREFIX);
+        let directive = key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER);
         if !value.is_null() && !directive && !names(key) {
             return Err(bad());
         }
@@ -155,81 +214,123 @@ fn element_orders(
 ) -> Result<()> {
     let directives: Vec<String> = patch
         .keys()
-        .filter(|k| k.starts_with(ELEMENT_ORDER_PREFIX))
+        .filter(|k| k.starts_with(ELEMENT_ORDER))
         .cloned()
         .collect();
     for directive in directives {
         let order = patch.remove(&directive).unwrap_or_default();
-        let name = &directive[ELEMENT_ORDER_PREFIX.len()..];
-        let bad =
-            || PatchError::BadRequest("invalid patch format of setElementOrder list".to_owned());
-        let order = order.as_array().ok_or_else(bad)?.clone();
+        let order = list_of(&order)?;
+        let name = list_named(&directive, ELEMENT_ORDER)?;
+        let old = original.get(name).map(list_of).transpose()?.cloned();
+        let new = patch.get(name).map(list_of).transpose()?.cloned();
         let Known {
             ty: inner,
             strategy,
         } = known(ty, name);
-        let old = match original.get(name) {
-            None => None,
-            Some(Value::Array(list)) => Some(list.clone()),
-            Some(_) => continue,
-        };
-        let new = match patch.get(name) {
-            None => None,
-            Some(Value::Array(list)) => Some(list.clone()),
-            Some(_) => continue,
-        };
-        if !strategy.merge || (old.is_none() && new.is_none()) {
-            continue;
+        if inner.is_none()
+            && let Some(object) = ty.and_then(TypeRef::object)
+        {
+            return unclassified(format!(
+                "unable to find api field in struct {} for the json field {}",
+                object.go_name(),
+                crate::quote(name)
+            ));
         }
         let key = strategy.merge_key.as_deref();
         if let Some(new) = &new {
-            check_order(new, &order, key)?;
+            check_order(new, order, key)?;
         }
-        let merged = match (&old, new) {
-            (Some(old), Some(new)) => merge_list(old.clone(), new, inner, key, false)?,
-            (Some(old), None) => old.clone(),
-            (None, new) => {
-                let new = Value::Array(new.unwrap_or_default());
-                match without_directives(new) {
-                    Some(Value::Array(items)) => items,
-                    _ => Vec::new(),
-                }
+        let merged = match (&old, &new) {
+            (Some(old), Some(new)) if strategy.merge => {
+                merge_list(old.clone(), new.clone(), inner, key, false)?
             }
+            (Some(_), Some(new)) => new.clone(),
+            (Some(old), None) => old.clone(),
+            (None, Some(new)) => match without_directives(Value::Array(new.clone())) {
+                Some(Value::Array(items)) => items,
+                _ => continue,
+            },
+            (None, None) => continue,
         };
-        let (named, others) = merged
-            .into_iter()
-            .partition(|item| index(&order, item, key).is_some());
-        let ordered = weave(
-            named,
-            others,
-            &order,
-            old.as_deref().unwrap_or_default(),
-            key,
-        );
+        let (named, others) = partition(merged, order, key)?;
+        let old = old.unwrap_or_default();
+        element_type(&old, &new.unwrap_or_default())?;
+        let ordered = weave(named, others, order, &old, key);
         original.insert(name.to_owned(), Value::Array(ordered));
         patch.remove(name);
     }
     Ok(())
 }
 
+/// Items that are in another list, too, and those that are not.
+fn partition(
+    items: Vec<Value>,
+    by: &[Value],
+    key: Option<&str>,
+) -> Result<(Vec<Value>, Vec<Value>)> {
+    if let Some(key) = key {
+        for item in &items {
+            if !item.is_object() {
+                return bad_type("map[string]interface {}", item);
+            }
+            if item.get(key).is_none() {
+                return no_merge_key(item, key);
+            }
+        }
+        if !items.is_empty()
+            && let Some(at) = by.iter().position(|item| !item.is_object())
+        {
+            return unclassified(format!("value for key {at} is not a map"));
+        }
+    }
+    Ok(items
+        .into_iter()
+        .partition(|item| index(by, item, key).is_some()))
+}
+
+/// All items of two lists are of one type, which is no list.
+fn element_type(old: &[Value], patch: &[Value]) -> Result<&'static str> {
+    let mut types = old.iter().chain(patch).map(go_type);
+    let Some(first) = types.next() else {
+        return unclassified("no elements in any of the given slices".to_owned());
+    };
+    if first == Some("[]interface {}") {
+        return Err(PatchError::Rejected);
+    }
+    if types.any(|ty| ty != first) {
+        let print = |list: &[Value]| go_value(&Value::Array(list.to_vec()));
+        return unclassified(format!(
+            "list element types are not identical: [{} {}]",
+            print(old),
+            print(patch)
+        ));
+    }
+    Ok(first.unwrap_or_default())
+}
+
 /// The patch's items must come in the order that the directive gives.
 fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()> {
-    let directive = |item: &Value| {
-        item.get(DIRECTIVE)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    if order.is_empty() || patch.is_empty() {
+        return Ok(());
+    }
     let mut items = patch
         .iter()
-        .filter(|item| !matches!(directive(item).as_deref(), Some("delete" | "replace")))
+        .filter(|item| item.get(DIRECTIVE).is_none())
         .peekable();
     for at in order {
-        match items.peek() {
-            Some(item) if same(item, at, key) => {
-                items.next();
+        let Some(item) = items.peek() else { break };
+        if let Some(key) = key {
+            for side in [*item, at] {
+                if !side.is_object() {
+                    return bad_type("map[string]interface {}", side);
+                }
+                if side.get(key).is_none() {
+                    return no_merge_key(side, key);
+                }
             }
-            Some(_) => {}
-            None => break,
+        }
+        if same(item, at, key) {
+            items.next();
         }
     }
     if items.peek().is_none() {
@@ -250,8 +351,10 @@ fn merge_list(
     key: Option<&str>,
     deletes: bool,
 ) -> Result<Vec<Value>> {
-    let maps = old.first().or(patch.first()).is_some_and(Value::is_object);
-    if !maps {
+    if old.is_empty() && patch.is_empty() {
+        return Ok(old);
+    }
+    if element_type(&old, &patch)? != "map[string]interface {}" {
         if deletes {
             return Ok(old
                 .into_iter()
@@ -268,33 +371,28 @@ fn merge_list(
         return Ok(weave(named, others, &patch, &old, None));
     }
     let Some(key) = key else {
-        return unclassified("cannot merge lists without merge key".to_owned());
+        let items = ty.and_then(TypeRef::items).and_then(TypeRef::object);
+        let name = items.map_or("", |items| items.go_name());
+        return unclassified(format!("cannot merge lists without merge key for {name}"));
     };
     let (old, patch) = special_items(old, patch, key)?;
     let mut merged = old.clone();
     for item in &patch {
         let Value::Object(item_map) = item else {
-            return unclassified(
-                "invalid patch: list items are not all of the same type".to_owned(),
-            );
+            continue;
         };
         if !item_map.contains_key(key) {
-            let map = go_value(item);
-            return unclassified(format!(
-                "map: {map} does not contain declared merge key: {key}"
-            ));
+            return no_merge_key(item, key);
         }
         let found = merged.iter_mut().find(|old| same(old, item, Some(key)));
         match found {
             Some(Value::Object(found)) => {
                 merge_map(found, item_map.clone(), ty.and_then(TypeRef::items))?;
             }
-            _ => merged.extend(without_directives(item.clone())),
+            _ => merged.push(item.clone()),
         }
     }
-    let (named, others) = merged
-        .into_iter()
-        .partition(|item| index(&patch, item, Some(key)).is_some());
+    let (named, others) = partition(merged, &patch, Some(key))?;
     Ok(weave(named, others, &patch, &old, Some(key)))
 }
 
@@ -314,7 +412,7 @@ fn special_items(
         match directive.as_str() {
             Some("delete") => {
                 if item.get(key).is_none() {
-                    return unclassified("delete patch type with no merge key defined".to_owned());
+                    return no_merge_key(&item, key);
                 }
                 old.retain(|old| !same(old, &item, Some(key)));
             }
@@ -337,7 +435,7 @@ fn special_items(
 fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
     match key {
         Some(key) => match (a.get(key), b.get(key)) {
-            (Some(a), Some(b)) => a == b || go_value(a) == go_value(b),
+            (Some(a), Some(b)) => a == b,
             _ => false,
         },
         None => a == b,
@@ -383,20 +481,13 @@ fn weave(
     }
 }
 
-/// A new value without directives and nulls; `None` for a map with a `$patch`, whatever it says: upstream has nothing to patch there, and
-/// takes nothing.
+/// A new value without maps that have a `$patch`, whatever it says, and without nulls: upstream has nothing to patch there, and takes
+/// nothing. Other directives stay, for decoding to find.
 fn without_directives(value: Value) -> Option<Value> {
     match value {
         Value::Object(map) if map.contains_key(DIRECTIVE) => None,
         Value::Object(map) => {
-            let is_directive = |key: &str| {
-                key == RETAIN_KEYS
-                    || key.starts_with(DELETE_FROM)
-                    || key.starts_with(ELEMENT_ORDER_PREFIX)
-            };
-            let kept = map
-                .into_iter()
-                .filter(|(key, value)| !is_directive(key) && !value.is_null());
+            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
             let plain = kept.filter_map(|(key, value)| Some((key, without_directives(value)?)));
             Some(Value::Object(plain.collect()))
         }

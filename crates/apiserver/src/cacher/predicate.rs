@@ -23,6 +23,16 @@ impl Predicate {
         self.name.is_empty() && self.labels.is_everything() && self.fields.is_empty()
     }
 
+    /// What may hold anything it selects, by where objects are stored alone.
+    pub fn candidates(&self) -> Self {
+        let name = self.fields.exact("metadata.name");
+        Self {
+            namespace: self.namespace.clone(),
+            name: name.unwrap_or(&self.name).to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The bits that every object it selects has.
     pub(super) fn signature(&self) -> Signature {
         Signature::demanded_by(&self.labels, &self.fields)

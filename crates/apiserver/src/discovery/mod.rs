@@ -130,13 +130,20 @@ impl Discovery {
             let known = api::kinds::TABLE.iter().any(built_in);
             return (known && group != "/apis").then(|| Err(Status::unknown_path()));
         };
-        if method != Method::GET && method != Method::HEAD {
+        // The lists of groups, and groups, have no routes of their own, and care for no method.
+        let routed = path == "/api" || path.matches('/').count() == 3 || path == "/api/v1";
+        if routed && method != Method::GET {
             return Some(Err(Status::method_not_allowed()));
         }
         if matches!(path, "/api" | "/apis") && wants_aggregated(headers) {
             return Some(documents.aggregated(path, headers));
         }
-        let accept = match Accept::negotiate_behind_router(headers, query, Endpoint::Object) {
+        let accept = if routed {
+            Accept::negotiate(headers, query, Endpoint::Document)
+        } else {
+            Accept::negotiate_behind_router(headers, query, Endpoint::Document)
+        };
+        let accept = match accept {
             Ok(accept) => accept,
             Err(status) => return Some(Err(status)),
         };

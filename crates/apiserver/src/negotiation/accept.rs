@@ -67,6 +67,8 @@ pub enum Endpoint {
     Object,
     /// An object that is an answer and has no table.
     Answer,
+    /// A document that has no other shape.
+    Document,
     /// A list.
     List,
     /// A stream of events.
@@ -80,6 +82,8 @@ pub struct Accept {
     pub encoding: Encoding,
     /// Shape.
     pub transform: Transform,
+    /// Whether the shape is that of `meta.k8s.io/v1beta1`.
+    pub v1beta1: bool,
     /// Indent JSON.
     pub pretty: bool,
 }
@@ -98,9 +102,7 @@ impl Accept {
         query: &Query,
         endpoint: Endpoint,
     ) -> Result<Self, Status> {
-        if !route_accepts(accept_header(headers), &SERIALIZERS) {
-            return Err(route_status(406, "Not Acceptable", Some(&SERIALIZERS)));
-        }
+        route_serves(headers, endpoint)?;
         Self::negotiate_behind_router(headers, query, endpoint)
     }
 
@@ -134,11 +136,10 @@ impl Accept {
     ) -> Result<Self, Status> {
         let accept = accept_header(headers);
         let pretty = wants_pretty(headers, query);
-        let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
-        if clauses.is_empty() {
+        let mut clauses = clauses(accept);
+        if accept.is_empty() {
             clauses.extend(parse_clause("*/*"));
         }
-        clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
         for clause in &clauses {
             for encoding in Encoding::ALL {
                 if endpoint == Endpoint::Watch && !encoding.streams() {
@@ -154,6 +155,7 @@ impl Accept {
                     return Ok(Self {
                         encoding,
                         transform,
+                        v1beta1: clause.parameter("v") == Some("v1beta1"),
                         pretty,
                     });
                 }
@@ -167,9 +169,7 @@ impl Accept {
 
     /// How to say something that is not what was asked for: the best encoding the client names, JSON if there is none.
     pub fn of_status(headers: &HeaderMap, query: &Query) -> Self {
-        let accept = accept_header(headers);
-        let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
-        clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+        let clauses = clauses(accept_header(headers));
         let encoding = clauses
             .iter()
             // A Status has no other shape.
@@ -182,8 +182,8 @@ impl Accept {
             .unwrap_or_default();
         Self {
             encoding,
-            transform: Transform::None,
             pretty: wants_pretty(headers, query),
+            ..Self::default()
         }
     }
 }
@@ -210,15 +210,11 @@ impl Clause<'_> {
     fn transform(&self, endpoint: Endpoint) -> Option<Transform> {
         let transform = match self.parameter("as") {
             None | Some("") => return Some(Transform::None),
+            Some(_) if endpoint == Endpoint::Document => return None,
             Some("Table") if endpoint != Endpoint::Answer => Transform::Table,
-            Some("PartialObjectMetadata") if endpoint != Endpoint::List => {
-                Transform::PartialObjectMetadata
-            }
-            Some("PartialObjectMetadataList")
-                if !matches!(endpoint, Endpoint::Object | Endpoint::Answer) =>
-            {
-                Transform::PartialObjectMetadataList
-            }
+            // Whether what comes is a list is seen when it comes.
+            Some("PartialObjectMetadata") => Transform::PartialObjectMetadata,
+            Some("PartialObjectMetadataList") => Transform::PartialObjectMetadataList,
             Some(_) => return None,
         };
         let group = self.parameter("g").unwrap_or_default();
@@ -231,11 +227,10 @@ impl Clause<'_> {
 /// names, as upstream's OpenAPI handlers decide. Without an `Accept` anything will do.
 pub(crate) fn preferred<T: Copy>(headers: &HeaderMap, served: &[(&str, T)]) -> Option<T> {
     let accept = accept_header(headers);
-    let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
-    if clauses.is_empty() {
+    let mut clauses = clauses(accept);
+    if accept.is_empty() {
         clauses.extend(parse_clause("*/*"));
     }
-    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
     clauses.iter().find_map(|clause| {
         let named = served
             .iter()
@@ -258,6 +253,28 @@ fn route_accepts(accept: &str, produced: &[&str]) -> bool {
             let media_type = clause.split(';').next().unwrap_or_default().trim();
             media_type == "*/*" || produced.contains(&media_type)
         })
+}
+
+/// The clauses, the best first.
+fn clauses(accept: &str) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
+    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    clauses
+}
+
+/// For a route of a resource, or of a document.
+///
+/// # Errors
+/// 406, in the router's words, if it serves nothing of what the client takes.
+fn route_serves(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Status> {
+    if route_accepts(accept_header(headers), &SERIALIZERS) {
+        return Ok(());
+    }
+    let mut served = SERIALIZERS.to_vec();
+    if matches!(endpoint, Endpoint::List | Endpoint::Watch) {
+        served.extend(STREAM_SERIALIZERS);
+    }
+    Err(route_status(406, "Not Acceptable", Some(&served)))
 }
 
 /// For a route that produces one media type.
@@ -287,7 +304,12 @@ pub(crate) fn route_status(code: u16, words: &str, available: Option<&[&str]>) -
 fn parse_clause(clause: &str) -> Option<Clause<'_>> {
     let mut parts = clause.split(';').map(str::trim);
     let media_type = parts.next().filter(|m| !m.is_empty())?;
-    let (kind, subtype) = media_type.split_once('/').unwrap_or((media_type, "*"));
+    let (kind, subtype) = match media_type.split_once('/') {
+        Some((_, subtype)) if subtype.contains('/') => return None,
+        Some(halves) => halves,
+        None if media_type == "*" => ("*", "*"),
+        None => return None,
+    };
     let parameters: Vec<_> = parts.filter_map(|p| p.split_once('=')).collect();
     let quality = parameters
         .iter()
@@ -379,6 +401,13 @@ mod tests {
             accept("application/*", Endpoint::Object)
                 .unwrap_err()
                 .starts_with("406: ")
+        );
+        assert!(accept("application", Endpoint::Object).is_err());
+        assert_eq!(
+            accept("text/html", Endpoint::List).unwrap_err(),
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+             application/vnd.kubernetes.protobuf, application/json;stream=watch, \
+             application/vnd.kubernetes.protobuf;stream=watch"
         );
         assert_eq!(
             accept("application/yaml", Endpoint::Watch).unwrap_err(),

@@ -15,4 +15,5 @@ pub(crate) use accept::{preferred, route_produces, route_status};
 pub use compress::maybe_gzip;
 pub use content::{ContentEncoding, content_type};
 pub use encode::encode_object;
+pub(crate) use respond::in_version;
 pub use respond::{respond_bytes, respond_object, status_response};

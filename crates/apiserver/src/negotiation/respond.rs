@@ -1,11 +1,11 @@
 //! All `Status` bodies, and the head of every answer that is an object.
 
-use apimachinery::{Object, gvk::GroupVersionKind, status::Status};
+use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
-use super::{Accept, Encoding, encode::encode_object, maybe_gzip};
+use super::{Accept, Encoding, Transform, encode::encode_object, maybe_gzip};
 use crate::{body::Body, query::Query};
 
 /// The answer that says `status`, in the encoding that the client would have had.
@@ -71,5 +71,43 @@ pub fn respond_object(
     object: &Object,
     gvk: &GroupVersionKind,
 ) -> Result<Response<Body>, Status> {
+    if accept.v1beta1 && accept.transform != Transform::None {
+        let (object, gvk) = (in_version(object.clone(), accept), v1beta1(gvk));
+        return respond_bytes(request, code, accept, encode_object(&object, &gvk, accept)?);
+    }
     respond_bytes(request, code, accept, encode_object(object, gvk, accept)?)
+}
+
+fn v1beta1(gvk: &GroupVersionKind) -> GroupVersionKind {
+    GroupVersionKind {
+        version: "v1beta1".into(),
+        ..gvk.clone()
+    }
+}
+
+/// A table or metadata in the version that was asked for. The two versions differ in nothing but their name.
+pub(crate) fn in_version(mut object: Object, accept: Accept) -> Object {
+    if !accept.v1beta1 || accept.transform == Transform::None {
+        return object;
+    }
+    rename_version(&mut object);
+    for (list, item) in [("rows", Some("object")), ("items", None)] {
+        let items = object.get_mut(list).and_then(Value::as_array_mut);
+        for entry in items.into_iter().flatten() {
+            let inner = match item {
+                Some(member) => entry.get_mut(member),
+                None => Some(entry),
+            };
+            if let Some(Value::Object(inner)) = inner {
+                rename_version(inner);
+            }
+        }
+    }
+    object
+}
+
+fn rename_version(object: &mut Object) {
+    if meta::api_version(object) == "meta.k8s.io/v1" {
+        object.insert("apiVersion".to_owned(), "meta.k8s.io/v1beta1".into());
+    }
 }

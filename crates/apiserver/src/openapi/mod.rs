@@ -27,7 +27,7 @@ use api::ServedResource;
 use apimachinery::{Object, status::Status};
 use bytes::Bytes;
 pub(crate) use convert::to_v3 as convert_to_v3;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 pub(crate) use merge::only_below;
 use ring::digest;
 use serde_json::{Value, json};
@@ -190,18 +190,14 @@ impl OpenApi {
         [V2_PATH, V3_PATH, "/openapi/v3/"]
     }
 
-    /// Answers, if the path is one of OpenAPI's.
+    /// Answers, if the path is one of OpenAPI's, whatever the method.
     pub fn respond(
         &self,
-        method: &Method,
         path: &str,
         headers: &HeaderMap,
         query: &Query,
     ) -> Option<Result<Response<Body>, Status>> {
         let rest = path.strip_prefix("/openapi/")?;
-        if method != Method::GET && method != Method::HEAD {
-            return Some(Err(Status::method_not_allowed()));
-        }
         Some(match rest.trim_end_matches('/') {
             "v2" => self.v2(headers),
             "v3" => Ok(self.index()),

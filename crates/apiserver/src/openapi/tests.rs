@@ -10,7 +10,7 @@ fn open_api() -> OpenApi {
 
 fn ask(path: &str, query: &str) -> Response<Body> {
     open_api()
-        .respond(&Method::GET, path, &HeaderMap::new(), &Query::parse(query))
+        .respond(path, &HeaderMap::new(), &Query::parse(query))
         .unwrap()
         .unwrap()
 }
@@ -107,7 +107,7 @@ fn documents_come_in_two_encodings() {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT, accept.parse().unwrap());
             let query = Query::parse("");
-            let answer = open_api.respond(&Method::GET, path, &headers, &query);
+            let answer = open_api.respond(path, &headers, &query);
             let answer = answer.unwrap().unwrap();
             let media_type = answer.headers().get(header::CONTENT_TYPE);
             let media_type = media_type.map(|value| value.to_str().unwrap().to_owned());

@@ -1,6 +1,13 @@
 //! Server-side apply: a PATCH that states what its manager wants to own. Creates what is not there.
 
-use apimachinery::{Object, decode, gvk::GroupVersionKind, meta, status::Status};
+use std::borrow::Cow;
+
+use apimachinery::{
+    Object, decode,
+    gvk::{GroupVersion, GroupVersionKind},
+    meta, patch,
+    status::Status,
+};
 use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
@@ -28,12 +35,11 @@ impl Call<'_> {
             true,
         )?;
         let bytes = self.body(request).await?;
-        let config = self.applied_config(&bytes, &options, &self.endpoint.row.gvk)?;
         let options_object = self.options_object("PatchOptions");
         let part = self.part();
         let mut want = Applied {
             call: self,
-            config: &config,
+            configuration: Configuration::Text(&bytes),
             options: &options,
             part,
         };
@@ -48,46 +54,74 @@ impl Call<'_> {
         self.respond_stored(updated.stored, accept, code).await
     }
 
-    /// The configuration in the body: of the endpoint's kind and name, and nothing filled in.
+    /// The configuration in the body: of this kind, and nothing filled in.
     pub(super) fn applied_config(
         &self,
         bytes: &[u8],
-        options: &WriteOptions,
         gvk: &GroupVersionKind,
     ) -> Result<Object, Status> {
         let bad = |error: String| Status::bad_request(format!("error decoding YAML: {error}"));
         let json = decode::yaml_to_json(bytes, false).map_err(bad)?;
-        if let Err(duplicates) = decode::yaml_to_json(bytes, true) {
-            if options.field_validation == FieldValidation::Strict {
-                let message = format!("error strict decoding YAML: {duplicates}");
-                return Err(Status::bad_request(message));
-            }
-            self.take_findings(vec![duplicates], options)?;
-        }
         let (value, _) = decode::untyped(&json).map_err(|error| bad(error.to_string()))?;
-        let mut config = match value {
+        let config = match value {
             Value::Object(config) => config,
-            _ => Object::new(),
+            Value::Null => Object::new(),
+            _ => {
+                return Err(bad(format!(
+                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    decode::kind_name(&json)
+                )));
+            }
         };
-        let (version, kind) = (meta::api_version(&config), meta::kind(&config));
-        if version != gvk.group_version().to_string() || kind != gvk.kind.as_ref() {
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let given = GroupVersion::parse(meta::api_version(&config));
+        let same = given
+            .as_ref()
+            .is_some_and(|version| *version == gvk.group_version());
+        if !same || meta::kind(&config) != gvk.kind.as_ref() {
+            let given = given.map(|version| version.kind(meta::kind(&config).to_owned()));
+            let (group, version, kind) = match &given {
+                Some(given) => (&*given.group, &*given.version, &*given.kind),
+                None => ("", "", ""),
+            };
             return Err(Status::bad_request(format!(
                 "invalid object type: {group}/{version}, Kind={kind}"
             )));
         }
-        if meta::managed_fields(&config).is_empty() {
-            self.set_name(&mut config)?;
-        }
-        self.set_namespace(&mut config.clone())?;
         Ok(config)
     }
+
+    /// Refuses or warns of keys that stand twice in a configuration.
+    pub(super) fn check_applied_text(
+        &self,
+        bytes: &[u8],
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        if options.field_validation == FieldValidation::Ignore {
+            return Ok(());
+        }
+        match decode::yaml_to_json(bytes, true) {
+            Err(duplicates) if options.field_validation == FieldValidation::Strict => Err(
+                Status::bad_request(format!("error strict decoding YAML: {duplicates}")),
+            ),
+            Err(duplicates) => self.take_findings(vec![duplicates], options),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+/// What is to be applied.
+#[derive(Clone, Copy)]
+pub(super) enum Configuration<'a> {
+    /// As it was sent, read when it is known what it is put to.
+    Text(&'a [u8]),
+    /// From this server itself.
+    Tree(&'a Object),
 }
 
 /// The object with the configuration merged in.
 pub(super) struct Applied<'a> {
     call: &'a Call<'a>,
-    config: &'a Object,
+    configuration: Configuration<'a>,
     options: &'a WriteOptions,
     part: Part,
 }
@@ -96,24 +130,53 @@ impl<'a> Applied<'a> {
     /// By this manager, on this part.
     pub(super) fn new(
         call: &'a Call<'a>,
-        config: &'a Object,
+        configuration: Configuration<'a>,
         options: &'a WriteOptions,
         part: Part,
     ) -> Self {
         Self {
             call,
-            config,
+            configuration,
             options,
             part,
         }
     }
 }
 
+/// What was merged does not fit Go's structs, which shows late.
+fn unconvertible(config: &Object, merged: Object, gvk: &GroupVersionKind, error: String) -> Status {
+    let unfit = api::facts::type_of(gvk).and_then(|ty| patch::unfit(&Value::Object(merged), ty));
+    let base64 = error.starts_with("illegal base64 data");
+    let reason = match unfit {
+        Some(unfit) => unfit,
+        None if base64 => format!("error decoding from json: {error}"),
+        None => error,
+    };
+    Status::unclassified(format!(
+        "failed to convert new object ({}/{}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {reason}",
+        meta::namespace(config),
+        meta::name(config),
+    ))
+}
+
 #[async_trait]
 impl Want for Applied<'_> {
     async fn wanted(&mut self, current: Option<&Object>) -> Result<Object, Status> {
         let call = self.call;
-        let uid = meta::uid(self.config);
+        if current.is_none() && self.part != Part::Spec {
+            return Err(call.not_found());
+        }
+        let config = match self.configuration {
+            Configuration::Text(text) => {
+                Cow::Owned(call.applied_config(text, &call.endpoint.row.gvk)?)
+            }
+            Configuration::Tree(config) => Cow::Borrowed(config),
+        };
+        let merged = call.merge_applied(self.options, self.part, current, &config)?;
+        if let Configuration::Text(text) = self.configuration {
+            call.check_applied_text(text, self.options)?;
+        }
+        let uid = meta::uid(&config);
         if current.is_none() && !uid.is_empty() {
             return Err(Status::conflict(
                 &call.endpoint.group_resource(),
@@ -123,11 +186,12 @@ impl Want for Applied<'_> {
                 ),
             ));
         }
-        let merged = call.merge_applied(self.options, self.part, current, self.config)?;
         let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
         let mut findings = Vec::new();
         let gvk = &call.endpoint.row.gvk;
-        let mut object = call.decode_json(&json, gvk, &mut findings)?;
+        let mut object = call
+            .decode_untold(&json, gvk, &mut findings)
+            .map_err(|error| unconvertible(&config, merged, gvk, error))?;
         call.take_findings(findings, self.options)?;
         object.insert(
             "apiVersion".to_owned(),
@@ -136,6 +200,7 @@ impl Want for Applied<'_> {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         call.endpoint.default(&mut object);
         call.set_namespace(&mut object)?;
+        call.check_name(&object)?;
         if current.is_none() {
             meta::set_resource_version(&mut object, "");
         }

@@ -36,14 +36,11 @@ impl Call<'_> {
         let bytes = self.body(request).await?;
         let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
         self.set_namespace(&mut binding)?;
-        if !context.info.name.is_empty() {
-            let named = meta::name(&binding).to_owned();
-            if !named.is_empty() && named != context.info.name {
-                return Err(Status::bad_request(
-                    "name in URL does not match name in Binding object",
-                ));
-            }
-            meta::set_name(&mut binding, &context.info.name);
+        let name = &context.info.name;
+        if !name.is_empty() && meta::name(&binding) != name {
+            return Err(Status::bad_request(
+                "name in URL does not match name in Binding object",
+            ));
         }
         let create_options = self.options_object("CreateOptions");
         let gate = Gate {

@@ -72,24 +72,33 @@ impl Call<'_> {
         gvk: &GroupVersionKind,
         findings: &mut Vec<String>,
     ) -> Result<Object, Status> {
-        let handled = |message: String| {
+        self.decode_untold(json, gvk, findings).map_err(|message| {
             Status::bad_request(format!(
                 "{} in version {:?} cannot be handled as a {}: {message}",
                 gvk.kind, gvk.version, gvk.kind
             ))
-        };
+        })
+    }
+
+    /// The same; what is wrong is told by the decoder alone.
+    pub(super) fn decode_untold(
+        &self,
+        json: &[u8],
+        gvk: &GroupVersionKind,
+        findings: &mut Vec<String>,
+    ) -> Result<Object, String> {
         if let Some(custom) = self.custom(gvk) {
-            let decoded = custom.decode(json).map_err(|e| handled(e.to_string()))?;
+            let decoded = custom.decode(json).map_err(|e| e.to_string())?;
             findings.extend(decoded.findings);
             return Ok(decoded.object);
         }
         match api::facts::type_of(gvk) {
             Some(ty) => {
-                let decoded = decode::json(json, ty).map_err(|error| handled(error.to_string()))?;
+                let decoded = decode::json(json, ty).map_err(|error| error.to_string())?;
                 findings.extend(decoded.findings);
                 Ok(decoded.object)
             }
-            None => match decode::untyped(json).map_err(|e| handled(e.to_string()))? {
+            None => match decode::untyped(json).map_err(|e| e.to_string())? {
                 (Value::Object(object), duplicates) => {
                     findings.extend(duplicates);
                     Ok(object)
@@ -113,7 +122,9 @@ impl Call<'_> {
     ) -> Result<(), Status> {
         match options.field_validation {
             FieldValidation::Ignore => {}
-            FieldValidation::Warn => self.warn_all(findings),
+            FieldValidation::Warn => {
+                self.warn_all(findings.into_iter().flat_map(warnings_of).collect());
+            }
             FieldValidation::Strict if findings.is_empty() => {}
             FieldValidation::Strict => {
                 let gvk = &self.endpoint.row.gvk;
@@ -195,8 +206,12 @@ fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> 
             gvk.kind
         ))
     };
-    let known = GroupVersion::parse(&version)
-        .is_some_and(|gv| api::facts::type_of(&gv.kind(kind.clone())).is_some());
+    let Some(group_version) = GroupVersion::parse(&version) else {
+        let error = format!("unexpected GroupVersion string: {version}");
+        return Err(unrecognized(gvk, &error, body));
+    };
+    let known = kind == "List" && group_version.group.is_empty()
+        || api::facts::type_of(&group_version.kind(kind.clone())).is_some();
     Err(if !known {
         handled(format!(
             "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
@@ -232,7 +247,11 @@ fn to_json(
                 .map_err(|error| unrecognized(gvk, &error, body))?;
             let findings = match validation {
                 FieldValidation::Ignore => Vec::new(),
-                _ => decode::yaml_to_json(body, true).err().into_iter().collect(),
+                _ => {
+                    let duplicates = decode::yaml_to_json(body, true).err();
+                    let told = duplicates.iter().map(|told| without_conversion(told));
+                    told.map(str::to_owned).collect()
+                }
             };
             Ok((json.into(), findings))
         }
@@ -248,8 +267,20 @@ fn to_json(
     }
 }
 
+fn without_conversion(error: &str) -> &str {
+    error.trim_start_matches("error converting YAML to JSON: ")
+}
+
+/// A finding as warnings: what is wrong with YAML is told line by line.
+fn warnings_of(finding: String) -> Vec<String> {
+    match without_conversion(&finding).strip_prefix("yaml: unmarshal errors:\n") {
+        Some(lines) => lines.lines().map(|line| line.trim().to_owned()).collect(),
+        None => vec![finding],
+    }
+}
+
 fn unrecognized(gvk: &GroupVersionKind, error: &str, body: &Bytes) -> Status {
-    let error = error.trim_start_matches("error converting YAML to JSON: ");
+    let error = without_conversion(error);
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {}): {error} ({})",
         gvk.kind,
@@ -294,7 +325,16 @@ pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<
     let (json, _) = to_json(encoding, body, &gvk, FieldValidation::Ignore)?;
     let bad = |error: DecodeError| Status::bad_request(error.to_string());
     let (version, kind) = decode::version_kind(&json).map_err(bad)?;
+    if GroupVersion::parse(&version).is_none() {
+        let message = format!("unexpected GroupVersion string: {version}");
+        return Err(Status::bad_request(message));
+    }
     if !matches!(kind.as_str(), "" | KIND) {
+        let version = if version.is_empty() {
+            "meta.k8s.io/v1"
+        } else {
+            &version
+        };
         return Err(Status::bad_request(format!(
             "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
         )));

@@ -64,7 +64,7 @@ impl Call<'_> {
             (found.ok_or_else(|| self.not_found())?, gvk.clone())
         };
         let (object, gvk) = match accept.transform {
-            Transform::Table => table::of_objects(self, &object),
+            Transform::Table => table::of_objects(self, &object)?,
             _ => (object, gvk),
         };
         respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk)

@@ -73,7 +73,7 @@ impl ContinueToken {
         })?;
         if encoded.v != VERSION {
             return Err(bad(format!(
-                "continue key is not valid: server does not recognize this encoded version {:?}",
+                "continue key is not valid: server does not recognize this encoded version {}",
                 encoded.v
             )));
         }
@@ -91,10 +91,7 @@ impl ContinueToken {
         }
         let relative = encoded.start.trim_end_matches('\0');
         if relative.split('/').any(|part| part == "..") {
-            return Err(bad(format!(
-                "continue key is not valid: {:?}",
-                encoded.start
-            )));
+            return Err(bad(format!("continue key is not valid: {}", encoded.start)));
         }
         let after = match namespace {
             "" => relative.to_owned(),

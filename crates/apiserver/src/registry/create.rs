@@ -91,7 +91,10 @@ impl Call<'_> {
                 None => Ok(Stored::new(object, etcd::Revision(0))),
             };
         }
-        Write::take_version(&mut object)?;
+        // A dry run does not come to where this is asked.
+        if !options.dry_run {
+            Write::take_version(&mut object)?;
+        }
         let object = self.endpoint.seal(object).await?;
         match self
             .registry
@@ -103,7 +106,14 @@ impl Call<'_> {
                 write.commit();
                 Ok(stored)
             }
-            None => Err(exists()),
+            None => {
+                let mut status = exists();
+                let there = self.registry.store.get(&key).await?;
+                if there.is_some_and(|there| meta::is_deleting(&there.object)) {
+                    status.message = format!("object is being deleted: {}", status.message);
+                }
+                Err(status)
+            }
         }
     }
 

@@ -159,6 +159,15 @@ fn from_query(query: &Query) -> Result<Object, Status> {
             query.flag("orphanDependents").into(),
         );
     }
+    let mut preconditions = Object::new();
+    for field in ["uid", "resourceVersion"] {
+        if let Some(value) = query.get(field).filter(|v| !v.is_empty()) {
+            preconditions.insert(field.to_owned(), value.into());
+        }
+    }
+    if !preconditions.is_empty() {
+        object.insert("preconditions".to_owned(), preconditions.into());
+    }
     let dry_run: Vec<&str> = query.all("dryRun").collect();
     if !dry_run.is_empty() {
         object.insert("dryRun".to_owned(), dry_run.into());

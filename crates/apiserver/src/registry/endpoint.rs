@@ -67,6 +67,19 @@ impl Endpoint {
         self.hub().map_or(&self.row.gvk, |hub| &hub.gvk)
     }
 
+    /// The pointer to an object as Go prints its type: `*core.ConfigMap`.
+    pub(crate) fn go_type(&self) -> String {
+        if self.custom.is_some() {
+            return "*unstructured.Unstructured".to_owned();
+        }
+        let gvk = self.stored_kind();
+        let package = match gvk.group.split('.').next() {
+            None | Some("" | "events") => "core",
+            Some(package) => package,
+        };
+        format!("*{package}.{}", gvk.kind)
+    }
+
     /// Of a custom resource.
     pub(crate) fn custom(
         row: Arc<ServedResource>,

@@ -46,8 +46,12 @@ impl Call<'_> {
         )?;
         let bytes = self.body(request).await?;
         let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
-        self.set_name(&mut eviction)?;
         self.set_namespace(&mut eviction)?;
+        if meta::name(&eviction) != context.info.name {
+            return Err(Status::bad_request(
+                "name in URL does not match name in Eviction object",
+            ));
+        }
         let delete = eviction
             .get("deleteOptions")
             .and_then(Value::as_object)

@@ -69,6 +69,9 @@ impl Call<'_> {
             }
             let message = if self.endpoint.custom.is_some() {
                 format!("field label not supported: {field}")
+            } else if self.endpoint.row.gvk.group == "batch" && self.endpoint.row.gvk.kind == "Job"
+            {
+                format!("field label {field:?} not supported for Job")
             } else if strategy.selectable_fields(&Object::new()).is_empty() {
                 format!(
                     "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -91,7 +94,8 @@ impl Call<'_> {
         let predicate = self.predicate()?;
         let (snapshot, after) = self.list_snapshot(options).await?;
         let from_the_start = options.freshness() == Freshness::Any;
-        let limit = if options.limit == 0 || from_the_start && !options.continue_token.is_empty() {
+        // What is read from the cache as it happens to be is read whole.
+        let limit = if options.limit == 0 || from_the_start {
             usize::MAX
         } else {
             options.limit
@@ -99,9 +103,16 @@ impl Call<'_> {
         let (items, more) = match Selection::of(self.endpoint, &predicate) {
             Some(selection) => selection.page(&snapshot, after.as_deref(), limit).await?,
             None => {
-                let mut selected = snapshot.select(&predicate, after.as_deref());
-                let items: Vec<_> = selected.by_ref().take(limit).cloned().collect();
-                (items, selected.next().is_some())
+                let selected = snapshot.select(&predicate, after.as_deref());
+                let items: Vec<_> = selected.take(limit).cloned().collect();
+                let full = items.last().filter(|_| items.len() == limit);
+                // There is more as long as there are objects, selected or not.
+                let candidates = predicate.candidates();
+                let more = full.is_some_and(|last| {
+                    let mut rest = snapshot.select(&candidates, Some(&last.key));
+                    rest.next().is_some()
+                });
+                (items, more)
             }
         };
         if let Some(cacher) = &self.endpoint.cacher {
@@ -135,16 +146,14 @@ impl Call<'_> {
         &self,
         options: &ListOptions,
     ) -> Result<(Snapshot, Option<Vec<u8>>), Status> {
-        let cacher = self.endpoint.cacher()?;
         if options.continue_token.is_empty() {
             let freshness = options.freshness();
             let Freshness::Exact(revision) = freshness else {
                 return Ok((self.snapshot(freshness).await?, None));
             };
             let snapshot = self.snapshot_at(revision).await?;
-            let number = |revision: Revision| u64::try_from(revision.0).unwrap_or(0);
             return snapshot.map(|snapshot| (snapshot, None)).ok_or_else(|| {
-                Status::too_old_resource_version(number(revision), number(cacher.oldest()))
+                Status::expired("The resourceVersion for the provided list is too old.")
             });
         }
         let token = ContinueToken::decode(&options.continue_token, self.namespace())?;
@@ -210,7 +219,7 @@ impl Call<'_> {
                 // Not every store says with this where it is.
                 let current = self.registry.kv.revision().await;
                 let current = current.map_err(storage::status)?;
-                return Err(super::get::too_large(requested, current));
+                return Err(super::get::too_large(requested, current, 0));
             }
             Err(error) => return Err(storage::status(error)),
         };
@@ -223,6 +232,12 @@ impl Call<'_> {
         mut page: Page,
         accept: Accept,
     ) -> Result<Response<Body>, Status> {
+        if accept.transform == Transform::PartialObjectMetadata {
+            return Err(Status::not_acceptable_as(format_args!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
+                self.endpoint.go_type()
+            )));
+        }
         if accept.encoding == Encoding::Protobuf && accept.transform == Transform::None {
             page = match self.respond_protobuf_page(page, accept).await? {
                 Ok(response) => return Ok(response),
@@ -259,7 +274,7 @@ impl Call<'_> {
         page: &Page,
         accept: Accept,
     ) -> Result<Option<(Vec<u8>, ItemShape)>, Status> {
-        if accept.encoding != Encoding::Json || accept.pretty {
+        if accept.encoding != Encoding::Json || accept.pretty || accept.v1beta1 {
             return Ok(None);
         }
         // What upstream shows where there are no items differs by kind; converted objects have metadata of their own.
@@ -271,7 +286,7 @@ impl Call<'_> {
             _ if !by_pieces => None,
             Transform::Table => {
                 let head = super::table::json_head(self, &page.metadata)?;
-                Some((head, ItemShape::Row(super::table::Rows::of(self))))
+                Some((head, ItemShape::Row(super::table::Rows::of(self)?)))
             }
             _ => {
                 let head = super::table::partial_object_metadata_list_head(&page.metadata)?;

@@ -12,8 +12,12 @@ use apimachinery::{
 use async_trait::async_trait;
 
 use super::{
-    Call, Endpoint, Registry, apply::Applied, delete_options::DeleteOptions, options::WriteOptions,
-    update::Given, write::Part,
+    Call, Endpoint, Registry,
+    apply::{Applied, Configuration},
+    delete_options::DeleteOptions,
+    options::WriteOptions,
+    update::Given,
+    write::Part,
 };
 use crate::{
     cacher::{CachedObject, Cacher, Predicate},
@@ -242,7 +246,7 @@ impl ServerWriter {
             endpoint: &endpoint,
             context: &context,
         };
-        let mut want = Applied::new(&call, config, &options, Part::Status);
+        let mut want = Applied::new(&call, Configuration::Tree(config), &options, Part::Status);
         let updated = call
             .update_object(&mut want, Part::Status, &options, &Object::new())
             .await?;

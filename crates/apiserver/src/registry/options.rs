@@ -101,11 +101,13 @@ impl ListOptions {
     }
 
     fn validate(&self, version: &str, version_match: &str) -> ErrorList {
-        let path = Path::new("resourceVersionMatch");
         let mut errors = Vec::new();
         if self.watch {
             self.validate_watch(&mut errors, version_match);
             return errors;
+        }
+        if !version_match.is_empty() {
+            self.validate_match(&mut errors, version, version_match);
         }
         if self.send_initial_events.is_some() {
             errors.push(FieldError::forbidden(
@@ -113,9 +115,11 @@ impl ListOptions {
                 "sendInitialEvents is forbidden for list",
             ));
         }
-        if version_match.is_empty() {
-            return errors;
-        }
+        errors
+    }
+
+    fn validate_match(&self, errors: &mut ErrorList, version: &str, version_match: &str) {
+        let path = Path::new("resourceVersionMatch");
         if version.is_empty() {
             errors.push(FieldError::forbidden(
                 &path,
@@ -141,24 +145,24 @@ impl ListOptions {
                 "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
             ));
         }
-        errors
     }
 
     fn validate_watch(&self, errors: &mut ErrorList, version_match: &str) {
         let path = Path::new("resourceVersionMatch");
-        if self.send_initial_events.is_none() && !version_match.is_empty() {
+        if self.send_initial_events.is_some() && self.version_match != VersionMatch::NotOlderThan {
             errors.push(FieldError::forbidden(
                 &path,
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
             ));
         }
-        if self.send_initial_events.is_some() && self.version_match != VersionMatch::NotOlderThan {
-            if version_match.is_empty() {
+        if !version_match.is_empty() {
+            if self.send_initial_events.is_none() {
                 errors.push(FieldError::forbidden(
                     &path,
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
                 ));
-            } else {
+            }
+            if self.version_match != VersionMatch::NotOlderThan {
                 errors.push(FieldError::not_supported(
                     &path,
                     version_match,
@@ -168,8 +172,8 @@ impl ListOptions {
         }
         if !self.continue_token.is_empty() {
             errors.push(FieldError::forbidden(
-                &Path::new("continue"),
-                "continue is forbidden for watch",
+                &path,
+                "resourceVersionMatch is forbidden when continue is provided",
             ));
         }
     }
@@ -209,10 +213,14 @@ pub(super) fn parse_version(version: &str) -> Result<Option<Revision>, String> {
 fn number(query: &Query, name: &str) -> Result<Option<i64>, Status> {
     match query.get(name) {
         None | Some("") => Ok(None),
-        Some(text) => text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseInt: parsing {text:?}: invalid syntax"
-            ))
+        Some(text) => text.parse::<i64>().map(Some).map_err(|error| {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            let reason = match error.kind() {
+                PosOverflow | NegOverflow => "value out of range",
+                _ => "invalid syntax",
+            };
+            let text = apimachinery::quote(text);
+            Status::bad_request(format!("strconv.ParseInt: parsing {text}: {reason}"))
         }),
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Fields that an endpoint resets anyway belong to nobody through it: `status` through the object itself, `spec` through `status`.
 
+use std::sync::Arc;
+
 use apimachinery::{
     Object,
     gvk::{GroupVersion, GroupVersionKind},
-    managed_fields::{self, ApplyError, FieldSet, Versions, Write},
-    schema::TypeRef,
+    managed_fields::{self, ApplyError, Converted, FieldSet, Versions, Write},
     status::Status,
 };
 
-use super::{Call, options::WriteOptions, write::Part};
+use super::{Call, Endpoint, options::WriteOptions, write::Part};
 
 /// What a write through this part of the endpoint cannot own.
 fn ignored(call: &Call<'_>, part: Part) -> FieldSet {
@@ -26,20 +27,32 @@ fn ignored(call: &Call<'_>, part: Part) -> FieldSet {
     }
 }
 
+impl Call<'_> {
+    /// The endpoint of the same resource in another version. Another group that shares the resource is no version of it.
+    fn in_version(&self, api_version: &str) -> Option<Arc<Endpoint>> {
+        let row = &self.endpoint.row;
+        let group_version =
+            GroupVersion::parse(api_version).filter(|version| version.group == row.gvr.group)?;
+        self.registry
+            .endpoint(&group_version.resource(row.gvr.resource.clone()))
+    }
+}
+
 impl Versions for Call<'_> {
-    fn convert(&self, object: &Object, api_version: &str) -> Option<(TypeRef<'static>, Object)> {
-        let group_version = GroupVersion::parse(api_version)?;
-        let gvk = group_version.kind(self.endpoint.row.gvk.kind.clone());
-        let other = self
-            .registry
-            .endpoint(&group_version.resource(self.endpoint.row.gvr.resource.clone()))?;
-        if !self.endpoint.is_converted() && !other.is_converted() {
-            return None;
+    fn convert(&self, object: &Object, from: &str, to: &str) -> Converted {
+        let (Some(from), Some(to)) = (self.in_version(from), self.in_version(to)) else {
+            return Converted::Missing;
+        };
+        if !from.is_converted() && !to.is_converted() {
+            return Converted::Same;
         }
+        let Some(ty) = api::facts::type_of(&to.row.gvk) else {
+            return Converted::Same;
+        };
         let mut object = object.clone();
-        self.endpoint.to_storage(&mut object);
-        other.from_storage(&mut object);
-        Some((api::facts::type_of(&gvk)?, object))
+        from.to_storage(&mut object);
+        to.from_storage(&mut object);
+        Converted::Object(ty, object)
     }
 }
 

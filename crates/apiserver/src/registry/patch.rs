@@ -7,8 +7,8 @@ use api::internal::{self, Touched};
 use apimachinery::{
     Object, decode,
     field::{FieldError, Path},
-    gvk::GroupVersionKind,
-    patch,
+    gvk::{GroupVersion, GroupVersionKind},
+    meta, patch,
     status::Status,
 };
 use async_trait::async_trait;
@@ -26,22 +26,28 @@ use crate::{
     negotiation::{Endpoint, content_type, route_status},
 };
 
-/// A patch, read.
+/// A patch as it was sent. It is read when there is an object to put it to: whoever patches nothing learns that first.
 #[derive(Debug)]
 pub(super) struct Patch {
     sort: Sort,
-    /// Fields that stand twice in it.
-    duplicates: Vec<String>,
+    bytes: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sort {
-    /// RFC 6902, as it was sent.
-    Json(Bytes),
+    /// RFC 6902.
+    Json,
     /// RFC 7396.
-    Merge(Object),
+    Merge,
     /// By the merge keys of the schema.
-    Strategic(Object),
+    Strategic,
+}
+
+/// An object with a patch put to it, not yet decoded.
+struct Outcome {
+    tree: Value,
+    /// What is dubious about the patch's text.
+    findings: Vec<String>,
 }
 
 impl Call<'_> {
@@ -52,11 +58,11 @@ impl Call<'_> {
         if content_type(&context.headers) == "application/apply-patch+yaml" {
             return self.apply(request, accept).await;
         }
-        Patch::check_type(self)?;
+        Sort::of(self)?;
         let manager = context.field_manager();
         let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
         let bytes = self.body(request).await?;
-        let patch = Patch::parse(self, &bytes)?;
+        let patch = Patch::new(self, bytes)?;
         let options_object = self.options_object("PatchOptions");
         let mut want = Patched {
             call: self,
@@ -71,45 +77,95 @@ impl Call<'_> {
     }
 }
 
-impl Patch {
-    /// Custom kinds have no strategic merge.
-    fn check_type(call: &Call<'_>) -> Result<(), Status> {
+impl Sort {
+    /// By the content type. Custom kinds have no strategic merge.
+    fn of(call: &Call<'_>) -> Result<Self, Status> {
         let custom = call.endpoint.custom.is_some();
         match content_type(&call.context.headers) {
-            "application/json-patch+json" | "application/merge-patch+json" => Ok(()),
-            "application/strategic-merge-patch+json" if !custom => Ok(()),
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" if !custom => Ok(Self::Strategic),
             _ if custom => Err(Status::unsupported_media_type(&[
                 "application/json-patch+json",
                 "application/merge-patch+json",
                 "application/apply-patch+yaml",
             ])),
+            // The router takes a list of types, one of which it knows; what comes behind it does not.
+            listed if listed.contains(',') => Err(Status::unsupported_media_type(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/strategic-merge-patch+json",
+                "application/apply-patch+yaml",
+            ])),
             _ => Err(route_status(415, "Unsupported Media Type", None)),
         }
     }
+}
 
-    /// Reads the body by its content type.
-    pub(super) fn parse(call: &Call<'_>, bytes: &Bytes) -> Result<Self, Status> {
-        Self::check_type(call)?;
-        let media_type = content_type(&call.context.headers);
-        if media_type == "application/json-patch+json" {
-            return Ok(Self {
-                sort: Sort::Json(bytes.clone()),
-                duplicates: Vec::new(),
-            });
-        }
-        let bad = |message: String| Status::bad_request(message);
-        let (value, duplicates) =
-            decode::untyped(bytes).map_err(|e| bad(format!("error decoding patch: {e}")))?;
-        let object = match value {
-            Value::Object(object) => object,
-            Value::Null => Object::new(),
-            _ => return Err(bad("error decoding patch: it is no JSON object".to_owned())),
-        };
-        let sort = match media_type {
-            "application/merge-patch+json" => Sort::Merge(object),
-            _ => Sort::Strategic(object),
-        };
-        Ok(Self { sort, duplicates })
+/// The object in the body of a merge patch.
+fn object_of(bytes: &[u8]) -> Result<(Object, Vec<String>), String> {
+    let (value, duplicates) = decode::untyped(bytes).map_err(|error| error.to_string())?;
+    match value {
+        Value::Object(object) => Ok((object, duplicates)),
+        Value::Null => Ok((Object::new(), duplicates)),
+        _ => Err(format!(
+            "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            decode::kind_name(bytes)
+        )),
+    }
+}
+
+impl Patch {
+    /// A body, by its content type.
+    pub(super) fn new(call: &Call<'_>, bytes: Bytes) -> Result<Self, Status> {
+        Ok(Self {
+            sort: Sort::of(call)?,
+            bytes,
+        })
+    }
+
+    /// Puts the patch to an object of this kind.
+    fn outcome(
+        &self,
+        original: &Object,
+        gvk: &GroupVersionKind,
+        strict: bool,
+    ) -> Result<Outcome, Status> {
+        Ok(match self.sort {
+            Sort::Json => {
+                let mut patch = patch::JsonPatch::parse(&self.bytes, strict)?;
+                let tree = patch.apply(Value::Object(original.clone()))?;
+                Outcome {
+                    tree,
+                    findings: std::mem::take(&mut patch.findings),
+                }
+            }
+            Sort::Merge => {
+                let (patch, findings) = object_of(&self.bytes).map_err(|error| {
+                    Status::bad_request(format!("error decoding patch: {error}"))
+                })?;
+                if decode::kind_name(&self.bytes) == "null" {
+                    return Err(Status::bad_request("Invalid JSON Patch"));
+                }
+                let mut object = original.clone();
+                patch::merge(&mut object, &patch);
+                Outcome {
+                    tree: Value::Object(object),
+                    findings,
+                }
+            }
+            Sort::Strategic => {
+                let (patch, findings) = object_of(&self.bytes).map_err(Status::bad_request)?;
+                let ty = api::facts::type_of(gvk)
+                    .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
+                let mut object = original.clone();
+                patch::strategic(&mut object, patch, ty)?;
+                Outcome {
+                    tree: Value::Object(object),
+                    findings,
+                }
+            }
+        })
     }
 
     /// The patched object, decoded by the schema of its kind.
@@ -120,35 +176,50 @@ impl Patch {
         gvk: &GroupVersionKind,
         options: &WriteOptions,
     ) -> Result<Object, Status> {
-        let patched = match &self.sort {
-            Sort::Json(patch) => patch::json(original, patch)?,
-            Sort::Merge(patch) => {
-                let mut object = original.clone();
-                patch::merge(&mut object, patch);
-                object
-            }
-            Sort::Strategic(patch) => {
-                let ty = api::facts::type_of(gvk)
-                    .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
-                let mut object = original.clone();
-                patch::strategic(&mut object, patch.clone(), ty)?;
-                object
-            }
+        let strict = options.field_validation != FieldValidation::Ignore;
+        let Outcome { tree, mut findings } = self.outcome(original, gvk, strict)?;
+        let refuse = |tree: &Value, error: String| {
+            let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, tree), error);
+            Err(Status::invalid("", "", "", &vec![error]))
         };
-        let part = changed_members(original, &patched);
+        let Value::Object(patched) = &tree else {
+            return refuse(&tree, decode::no_object_error(&tree));
+        };
+        if self.sort != Sort::Strategic {
+            // Without a version nothing of an object is known, its name least of all.
+            if meta::api_version(patched).is_empty() {
+                call.check_name(&Object::new())?;
+            }
+            if let Err(error) = is_still(patched, original, gvk) {
+                return refuse(&tree, error);
+            }
+        }
+        let part = changed_members(original, patched);
         let json = serde_json::to_vec(&part).map_err(Status::internal)?;
         let kept: Vec<bool> = patched
             .keys()
             .map(|name| !part.contains_key(&**name))
             .collect();
-        let mut findings = self.duplicates.clone();
-        let mut object = call.decode_json(&json, gvk, &mut findings)?;
-        if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
-            let shown = self.shown(gvk, &patched);
-            let error =
-                FieldError::invalid(&Path::new("patch"), shown, decode::strict_error(&findings));
-            return Err(Status::invalid("", "", "", &vec![error]));
+        let mut unknown = Vec::new();
+        let mut object = match call.decode_untold(&json, gvk, &mut unknown) {
+            Ok(object) => object,
+            Err(error) => {
+                let unfit = api::facts::type_of(gvk)
+                    .filter(|_| self.sort == Sort::Strategic)
+                    .and_then(|ty| patch::unfit(&tree, ty));
+                return refuse(&tree, unfit.unwrap_or(error));
+            }
+        };
+        if self.sort == Sort::Strategic {
+            unknown.sort_unstable();
         }
+        findings.extend(unknown);
+        if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
+            return refuse(&tree, decode::strict_error(&findings));
+        }
+        let Value::Object(patched) = tree else {
+            return Ok(object);
+        };
         let kept = patched.into_iter().zip(kept).filter(|(_, kept)| *kept);
         object.extend(kept.map(|(member, _)| member));
         call.take_findings(findings, options)?;
@@ -159,6 +230,35 @@ impl Patch {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         Ok(object)
     }
+}
+
+/// A patch may not turn an object into one of a version or kind that nobody knows.
+fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Result<(), String> {
+    let (version, kind) = (meta::api_version(patched), meta::kind(patched));
+    if (version, kind) == (meta::api_version(original), meta::kind(original)) {
+        return Ok(());
+    }
+    let kind = if kind.is_empty() { &gvk.kind } else { kind };
+    let sent = GroupVersion::parse(version).map(|version| version.kind(kind.to_owned()));
+    let Some(ty) = sent.as_ref().and_then(api::facts::type_of) else {
+        return Err(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ));
+    };
+    if sent.as_ref() == Some(gvk) {
+        return Ok(());
+    }
+    decode::object(patched, ty).map_err(|error| error.to_string())?;
+    let short = version.rsplit('/').next().unwrap_or_default();
+    Err(format!(
+        "converting ({short}.{kind}) to ({}.{}): unknown conversion",
+        gvk.group
+            .split('.')
+            .next()
+            .filter(|g| !g.is_empty())
+            .unwrap_or("core"),
+        gvk.kind
+    ))
 }
 
 /// What of a patched object is to be decoded by its schema: the members of its top level that the patch changed, since the others were
@@ -172,19 +272,17 @@ fn changed_members<'a>(original: &Object, patched: &'a Object) -> BTreeMap<&'a s
 }
 
 impl Patch {
-    /// What a refusal shows: a strategic patch itself, of others what comes out.
-    fn shown(&self, gvk: &GroupVersionKind, patched: &Object) -> String {
-        let touched = match &self.sort {
-            Sort::Strategic(patch) => return patch::go_value(&Value::Object(patch.clone())),
-            Sort::Merge(patch) => Touched::by_merge(&Value::Object(patch.clone())),
-            Sort::Json(patch) => {
-                Touched::by_operations(&serde_json::from_slice(patch).unwrap_or_default())
-            }
+    /// What a refusal shows: a strategic patch itself, of others what comes out. The text is read once more, since few patches are refused.
+    fn shown(&self, gvk: &GroupVersionKind, tree: &Value) -> String {
+        let sent = decode::untyped(&self.bytes).map_or(Value::Null, |(sent, _)| sent);
+        let touched = match self.sort {
+            Sort::Strategic => return patch::go_value(&sent),
+            Sort::Merge => Touched::by_merge(&sent),
+            Sort::Json => Touched::by_operations(&sent),
         };
-        let patched = Value::Object(patched.clone());
         match api::facts::type_of(gvk) {
-            Some(ty) => internal::patched(ty, &patched, &touched),
-            None => patched.to_string(),
+            Some(ty) => internal::patched(ty, tree, &touched),
+            None => tree.to_string(),
         }
     }
 }
@@ -205,8 +303,8 @@ impl Want for Patched<'_> {
             self.patch
                 .apply_as(call, current, &call.endpoint.row.gvk, self.options)?;
         call.endpoint.default(&mut object);
-        call.set_name(&mut object)?;
         call.set_namespace(&mut object)?;
+        call.check_name(&object)?;
         Ok(object)
     }
 

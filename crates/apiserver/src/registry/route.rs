@@ -68,6 +68,10 @@ pub(super) fn find(
     if !info.subresource.is_empty() {
         return subresource(endpoint, info, method);
     }
+    let across_namespaces = endpoint.is_namespaced() && !in_namespace;
+    if across_namespaces && !endpoint.row.verbs.contains(&"list") {
+        return Err(Status::unknown_path());
+    }
     let verb = match (method, named) {
         (&Method::GET, _) | (&Method::DELETE, _) => info.verb.as_str(),
         (&Method::POST, false) => "create",
@@ -75,7 +79,6 @@ pub(super) fn find(
         (&Method::PATCH, true) => "patch",
         _ => return Err(Status::method_not_allowed()),
     };
-    let across_namespaces = endpoint.is_namespaced() && !in_namespace;
     if !endpoint.row.verbs.contains(&verb) || across_namespaces && !matches!(verb, "list" | "watch")
     {
         return Err(Status::method_not_allowed());

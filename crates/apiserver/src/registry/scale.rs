@@ -11,6 +11,7 @@ use apimachinery::{
     status::Status,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
 use super::{
@@ -39,13 +40,21 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::Object)?;
-        if self.endpoint.custom.is_some()
+        if let Some(custom) = &self.endpoint.custom
             && content_type(&context.headers) == "application/apply-patch+yaml"
         {
+            // Upstream fails at the first conversion it tries: of nothing, where nobody owns the replicas yet.
+            let object = self.scaled().await?;
+            let owners = meta::managed_fields(&object);
+            let what = if managed_fields::of_scale(owners, custom.replicas_path()).is_empty() {
+                "failed to create manager for existing fields: failed to convert live object (/; "
+                    .to_owned()
+            } else {
+                let (namespace, name) = (self.namespace(), &context.info.name);
+                format!("failed to convert new object ({namespace}/{name}; ")
+            };
             return Err(Status::unclassified(format!(
-                "failed to convert new object ({}/{}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1",
-                self.namespace(),
-                context.info.name
+                "{what}autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1"
             )));
         }
         let object = match verb {
@@ -58,7 +67,7 @@ impl Call<'_> {
         };
         let (scale, gvk) = match accept.transform {
             Transform::None => (scale, SCALE.clone()),
-            Transform::Table => table::of_scale(self, &scale),
+            Transform::Table => table::of_scale(self, &scale)?,
             Transform::PartialObjectMetadata | Transform::PartialObjectMetadataList => {
                 table::partial_object_metadata(&scale)
             }
@@ -88,14 +97,13 @@ impl Call<'_> {
         let options = WriteOptions::parse(&context.query, context.field_manager(), kind, apply)?;
         let bytes = self.body(request).await?;
         let change = if apply {
-            Change::Apply(self.applied_config(&bytes, &options, &SCALE)?)
+            Change::Apply(bytes)
         } else if patch {
-            Change::Patch(Patch::parse(self, &bytes)?)
+            Change::Patch(Patch::new(self, bytes)?)
         } else {
             let mut scale = self.decode_as(&SCALE, &bytes, &options)?;
-            self.demand_name(&scale)?;
-            self.set_name(&mut scale)?;
             self.set_namespace(&mut scale)?;
+            self.check_name(&scale)?;
             Change::Given(scale)
         };
         let options_object = self.options_object("UpdateOptions");
@@ -117,7 +125,7 @@ impl Call<'_> {
 enum Change {
     Given(Object),
     Patch(Patch),
-    Apply(Object),
+    Apply(Bytes),
 }
 
 /// The object with the replicas of a Scale.
@@ -146,9 +154,13 @@ impl Scaled<'_> {
         let mut scale = match &self.change {
             Change::Given(scale) => scale.clone(),
             Change::Patch(patch) => patch.apply_as(call, before, &SCALE, options)?,
-            Change::Apply(config) => {
+            Change::Apply(bytes) => {
                 let force = options.force.unwrap_or(false);
-                return Ok(managed_fields::apply(ty, Some(before), config, force, &write)?.object);
+                let config = call.applied_config(bytes, &SCALE)?;
+                let applied = managed_fields::apply(ty, Some(before), &config, force, &write)?;
+                call.check_applied_text(bytes, options)?;
+                call.check_name(&applied.object)?;
+                return Ok(applied.object);
             }
         };
         managed_fields::update(ty, Some(before), &mut scale, &write);

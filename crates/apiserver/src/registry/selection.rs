@@ -37,11 +37,7 @@ impl Selection {
 
     /// What the cache is to be asked for: all that may turn out to be selected.
     pub(super) fn candidates(&self) -> Predicate {
-        Predicate {
-            namespace: self.wanted.namespace.clone(),
-            name: self.wanted.name.clone(),
-            ..Predicate::default()
-        }
+        self.wanted.candidates()
     }
 
     /// The first objects that are selected, up to a limit, and whether there are more.
@@ -54,13 +50,17 @@ impl Selection {
         let candidates = self.candidates();
         let candidates: Vec<_> = snapshot.select(&candidates, after).cloned().collect();
         let mut items = Vec::new();
-        for batch in candidates.chunks(BATCH) {
+        for (index, batch) in candidates.chunks(BATCH).enumerate() {
             self.endpoint.prepare(batch).await?;
-            for object in batch.iter().filter(|object| self.matches(object)) {
-                if items.len() == limit {
-                    return Ok((items, true));
+            for (at, object) in batch.iter().enumerate() {
+                if !self.matches(object) {
+                    continue;
                 }
                 items.push(Arc::clone(object));
+                if items.len() == limit {
+                    // There is more as long as there are objects, selected or not.
+                    return Ok((items, index * BATCH + at + 1 < candidates.len()));
+                }
             }
         }
         Ok((items, false))

@@ -2,6 +2,7 @@
 
 use apimachinery::{
     Object,
+    field::{FieldError, Path},
     gvk::GroupVersionKind,
     meta,
     status::{ListMeta, Status},
@@ -34,13 +35,23 @@ pub(super) struct TableOptions {
 }
 
 impl TableOptions {
-    pub(super) fn of(query: &Query) -> Self {
+    pub(super) fn of(query: &Query) -> Result<Self, Status> {
         let include = match query.get("includeObject") {
             Some("None") => IncludeObject::None,
             Some("Object") => IncludeObject::Object,
-            _ => IncludeObject::Metadata,
+            None | Some("" | "Metadata") => IncludeObject::Metadata,
+            Some(other) => {
+                let error = FieldError::invalid(
+                    &Path::new("includeObject"),
+                    other,
+                    "must be 'Metadata', 'Object', 'None', or empty",
+                );
+                return Err(Status::bad_request(format!(
+                    "Unable to convert to Table as requested: {error}"
+                )));
+            }
         };
-        Self { include }
+        Ok(Self { include })
     }
 }
 
@@ -49,26 +60,36 @@ pub(super) fn of_object(
     call: &Call<'_>,
     object: &Object,
 ) -> Result<(Object, GroupVersionKind), Status> {
-    let options = TableOptions::of(&call.context.query);
-    let metadata = json!({ "resourceVersion": meta::resource_version(object) });
+    let options = TableOptions::of(&call.context.query)?;
+    let metadata = match meta::resource_version(object) {
+        "" => json!({}),
+        version => json!({ "resourceVersion": version }),
+    };
     let row = row(call.endpoint, options, object, call.registry.clock.now());
     Ok((table(metadata, columns(call.endpoint), vec![row]), TABLE))
 }
 
 /// A table of an object that is not stored, or of a list of such.
-pub(super) fn of_objects(call: &Call<'_>, object: &Object) -> (Object, GroupVersionKind) {
-    let options = TableOptions::of(&call.context.query);
+pub(super) fn of_objects(
+    call: &Call<'_>,
+    object: &Object,
+) -> Result<(Object, GroupVersionKind), Status> {
+    let options = TableOptions::of(&call.context.query)?;
     let now = call.registry.clock.now();
     let row = |object: &Object| row(call.endpoint, options, object, now);
     let rows = match object.get("items").and_then(Value::as_array) {
         Some(items) => items.iter().filter_map(Value::as_object).map(row).collect(),
         None => vec![row(object)],
     };
-    (table(json!({}), columns(call.endpoint), rows), TABLE)
+    Ok((table(json!({}), columns(call.endpoint), rows), TABLE))
 }
 
 /// A table of a Scale, whose columns are its own.
-pub(super) fn of_scale(call: &Call<'_>, scale: &Object) -> (Object, GroupVersionKind) {
+pub(super) fn of_scale(
+    call: &Call<'_>,
+    scale: &Object,
+) -> Result<(Object, GroupVersionKind), Status> {
+    let options = TableOptions::of(&call.context.query)?;
     let replicas = |part: &str| {
         let replicas = scale.get(part).and_then(|part| part.get("replicas"));
         replicas.cloned().unwrap_or_else(|| 0.into())
@@ -76,15 +97,15 @@ pub(super) fn of_scale(call: &Call<'_>, scale: &Object) -> (Object, GroupVersion
     let age = api::printers::age_of(scale, call.registry.clock.now());
     let mut row =
         json!({ "cells": [meta::name(scale), replicas("spec"), replicas("status"), age] });
-    row["object"] = included(TableOptions::of(&call.context.query), call.endpoint, scale);
+    row["object"] = included(options, call.endpoint, scale);
     let columns: Value = api::scale::columns().iter().map(column).collect();
     let metadata = json!({ "resourceVersion": meta::resource_version(scale) });
-    (table(metadata, columns, vec![row]), TABLE)
+    Ok((table(metadata, columns, vec![row]), TABLE))
 }
 
 /// A table of a page of a list.
 pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVersionKind), Status> {
-    let options = TableOptions::of(&call.context.query);
+    let options = TableOptions::of(&call.context.query)?;
     let now = call.registry.clock.now();
     let rows = page
         .items
@@ -183,11 +204,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn of(call: &Call<'_>) -> Self {
-        Self {
-            options: TableOptions::of(&call.context.query),
+    pub(super) fn of(call: &Call<'_>) -> Result<Self, Status> {
+        Ok(Self {
+            options: TableOptions::of(&call.context.query)?,
             now: call.registry.clock.now(),
-        }
+        })
     }
 
     /// Writes the row of an object that is stored as it is served.

@@ -62,9 +62,8 @@ impl Call<'_> {
         )?;
         let bytes = self.body(request).await?;
         let mut object = self.decode(&bytes, &options)?;
-        self.demand_name(&object)?;
-        self.set_name(&mut object)?;
         self.set_namespace(&mut object)?;
+        self.check_name(&object)?;
         self.dedup_owner_references(&mut object, "");
         let options_object = self.options_object("UpdateOptions");
         let part = self.part();

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     body::{Body, BodyError},
     cacher::{CachedObject, EventType, Step, Watcher, WatcherOptions},
-    negotiation::{Accept, Encoding, Endpoint as Sort, Transform},
+    negotiation::{Accept, Encoding, Endpoint as Sort, Transform, in_version},
 };
 
 /// Events that are there at the same time go out together, up to this size.
@@ -57,7 +57,10 @@ impl Call<'_> {
             selection: selection.map(Box::new),
             endpoint: Arc::clone(self.endpoint),
             accept,
-            table: TableOptions::of(&context.query),
+            table: match accept.transform {
+                Transform::Table => TableOptions::of(&context.query)?,
+                _ => TableOptions::default(),
+            },
             clock: self.registry.clock.clone(),
             first: true,
             series: self.registry.metrics.watch_of(self.endpoint),
@@ -318,6 +321,7 @@ impl Encoder {
 
     /// A frame around an object that only this client sees.
     fn wrap(&self, kind: &str, object: Object) -> Result<Bytes, Status> {
+        let object = in_version(object, self.accept);
         if self.accept.encoding == Encoding::Protobuf {
             return super::codec::protobuf_event(kind, &object);
         }

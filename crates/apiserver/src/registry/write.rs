@@ -104,10 +104,10 @@ impl<'a> Write<'a> {
     pub(super) async fn admit_create(&mut self, mut object: Object) -> Result<Object, Status> {
         let call = self.call;
         call.set_namespace(&mut object)?;
+        wipe_system_fields(&mut object);
         if self.books {
             call.track(self.options, self.part, None, &mut object);
         }
-        wipe_system_fields(&mut object);
         call.admit(self.gate(Operation::Create), Some(&mut object), None)
             .await?;
         call.dedup_owner_references(&mut object, " after mutating admission happens");
@@ -129,9 +129,16 @@ impl<'a> Write<'a> {
             &resource,
             &object,
         ));
-        errors.extend(validate_new_metadata(call, &object));
+        let judges = strategy.judges_new_metadata();
+        if judges {
+            errors.extend(validate_new_metadata(call, &object));
+        }
         errors.extend(strategy.validate(&object));
         call.refuse_invalid(&object, &errors)?;
+        if !judges {
+            let namespaced = call.endpoint.is_namespaced();
+            call.refuse_invalid(&object, &api::meta::validate_any(&object, namespaced))?;
+        }
         call.warn_all(strategy.warnings(&object, None));
         self.validating(Operation::Create, &mut object, None)
             .await?;
@@ -170,7 +177,7 @@ impl<'a> Write<'a> {
         }
         self.reserve_update(&mut new, old).await?;
         let row = &call.endpoint.row;
-        let mut errors = api::meta::validate_any_update(&new, row.scope == Scope::Namespaced);
+        let mut errors = api::meta::validate_any(&new, row.scope == Scope::Namespaced);
         let of_update = api::meta::validate_object_meta_update(&new, old, &Path::new("metadata"));
         errors.extend(of_update.clone());
         let repeats = match self.part {
@@ -210,14 +217,21 @@ impl<'a> Write<'a> {
         let uid = meta::uid(new);
         if self.demands_uid && !uid.is_empty() && uid != meta::uid(old) {
             let key = call.endpoint.cacher()?.key(meta::namespace(old), name);
+            let key = String::from_utf8_lossy(&key).into_owned();
+            // A dry run is stopped before the store's prefix is put before the key.
+            let key = match key.strip_prefix("/registry") {
+                Some(key) if self.options.dry_run => key,
+                _ => &key,
+            };
             let reason = format!(
                 "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                String::from_utf8_lossy(&key),
+                key,
                 meta::uid(old)
             );
             return Err(Status::conflict(&resource, name, reason));
         }
         let version = meta::resource_version(new);
+        check_version(version)?;
         if version.is_empty() || version == "0" {
             if !self.strategy().allow_unconditional_update() {
                 let path = Path::new("metadata").child("resourceVersion");
@@ -325,29 +339,18 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The body of an update says the name.
-    pub(super) fn demand_name(&self, object: &Object) -> Result<(), Status> {
+    /// The name of a changed object is the path's.
+    pub(super) fn check_name(&self, object: &Object) -> Result<(), Status> {
         let wanted = &self.context.info.name;
-        if !meta::name(object).is_empty() {
-            return Ok(());
-        }
-        Err(Status::bad_request(format!(
-            "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
-        )))
-    }
-
-    /// The name of an object in a body is the path's, or empty, which means the path's.
-    pub(super) fn set_name(&self, object: &mut Object) -> Result<(), Status> {
-        let wanted = &self.context.info.name;
-        let given = meta::name(object);
-        if given.is_empty() {
-            meta::set_name(object, wanted);
-        } else if given != wanted {
-            return Err(Status::bad_request(format!(
+        match meta::name(object) {
+            "" => Err(Status::bad_request(format!(
+                "the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+            ))),
+            given if given != wanted => Err(Status::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({wanted})"
-            )));
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Drops owner references that stand twice, with a warning that says when they were found.
@@ -415,12 +418,31 @@ impl Call<'_> {
         let (object, gvk) = match accept.transform {
             Transform::None => (object, self.endpoint.row.gvk.clone()),
             Transform::Table => super::table::of_object(self, &object)?,
-            Transform::PartialObjectMetadata | Transform::PartialObjectMetadataList => {
-                super::table::metadata_of(self.endpoint, &object)
+            Transform::PartialObjectMetadata => super::table::metadata_of(self.endpoint, &object),
+            Transform::PartialObjectMetadataList => {
+                return Err(Status::not_acceptable_as(format_args!(
+                    "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                    self.endpoint.go_type()
+                )));
             }
         };
         respond_object(&self.context.headers, code, accept, &object, &gvk)
     }
+}
+
+/// A resourceVersion is a number, if there is one.
+fn check_version(version: &str) -> Result<(), Status> {
+    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
+    let reason = match version.parse::<u64>() {
+        _ if version.is_empty() => return Ok(()),
+        Ok(_) if digits => return Ok(()),
+        Err(_) if digits => "value out of range",
+        _ => "invalid syntax",
+    };
+    Err(Status::unclassified(format!(
+        "strconv.ParseUint: parsing {}: {reason}",
+        apimachinery::quote(version)
+    )))
 }
 
 fn options_of(kind: &str, options: &Object) -> Object {

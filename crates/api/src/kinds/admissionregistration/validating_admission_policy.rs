@@ -95,7 +95,7 @@ impl Strategy for ValidatingAdmissionPolicyStrategy {
 
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
-        lifecycle::keep_metadata(new, old, &["labels"]);
+        lifecycle::reset_metadata_for_status(new, old);
     }
 }
 

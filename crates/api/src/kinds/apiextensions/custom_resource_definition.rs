@@ -125,7 +125,6 @@ impl Strategy for CustomResourceDefinitionStrategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
-        lifecycle::keep_metadata(new, old, &["labels", "annotations"]);
     }
     fn validate(&self, object: &Object) -> ErrorList {
         self.rules.validate(object)

@@ -62,6 +62,14 @@ impl Strategy for ApiServiceStrategy {
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
     }
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_metadata(
+            new,
+            old,
+            &["labels", "annotations", "finalizers", "ownerReferences"],
+        );
+    }
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
         if prefix {
             names::path_segment_prefix(name)
@@ -78,15 +86,19 @@ impl Strategy for ApiServiceStrategy {
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
         let (group, version) = (spec.text("group"), spec.text("version"));
-        let name = object.object("metadata").map_or("", |m| m.text("name"));
         let required = format!("{version}.{group}");
-        let is_name = !name.is_empty() && names::path_segment_name(name).is_empty();
-        if is_name && name != required {
-            errors.push(FieldError::invalid(
-                &Path::new("metadata").child("name"),
-                name,
-                format!("must be `spec.version+\".\"+spec.group`: {required:?}"),
-            ));
+        let metadata = object.object("metadata").unwrap_or(&empty);
+        // What a name is generated from is judged as the name is.
+        for field in ["generateName", "name"] {
+            let name = metadata.text(field);
+            let judged = !name.is_empty() && names::path_segment_name(name).is_empty();
+            if judged && name != required {
+                errors.push(FieldError::invalid(
+                    &Path::new("metadata").child(field),
+                    name,
+                    format!("must be `spec.version+\".\"+spec.group`: {required:?}"),
+                ));
+            }
         }
         if group.is_empty() && version != "v1" {
             errors.push(FieldError::required(

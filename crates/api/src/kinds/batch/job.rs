@@ -95,6 +95,9 @@ impl Strategy for JobStrategy {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
     }
+    fn orphan_dependents_by_default(&self) -> bool {
+        true
+    }
     fn delete_warning(&self) -> Option<&'static str> {
         Some(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning",

@@ -96,6 +96,9 @@ impl Strategy for EventStrategy {
     fn allow_create_on_update(&self) -> bool {
         true
     }
+    fn judges_new_metadata(&self) -> bool {
+        false
+    }
     fn repeats_metadata_rules(&self) -> bool {
         false
     }

@@ -83,7 +83,6 @@ impl Strategy for EventStrategy {
                 | "metadata.namespace"
                 | "reason"
                 | "reportingController"
-                | "source"
                 | "type"
                 | "regarding.kind"
                 | "regarding.namespace"

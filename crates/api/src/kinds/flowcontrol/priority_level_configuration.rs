@@ -159,6 +159,10 @@ impl Strategy for PriorityLevelConfigurationStrategy {
         errors
     }
 
+    fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
+        lifecycle::keep_all_but_status(new, old);
+        lifecycle::keep_all_metadata(new, old);
+    }
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }

@@ -110,11 +110,7 @@ impl Strategy for ServiceCidrStrategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
-        lifecycle::keep_metadata(
-            new,
-            old,
-            &["labels", "annotations", "finalizers", "ownerReferences"],
-        );
+        lifecycle::reset_metadata_for_status(new, old);
     }
 }
 

@@ -135,6 +135,9 @@ impl Strategy for PodDisruptionBudgetStrategy {
         );
         errors
     }
+    fn judges_new_metadata(&self) -> bool {
+        false
+    }
     fn repeats_metadata_rules(&self) -> bool {
         false
     }

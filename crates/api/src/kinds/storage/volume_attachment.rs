@@ -51,7 +51,7 @@ impl Strategy for VolumeAttachmentStrategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
-        lifecycle::keep_metadata(new, old, &["labels", "annotations", "ownerReferences"]);
+        lifecycle::reset_metadata_for_status(new, old);
     }
     fn allow_unconditional_update(&self) -> bool {
         false

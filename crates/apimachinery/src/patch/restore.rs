@@ -1,0 +1,148 @@
+//! Why a tree does not fit a Go struct, in the words of upstream's converter from unstructured objects, through which the outcome of a
+//! strategic merge patch goes. It knows no paths.
+
+use serde_json::Value;
+
+use crate::{
+    decode,
+    schema::{Field, Scalar, Type, TypeRef},
+};
+
+/// The first thing in a tree that does not fit, in the order of Go's structs; `None` if there is nothing that this converter minds.
+pub fn unfit(value: &Value, ty: TypeRef<'_>) -> Option<String> {
+    part(value, ty, None)
+}
+
+fn part(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> Option<String> {
+    if value.is_null() {
+        return None;
+    }
+    match (ty.node(), value) {
+        (Type::Object(object), Value::Object(members)) => {
+            object.fields().iter().find_map(|field| {
+                let value = members.get(&*field.name)?;
+                part(value, ty.at(field.ty), Some(field))
+            })
+        }
+        (Type::Object(_), _) => Some(format!("cannot restore struct from: {}", go_kind(value))),
+        (Type::Map(map), Value::Object(entries)) => entries
+            .values()
+            .find_map(|value| part(value, ty.at(map.values), field)),
+        (Type::Map(_), _) => Some(format!("cannot restore map from {}", go_kind(value))),
+        (Type::List(list), Value::Array(items)) => items
+            .iter()
+            .find_map(|item| part(item, ty.at(list.items), field)),
+        (Type::List(_), _) => Some(format!("cannot restore slice from {}", go_kind(value))),
+        (Type::Scalar(scalar), _) => scalar_part(*scalar, value, ty, field),
+        (Type::Either(_), _) => None,
+    }
+}
+
+fn scalar_part(
+    scalar: Scalar,
+    value: &Value,
+    ty: TypeRef<'_>,
+    field: Option<&Field>,
+) -> Option<String> {
+    let kind = match scalar {
+        Scalar::String => "string",
+        Scalar::Bool => "bool",
+        Scalar::Int32 => "int32",
+        Scalar::Int64 => "int64",
+        Scalar::Double => "float64",
+        Scalar::Bytes if !value.is_string() => {
+            return Some(format!("cannot restore slice from {}", go_kind(value)));
+        }
+        _ => return None,
+    };
+    let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
+    match (scalar, value) {
+        (Scalar::String, Value::String(_))
+        | (Scalar::Bool, Value::Bool(_))
+        | (Scalar::Double, Value::Number(_)) => None,
+        (Scalar::Int32 | Scalar::Int64, Value::Number(_)) if whole => None,
+        // Go could convert these, but upstream does not.
+        (Scalar::Int32 | Scalar::Int64, Value::Number(_)) => Some(convert(value, ty, field)),
+        (Scalar::String, Value::Number(number)) if !number.is_f64() => {
+            Some(convert(value, ty, field))
+        }
+        _ => Some(format!("unrecognized type: {kind}")),
+    }
+}
+
+fn convert(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> String {
+    let to = decode::go_type(ty, field);
+    format!("cannot convert {} to {to}", go_kind(value))
+}
+
+/// Go's kind of a value decoded without a schema.
+fn go_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "invalid",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::{ListSemantics, ListType, MapType, ObjectType, Schema};
+
+    #[test]
+    fn complaints_are_those_of_upstreams_converter() {
+        let mut schema = Schema::new();
+        let string = Schema::scalar(Scalar::String);
+        let strings = schema.add(Type::List(ListType {
+            items: string,
+            semantics: ListSemantics::Atomic,
+            wrapped: false,
+        }));
+        let map = schema.add(Type::Map(MapType {
+            values: string,
+            atomic: false,
+            wrapped_values: false,
+        }));
+        let fields = vec![
+            Field::new("map", map),
+            Field::new("list", strings),
+            Field::new("int", Schema::scalar(Scalar::Int32)),
+            Field::new("flag", Schema::scalar(Scalar::Bool)),
+        ];
+        let root = schema.add(Type::Object(ObjectType::new("T", fields)));
+        for (value, expected) in [
+            (
+                json!({"map": {"a": 5}}),
+                Some("cannot convert int64 to string"),
+            ),
+            (json!({"map": {"a": {}}}), Some("unrecognized type: string")),
+            (
+                json!({"map": {"a": true}}),
+                Some("unrecognized type: string"),
+            ),
+            (json!({"map": []}), Some("cannot restore map from slice")),
+            (
+                json!({"list": "x", "map": "y"}),
+                Some("cannot restore map from string"),
+            ),
+            (json!({"list": {}}), Some("cannot restore slice from map")),
+            (json!({"int": "1"}), Some("unrecognized type: int32")),
+            (json!({"int": 1.5}), Some("cannot convert float64 to int32")),
+            (json!({"flag": "x"}), Some("unrecognized type: bool")),
+            (json!([]), Some("cannot restore struct from: slice")),
+            (json!({"int": 1.0, "flag": null, "map": {"a": null}}), None),
+        ] {
+            assert_eq!(
+                unfit(&value, schema.get(root)).as_deref(),
+                expected,
+                "{value}"
+            );
+        }
+    }
+}
