@@ -86,13 +86,8 @@ impl Identity {
         }
     }
 
-    /// `/statusz`
-    pub(crate) fn statusz(
-        &self,
-        headers: &HeaderMap,
-        now: Timestamp,
-        paths: &[&str],
-    ) -> Response<Body> {
+    /// `/statusz` at this moment; `paths` are those that the component serves.
+    pub fn statusz(&self, headers: &HeaderMap, now: Timestamp, paths: &[&str]) -> Response<Body> {
         let up = now.duration_since(self.started).as_secs().max(0);
         let version = self.version.get("gitVersion").and_then(Value::as_str);
         let version = version.unwrap_or_default().trim_start_matches('v');
@@ -126,7 +121,7 @@ impl Identity {
     }
 
     /// `/flagz`
-    pub(crate) fn flagz(&self, headers: &HeaderMap) -> Response<Body> {
+    pub fn flagz(&self, headers: &HeaderMap) -> Response<Body> {
         let mut flags = self.flags.clone();
         flags.sort();
         self.respond(

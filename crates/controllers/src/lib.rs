@@ -1,5 +1,7 @@
 //! kube-controller-manager: one file per controller, one table of them.
 
+mod bootstrap_signer;
+mod bootstrap_token;
 mod certificates;
 mod clusterrole_aggregation;
 mod config;
@@ -39,6 +41,7 @@ mod statefulset;
 mod table;
 mod taint_eviction;
 mod token_cleaner;
+mod trigger_time;
 mod ttl;
 mod ttl_after_finished;
 mod validating_admission_policy_status;

@@ -50,7 +50,6 @@ const ALIASES: &[(&str, &str)] = &[
 
 /// Upstream's that are not here.
 const ABSENT: &[&str] = &[
-    "bootstrap-signer-controller",
     "cloud-node-lifecycle-controller",
     "device-taint-eviction-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",

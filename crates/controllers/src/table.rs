@@ -3,12 +3,12 @@
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 
 use crate::{
-    certificates, clusterrole_aggregation, context::ControllerContext, cronjob, daemonset,
-    deployment, disruption, endpoint_slice, endpoint_slice_mirroring, endpoints, garbage_collector,
-    job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle, pod_garbage_collector,
-    podautoscaler, replica_set, resource_quota, root_ca_cert_publisher, service_account,
-    service_account_tokens, service_cidr, statefulset, taint_eviction, token_cleaner, ttl,
-    ttl_after_finished, validating_admission_policy_status, volume,
+    bootstrap_signer, certificates, clusterrole_aggregation, context::ControllerContext, cronjob,
+    daemonset, deployment, disruption, endpoint_slice, endpoint_slice_mirroring, endpoints,
+    garbage_collector, job, legacy_token_cleaner, namespace, node_ipam, node_lifecycle,
+    pod_garbage_collector, podautoscaler, replica_set, resource_quota, root_ca_cert_publisher,
+    service_account, service_account_tokens, service_cidr, statefulset, taint_eviction,
+    token_cleaner, ttl, ttl_after_finished, validating_admission_policy_status, volume,
 };
 
 /// One controller.
@@ -66,6 +66,7 @@ pub(crate) const TABLE: &[Controller] = &[
     on(service_account_tokens::NAME, "", "serviceaccount-token-controller", service_account_tokens::start),
     on(legacy_token_cleaner::NAME, "legacy-service-account-token-cleaner", "legacy-service-account-token-cleaner", legacy_token_cleaner::start),
     on(root_ca_cert_publisher::NAME, "root-ca-cert-publisher", "root-ca-cert-publisher", root_ca_cert_publisher::start),
+    off(bootstrap_signer::NAME, "bootstrap-signer", "bootstrap-signer", bootstrap_signer::start),
     off(token_cleaner::NAME, "token-cleaner", "token-cleaner", token_cleaner::start),
     on(certificates::APPROVER, "certificate-controller", "certificate-controller", certificates::start_approver),
     on(certificates::SIGNER, "certificate-controller", "certificate-controller", certificates::start_signer),

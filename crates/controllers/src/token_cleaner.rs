@@ -3,21 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use client::{
-    Api, ApiError, DeleteOptionsExt as _, Informer, InformerScope, Namespace, Object as _,
-    ObjectKey,
-};
-use jiff::Timestamp;
+use client::{Api, ApiError, DeleteOptionsExt as _, Informer, Object as _, ObjectKey};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::DeleteOptions};
 
 use crate::{
+    bootstrap_token::{self, NAMESPACE, expires_at},
     context::ControllerContext,
     reconcile::{Error, Next, Reconciler, queue_changes, run_workers},
 };
 
 pub(crate) const NAME: &str = "token-cleaner-controller";
-const NAMESPACE: &str = "kube-system";
-const TYPE: &str = "bootstrap.kubernetes.io/token";
 
 struct TokenCleaner {
     ctx: ControllerContext,
@@ -25,27 +20,13 @@ struct TokenCleaner {
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
-    let scope = InformerScope {
-        namespace: Namespace::from(NAMESPACE),
-        field_selector: Some(format!("type={TYPE}")),
-        ..InformerScope::default()
-    };
     let controller = Arc::new(TokenCleaner {
-        secrets: ctx.informers.scoped(scope),
+        secrets: ctx.informers.scoped(bootstrap_token::scope()),
         ctx: ctx.clone(),
     });
     let queue = ctx.queue("token_cleaner");
     queue_changes(&ctx, NAME, &controller.secrets, &queue);
     run_workers(&ctx, NAME, 1, &queue, controller);
-}
-
-/// When a token ends, if it does. A date that cannot be read has passed.
-fn expires_at(secret: &Secret) -> Option<Timestamp> {
-    let written = &secret.data.as_ref()?.get("expiration")?.0;
-    let parsed = std::str::from_utf8(written)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    Some(parsed.unwrap_or(Timestamp::MIN))
 }
 
 #[async_trait]
@@ -74,30 +55,5 @@ impl Reconciler for TokenCleaner {
             deleted => drop(ApiError::not_found_is_none(deleted)?),
         }
         Ok(Next::OnEvent)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::ByteString;
-
-    use super::*;
-
-    #[test]
-    fn when_a_token_ends() {
-        let secret = |expiration: Option<&str>| Secret {
-            data: expiration.map(|text| {
-                [(
-                    "expiration".to_owned(),
-                    ByteString(text.as_bytes().to_vec()),
-                )]
-                .into()
-            }),
-            ..Secret::default()
-        };
-        let at = "2026-01-01T00:00:00Z";
-        assert_eq!(expires_at(&secret(Some(at))), Some(at.parse().unwrap()));
-        assert_eq!(expires_at(&secret(Some("soon"))), Some(Timestamp::MIN));
-        assert_eq!(expires_at(&secret(None)), None);
     }
 }

@@ -39,7 +39,7 @@ use crate::{
     sources::{MirrorPods, PodUpdate, Source, watch_manifests, watch_pods},
     status::StatusManager,
     userns::UserNamespaces,
-    volumes::TokenManager,
+    volumes::{ClaimManager, ClaimedDisk, TokenManager},
 };
 
 /// Changes of pods that wait to be taken in.
@@ -95,6 +95,7 @@ struct Inner {
     context: Arc<WorkerContext>,
     node: watch::Receiver<Option<Arc<Node>>>,
     metrics: Registry,
+    probe_metrics: Registry,
 }
 
 impl Kubelet {
@@ -131,6 +132,16 @@ impl Kubelet {
     /// Its metrics.
     pub fn metrics(&self) -> &Registry {
         &self.inner.metrics
+    }
+
+    /// The metrics of its probes, which are served apart from the others.
+    pub fn probe_metrics(&self) -> &Registry {
+        &self.inner.probe_metrics
+    }
+
+    /// The disks that pods of this node claim.
+    pub fn claimed_disks(&self) -> Vec<ClaimedDisk> {
+        self.inner.context.claims.disks(self.paths())
     }
 
     /// The Node object as it was last seen.
@@ -304,7 +315,7 @@ pub async fn prepare(
     cancel: &CancellationToken,
 ) -> Result<PreparedKubelet, StartError> {
     let config = Arc::new(config);
-    let metrics = Registry::new();
+    let (metrics, probe_metrics) = (Registry::new(), Registry::new());
     let operations = Operations::new(&metrics);
     let deps = KubeletDeps {
         runtime: operations.of_runtime(deps.runtime),
@@ -345,6 +356,7 @@ pub async fn prepare(
         .map(ToString::to_string)
         .unwrap_or_else(|| "127.0.0.1".to_owned());
     let node_facts = node_facts(&config, &facts, version.runtime_name);
+    let (node_sender, node) = watch::channel(None);
     let context = Arc::new(WorkerContext {
         allocation: AllocationManager::new(paths.clone(), events.clone(), deps.clock.clone()),
         paths: paths.clone(),
@@ -359,21 +371,28 @@ pub async fn prepare(
         ),
         objects: ObjectCache::new(deps.client.clone(), &tasks, wake),
         tokens: TokenManager::new(deps.client.clone(), deps.clock.clone()),
+        claims: ClaimManager::new(deps.client.clone()),
         status: StatusManager::new(deps.client.clone()),
-        probes: ProbeManager::new(deps.runtime.clone(), events.clone(), tasks.clone(), node_ip),
+        probes: ProbeManager::new(
+            deps.runtime.clone(),
+            events.clone(),
+            tasks.clone(),
+            node_ip,
+            &probe_metrics,
+        ),
         hooks: HookRunner::new(deps.runtime.clone(), deps.clock.clone()),
         events,
         cgroups,
         users: UserNamespaces::open(paths.clone(), config.max_pods),
         services: factory.as_ref().map(InformerFactory::informer::<Service>),
         node: node_facts,
+        node_object: node.clone(),
         resolver: parse_resolv_conf(
             &std::fs::read_to_string(&config.resolv_conf).unwrap_or_default(),
         ),
         config: config.clone(),
     });
     let workers = PodWorkers::new(context.clone(), tasks.clone());
-    let (node_sender, node) = watch::channel(None);
     let (pressure_sender, pressure) = watch::channel(Pressure::default());
     let reporter = factory.as_ref().map(|factory| NodeReporter {
         facts,
@@ -397,6 +416,7 @@ pub async fn prepare(
             context,
             node,
             metrics,
+            probe_metrics,
         }),
     };
     Ok(PreparedKubelet {

@@ -41,6 +41,10 @@ pub struct Attributes {
     pub nodev: bool,
     /// `noexec`
     pub noexec: bool,
+    /// `noatime`
+    pub noatime: bool,
+    /// `nodiratime`
+    pub nodiratime: bool,
 }
 
 impl Attributes {
@@ -50,6 +54,8 @@ impl Attributes {
         flags.set(MountAttrFlags::MOUNT_ATTR_NOSUID, self.nosuid);
         flags.set(MountAttrFlags::MOUNT_ATTR_NODEV, self.nodev);
         flags.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, self.noexec);
+        flags.set(MountAttrFlags::MOUNT_ATTR_NOATIME, self.noatime);
+        flags.set(MountAttrFlags::MOUNT_ATTR_NODIRATIME, self.nodiratime);
         flags
     }
 }
@@ -134,7 +140,12 @@ pub fn set_attributes(
 ) -> io::Result<()> {
     let argument = libc::mount_attr {
         attr_set: u64::from(attributes.flags().bits()),
-        attr_clr: 0,
+        // When times of access are written is one setting of several values: a new one takes the old one's place.
+        attr_clr: if attributes.noatime {
+            u64::from(MountAttrFlags::MOUNT_ATTR__ATIME.bits())
+        } else {
+            0
+        },
         propagation: match propagation {
             None => 0,
             Some(Propagation::Private) => libc::MS_PRIVATE,

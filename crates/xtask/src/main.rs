@@ -33,7 +33,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "golden",
-        about: "replay recorded requests against `ironclad kube-apiserver`: golden REPLAYER [ARGUMENTS]",
+        about: "replay recorded requests against `ironclad kube-apiserver`: golden [--etcd] [--strict] REPLAYER [ARGUMENTS]",
         run: golden::run,
     },
     Command {

@@ -145,7 +145,8 @@ fn path_with_clients(root: &Path) -> std::ffi::OsString {
     std::env::join_paths(folders).unwrap_or(path)
 }
 
-fn find(root: &Path, program: &str) -> Option<PathBuf> {
+/// A tool or client, from `.clients/` or PATH.
+pub(crate) fn find(root: &Path, program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path_with_clients(root))
         .map(|folder| folder.join(program))
         .find(|file| file.is_file())

@@ -1,6 +1,6 @@
 //! Which nodes a DaemonSet's pods belong on. Pure.
 
-use client::Object as _;
+use client::{Object as _, matches_any_node_term};
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
     Toleration,
@@ -99,48 +99,10 @@ fn affinity_fits(spec: &PodSpec, node: &Node) -> bool {
                 .as_ref()
         });
     required.is_none_or(|required| {
-        required
-            .node_selector_terms
-            .iter()
-            .any(|term| term_fits(term, node))
-    })
-}
-
-fn term_fits(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    // A term without requirements selects nothing.
-    (!expressions.is_empty() || !fields.is_empty())
-        && expressions
-            .iter()
-            .all(|requirement| fits(requirement, node.label(&requirement.key)))
-        && fields.iter().all(|requirement| {
-            fits(
-                requirement,
-                (requirement.key == "metadata.name").then(|| node.name()),
-            )
+        matches_any_node_term(&required.node_selector_terms, node.name(), |key| {
+            node.label(key)
         })
-}
-
-fn fits(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let among = |value: &str| values.iter().any(|wanted| wanted == value);
-    let compared = |compare: fn(&i64, &i64) -> bool| {
-        let bound = values.first().and_then(|bound| bound.parse::<i64>().ok());
-        let value = value.and_then(|value| value.parse::<i64>().ok());
-        value
-            .zip(bound)
-            .is_some_and(|(value, bound)| compare(&value, &bound))
-    };
-    match requirement.operator.as_str() {
-        "In" => value.is_some_and(among),
-        "NotIn" => !value.is_some_and(among),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => compared(i64::gt),
-        "Lt" => compared(i64::lt),
-        _ => false,
-    }
+    })
 }
 
 /// Ties a pod to its node, for the scheduler to bind it there.

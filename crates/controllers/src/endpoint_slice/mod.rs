@@ -13,6 +13,7 @@ use crate::{
     managed_slices::ManagedSlices,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
     service_pods::{queue_services_of_pods, selected},
+    trigger_time::{TriggerTimeTracker, stamp},
 };
 
 use self::plan::{MANAGER, plan};
@@ -28,6 +29,7 @@ struct EndpointSliceController {
     pods: Informer<Pod>,
     nodes: Informer<Node>,
     slices: Arc<ManagedSlices>,
+    trigger_times: TriggerTimeTracker,
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
@@ -36,6 +38,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         pods: ctx.informers.informer(),
         nodes: ctx.informers.informer(),
         slices: ManagedSlices::new(&ctx, MANAGER),
+        trigger_times: TriggerTimeTracker::default(),
         ctx: ctx.clone(),
     });
     let queue = ctx.queue("endpoint_slice");
@@ -86,6 +89,7 @@ impl Reconciler for EndpointSliceController {
         let Some(service) = self.services.store().get_key(key) else {
             // Its slices go with it, by the garbage collector.
             self.slices.forget_all(key);
+            self.trigger_times.forget(key);
             return Ok(Next::OnEvent);
         };
         let external =
@@ -99,7 +103,11 @@ impl Reconciler for EndpointSliceController {
         }
         existing.retain(|slice| !slice.is_being_deleted());
         let zone_of = |node: &str| Some(self.nodes.store().get("", node)?.label(ZONE)?.to_owned());
-        let plan = plan(&service, &pods, &zone_of, &existing);
+        let triggered = self.trigger_times.last_change(&service, &pods);
+        let mut plan = plan(&service, &pods, &zone_of, &existing);
+        for slice in plan.create.iter_mut().chain(&mut plan.update) {
+            stamp(&mut slice.metadata, triggered);
+        }
         let result = self.slices.write(key, plan).await;
         if let Err(error) = &result {
             let message = format!("Error updating Endpoint Slices for Service {key}: {error}");

@@ -16,6 +16,7 @@ use crate::{
     context::ControllerContext,
     reconcile::{Error, Next, Reconciler, on_events, queue_changes, run_workers},
     service_pods::{is_headless, queue_services_of_pods, selected},
+    trigger_time::{TriggerTimeTracker, stamp},
 };
 
 use self::{plan::subsets, superseded::Superseded};
@@ -33,6 +34,7 @@ struct EndpointsController {
     pods: Informer<Pod>,
     endpoints: Informer<Endpoints>,
     superseded: Superseded,
+    trigger_times: TriggerTimeTracker,
 }
 
 pub(crate) fn start(ctx: ControllerContext) {
@@ -41,6 +43,7 @@ pub(crate) fn start(ctx: ControllerContext) {
         pods: ctx.informers.informer(),
         endpoints: ctx.informers.scoped(InformerScope::default()),
         superseded: Superseded::default(),
+        trigger_times: TriggerTimeTracker::default(),
         ctx: ctx.clone(),
     });
     let queue = ctx.queue("endpoint");
@@ -77,6 +80,7 @@ impl Reconciler for EndpointsController {
         let api = self.ctx.client.api::<Endpoints>(&key.namespace);
         let Some(service) = self.services.store().get_key(key) else {
             self.superseded.forget(key);
+            self.trigger_times.forget(key);
             // It goes with its Service, unless somebody made it by hand.
             let ours =
                 |endpoints: &Arc<Endpoints>| endpoints.label(MANAGED_BY.0) == Some(MANAGED_BY.1);
@@ -105,9 +109,13 @@ impl Reconciler for EndpointsController {
         if self.superseded.is_shown(key, version.as_deref(), now) {
             return Ok(Next::After(BEHIND));
         }
-        let desired = desired(&service, &pods, existing.as_deref());
+        let triggered = self.trigger_times.last_change(&service, &pods);
+        let mut desired = desired(&service, &pods, existing.as_deref());
+        if existing.as_deref() == Some(&desired) {
+            return Ok(Next::OnEvent);
+        }
+        stamp(&mut desired.metadata, triggered);
         let result = match &existing {
-            Some(existing) if **existing == desired => return Ok(Next::OnEvent),
             Some(_) => api.update(&desired).await,
             None => api.create(&desired).await,
         };

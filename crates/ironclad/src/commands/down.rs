@@ -114,6 +114,9 @@ async fn remove_from_kernel(place: &Place) -> anyhow::Result<()> {
 
 /// Detaches every mount below a directory, the innermost first: volumes of pods, roots of containers.
 fn unmount_below(directory: &Path) -> anyhow::Result<()> {
+    // The kernel lists mounts without links: one overlooked would be deleted into, and it may be a person's PersistentVolume.
+    let directory = fs::canonicalize(directory)
+        .with_context(|| format!("resolving {}", directory.display()))?;
     let mounts =
         fs::read_to_string("/proc/self/mountinfo").context("reading the list of mounts")?;
     let points = mounts
@@ -121,7 +124,7 @@ fn unmount_below(directory: &Path) -> anyhow::Result<()> {
         .filter_map(|line| line.split(' ').nth(4))
         .map(unescape);
     let mut below: Vec<PathBuf> = points
-        .filter(|point| point.starts_with(directory))
+        .filter(|point| point.starts_with(&directory))
         .collect();
     below.sort();
     for point in below.iter().rev() {

@@ -43,13 +43,17 @@ pub(crate) fn registry() -> Registry {
 
 /// The server of the component of that name, with the flags of this process' command line.
 pub(crate) fn server(name: &'static str, metrics: &Registry, clock: &Clock) -> Server {
-    let identity = Identity {
+    Server::new(identity(name, clock), metrics.clone(), clock.clone())
+}
+
+/// The component of that name, which starts now with the flags of this process' command line.
+pub(crate) fn identity(name: &'static str, clock: &Clock) -> Identity {
+    Identity {
         name,
         version: Version::CURRENT.document(),
         started: clock.now(),
         flags: given_flags(std::env::args()),
-    };
-    Server::new(identity, metrics.clone(), clock.clone())
+    }
 }
 
 /// The check of a component that stands for election.

@@ -319,6 +319,7 @@ impl Cluster {
         let address = SocketAddr::new(self.settings.bind_address, self.settings.kubelet_port);
         let mut config = kubelet::server::ServerConfig::new(address, certificate);
         config.client_ca_pem = Some(self.pki.ca_pem.clone().into());
+        config.identity = Some(serving::identity("kubelet", &self.clock));
         let node = &self.settings.node_name;
         Ok(kubelet::server::Server::bind(config, client, node, self.clock.clone()).await?)
     }

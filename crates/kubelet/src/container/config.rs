@@ -8,8 +8,8 @@ use std::{
 };
 
 use cri::v1::{
-    ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, Signal,
-    UserNamespace,
+    ContainerConfig, ContainerMetadata, Device, ImageSpec, KeyValue, LinuxContainerConfig, Mount,
+    Signal, UserNamespace,
 };
 use k8s_openapi::api::core::v1::{Container, Pod};
 use thiserror::Error;
@@ -64,6 +64,8 @@ pub struct ContainerInputs<'a> {
     pub env: BTreeMap<String, String>,
     /// Its volumes.
     pub mounts: Vec<Mount>,
+    /// Its block volumes.
+    pub devices: Vec<Device>,
     /// The container whose processes an ephemeral container is to see.
     pub target: Option<String>,
     /// The node's memory, for the OOM score.
@@ -124,6 +126,7 @@ pub fn container_config(
         args: words(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
         mounts,
+        devices: inputs.devices,
         labels,
         annotations: annotations(pod, container, inputs.restart_count),
         log_path: container_log_name(&container.name, inputs.restart_count),

@@ -206,7 +206,7 @@ async fn from_source(
     }
     if let Some(reference) = &source.file_key_ref {
         let volume = context.volumes.get(&reference.volume_name);
-        let Some(MountedVolume::Path(volume)) = volume else {
+        let Some(MountedVolume::Path { path: volume, .. }) = volume else {
             return Err(EnvError::Invalid(format!(
                 "cannot find the volume {:?} referenced by FileKeyRef",
                 reference.volume_name

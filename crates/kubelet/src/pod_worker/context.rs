@@ -6,15 +6,26 @@ use base::Clock;
 use client::Informer;
 use cri::RuntimeService;
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use tokio::sync::watch;
 
 use super::HookRunner;
 use crate::{
-    allocation::AllocationManager, config::KubeletConfig, container::HostResolver,
-    env::FieldContext, events::PodEvents, images::ImageManager, objects::ObjectCache,
-    observed::ObservedPod, paths::Paths, probes::ProbeManager, resources::PodCgroups,
-    runtime_view::RuntimeView, status::StatusManager, userns::UserNamespaces,
-    volumes::TokenManager,
+    allocation::AllocationManager,
+    config::KubeletConfig,
+    container::HostResolver,
+    env::FieldContext,
+    events::PodEvents,
+    images::ImageManager,
+    objects::ObjectCache,
+    observed::ObservedPod,
+    paths::Paths,
+    probes::ProbeManager,
+    resources::PodCgroups,
+    runtime_view::RuntimeView,
+    status::StatusManager,
+    userns::UserNamespaces,
+    volumes::{ClaimManager, TokenManager},
 };
 
 /// First delay of CrashLoopBackOff.
@@ -55,6 +66,8 @@ pub struct WorkerContext {
     pub objects: ObjectCache,
     /// Tokens.
     pub tokens: TokenManager,
+    /// What the pods' claims are bound to.
+    pub claims: ClaimManager,
     /// Statuses.
     pub status: StatusManager,
     /// Probes.
@@ -73,6 +86,8 @@ pub struct WorkerContext {
     pub services: Option<Informer<Service>>,
     /// The node.
     pub node: NodeFacts,
+    /// Its object, once it was read.
+    pub node_object: watch::Receiver<Option<Arc<Node>>>,
     /// The node's resolver.
     pub resolver: HostResolver,
 }

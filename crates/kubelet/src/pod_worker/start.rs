@@ -16,7 +16,7 @@ use crate::{
     observed::{ContainerState, ObservedPod},
     pod::{ContainerKind, ephemeral_containers, uid},
     userns::own_users,
-    volumes::{MountedVolume, VolumeMounts, container_mounts},
+    volumes::{MountedVolume, VolumeMounts, container_devices, container_mounts},
 };
 
 /// Why a container does not run: the waiting state's reason and message.
@@ -278,6 +278,7 @@ impl WorkerContext {
         };
         let mut mounts = container_mounts(pod, container, &from).map_err(ConfigError::Mount)?;
         mounts.extend(self.hosts_mount(pod, container, observed)?);
+        let devices = container_devices(container, volumes).map_err(ConfigError::Mount)?;
         let target = ephemeral_containers(pod)
             .iter()
             .find(|ephemeral| kind == ContainerKind::Ephemeral && ephemeral.name == container.name)
@@ -297,6 +298,7 @@ impl WorkerContext {
                 image_user: image.user,
                 env,
                 mounts,
+                devices,
                 target,
                 node_memory_bytes: self.node.memory_bytes,
                 users: self.users.of(pod).map_err(ConfigError::Security)?,

@@ -261,9 +261,10 @@ impl PodWorker {
         let volumes = match self.set_up_volumes(pod, &observed).await {
             Ok(volumes) => volumes,
             Err(error) => {
-                self.context
-                    .events
-                    .pod(pod, EventKind::Warning, "FailedMount", error.to_string());
+                for (reason, message) in error.events() {
+                    let events = &self.context.events;
+                    events.pod(pod, EventKind::Warning, reason, message);
+                }
                 return RETRY * 2;
             }
         };
@@ -278,11 +279,15 @@ impl PodWorker {
         observed: &ObservedPod,
     ) -> Result<HashMap<String, MountedVolume>, volumes::PodVolumeError> {
         let fields = self.context.fields(pod, observed);
+        let node = self.context.node_object.borrow().clone();
         volumes::set_up_pod(&VolumeContext {
             pod,
             paths: &self.context.paths,
             objects: &self.context.objects,
             tokens: &self.context.tokens,
+            claims: &self.context.claims,
+            node: node.as_deref(),
+            events: &self.context.events,
             fields: &fields,
             now: self.context.clock.now(),
         })
@@ -620,6 +625,7 @@ impl PodWorker {
         }
         self.context.objects.unregister(uid(&pod));
         self.context.tokens.forget(uid(&pod));
+        self.context.claims.forget(uid(&pod));
         self.context.images.forget(uid(&pod));
         self.context.allocation.forget(uid(&pod));
         self.context.users.release(uid(&pod));

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use base::TaskGroup;
+use base::{TaskGroup, metrics::Registry};
 use cri::RuntimeService;
 use k8s_openapi::api::core::v1::{Container, Pod, Probe};
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use super::{
     ProbeResult, ProbeResults, ProbeState, ProbeType,
     early::EarlyAttempts,
     handler::{Answer, probe},
+    metrics::{Outcome, ProbeMetrics},
 };
 use crate::{
     events::{EventKind, PodEvents},
@@ -51,15 +52,17 @@ pub struct ProbeManager {
     tasks: TaskGroup,
     running: Arc<Mutex<HashMap<Key, Running>>>,
     node_ip: String,
+    metrics: ProbeMetrics,
 }
 
 impl ProbeManager {
-    /// Probes run in `tasks`; `node_ip` is where pods on the node's network are asked.
+    /// Probes run in `tasks`, and are counted in `registry`; `node_ip` is where pods on the node's network are asked.
     pub fn new(
         runtime: Arc<dyn RuntimeService>,
         events: PodEvents,
         tasks: TaskGroup,
         node_ip: String,
+        registry: &Registry,
     ) -> Self {
         Self {
             runtime,
@@ -68,6 +71,7 @@ impl ProbeManager {
             tasks,
             running: Arc::default(),
             node_ip,
+            metrics: ProbeMetrics::new(registry),
         }
     }
 
@@ -170,6 +174,7 @@ impl ProbeManager {
     /// Forgets a pod.
     pub fn remove(&self, pod_uid: &str) {
         self.stop(|key| key.pod_uid == pod_uid);
+        self.metrics.forget(pod_uid);
     }
 
     fn stop(&self, which: impl Fn(&Key) -> bool) {
@@ -266,6 +271,13 @@ impl Worker {
                 &self.pod_ip,
             )
             .await;
+            let outcome = match &answer {
+                Answer::Success | Answer::Warning(_) => Outcome::Successful,
+                Answer::Failure(_) => Outcome::Failed,
+                Answer::Unknown(_) => Outcome::Unknown,
+            };
+            let metrics = &self.manager.metrics;
+            metrics.count(&self.pod, &self.container.name, self.key.probe, outcome);
             let success = match answer {
                 Answer::Success => {
                     early.end();

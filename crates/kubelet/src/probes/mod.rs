@@ -8,6 +8,7 @@ mod grpc;
 mod handler;
 mod http;
 mod manager;
+mod metrics;
 mod result;
 mod state;
 mod tcp;

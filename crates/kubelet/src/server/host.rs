@@ -7,7 +7,9 @@ use base::metrics::Registry;
 use cri::{CriError, ImageService, RuntimeService, Streaming};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::{config::KubeletConfig, kubelet::Kubelet, observed::ObservedContainer};
+use crate::{
+    config::KubeletConfig, kubelet::Kubelet, observed::ObservedContainer, volumes::ClaimedDisk,
+};
 
 /// The kubelet behind its server.
 #[async_trait]
@@ -49,6 +51,16 @@ pub trait Host: Send + Sync {
     /// Its metrics, to which the server adds its own.
     fn metrics(&self) -> Registry {
         Registry::new()
+    }
+
+    /// The metrics of its probes.
+    fn probe_metrics(&self) -> Registry {
+        Registry::new()
+    }
+
+    /// The disks that pods of this node claim.
+    fn claimed_disks(&self) -> Vec<ClaimedDisk> {
+        Vec::new()
     }
 
     /// Whether the kubelet does its work.
@@ -96,6 +108,14 @@ impl Host for Kubelet {
 
     fn metrics(&self) -> Registry {
         self.metrics().clone()
+    }
+
+    fn probe_metrics(&self) -> Registry {
+        self.probe_metrics().clone()
+    }
+
+    fn claimed_disks(&self) -> Vec<ClaimedDisk> {
+        self.claimed_disks()
     }
 
     async fn healthz(&self) -> Result<(), CriError> {

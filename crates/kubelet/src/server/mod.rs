@@ -25,7 +25,9 @@ use base::{
     Clock, TaskGroup,
     tls::{ServingCertificate, TlsError, TlsVersion},
 };
-use component_base::{Authentication, Handler, ListenError, Listener, Peer, Unauthorized};
+use component_base::{
+    Authentication, Handler, Identity, ListenError, Listener, Peer, Unauthorized,
+};
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +58,8 @@ pub struct ServerConfig {
     pub streaming_connection_idle_timeout: Duration,
     /// The oldest version of TLS that is spoken.
     pub tls_min_version: TlsVersion,
+    /// Who this is, for `/statusz` and `/flagz`; without it there are none.
+    pub identity: Option<Identity>,
 }
 
 /// `authorization.mode`.
@@ -78,6 +82,7 @@ impl ServerConfig {
             authorization: AuthorizationMode::Webhook,
             streaming_connection_idle_timeout: Duration::from_secs(4 * 3600),
             tls_min_version: TlsVersion::default(),
+            identity: None,
         }
     }
 }
@@ -102,6 +107,7 @@ pub struct Server {
     authentication: Authentication,
     authorization: NodeAuthorization,
     idle_timeout: Duration,
+    identity: Option<Identity>,
 }
 
 impl Server {
@@ -127,6 +133,7 @@ impl Server {
             authentication,
             authorization: NodeAuthorization::new(reviewer, node_name, clock),
             idle_timeout: config.streaming_connection_idle_timeout,
+            identity: config.identity,
         })
     }
 
@@ -138,7 +145,12 @@ impl Server {
     /// Serves until cancelled; returns when all connections and streams have ended.
     pub async fn run(self, host: Arc<dyn Host>, cancel: CancellationToken) {
         let tasks = TaskGroup::new(&cancel);
-        let router = Arc::new(Router::new(host, tasks.clone(), self.idle_timeout));
+        let router = Arc::new(Router::new(
+            host,
+            tasks.clone(),
+            self.idle_timeout,
+            self.identity,
+        ));
         let service = Arc::new(Service {
             authentication: self.authentication,
             authorization: self.authorization,

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use base::{TaskGroup, metrics};
+use component_base::Identity;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{
@@ -24,6 +26,7 @@ pub(super) struct Router {
     pub(super) tasks: TaskGroup,
     pub(super) idle_timeout: Duration,
     pub(super) stats: Stats,
+    identity: Option<Identity>,
     metrics: metrics::Registry,
     requests: metrics::Counter,
 }
@@ -35,7 +38,12 @@ pub(super) struct Call {
 }
 
 impl Router {
-    pub(super) fn new(host: Arc<dyn Host>, tasks: TaskGroup, idle_timeout: Duration) -> Self {
+    pub(super) fn new(
+        host: Arc<dyn Host>,
+        tasks: TaskGroup,
+        idle_timeout: Duration,
+        identity: Option<Identity>,
+    ) -> Self {
         let metrics = host.metrics();
         metrics::process(&metrics);
         let requests = metrics.counter(
@@ -49,6 +57,7 @@ impl Router {
             host,
             tasks,
             idle_timeout,
+            identity,
             metrics,
             requests,
         }
@@ -87,6 +96,10 @@ impl Router {
             ["pods"] if is_get => pods::list(self),
             ["runningpods"] if is_get => pods::running(self).await,
             ["configz"] if is_get => configz::show(self),
+            ["statusz"] if is_get => {
+                self.page(|who| who.statusz(call.request.headers(), Timestamp::now(), LISTED))
+            }
+            ["flagz"] if is_get => self.page(|who| who.flagz(call.request.headers())),
             ["containerLogs", namespace, pod, container] if is_get => {
                 logs::serve(self, namespace, pod, container, &call.query).await
             }
@@ -125,6 +138,7 @@ impl Router {
             ["stats", "summary"] if is_get => stats::summary(self, &call.query).await,
             ["metrics"] if is_get => Ok(exposition(self.metrics.encode())),
             ["metrics", "cadvisor"] if is_get => Ok(exposition(stats::cadvisor(self).await?)),
+            ["metrics", "probes"] if is_get => Ok(exposition(self.host.probe_metrics().encode())),
             ["metrics", "resource"] if is_get => Ok(exposition(stats::resource(self).await)),
             [first, ..] if known_path(first) != "other" && !is_stream => Err(Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -147,6 +161,15 @@ impl Router {
             .ok_or_else(|| Refusal::not_found("pod does not exist"))
     }
 
+    /// A page about this component.
+    fn page(
+        &self,
+        show: impl FnOnce(&Identity) -> Response<Body>,
+    ) -> Result<Response<Body>, Refusal> {
+        let not_found = || Refusal::not_found("404 page not found\n");
+        self.identity.as_ref().map(show).ok_or_else(not_found)
+    }
+
     async fn healthz(&self) -> Result<Response<Body>, Refusal> {
         match self.host.healthz().await {
             Ok(()) => Ok(body::ok("text/plain; charset=utf-8", body::full("ok"))),
@@ -155,6 +178,17 @@ impl Router {
     }
 }
 
+/// What `/statusz` says is served.
+const LISTED: &[&str] = &[
+    "/configz",
+    "/flagz",
+    "/healthz",
+    "/metrics",
+    "/metrics/cadvisor",
+    "/metrics/probes",
+    "/metrics/resource",
+];
+
 /// The first segment of a path, for a metric: bounded whatever clients send.
 fn known_path(segment: &str) -> &'static str {
     const KNOWN: &[&str] = &[
@@ -162,6 +196,7 @@ fn known_path(segment: &str) -> &'static str {
         "configz",
         "containerLogs",
         "exec",
+        "flagz",
         "healthz",
         "logs",
         "metrics",
@@ -170,6 +205,7 @@ fn known_path(segment: &str) -> &'static str {
         "run",
         "runningpods",
         "stats",
+        "statusz",
     ];
     KNOWN
         .iter()

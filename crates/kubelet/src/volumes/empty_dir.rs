@@ -60,7 +60,7 @@ impl VolumePlugin for EmptyDir {
                 .map_err(VolumeError::io(what()))?;
             fs_group::apply(context.pod, directory)?;
         }
-        Ok(MountedVolume::Path(directory.to_path_buf()))
+        Ok(MountedVolume::at(directory.to_path_buf(), false))
     }
 }
 

@@ -166,5 +166,5 @@ pub(super) fn write_payload(
         "cannot write to {}",
         directory.display()
     )))?;
-    Ok(MountedVolume::Path(directory.to_path_buf()))
+    Ok(MountedVolume::at(directory.to_path_buf(), false))
 }

@@ -1,17 +1,21 @@
 //! Volumes: one file a type, one row in [`PLUGINS`].
 //!
 //! Setting up is idempotent and repeated at every sync, so that files of config maps, secrets, tokens and the downward API follow
-//! their sources. Everything of a pod lies under `<root>/pods/<uid>/volumes/kubernetes.io~<plugin>/<name>`.
+//! their sources. Everything of a pod lies under `<root>/pods/<uid>/volumes/kubernetes.io~<plugin>/<name>`. What a pod claims rather
+//! than holds is in [`persistent`].
 
 mod atomic_writer;
 mod config_map;
+mod devices;
 mod downward_api;
 mod empty_dir;
+mod failure;
 mod files;
 mod fs_group;
 mod host_path;
 mod image;
 mod mounts;
+mod persistent;
 mod projected;
 mod secret;
 mod subpath;
@@ -26,15 +30,19 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::{Node, Pod, Volume};
 use thiserror::Error;
 
+pub use devices::container_devices;
+pub use failure::{Failure, PodVolumeError, Step};
 pub use mounts::{VolumeMounts, container_mounts};
+pub use persistent::{ClaimManager, ClaimedDisk};
 pub use tear_down::{tear_down_pod, tear_down_subpaths};
 pub use token::{Token, TokenManager, TokenSource};
 
 use crate::{
     env::{EnvError, FieldContext, ObjectSource},
+    events::PodEvents,
     paths::Paths,
     pod::{spec, uid},
 };
@@ -78,6 +86,12 @@ pub struct VolumeContext<'a> {
     pub objects: &'a dyn ObjectSource,
     /// Tokens of service accounts.
     pub tokens: &'a dyn TokenSource,
+    /// What claims are bound to.
+    pub claims: &'a ClaimManager,
+    /// This node, once it is known.
+    pub node: Option<&'a Node>,
+    /// Where oddities are told.
+    pub events: &'a PodEvents,
     /// The downward API's other half.
     pub fields: &'a FieldContext,
     /// Now.
@@ -106,12 +120,34 @@ pub trait VolumePlugin: Send + Sync {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountedVolume {
     /// A path of the node.
-    Path(PathBuf),
+    Path {
+        /// Where it is.
+        path: PathBuf,
+        /// No container may write to it, whatever its mounts say.
+        read_only: bool,
+    },
+    /// A block device of the node.
+    Device {
+        /// Where it is.
+        path: PathBuf,
+        /// No container may write to it.
+        read_only: bool,
+    },
     /// An image, which the runtime mounts.
     Image {
         /// Reference.
         reference: String,
     },
+}
+
+impl MountedVolume {
+    /// A path of the node.
+    pub fn at(path: impl Into<PathBuf>, read_only: bool) -> Self {
+        Self::Path {
+            path: path.into(),
+            read_only,
+        }
+    }
 }
 
 /// All types, in the order in which they are asked.
@@ -125,40 +161,54 @@ pub static PLUGINS: [&dyn VolumePlugin; 7] = [
     &image::ImageVolume,
 ];
 
-/// Sets up all volumes of a pod.
+/// Sets up all volumes of a pod: each is tried, whatever becomes of the others.
 pub async fn set_up_pod(
     context: &VolumeContext<'_>,
 ) -> Result<HashMap<String, MountedVolume>, PodVolumeError> {
     let mut mounted = HashMap::new();
+    let mut failures = Vec::new();
     for volume in spec(context.pod).volumes.iter().flatten() {
-        let failed = |source| PodVolumeError {
-            volume: volume.name.clone(),
-            source,
+        let made = match persistent::claim_name(context.pod, volume) {
+            Some(claim) => set_up_claimed(context, volume, &claim).await,
+            None => set_up_own(context, volume).await,
         };
-        let plugin = PLUGINS
-            .iter()
-            .find(|plugin| plugin.handles(volume))
-            .ok_or_else(|| failed(VolumeError::Invalid("no volume plugin matched".to_owned())))?;
-        let directory = context
-            .paths
-            .volume(uid(context.pod), plugin.name(), &volume.name);
-        mounted.insert(
-            volume.name.clone(),
-            plugin
-                .set_up(context, volume, &directory)
-                .await
-                .map_err(failed)?,
-        );
+        match made {
+            Ok(made) => {
+                mounted.insert(volume.name.clone(), made);
+            }
+            Err(failure) => failures.push((volume.name.clone(), failure)),
+        }
     }
-    Ok(mounted)
+    if failures.is_empty() {
+        Ok(mounted)
+    } else {
+        Err(PodVolumeError(failures))
+    }
 }
 
-/// A volume of a pod that could not be set up; worded as the event `FailedMount` is.
-#[derive(Debug, Error)]
-#[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
-pub struct PodVolumeError {
-    /// The volume's name in the pod.
-    pub volume: String,
-    /// Why.
-    pub source: VolumeError,
+async fn set_up_claimed(
+    context: &VolumeContext<'_>,
+    volume: &Volume,
+    claim: &str,
+) -> Result<MountedVolume, Failure> {
+    let claimed = context.claims.resolve(context.pod, volume, claim).await;
+    let claimed = claimed.map_err(Failure::Unprocessed)?;
+    persistent::set_up(context, &volume.name, &claimed).await
+}
+
+async fn set_up_own(
+    context: &VolumeContext<'_>,
+    volume: &Volume,
+) -> Result<MountedVolume, Failure> {
+    let Some(plugin) = PLUGINS.iter().find(|plugin| plugin.handles(volume)) else {
+        return Err(Failure::Unprocessed(format!(
+            "failed to get Plugin from volumeSpec for volume {:?} err=no volume plugin matched",
+            volume.name
+        )));
+    };
+    let directory = context
+        .paths
+        .volume(uid(context.pod), plugin.name(), &volume.name);
+    let made = plugin.set_up(context, volume, &directory).await;
+    made.map_err(|error| Failure::of(Step::SetUp, &volume.name, error))
 }

@@ -46,7 +46,7 @@ fn one(
     from: &VolumeMounts<'_>,
 ) -> Result<Mount, String> {
     let subpath = subpath_of(mount, from.env)?;
-    let path = match volume {
+    let (path, only_read) = match volume {
         MountedVolume::Image { reference } => {
             return Ok(Mount {
                 container_path: mount.mount_path.clone(),
@@ -59,7 +59,15 @@ fn one(
                 ..Mount::default()
             });
         }
-        MountedVolume::Path(path) => path,
+        MountedVolume::Path { path, read_only } => {
+            (path, *read_only || mount.read_only == Some(true))
+        }
+        MountedVolume::Device { .. } => {
+            return Err(format!(
+                "volume {:?} is a block device and cannot be mounted into container {:?}",
+                mount.name, container.name
+            ));
+        }
     };
     let host_path = match subpath {
         None => path.clone(),
@@ -91,7 +99,7 @@ fn one(
     Ok(Mount {
         container_path,
         host_path: host_path.to_string_lossy().into_owned(),
-        readonly: mount.read_only == Some(true),
+        readonly: only_read,
         recursive_read_only: mount.read_only == Some(true)
             && matches!(
                 mount.recursive_read_only.as_deref(),

@@ -15,7 +15,8 @@ pub(super) fn is_mount_point(path: &Path) -> io::Result<bool> {
     Ok(mount_points()?.contains(&path))
 }
 
-fn mount_points() -> io::Result<Vec<PathBuf>> {
+/// Where anything is mounted.
+pub(super) fn mount_points() -> io::Result<Vec<PathBuf>> {
     let text = fs::read_to_string("/proc/self/mountinfo")?;
     Ok(text
         .lines()

@@ -27,7 +27,7 @@ use super::{
     node_certificates::NodeCertificates,
     pod_network,
     process::{self, ClientFlags},
-    serving_certificate,
+    serving, serving_certificate,
 };
 use crate::{
     cli::DataDir,
@@ -209,6 +209,7 @@ async fn listen(
         anonymous: said.authentication.anonymous.enabled,
         authorization,
         tls_min_version: said.tls_min_version,
+        identity: Some(serving::identity("kubelet", clock)),
         ..ServerConfig::new(address, Arc::clone(&certificate))
     };
     if let Some(timeout) = said.streaming_connection_idle_timeout {

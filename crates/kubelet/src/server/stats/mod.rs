@@ -10,6 +10,7 @@ mod rate;
 mod resource;
 mod summary;
 mod usage;
+mod volumes;
 
 use std::sync::{Arc, Mutex};
 
@@ -35,6 +36,7 @@ impl Stats {
 
 /// The kubelet's own metrics, by upstream's names.
 pub(super) fn kubelet_metrics(registry: &metrics::Registry, host: &Arc<dyn Host>) {
+    volumes::volume_metrics(registry, host);
     let version = host.config().kubelet_version.clone();
     registry.on_scrape(
         "kubernetes_build_info",

@@ -17,6 +17,7 @@ use super::{
     machine::{Filesystem, Machine},
     rate::Rates,
     usage::{self, PodUsage, value},
+    volumes::volumes_by_pod,
 };
 use crate::pod::uid;
 
@@ -62,12 +63,22 @@ pub(in super::super) async fn summary(
         });
         node.insert("rlimit".to_owned(), rlimit);
     }
+    let mut volumes = match only_cpu_and_memory {
+        true => Default::default(),
+        false => volumes_by_pod(router.host.claimed_disks(), machine.time),
+    };
     let pods: Vec<Value> = router
         .host
         .pods()
         .iter()
         .filter_map(|pod| usage.get(uid(pod)).map(|usage| (pod, usage)))
-        .map(|(pod, usage)| pod_part(pod, usage, image_fs, only_cpu_and_memory, &mut rates))
+        .map(|(pod, usage)| {
+            let mut part = pod_part(pod, usage, image_fs, only_cpu_and_memory, &mut rates);
+            if let Some(volumes) = volumes.remove(uid(pod)) {
+                part["volume"] = volumes.into();
+            }
+            part
+        })
         .collect();
     rates.forget_unread();
     drop(rates);
@@ -208,7 +219,11 @@ fn pod_network(network: &NetworkUsage) -> Value {
     part
 }
 
-fn filesystem(time: Timestamp, fs: Option<Filesystem>, used: Option<&FilesystemUsage>) -> Value {
+pub(super) fn filesystem(
+    time: Timestamp,
+    fs: Option<Filesystem>,
+    used: Option<&FilesystemUsage>,
+) -> Value {
     let used_bytes = match used {
         Some(used) => value(&used.used_bytes),
         None => fs.map(|fs| fs.capacity.saturating_sub(fs.available)),

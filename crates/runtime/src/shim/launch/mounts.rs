@@ -70,6 +70,8 @@ const HARDENED: Attributes = Attributes {
     nosuid: true,
     nodev: true,
     noexec: true,
+    noatime: false,
+    nodiratime: false,
 };
 
 /// Moves into a new mount namespace and mounts everything in it, but does not enter the root.
