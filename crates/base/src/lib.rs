@@ -1,6 +1,7 @@
 //! Clock, task groups, shutdown, logging, metrics, listening and TLS set-up: what every component stands on.
 
 mod clock;
+pub mod der;
 mod listen;
 pub mod logging;
 pub mod metrics;

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{KeyPair, PublicKeyData as _};
 use x509_parser::{
     extensions::GeneralName,
@@ -265,16 +265,9 @@ impl Room<'_> {
             }
         };
         if read(&public_path)?.is_none() {
-            let der = STANDARD.encode(key.subject_public_key_info());
-            let lines: Vec<&str> = der
-                .as_bytes()
-                .chunks(64)
-                .map(|line| std::str::from_utf8(line).expect("base64 is ASCII"))
-                .collect();
-            let pem = format!(
-                "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
-                lines.join("\n")
-            );
+            let public = Pem::new("PUBLIC KEY", key.subject_public_key_info());
+            let pem =
+                pem::encode_config(&public, EncodeConfig::new().set_line_ending(LineEnding::LF));
             self.write(&public_path, &pem, 0o644)?;
         }
         Ok(())

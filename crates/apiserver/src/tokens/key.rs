@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use base::der;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use ring::{
     digest, rand,
@@ -15,7 +16,7 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use serde_json::{Value, json};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 
-use super::{der, p521};
+use super::p521;
 
 /// `AlgorithmIdentifier` of rsaEncryption.
 const RSA: &[u8] = &[

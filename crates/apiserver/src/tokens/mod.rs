@@ -3,7 +3,6 @@
 //! Verifying on behalf of a request is [`crate::authn::ServiceAccountTokens`].
 
 pub mod claims;
-mod der;
 mod issuer;
 pub mod jwk;
 mod jwt;

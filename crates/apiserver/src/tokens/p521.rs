@@ -73,11 +73,12 @@ impl CryptoRng for System {}
 
 #[cfg(test)]
 mod tests {
+    use base::der;
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     use serde_json::json;
 
     use super::*;
-    use crate::tokens::{Algorithm, Jwt, der, jwk, private_key, public_keys, sign};
+    use crate::tokens::{Algorithm, Jwt, jwk, private_key, public_keys, sign};
 
     fn pem(kind: &str, der: &[u8]) -> String {
         let text = BASE64_STANDARD.encode(der);

@@ -3,9 +3,12 @@
 //! Subject, key and alternative names are taken over as the bytes they came as: a subject may hold several organizations, which are the
 //! groups of the user. Usages and validity are not the requester's to say.
 
-use std::fmt::Write as _;
-
+use base::der::{
+    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, NULL, OCTET_STRING, SEQUENCE, UTC_TIME,
+    bit_string, object_identifier, sequence, write,
+};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use pem::{EncodeConfig, LineEnding, Pem};
 use rcgen::{KeyPair, SigningKey as _};
 use x509_parser::{
     certification_request::X509CertificationRequest,
@@ -18,15 +21,6 @@ use x509_parser::{
 
 /// Clocks of a cluster differ: what is signed is good from a little earlier on.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
-
-const BOOLEAN: u8 = 0x01;
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const SEQUENCE: u8 = 0x30;
 
 const KEY_USAGE: &[u64] = &[2, 5, 29, 15];
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
@@ -193,9 +187,11 @@ impl Authority {
             write(0xa3, &sequence(&extensions)),
         ]);
         let signature = self.key.sign(&body).map_err(|error| error.to_string())?;
-        let signature = [&[0], signature.as_slice()].concat();
-        let certificate = sequence(&[body, algorithm, write(BIT_STRING, &signature)]);
-        Ok(pem_block(&certificate))
+        let certificate = sequence(&[body, algorithm, bit_string(&signature)]);
+        Ok(pem::encode_config(
+            &Pem::new("CERTIFICATE", certificate),
+            EncodeConfig::new().set_line_ending(LineEnding::LF),
+        ))
     }
 
     fn algorithm(&self) -> Result<Vec<u8>, String> {
@@ -222,8 +218,8 @@ impl Authority {
             .into_iter()
             .find(|(one, ..)| *one == algorithm)
             .ok_or("the authority's key is of an unknown sort")?;
-        let null: &[u8] = if with_null { &[0x05, 0x00] } else { &[] };
-        Ok(write(SEQUENCE, &[&identifier(oid), null].concat()))
+        let null: &[u8] = if with_null { &[NULL, 0] } else { &[] };
+        Ok(write(SEQUENCE, &[&object_identifier(oid), null].concat()))
     }
 
     fn extensions(&self, request: &Request, usages: &[String]) -> Result<Vec<Vec<u8>>, String> {
@@ -233,7 +229,7 @@ impl Authority {
             let purpose = PURPOSES.iter().find(|(name, _)| name == usage);
             match (bit, purpose) {
                 (Some((_, bit)), _) => bits |= 0x8000 >> bit,
-                (None, Some((_, oid))) => purposes.push(identifier(oid)),
+                (None, Some((_, oid))) => purposes.push(object_identifier(oid)),
                 (None, None) => return Err(format!("unrecognized usage values: {usage:?}")),
             }
         }
@@ -274,7 +270,7 @@ fn key_usage(bits: u16) -> Vec<u8> {
 }
 
 fn extension(oid: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
-    let mut parts = vec![identifier(oid)];
+    let mut parts = vec![object_identifier(oid)];
     if critical {
         parts.push(write(BOOLEAN, &[0xff]));
     }
@@ -296,63 +292,6 @@ fn time(at: Timestamp) -> Vec<u8> {
             at.strftime("%Y%m%d%H%M%SZ").to_string().as_bytes(),
         )
     }
-}
-
-fn identifier(arcs: &[u64]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let first = arcs[0] * 40 + arcs[1];
-    for arc in std::iter::once(&first).chain(&arcs[2..]) {
-        let groups = (64 - arc.leading_zeros()).div_ceil(7).max(1);
-        for group in (0..groups).rev() {
-            let more = if group > 0 { 0x80 } else { 0 };
-            out.push((arc >> (7 * group)) as u8 & 0x7f | more);
-        }
-    }
-    write(OID, &out)
-}
-
-fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
-    write(SEQUENCE, &parts.concat())
-}
-
-fn write(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    match contents.len() {
-        length @ 0..0x80 => out.push(length as u8),
-        length => {
-            let octets = length.to_be_bytes();
-            let octets = &octets[octets.iter().take_while(|octet| **octet == 0).count()..];
-            out.push(0x80 | octets.len() as u8);
-            out.extend_from_slice(octets);
-        }
-    }
-    out.extend_from_slice(contents);
-    out
-}
-
-fn pem_block(der: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in der.chunks(3) {
-        let bits = chunk
-            .iter()
-            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
-        for position in 0..4 {
-            let letter = ALPHABET[(bits >> (18 - 6 * position)) as usize & 63];
-            text.push(if position > chunk.len() {
-                '='
-            } else {
-                char::from(letter)
-            });
-        }
-    }
-    let mut out = "-----BEGIN CERTIFICATE-----\n".to_owned();
-    for line in text.as_bytes().chunks(64) {
-        let _ = writeln!(out, "{}", String::from_utf8_lossy(line));
-    }
-    out.push_str("-----END CERTIFICATE-----\n");
-    out
 }
 
 #[cfg(test)]
