@@ -3,45 +3,60 @@
 use std::fmt;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
-/// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Cheap to extend: `path.child("spec").index(0)`.
+/// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Validation makes one for each field it looks at, right or wrong, so
+/// that paths of usual length stand without an allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(String);
+pub struct Path(SmallVec<[u8; 72]>);
 
 impl Path {
     /// The path of a top-level field; `Path::new("")` is the root.
     pub fn new(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(SmallVec::from_slice(name.as_bytes()))
     }
 
     /// The field `name` of this one.
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() {
-            Self(name.to_owned())
-        } else {
-            Self(format!("{}.{name}", self.0))
+        match self.0.is_empty() {
+            true => Self::new(name),
+            false => self.with(&[".", name]),
         }
     }
 
     /// The `index`-th item of this list.
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with(&["[", &index.to_string(), "]"])
     }
 
     /// The entry `key` of this map.
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(&["[", key, "]"])
     }
 
     /// The path as it stands in messages.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("put together from strings")
+    }
+
+    fn with(&self, parts: &[&str]) -> Self {
+        let more: usize = parts.iter().map(|part| part.len()).sum();
+        let mut out = SmallVec::with_capacity(self.0.len() + more);
+        out.extend_from_slice(&self.0);
+        for part in parts {
+            out.extend_from_slice(part.as_bytes());
+        }
+        Self(out)
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "<nil>" } else { &self.0 })
+        f.write_str(if self.0.is_empty() {
+            "<nil>"
+        } else {
+            self.as_str()
+        })
     }
 }
 
