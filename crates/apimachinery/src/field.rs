@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 /// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Validation makes one for each field it looks at, right or wrong, so
 /// that paths of usual length stand without an allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(SmallVec<[u8; 72]>);
+pub struct Path(SmallVec<[u8; 96]>);
 
 impl Path {
     /// The path of a top-level field; `Path::new("")` is the root.
