@@ -31,7 +31,11 @@ impl Version {
             _ => Object::new(),
         };
         findings.extend(self.coerce(&mut object)?);
-        Ok(Decoded { object, findings })
+        Ok(Decoded {
+            object,
+            findings,
+            kept_empty: false,
+        })
     }
 
     /// The same of an object that is there already, after a patch or a conversion: returns what is unknown,

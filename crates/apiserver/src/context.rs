@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,7 @@ pub struct Context {
     /// How many bytes the request's body had, once it has been read.
     body_bytes: OnceLock<usize>,
     warnings: Mutex<Vec<String>>,
+    kept_empty: AtomicBool,
     annotations: Annotations,
     /// What the audit log writes of it; none if it is not interested.
     pub(crate) audit: Option<Arc<Record>>,
@@ -94,6 +98,16 @@ impl Context {
     /// The warnings, which are gone then.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was decoded has empty lists or maps that its storage will not tell from none.
+    pub(crate) fn note_kept_empty(&self) {
+        self.kept_empty.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything decoded had such.
+    pub(crate) fn kept_empty(&self) -> bool {
+        self.kept_empty.load(Ordering::Relaxed)
     }
 
     /// The body has been read. The first to say so is believed.

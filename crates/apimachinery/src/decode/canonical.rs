@@ -1,6 +1,7 @@
 //! What a Go struct would write again: zero values that `omitempty` drops, and those that always show.
 //!
-//! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list or map from none; neither do we.
+//! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list or map from none; until then one that was
+//! sent for a field that always shows is told from none: it is owned, and dry runs show it. [`settle`] is what the storage makes of it.
 
 use serde_json::{Map, Value};
 
@@ -10,6 +11,8 @@ use crate::schema::{Field, ObjectType, Omit, Scalar, Type, TypeRef};
 pub(crate) enum Slot {
     /// It shows this.
     Filled(Value),
+    /// It shows this empty list or map until it is stored.
+    Kept(Value),
     /// It does not show, unless [`fill`] gives it a zero value.
     Empty,
 }
@@ -39,6 +42,9 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
         }
         _ => false,
     };
+    if empty && field.omit == Omit::Never && (value.is_array() || value.is_object()) {
+        return Slot::Kept(value);
+    }
     // Structs without pointer are filled to the end before they come here; `omitzero` asks whether all of it is zero.
     let zero = field.omit == Omit::Zero
         && !field.pointer
@@ -76,6 +82,43 @@ pub(crate) fn fill(ty: TypeRef<'_>, object: &ObjectType, out: &mut Map<String, V
         if shows && !out.contains_key(&*field.name) {
             out.insert(field.name.to_string(), zero_of(field, ty.at(field.ty)));
         }
+    }
+}
+
+/// What is left of an object when it has been stored: the empty lists and maps that were kept are gone.
+pub(crate) fn settle(ty: TypeRef<'_>, value: &mut Value) {
+    match (ty.node(), value) {
+        (Type::Object(object), Value::Object(out)) => {
+            for (name, value) in out.iter_mut() {
+                let Some(field) = object.field(name) else {
+                    continue;
+                };
+                let inner = ty.at(field.ty);
+                let container = matches!(inner.node(), Type::List(_) | Type::Map(_));
+                if container && object.go && field.omit == Omit::Never && is_empty(value) {
+                    *value = Value::Null;
+                } else {
+                    settle(inner, value);
+                }
+            }
+        }
+        (Type::Map(map), Value::Object(entries)) => {
+            let values = ty.at(map.values);
+            entries.values_mut().for_each(|value| settle(values, value));
+        }
+        (Type::List(list), Value::Array(items)) => {
+            let inner = ty.at(list.items);
+            items.iter_mut().for_each(|item| settle(inner, item));
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
     }
 }
 
@@ -134,4 +177,61 @@ fn is_zero(ty: TypeRef<'_>, object: &ObjectType, value: &Value) -> bool {
         Some(field) => *value == zero_of(field, ty.at(field.ty)),
         None => false,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::{
+        decode,
+        schema::{Field, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema, Type},
+    };
+
+    #[test]
+    fn what_always_shows_is_kept_empty_until_it_is_stored() {
+        let mut schema = Schema::new();
+        let text = Schema::scalar(Scalar::String);
+        let list = schema.add(Type::List(ListType {
+            items: text,
+            semantics: ListSemantics::Atomic,
+            wrapped: false,
+        }));
+        let map = schema.add(Type::Map(MapType {
+            values: text,
+            atomic: false,
+            wrapped_values: false,
+        }));
+        let field = |name: &str, ty, omit| {
+            let mut field = Field::new(name, ty);
+            field.omit = omit;
+            field
+        };
+        let mut inner = ObjectType::new(
+            "I",
+            vec![
+                field("shown", list, Omit::Never),
+                field("pairs", map, Omit::Never),
+                field("dropped", list, Omit::Empty),
+            ],
+        );
+        inner.go = true;
+        let inner = schema.add(Type::Object(inner));
+        let mut root = ObjectType::new("R", vec![field("inner", inner, Omit::Never)]);
+        root.go = true;
+        let root = schema.add(Type::Object(root));
+        let ty = schema.get(root);
+
+        let sent = br#"{"inner": {"shown": [], "pairs": {}, "dropped": []}}"#;
+        let mut decoded = decode::json(sent, ty).unwrap();
+        assert!(decoded.kept_empty);
+        assert_eq!(decoded.object["inner"], json!({"shown": [], "pairs": {}}));
+        decode::settle(&mut decoded.object, ty);
+        let stored = json!({"shown": null, "pairs": null});
+        assert_eq!(decoded.object["inner"], stored);
+
+        let decoded = decode::json(br#"{"inner": {"dropped": []}}"#, ty).unwrap();
+        assert!(!decoded.kept_empty);
+        assert_eq!(decoded.object["inner"], stored);
+    }
 }

@@ -30,6 +30,8 @@ pub struct Decoded {
     pub object: Object,
     /// `unknown field "spec.foo"`, `duplicate field "spec.bar"`, in the order of the text.
     pub findings: Vec<String>,
+    /// Whether there are empty lists or maps in it that storage does not tell from none ([`settle`]).
+    pub kept_empty: bool,
 }
 
 /// A body that cannot be decoded.
@@ -55,6 +57,7 @@ struct Findings {
     /// First type error.
     error: Option<String>,
     list: Vec<String>,
+    kept_empty: bool,
 }
 
 impl Findings {
@@ -98,7 +101,17 @@ pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
     Ok(Decoded {
         object,
         findings: findings.list,
+        kept_empty: findings.kept_empty,
     })
+}
+
+/// What storage makes of an object in which empty lists and maps were kept: nothing stands in their place.
+pub fn settle(object: &mut Object, ty: TypeRef<'_>) {
+    let mut value = Value::Object(std::mem::take(object));
+    canonical::settle(ty, &mut value);
+    if let Value::Object(settled) = value {
+        *object = settled;
+    }
 }
 
 /// What is dubious about a text that is to be of some type, at whose top there may be a list.

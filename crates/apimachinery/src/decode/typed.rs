@@ -136,10 +136,19 @@ impl Decoder<'_, '_> {
                     if let Some(value) = value {
                         out.insert(name.into_owned(), value);
                     }
-                } else if let Slot::Filled(value) = canonical::slot(field, inner, value) {
-                    out.insert(name.into_owned(), value);
                 } else {
-                    out.remove(&*name);
+                    match canonical::slot(field, inner, value) {
+                        Slot::Filled(value) => {
+                            out.insert(name.into_owned(), value);
+                        }
+                        Slot::Kept(value) => {
+                            self.findings.kept_empty = true;
+                            out.insert(name.into_owned(), value);
+                        }
+                        Slot::Empty => {
+                            out.remove(&*name);
+                        }
+                    }
                 }
             } else if let Some(additional) = object.additional {
                 let inner = ty.at(additional);

@@ -140,7 +140,7 @@ pub(super) fn message(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<Objec
                 continue;
             };
             match canonical::slot(field, ty.at(field.ty), Some(value.take())) {
-                Slot::Filled(filled) => *value = filled,
+                Slot::Filled(filled) | Slot::Kept(filled) => *value = filled,
                 Slot::Empty => {
                     out.remove(&*field.name);
                 }

@@ -95,6 +95,9 @@ impl Call<'_> {
         match api::facts::type_of(gvk) {
             Some(ty) => {
                 let decoded = decode::json(json, ty).map_err(|error| error.to_string())?;
+                if decoded.kept_empty {
+                    self.context.note_kept_empty();
+                }
                 findings.extend(decoded.findings);
                 Ok(decoded.object)
             }

@@ -91,10 +91,8 @@ impl Call<'_> {
                 None => Ok(Stored::new(object, etcd::Revision(0))),
             };
         }
-        // A dry run does not come to where this is asked.
-        if !options.dry_run {
-            Write::take_version(&mut object)?;
-        }
+        Write::take_version(&mut object)?;
+        write.settle(&mut object);
         let object = self.endpoint.seal(object).await?;
         match self
             .registry

@@ -177,7 +177,10 @@ impl Update for Change<'_> {
                 ));
             }
             meta::remove(&mut wanted, "resourceVersion");
-            let object = self.write.prepare_create(wanted).await?;
+            let mut object = self.write.prepare_create(wanted).await?;
+            if !self.write.options.dry_run {
+                self.write.settle(&mut object);
+            }
             return self.store(object).await;
         };
         self.created = false;
@@ -193,7 +196,10 @@ impl Update for Change<'_> {
         let view = call.endpoint.view(&current.object);
         let wanted = self.want.wanted(Some(&view)).await?;
         drop(view);
-        let object = self.write.prepare_update(wanted, current).await?;
+        let mut object = self.write.prepare_update(wanted, current).await?;
+        if !self.write.options.dry_run {
+            self.write.settle(&mut object);
+        }
         if ends_here(&object, &current.object) {
             self.deleted = Some(object.clone());
             if self.write.options.dry_run {

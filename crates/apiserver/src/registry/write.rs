@@ -2,7 +2,7 @@
 
 use api::{Scope, Strategy};
 use apimachinery::{
-    Object,
+    Object, decode,
     field::{ErrorList, FieldError, Path},
     gvk::GroupVersionKind,
     meta,
@@ -314,6 +314,16 @@ impl<'a> Write<'a> {
         Err(Status::unclassified(
             "resourceVersion should not be set on objects to be created",
         ))
+    }
+
+    /// What storage does not tell from nothing goes.
+    pub(super) fn settle(&self, object: &mut Object) {
+        let call = self.call;
+        if call.context.kept_empty()
+            && let Some(ty) = api::facts::type_of(call.endpoint.stored_kind())
+        {
+            decode::settle(object, ty);
+        }
     }
 
     /// The write stands: what was taken for it is kept.
