@@ -6,6 +6,7 @@
 
 mod cidr;
 mod cluster_ip;
+mod families;
 pub(crate) mod metrics;
 mod node_port;
 mod repair;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     cidr::Family,
     cluster_ip::{AddressError, ClusterIpAllocator},
+    families,
     node_port::{NodePortAllocator, PortError},
 };
 use crate::{
@@ -172,6 +173,11 @@ impl ServiceAllocator {
         self.ports.release(&ports).await;
     }
 
+    fn families(&self) -> Vec<Family> {
+        let ranges = self.addresses.iter().map(ClusterIpAllocator::range);
+        ranges.map(|range| range.family()).collect()
+    }
+
     fn of_address(&self, address: &IpAddr) -> Option<&ClusterIpAllocator> {
         self.of_family(Family::of(address))
     }
@@ -195,17 +201,12 @@ impl ServiceAllocator {
             superseded: Resources::default(),
             releases: Arc::clone(&self.releases),
         };
-        // A malformed address is left to validation, which words it.
-        let malformed = lookup::strings(service, &["spec", "clusterIPs"])
-            .iter()
-            .any(|ip| !matches!(ip.as_str(), "" | "None") && ip.parse::<IpAddr>().is_err());
-        if malformed {
-            return Ok(Box::new(NoReservation));
-        }
         if !is_external_name(service) {
-            self.default_families(service)?;
-            if !is_headless(service) {
-                self.cluster_addresses(service, &had, &mut taken, dry_run)
+            families::init(service, old, &self.families())
+                .map_err(|errors| invalid(service, errors))?;
+            let from = first_to_allocate(service, old);
+            if let Some(from) = from.filter(|_| !is_headless(service)) {
+                self.cluster_addresses(service, from, &mut taken, dry_run)
                     .await?;
             }
         }
@@ -220,74 +221,11 @@ impl ServiceAllocator {
         Ok(Box::new(taken))
     }
 
-    /// Families and policy where the client left them open (KEP-563).
-    fn default_families(&self, service: &mut Object) -> Result<(), Status> {
-        let Some(default) = self
-            .addresses
-            .first()
-            .map(|allocator| allocator.range().family())
-        else {
-            return Ok(());
-        };
-        let mut families: Vec<Family> = lookup::strings(service, &["spec", "ipFamilies"])
-            .iter()
-            .filter_map(|name| Family::parse(name))
-            .collect();
-        let addresses = cluster_ips(service);
-        let policy = lookup::text(service, &["spec", "ipFamilyPolicy"]).to_owned();
-        let selectorless = is_headless(service)
-            && lookup::map(service, &["spec", "selector"]).is_none_or(serde_json::Map::is_empty);
-        let policy = match policy.as_str() {
-            // Whoever writes the endpoints of such a Service may write both families.
-            "" if selectorless => "RequireDualStack",
-            "" => "SingleStack",
-            given => given,
-        }
-        .to_owned();
-        for (index, address) in addresses.iter().enumerate() {
-            if families.get(index).is_none() {
-                families.push(Family::of(address));
-            }
-        }
-        if families.is_empty() {
-            families.push(default);
-        }
-        let dual = self.of_family(families[0].other()).is_some();
-        if policy == "SingleStack" && families.len() > 1 {
-            let detail = "must be \"RequireDualStack\" or \"PreferDualStack\" when multiple IP families are specified";
-            let error =
-                FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
-            return Err(invalid(service, vec![error]));
-        }
-        if policy == "RequireDualStack" && !dual && !selectorless {
-            let detail = "this cluster is not configured for dual-stack services";
-            let error =
-                FieldError::invalid(&Path::new("spec").child("ipFamilyPolicy"), policy, detail);
-            return Err(invalid(service, vec![error]));
-        }
-        if policy != "SingleStack" && families.len() == 1 && (dual || selectorless) {
-            families.push(families[0].other());
-        }
-        if !selectorless {
-            for (index, family) in families.iter().enumerate() {
-                if self.of_family(*family).is_none() {
-                    let path = Path::new("spec").child("ipFamilies").index(index);
-                    let error =
-                        FieldError::invalid(&path, family.name(), "not configured on this cluster");
-                    return Err(invalid(service, vec![error]));
-                }
-            }
-        }
-        let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
-        lookup::set(service, &["spec", "ipFamilies"], names);
-        lookup::set(service, &["spec", "ipFamilyPolicy"], policy);
-        Ok(())
-    }
-
+    /// Takes an address for each family from the given one on.
     async fn cluster_addresses(
         &self,
         service: &mut Object,
-        had: &Resources,
+        from: usize,
         taken: &mut Taken,
         dry_run: bool,
     ) -> Result<(), Status> {
@@ -297,18 +235,16 @@ impl ServiceAllocator {
         );
         let given = lookup::strings(service, &["spec", "clusterIPs"]);
         let families = lookup::strings(service, &["spec", "ipFamilies"]);
-        let mut addresses = Vec::with_capacity(families.len());
-        for (index, family) in families.iter().enumerate() {
+        let mut texts: Vec<String> = given.iter().take(from).cloned().collect();
+        for (index, family) in families.iter().enumerate().skip(from) {
             let Some(allocator) = Family::parse(family).and_then(|family| self.of_family(family))
             else {
                 continue;
             };
-            let wanted: Option<IpAddr> = given.get(index).and_then(|address| address.parse().ok());
+            let wanted = given
+                .get(index)
+                .and_then(|ip| api::names::parse_ip_sloppy(ip));
             let outcome = match wanted {
-                Some(address) if had.addresses.contains(&address) => {
-                    addresses.push(address);
-                    continue;
-                }
                 Some(address) => allocator
                     .allocate(address, &namespace, &name, dry_run)
                     .await
@@ -318,12 +254,11 @@ impl ServiceAllocator {
             match outcome {
                 Ok(address) => {
                     taken.resources.addresses.push(address);
-                    addresses.push(address);
+                    texts.push(address.to_string());
                 }
                 Err(error) => return Err(address_refusal(service, wanted, &given, &error)),
             }
         }
-        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         if let Some(first) = texts.first() {
             lookup::set(service, &["spec", "clusterIP"], first.as_str());
             lookup::set(service, &["spec", "clusterIPs"], texts);
@@ -505,6 +440,16 @@ pub(super) fn cluster_ips(service: &Object) -> Vec<IpAddr> {
 /// The node ports in a Service.
 pub(super) fn node_ports(service: &Object) -> Vec<u16> {
     Resources::of(service).ports
+}
+
+/// From which of its families on a Service needs addresses: all of them when it has none, the second when that has come. What else changes in
+/// its addresses is validation's to refuse.
+fn first_to_allocate(service: &Object, old: Option<&Object>) -> Option<usize> {
+    let Some(old) = old.filter(|old| !is_external_name(old)) else {
+        return Some(0);
+    };
+    let families = |service| lookup::list(service, &["spec", "ipFamilies"]).len();
+    (!is_headless(old) && families(old) == 1 && families(service) == 2).then_some(1)
 }
 
 fn is_headless(service: &Object) -> bool {

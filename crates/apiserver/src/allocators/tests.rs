@@ -44,7 +44,13 @@ impl Cluster {
     }
 }
 
-fn service(spec: Value) -> Object {
+/// A Service as it comes to the allocators: its address stands under both names.
+fn service(mut spec: Value) -> Object {
+    match (spec["clusterIP"].clone(), spec["clusterIPs"][0].clone()) {
+        (Value::Null, Value::Null) => {}
+        (Value::Null, first) => spec["clusterIP"] = first,
+        (single, _) => spec["clusterIPs"] = json!([single]),
+    }
     object(json!({"metadata": {"namespace": "ns", "name": "s"}, "spec": spec}))
 }
 

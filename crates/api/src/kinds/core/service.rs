@@ -233,6 +233,16 @@ pub fn is_externally_accessible(spec: &Object) -> bool {
     }
 }
 
+/// What is wrong with the addresses and families of a Service before any are taken for it.
+pub fn validate_cluster_ips_related_fields(new: &Object, old: Option<&Object>) -> ErrorList {
+    let empty = Object::new();
+    let mut errors = ErrorList::new();
+    let after = new.object("spec").unwrap_or(&empty);
+    let before = old.and_then(|old| old.object("spec")).unwrap_or(&empty);
+    rules::cluster_ips(&mut errors, &Path::new("spec"), after, before);
+    errors
+}
+
 /// `clusterIP` and `clusterIPs[0]` are one thing under two names; whichever the client changed wins.
 pub fn normalize_cluster_ips(new: &mut Object, old: Option<&Object>) {
     let spec = new.ensure_object("spec");
@@ -263,59 +273,53 @@ pub fn patch_allocated_values(new: &mut Object, old: &Object) {
         return;
     };
     let spec = new.ensure_object("spec");
-    let needs = |kind: &str| matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer");
-    if needs(old.text("type")) && needs(spec.text("type")) {
+    let addressed = |spec: &Object| spec.text("type") != "ExternalName";
+    if addressed(old) && addressed(spec) {
         if spec.text("clusterIP").is_empty() {
             spec.set_or_remove("clusterIP", old.get("clusterIP").cloned());
         }
-        if spec.list("clusterIPs").is_empty() && spec.text("clusterIP") == old.text("clusterIP") {
+        if spec.list("clusterIPs").is_empty() {
             spec.set_or_remove("clusterIPs", old.get("clusterIPs").cloned());
         }
     }
-    let needs_ports = |kind: &str| matches!(kind, "NodePort" | "LoadBalancer");
-    if needs_ports(old.text("type")) && needs_ports(spec.text("type")) {
-        let mut before: Vec<(String, i64, i64)> = old
-            .objects("ports")
-            .map(|(_, p)| {
-                (
-                    p.text("protocol").to_owned(),
-                    p.int("port").unwrap_or(0),
-                    p.int("nodePort").unwrap_or(0),
-                )
-            })
-            .collect();
-        // A node port that the update names itself is not handed to another of its ports.
-        let named: Vec<i64> = spec
-            .objects("ports")
-            .filter_map(|(_, p)| p.int("nodePort"))
-            .collect();
-        before.retain(|(_, _, node_port)| !named.contains(node_port));
-        spec.each_object("ports", |port| {
-            if port.int("nodePort").unwrap_or(0) != 0 {
-                return;
-            }
-            let key = (port.text("protocol"), port.int("port").unwrap_or(0));
-            if let Some(at) = before
-                .iter()
-                .position(|(proto, number, _)| (proto.as_str(), *number) == key)
-            {
-                let (_, _, node_port) = before.remove(at);
-                if node_port != 0 {
-                    port.set("nodePort", node_port);
-                }
-            }
-        });
-        if old.text("type") == "LoadBalancer"
-            && spec.text("type") == "LoadBalancer"
-            && spec.int("healthCheckNodePort").unwrap_or(0) == 0
-            && spec.text("externalTrafficPolicy") == "Local"
-        {
-            spec.set_or_remove(
-                "healthCheckNodePort",
-                old.get("healthCheckNodePort").cloned(),
-            );
-        }
+    let has_ports = |spec: &Object| match spec.text("type") {
+        "NodePort" => true,
+        "LoadBalancer" => spec.bool_opt("allocateLoadBalancerNodePorts") != Some(false),
+        _ => false,
+    };
+    if has_ports(old) && has_ports(spec) {
+        patch_node_ports(spec, old);
     }
+    let is_checked = |spec: &Object| {
+        spec.text("type") == "LoadBalancer" && spec.text("externalTrafficPolicy") == "Local"
+    };
+    if is_checked(old) && is_checked(spec) && spec.int("healthCheckNodePort").unwrap_or(0) == 0 {
+        let kept = old.get("healthCheckNodePort").cloned();
+        spec.set_or_remove("healthCheckNodePort", kept);
+    }
+}
+
+/// A port keeps its node port by its name, unless the update names that one for a port itself.
+fn patch_node_ports(spec: &mut Object, old: &Object) {
+    let node_port = |port: &Object| port.int("nodePort").unwrap_or(0);
+    let named: Vec<i64> = spec.objects("ports").map(|(_, p)| node_port(p)).collect();
+    let before: Vec<(&str, i64)> = old
+        .objects("ports")
+        .map(|(_, port)| (port.text("name"), node_port(port)))
+        .collect();
+    spec.each_object("ports", |port| {
+        let of_name = before
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == port.text("name"));
+        if let Some((_, kept)) = of_name
+            && node_port(port) == 0
+            && *kept != 0
+            && !named.contains(kept)
+        {
+            port.set("nodePort", *kept);
+        }
+    });
 }
 
 /// When the type changes, what belonged to the old type goes, unless the client set it anew.

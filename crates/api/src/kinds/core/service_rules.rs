@@ -257,7 +257,8 @@ fn shown_list(spec: &Object, field: &str) -> Value {
     spec.value(field).cloned().unwrap_or(Value::Null)
 }
 
-fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
+/// What is wrong with the addresses and families of a Service, taken together.
+pub(super) fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object, before: &Object) {
     if spec.text("type") == "ExternalName" {
         return;
     }
