@@ -26,7 +26,15 @@ pub fn coerce_metadata(
     };
     let ty = facts::meta_type("ObjectMeta").expect("meta/v1 is among the facts");
     let body = metadata.to_string();
-    let decoded = decode::json(body.as_bytes(), ty).map_err(|e| e.to_string())?;
+    let mut decoded = decode::json(body.as_bytes(), ty).map_err(|e| e.to_string())?;
+    // Here an empty list does not reach who tracks ownership, and is no order to forget it.
+    let managed = decoded
+        .object
+        .get("managedFields")
+        .and_then(Value::as_array);
+    if managed.is_some_and(Vec::is_empty) {
+        decoded.object.remove("managedFields");
+    }
     let Some(known) = metadata.as_object() else {
         // Null: Go leaves the struct empty.
         *metadata = Value::Object(decoded.object);

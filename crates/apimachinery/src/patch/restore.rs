@@ -13,6 +13,15 @@ pub fn unfit(value: &Value, ty: TypeRef<'_>) -> Option<String> {
     part(value, ty, None)
 }
 
+/// What else does not fit is found by the values themselves, which read JSON: the decoder's complaint, as the converter passes it on.
+pub fn unrestored(error: String) -> String {
+    if error.starts_with("illegal base64 data") {
+        format!("error decoding from json: {error}")
+    } else {
+        error
+    }
+}
+
 fn part(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> Option<String> {
     if value.is_null() {
         return None;
@@ -53,6 +62,7 @@ fn scalar_part(
         Scalar::Bytes if !value.is_string() => {
             return Some(format!("cannot restore slice from {}", go_kind(value)));
         }
+        Scalar::IntOrString => return int_or_string(value),
         _ => return None,
     };
     let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
@@ -68,6 +78,20 @@ fn scalar_part(
         }
         _ => Some(format!("unrecognized type: {kind}")),
     }
+}
+
+/// It reads itself, and knows not where it stands.
+fn int_or_string(value: &Value) -> Option<String> {
+    let found = match value {
+        Value::Bool(_) => "bool".to_owned(),
+        Value::Array(_) => "array".to_owned(),
+        Value::Object(_) => "object".to_owned(),
+        Value::Number(number) if number.is_f64() => format!("number {number}"),
+        _ => return None,
+    };
+    Some(format!(
+        "json: cannot unmarshal {found} into Go value of type int32"
+    ))
 }
 
 fn convert(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> String {
@@ -114,6 +138,7 @@ mod tests {
             Field::new("list", strings),
             Field::new("int", Schema::scalar(Scalar::Int32)),
             Field::new("flag", Schema::scalar(Scalar::Bool)),
+            Field::new("port", Schema::scalar(Scalar::IntOrString)),
         ];
         let root = schema.add(Type::Object(ObjectType::new("T", fields)));
         for (value, expected) in [
@@ -135,6 +160,11 @@ mod tests {
             (json!({"int": "1"}), Some("unrecognized type: int32")),
             (json!({"int": 1.5}), Some("cannot convert float64 to int32")),
             (json!({"flag": "x"}), Some("unrecognized type: bool")),
+            (
+                json!({"port": true}),
+                Some("json: cannot unmarshal bool into Go value of type int32"),
+            ),
+            (json!({"port": "x"}), None),
             (json!([]), Some("cannot restore struct from: slice")),
             (json!({"int": 1.0, "flag": null, "map": {"a": null}}), None),
         ] {

@@ -146,12 +146,7 @@ impl<'a> Applied<'a> {
 /// What was merged does not fit Go's structs, which shows late.
 fn unconvertible(config: &Object, merged: Object, gvk: &GroupVersionKind, error: String) -> Status {
     let unfit = api::facts::type_of(gvk).and_then(|ty| patch::unfit(&Value::Object(merged), ty));
-    let base64 = error.starts_with("illegal base64 data");
-    let reason = match unfit {
-        Some(unfit) => unfit,
-        None if base64 => format!("error decoding from json: {error}"),
-        None => error,
-    };
+    let reason = unfit.unwrap_or_else(|| patch::unrestored(error));
     Status::unclassified(format!(
         "failed to convert new object ({}/{}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {reason}",
         meta::namespace(config),

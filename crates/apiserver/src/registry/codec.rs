@@ -112,7 +112,7 @@ impl Call<'_> {
     }
 
     /// The custom resource, unless the kind is a subresource's.
-    fn custom(&self, gvk: &GroupVersionKind) -> Option<&Arc<Custom>> {
+    pub(super) fn custom(&self, gvk: &GroupVersionKind) -> Option<&Arc<Custom>> {
         let custom = self.endpoint.custom.as_ref();
         custom.filter(|_| *gvk == self.endpoint.row.gvk)
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use api::internal::{self, Touched};
 use apimachinery::{
     Object, decode,
-    field::{FieldError, Path},
+    field::{ErrorList, FieldError, Path},
     gvk::{GroupVersion, GroupVersionKind},
     meta, patch,
     status::Status,
@@ -186,11 +186,23 @@ impl Patch {
             return refuse(&tree, decode::no_object_error(&tree));
         };
         if self.sort != Sort::Strategic {
-            // Without a version nothing of an object is known, its name least of all.
-            if meta::api_version(patched).is_empty() {
-                call.check_name(&Object::new())?;
+            let is_text = |name| {
+                patched
+                    .get(name)
+                    .is_none_or(|v| v.is_string() || v.is_null())
+            };
+            if !is_text("apiVersion") || !is_text("kind") {
+                return refuse(&tree, decode::no_object_error(&tree));
             }
-            if let Err(error) = is_still(patched, original, gvk) {
+            if call.custom(gvk).is_some() {
+                if meta::kind(patched).is_empty() {
+                    return refuse(&tree, format!("Object 'Kind' is missing in '{tree}'"));
+                }
+                is_still_custom(patched, gvk)?;
+            } else if meta::api_version(patched).is_empty() {
+                // Without a version nothing of an object is known, its name least of all.
+                call.check_name(&Object::new())?;
+            } else if let Err(error) = is_still(patched, original, gvk) {
                 return refuse(&tree, error);
             }
         }
@@ -203,12 +215,12 @@ impl Patch {
         let mut unknown = Vec::new();
         let mut object = match call.decode_untold(&json, gvk, &mut unknown) {
             Ok(object) => object,
-            Err(error) => {
-                let unfit = api::facts::type_of(gvk)
-                    .filter(|_| self.sort == Sort::Strategic)
-                    .and_then(|ty| patch::unfit(&tree, ty));
-                return refuse(&tree, unfit.unwrap_or(error));
+            Err(error) if self.sort == Sort::Strategic => {
+                let ty = api::facts::type_of(gvk);
+                let unfit = ty.and_then(|ty| patch::unfit(&tree, ty));
+                return refuse(&tree, unfit.unwrap_or_else(|| patch::unrestored(error)));
             }
+            Err(error) => return refuse(&tree, error),
         };
         if self.sort == Sort::Strategic {
             unknown.sort_unstable();
@@ -259,6 +271,29 @@ fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Resu
             .unwrap_or("core"),
         gvk.kind
     ))
+}
+
+/// The same of a custom kind, where the rules of the kind tell it.
+fn is_still_custom(patched: &Object, gvk: &GroupVersionKind) -> Result<(), Status> {
+    let (version, kind) = (meta::api_version(patched), meta::kind(patched));
+    if version.is_empty() {
+        return Err(Status::internal(
+            "Object 'apiVersion' is missing in 'object has no apiVersion field'",
+        ));
+    }
+    let own = gvk.group_version().to_string();
+    let mut errors = ErrorList::new();
+    for (field, sent, own) in [("kind", kind, &*gvk.kind), ("apiVersion", version, &*own)] {
+        if sent != own {
+            let detail = format!("must be {own}");
+            errors.push(FieldError::invalid(&Path::new(field), sent, detail));
+        }
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    Err(Status::invalid(group, kind, meta::name(patched), &errors))
 }
 
 /// What of a patched object is to be decoded by its schema: the members of its top level that the patch changed, since the others were

@@ -169,8 +169,7 @@ impl Update for Change<'_> {
             }
             self.created = true;
             let mut wanted = self.want.wanted(None).await?;
-            if !meta::resource_version(&wanted).is_empty() && meta::resource_version(&wanted) != "0"
-            {
+            if super::write::version_number(&wanted)? != 0 {
                 return Err(Status::modified(
                     &call.endpoint.group_resource(),
                     &call.context.info.name,

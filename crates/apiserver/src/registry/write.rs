@@ -230,9 +230,8 @@ impl<'a> Write<'a> {
             );
             return Err(Status::conflict(&resource, name, reason));
         }
-        let version = meta::resource_version(new);
-        check_version(version)?;
-        if version.is_empty() || version == "0" {
+        let version = version_number(new)?;
+        if version == 0 {
             if !self.strategy().allow_unconditional_update() {
                 let path = Path::new("metadata").child("resourceVersion");
                 let error = FieldError::invalid(&path, 0, "must be specified for an update");
@@ -246,7 +245,7 @@ impl<'a> Write<'a> {
             }
             let version = meta::resource_version(old).to_owned();
             meta::set_resource_version(new, &version);
-        } else if version != meta::resource_version(old) {
+        } else if version != version_number(old)? {
             return Err(Status::modified(&resource, name));
         }
         Ok(())
@@ -440,12 +439,13 @@ impl Call<'_> {
     }
 }
 
-/// A resourceVersion is a number, if there is one.
-fn check_version(version: &str) -> Result<(), Status> {
+/// The resourceVersion of an object: a number, 0 if there is none.
+pub(super) fn version_number(object: &Object) -> Result<u64, Status> {
+    let version = meta::resource_version(object);
     let digits = version.bytes().all(|byte| byte.is_ascii_digit());
     let reason = match version.parse::<u64>() {
-        _ if version.is_empty() => return Ok(()),
-        Ok(_) if digits => return Ok(()),
+        _ if version.is_empty() => return Ok(0),
+        Ok(number) if digits => return Ok(number),
         Err(_) if digits => "value out of range",
         _ => "invalid syntax",
     };
