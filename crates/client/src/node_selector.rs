@@ -73,7 +73,10 @@ mod tests {
             ("zone", "Exists", vec![], true),
             ("rack", "DoesNotExist", vec![], true),
             ("gen", "Gt", vec!["2"], true),
+            ("gen", "Gt", vec!["3"], false),
             ("gen", "Lt", vec!["3"], false),
+            ("gen", "Lt", vec!["4"], true),
+            ("rack", "Lt", vec!["4"], false),
             ("zone", "Gt", vec!["2"], false),
         ] {
             let requirement = NodeSelectorRequirement {

@@ -222,16 +222,4 @@ mod tests {
         pin(&mut spec, "n2");
         assert_eq!(placement(&spec, &node(&[], &[])), Placement::Leave);
     }
-
-    #[test]
-    fn numbers_compare() {
-        let requirement = |operator: &str| NodeSelectorRequirement {
-            key: "cores".to_owned(),
-            operator: operator.to_owned(),
-            values: Some(vec!["8".to_owned()]),
-        };
-        assert!(fits(&requirement("Gt"), Some("16")) && !fits(&requirement("Gt"), Some("8")));
-        assert!(fits(&requirement("Lt"), Some("4")) && !fits(&requirement("Lt"), None));
-        assert!(fits(&requirement("NotIn"), None));
-    }
 }
