@@ -26,6 +26,8 @@ pub struct RequestInfo {
     pub subresource: String,
     /// Object name; empty for collections. From `fieldSelector=metadata.name=` for lists and watches.
     pub name: String,
+    /// Whether the path is one of the old ones that watch: `/api/v1/watch/…`.
+    pub by_watch_path: bool,
     /// What follows the subresource (proxy paths).
     pub rest: String,
     /// `fieldSelector` as sent, for list, watch and deletecollection: authorizers may allow less than everything.
@@ -82,6 +84,7 @@ impl RequestInfo {
             .as_slice()
         {
             info.verb = (*special).to_owned();
+            info.by_watch_path = *special == "watch";
             rest = &rest[1..];
             if rest.is_empty() {
                 return info;

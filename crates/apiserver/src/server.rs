@@ -220,6 +220,7 @@ impl Server {
             ))
         });
         registry.set_connector(connector);
+        registry.set_stream_tasks(tasks.clone());
         let store = health::Store(Arc::clone(&deps.kv));
         let shutdown = health::Shutdown(lifecycle.initiated().clone());
         let (health, stages) = startup::checks(Arc::new(store), plugins, Arc::new(shutdown));

@@ -25,6 +25,8 @@ pub trait VirtualResource: Send + Sync {
     fn subresource(&self) -> &'static str {
         ""
     }
+    /// What a question means that does not say it: part of what its asker is held to have said.
+    fn default(&self, _question: &mut Object) {}
     /// The question with its answer, as the client gets it (201).
     async fn create(&self, question: Question<'_>) -> Result<Object, Status>;
 }

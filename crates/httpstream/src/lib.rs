@@ -6,6 +6,7 @@
 //!
 //! Every stream is a `tokio::io::DuplexStream` with a bounded buffer: who does not read stops being sent to.
 
+mod messages;
 mod negotiate;
 mod port_forward;
 mod reader;
@@ -13,7 +14,8 @@ mod remote_command;
 mod spdy;
 mod websocket;
 
-pub use negotiate::{NegotiationError, Protocol, Upgrade, wants_upgrade};
+pub use messages::send_messages;
+pub use negotiate::{NegotiationError, Protocol, Upgrade, wants_upgrade, wants_websocket};
 pub use port_forward::{PortForward, PortStream};
 pub use reader::send_body;
 pub use remote_command::{RemoteCommand, StreamOptions, TerminalSize};

@@ -19,6 +19,8 @@ pub enum Protocol {
         /// Messages are base64 text.
         base64: bool,
     },
+    /// WebSocket whose messages each are something whole, from us to the client.
+    WebSocketMessages,
     /// SPDY in WebSocket messages, for port-forward.
     WebSocketTunnel,
     /// SPDY/3.1.
@@ -28,7 +30,7 @@ pub enum Protocol {
     },
 }
 
-/// Why a request cannot be upgraded; each is a 400.
+/// Why a request cannot be upgraded; each is a 400, but that of who does not say where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NegotiationError {
     /// It does not ask for one.
@@ -42,6 +44,12 @@ pub enum NegotiationError {
         /// Ours.
         server: Vec<&'static str>,
     },
+    /// It does not say which page asks: a 403.
+    #[error("null origin")]
+    NoOrigin,
+    /// It names several protocols, where nothing could choose between them.
+    #[error("missing or bad WebSocket-Protocol")]
+    ManyProtocols,
     /// The WebSocket handshake is incomplete.
     #[error("missing or bad header: {0}")]
     BadHandshake(&'static str),
@@ -93,6 +101,13 @@ pub fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONNECTION).iter().any(asks)
 }
 
+/// Whether a request asks for an upgrade to WebSocket.
+pub fn wants_websocket(headers: &HeaderMap) -> bool {
+    wants_upgrade(headers)
+        && text(headers, header::UPGRADE.as_str())
+            .is_some_and(|to| to.eq_ignore_ascii_case("websocket"))
+}
+
 impl Upgrade {
     /// For exec and attach.
     pub fn remote_command(headers: &HeaderMap) -> Result<Self, NegotiationError> {
@@ -107,6 +122,26 @@ impl Upgrade {
     /// For what is read to its end, such as a log.
     pub fn body(headers: &HeaderMap) -> Result<Self, NegotiationError> {
         Self::negotiate(headers, BODY_WEBSOCKET, &[])
+    }
+
+    /// For messages that each are something whole, such as the events of a watch. The client says where it comes from, as browsers do by
+    /// themselves; it gets the sub-protocol that it names, whichever that is.
+    pub fn messages(headers: &HeaderMap) -> Result<Self, NegotiationError> {
+        let key = websocket_key(headers)?;
+        if !text(headers, header::ORIGIN.as_str()).is_some_and(is_origin) {
+            return Err(NegotiationError::NoOrigin);
+        }
+        let wanted = listed(headers, "sec-websocket-protocol");
+        let mut response = accepting(key);
+        match wanted.as_slice() {
+            [] => {}
+            [one] => insert(&mut response, "sec-websocket-protocol", one),
+            _ => return Err(NegotiationError::ManyProtocols),
+        }
+        Ok(Self {
+            protocol: Protocol::WebSocketMessages,
+            response,
+        })
     }
 
     fn negotiate(
@@ -132,11 +167,7 @@ fn accept_websocket(
     headers: &HeaderMap,
     ours: &[&'static str],
 ) -> Result<Upgrade, NegotiationError> {
-    let key = text(headers, "sec-websocket-key")
-        .ok_or(NegotiationError::BadHandshake("Sec-WebSocket-Key"))?;
-    if text(headers, "sec-websocket-version") != Some("13") {
-        return Err(NegotiationError::BadHandshake("Sec-WebSocket-Version"));
-    }
+    let key = websocket_key(headers)?;
     let wanted = listed(headers, "sec-websocket-protocol");
     // A client that names none speaks the oldest, as upstream has it.
     let chosen = match choose(&wanted, ours) {
@@ -149,9 +180,7 @@ fn accept_websocket(
             });
         }
     };
-    let mut response = switching("websocket");
-    let answer = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
-    insert(&mut response, "sec-websocket-accept", &answer);
+    let mut response = accepting(key);
     if let Some(chosen) = chosen {
         insert(&mut response, "sec-websocket-protocol", chosen);
     }
@@ -170,6 +199,27 @@ fn accept_websocket(
         }
     };
     Ok(Upgrade { protocol, response })
+}
+
+fn websocket_key(headers: &HeaderMap) -> Result<&str, NegotiationError> {
+    let key = text(headers, "sec-websocket-key")
+        .ok_or(NegotiationError::BadHandshake("Sec-WebSocket-Key"))?;
+    match text(headers, "sec-websocket-version") {
+        Some("13") => Ok(key),
+        _ => Err(NegotiationError::BadHandshake("Sec-WebSocket-Version")),
+    }
+}
+
+fn accepting(key: &str) -> Response<()> {
+    let mut response = switching("websocket");
+    let answer = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
+    insert(&mut response, "sec-websocket-accept", &answer);
+    response
+}
+
+/// Whether it is a URI in full, or a path: upstream takes both.
+fn is_origin(text: &str) -> bool {
+    (text.contains("://") || text.starts_with('/')) && text.parse::<http::Uri>().is_ok()
 }
 
 fn is_body(ours: &[&str]) -> bool {
@@ -298,6 +348,34 @@ mod tests {
                 .starts_with("unable to negotiate protocol"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn messages_are_for_whoever_says_where_it_comes_from() {
+        let asking = |origin: &str, protocols: &str| {
+            let request = headers(&[
+                ("connection", "Upgrade"),
+                ("upgrade", "WebSocket"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+                ("sec-websocket-version", "13"),
+                ("origin", origin),
+                ("sec-websocket-protocol", protocols),
+            ]);
+            assert!(wants_websocket(&request));
+            Upgrade::messages(&request).map(|upgrade| {
+                let answer = upgrade.response.headers();
+                let chosen = answer.get("sec-websocket-protocol").cloned();
+                chosen.map(|chosen| chosen.to_str().unwrap().to_owned())
+            })
+        };
+        assert_eq!(asking("http://x", ""), Ok(None));
+        assert_eq!(asking("http://x", "any"), Ok(Some("any".to_owned())));
+        assert_eq!(
+            asking("http://x", "a, b"),
+            Err(NegotiationError::ManyProtocols)
+        );
+        assert_eq!(asking("", ""), Err(NegotiationError::NoOrigin));
+        assert_eq!(asking("null", ""), Err(NegotiationError::NoOrigin));
     }
 
     #[test]

@@ -57,7 +57,9 @@ impl PortForward {
             Protocol::WebSocketTunnel => {
                 spdy(Spdy::server(websocket::tunnel(io, tasks).await, tasks)?)
             }
-            Protocol::WebSocketBody { .. } => return Err(io::ErrorKind::Unsupported.into()),
+            Protocol::WebSocketBody { .. } | Protocol::WebSocketMessages => {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
             Protocol::WebSocket { base64, .. } => {
                 let format = Format {
                     base64,

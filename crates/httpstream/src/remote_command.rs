@@ -93,9 +93,9 @@ impl RemoteCommand {
                     .await
                     .map_err(|_| io::ErrorKind::TimedOut)?
             }
-            Protocol::WebSocketTunnel | Protocol::WebSocketBody { .. } => {
-                Err(io::ErrorKind::Unsupported.into())
-            }
+            Protocol::WebSocketTunnel
+            | Protocol::WebSocketBody { .. }
+            | Protocol::WebSocketMessages => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 

@@ -16,7 +16,7 @@ use apimachinery::{Object, Quantity, lookup};
 
 pub use evaluator::Evaluator;
 pub use pod::{is_extended as is_extended_resource, requests as pod_requests};
-pub use scope::{matches, matches_scope, scopes_of};
+pub use scope::{is_terminating, matches, matches_scope, scopes_of};
 
 use crate::fields::quantity;
 

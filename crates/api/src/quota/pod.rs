@@ -31,6 +31,11 @@ pub(super) fn counts(name: &str) -> bool {
         || bare.is_some_and(|bare| PLAIN.contains(&bare) || is_extended(bare))
 }
 
+/// Whether a pod as a whole can ask for it.
+fn is_of_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with(HUGE_PAGES)
+}
+
 /// A resource that somebody else defines: with a domain that is not Kubernetes' own.
 pub fn is_extended(name: &str) -> bool {
     name.contains('/') && !name.contains("kubernetes.io/")
@@ -56,14 +61,17 @@ fn named(requests: &Resources, limits: &Resources) -> Resources {
 }
 
 pub(super) fn constraints(limited: &[&str], pod: &Object) -> Result<(), String> {
-    let whole = named(
-        &resources(pod, &["spec", "resources", "requests"]),
-        &resources(pod, &["spec", "resources", "limits"]),
-    );
+    // A pod that says for itself what it wants says enough.
+    let mut whole = ["requests", "limits"]
+        .into_iter()
+        .flat_map(|sort| resources(pod, &["spec", "resources", sort]).into_keys());
+    if whole.any(|name| is_of_pods(&name)) {
+        return Ok(());
+    }
     let demanded: BTreeSet<&str> = limited
         .iter()
         .copied()
-        .filter(|name| STATED.contains(name) && !whole.contains_key(*name))
+        .filter(|name| STATED.contains(name))
         .collect();
     let mut missing: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for list in ["containers", "initContainers"] {

@@ -78,7 +78,8 @@ fn selects(operator: &str, values: &[String], value: &str) -> bool {
     }
 }
 
-fn is_terminating(pod: &Object) -> bool {
+/// Whether a pod is to end by itself.
+pub fn is_terminating(pod: &Object) -> bool {
     lookup::number(pod, &["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0)
 }
 

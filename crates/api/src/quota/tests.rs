@@ -52,6 +52,9 @@ fn pods_must_state_what_is_counted() {
         Err("must specify limits.memory for: c,d; requests.cpu for: d".to_owned())
     );
     assert_eq!(pods.constraints(&["pods"], &pod), Ok(()));
+    let whole = object(json!({"spec": {
+        "containers": [{"name": "c"}], "resources": {"limits": {"memory": "1Gi"}}}}));
+    assert_eq!(pods.constraints(&["cpu"], &whole), Ok(()));
 }
 
 #[test]

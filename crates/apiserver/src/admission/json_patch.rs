@@ -35,9 +35,12 @@ fn explain(error: PatchError, object: &Object, operations: &Value) -> Failure {
         match patch::json(&object, single.as_bytes()) {
             Ok(patched) => object = patched,
             Err(_) => {
+                let path = operation["path"].as_str().unwrap_or_default();
+                // A test of what is nowhere is no failed test.
+                let is_test = operation["op"] == "test" && has_parent(path, &object);
                 return Failure {
-                    is_test: operation["op"] == "test",
-                    reason: operation_reason(operation, object),
+                    is_test,
+                    reason: operation_reason(operation, &object),
                 };
             }
         }
@@ -45,11 +48,17 @@ fn explain(error: PatchError, object: &Object, operations: &Value) -> Failure {
     other(error)
 }
 
-fn operation_reason(operation: &Value, object: Object) -> String {
+/// Whether what a path is in is there.
+fn has_parent(path: &str, object: &Object) -> bool {
+    let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+    Value::Object(object.clone()).pointer(parent).is_some()
+}
+
+fn operation_reason(operation: &Value, object: &Object) -> String {
     let text = |name: &str| operation[name].as_str().unwrap_or_default();
     let path = text("path");
-    let (parent, key) = path.rsplit_once('/').unwrap_or_default();
-    let has_parent = Value::Object(object).pointer(parent).is_some();
+    let (_, key) = path.rsplit_once('/').unwrap_or_default();
+    let has_parent = has_parent(path, object);
     match text("op") {
         "add" => {
             format!("add operation does not apply: doc is missing path: {path:?}: missing value")
@@ -66,10 +75,38 @@ fn operation_reason(operation: &Value, object: Object) -> String {
         "replace" => {
             format!("replace operation does not apply: doc is missing path: {path}: missing value")
         }
+        "test" if !has_parent => {
+            format!("test operation does not apply: is missing path: {path}: missing value")
+        }
         "test" => format!("testing value {path} failed: test failed"),
         operation @ ("move" | "copy") => {
             format!("error in {operation} for path: '{path}': missing value")
         }
         other => format!("Unexpected kind: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_test_of_what_is_nowhere_does_not_apply() {
+        let object = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+        let tested = |path: &str| {
+            let operations = json!([{"op": "test", "path": path, "value": "w"}]);
+            let failure = apply(object.as_object().unwrap(), &operations).unwrap_err();
+            (failure.is_test, failure.reason)
+        };
+        assert!(tested("/data/k").0);
+        assert_eq!(
+            tested("/spec/k"),
+            (
+                false,
+                "test operation does not apply: is missing path: /spec/k: missing value".to_owned()
+            )
+        );
     }
 }

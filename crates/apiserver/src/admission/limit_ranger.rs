@@ -1,6 +1,9 @@
 //! LimitRanger: containers get the namespace's default resources, and stay within its bounds.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use apimachinery::{Object, gvk::GroupResource, meta, quantity::Quantity, status::Status};
 use async_trait::async_trait;
@@ -28,9 +31,11 @@ impl LimitRanger {
     }
 
     fn ranges(&self, admission: &Admission<'_>) -> Vec<Arc<Object>> {
-        let pod = admission.is("", "pods") && admission.operation == Operation::Create;
-        let supported = pod || admission.is("", "persistentvolumeclaims");
-        if supported {
+        let create = admission.operation == Operation::Create;
+        let resize = !create && admission.is_subresource("", "pods", "resize");
+        let claim = admission.is("", "persistentvolumeclaims");
+        let deleting = admission.old_object.is_some_and(meta::is_deleting);
+        if (create && admission.is("", "pods") || resize || claim) && !deleting {
             self.reader
                 .list(&LIMIT_RANGES, &admission.request.namespace)
         } else {
@@ -50,7 +55,7 @@ impl Plugin for LimitRanger {
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        if !admission.is("", "pods") {
+        if admission.request.resource != "pods" {
             return Ok(());
         }
         let ranges = self.ranges(admission);
@@ -67,17 +72,22 @@ impl Plugin for LimitRanger {
         let Some(object) = admission.new_object() else {
             return Ok(());
         };
-        let mut complaints = Vec::new();
+        let is_pod = admission.request.resource == "pods";
+        // The first range that is not kept to is the one that is told.
         for range in self.ranges(admission) {
+            let mut complaints = Vec::new();
             for item in items(&range) {
-                check(item, object, admission.is("", "pods"), &mut complaints);
+                check(item, object, is_pod, &mut complaints);
+            }
+            let mut told = BTreeSet::new();
+            complaints.retain(|complaint| told.insert(complaint.clone()));
+            match complaints.as_slice() {
+                [] => {}
+                [one] => return Err(admission.forbidden(one)),
+                many => return Err(admission.forbidden(format!("[{}]", many.join(", ")))),
             }
         }
-        match complaints.as_slice() {
-            [] => Ok(()),
-            [one] => Err(admission.forbidden(one)),
-            many => Err(admission.forbidden(format!("[{}]", many.join(", ")))),
-        }
+        Ok(())
     }
 }
 
@@ -164,6 +174,11 @@ fn check(item: &Object, object: &Object, is_pod: bool, complaints: &mut Vec<Stri
     }
 }
 
+/// Whether a pod as a whole can ask for it.
+fn is_of_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || name.starts_with("hugepages-")
+}
+
 /// What is asked for, and up to what it may grow; claims have no limits.
 struct Usage {
     requests: Resources,
@@ -179,7 +194,8 @@ impl Usage {
         }
     }
 
-    /// The sum of the containers, or the largest init container where that is more; sidecars run beside both.
+    /// The sum of the containers, or the largest init container where that is more; sidecars run beside both. What the pod says for itself stands
+    /// instead.
     fn of_pod(pod: &Object) -> Self {
         let total = |sort: &str| {
             let mut total = Resources::new();
@@ -213,6 +229,8 @@ impl Usage {
                     *sum = quantity;
                 }
             }
+            let own = resources(pod, &["spec", "resources", sort]);
+            total.extend(own.into_iter().filter(|(name, _)| is_of_pods(name)));
             total
         };
         Self {
@@ -254,6 +272,9 @@ impl Usage {
                     }
                 }
             }
+        }
+        if self.limits.is_none() {
+            return;
         }
         for (name, bound) in resources(item, &["maxLimitRequestRatio"]) {
             let rule = format!("{name} max limit to request ratio per {sort} is {bound}");

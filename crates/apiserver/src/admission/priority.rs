@@ -61,6 +61,11 @@ impl Priority {
     }
 }
 
+/// Whether it is one of the classes that the server makes for itself.
+fn is_of_system(class: &str) -> bool {
+    matches!(class, "system-node-critical" | "system-cluster-critical")
+}
+
 #[async_trait]
 impl Plugin for Priority {
     fn name(&self) -> &'static str {
@@ -68,11 +73,11 @@ impl Plugin for Priority {
     }
 
     fn handles(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Update)
+        operation != Operation::Connect
     }
 
     async fn admit(&self, admission: &mut Admission<'_>) -> Result<(), Status> {
-        if !admission.is("", "pods") {
+        if !admission.is("", "pods") || admission.operation == Operation::Delete {
             return Ok(());
         }
         let Some(pod) = admission.new_object() else {
@@ -115,6 +120,11 @@ impl Plugin for Priority {
     async fn validate(&self, admission: &Admission<'_>) -> Result<(), Status> {
         if !admission.is(GROUP, "priorityclasses") {
             return Ok(());
+        }
+        // The server makes these for itself, and its own parts are of them.
+        if admission.operation == Operation::Delete && is_of_system(admission.name()) {
+            let reason = "this is a system priority class and cannot be deleted";
+            return Err(admission.forbidden(reason));
         }
         let Some(class) = admission.new_object() else {
             return Ok(());

@@ -126,6 +126,9 @@ impl RbacEscalation {
         if self.may(admission, "bind", resource, namespace, name).await {
             return Ok(());
         }
+        if kind == "Role" && namespace.is_empty() {
+            return Err(Status::bad_request("Namespace parameter required."));
+        }
         let Some(rules) = self.rules.role_rules(kind, name, namespace) else {
             // Upstream names the binding's resource with the role's name.
             let resource = GroupResource {

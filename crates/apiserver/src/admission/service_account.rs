@@ -72,7 +72,7 @@ impl Plugin for ServiceAccount {
             return Ok(());
         };
         if is_mirror(pod) {
-            return Ok(());
+            return check_mirror(pod).map_err(|reason| admission.forbidden(reason));
         }
         if lookup::text(pod, &["spec", "serviceAccountName"]).is_empty() {
             lookup::set(pod, &["spec", "serviceAccountName"], DEFAULT_NAME);
@@ -120,7 +120,11 @@ impl Plugin for ServiceAccount {
             return Ok(());
         };
         if meta::annotation(&account, ENFORCE_ANNOTATION) == Some("true") {
-            check_secrets(pod, &account).map_err(|reason| admission.forbidden(reason))?;
+            check_secrets(pod, &account).map_err(|reason| match created {
+                true => admission.forbidden(reason),
+                // Upstream takes what a debugger may not for its own failure.
+                false => Status::unclassified(reason),
+            })?;
         }
         Ok(())
     }

@@ -11,6 +11,21 @@ pub fn token(headers: &HeaderMap) -> Option<String> {
     from_authorization(headers).or_else(|| from_websocket_protocol(headers))
 }
 
+/// Whether a token that is there was not read, for the spaces before it.
+pub fn has_extra_space(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::AUTHORIZATION);
+    let value = value.and_then(|value| value.to_str().ok()).map(str::trim);
+    let parts: Vec<&str> = value.unwrap_or_default().splitn(3, ' ').collect();
+    matches!(parts.as_slice(), [scheme, "", _] if scheme.eq_ignore_ascii_case("bearer"))
+}
+
+/// Whether a token stands among sub-protocols that name nothing else: the answer must name one, and never the token's.
+pub fn lacks_protocol(headers: &HeaderMap) -> bool {
+    from_authorization(headers).is_none()
+        && from_websocket_protocol(headers).is_some()
+        && protocols(headers).all(|p| p.starts_with(PROTOCOL_PREFIX))
+}
+
 /// Takes the token out of the request, so that nothing behind authentication (a proxied backend, a log) sees it.
 pub fn strip(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
@@ -79,6 +94,7 @@ mod tests {
             (&[("authorization", "Bearer abc")][..], Some("abc")),
             (&[("authorization", "bearer abc")], Some("abc")),
             (&[("authorization", "Bearer abc def")], Some("abc")),
+            (&[("authorization", "Bearer  abc")], None),
             (&[("authorization", "Bearer ")], None),
             (&[("authorization", "Bearer")], None),
             (&[("authorization", "Basic eDp5")], None),
@@ -94,6 +110,24 @@ mod tests {
         ] {
             assert_eq!(token(&headers(pairs)).as_deref(), expected, "{pairs:?}");
         }
+        let alone = [
+            ("upgrade", "websocket"),
+            ("sec-websocket-protocol", protocol.as_str()),
+        ];
+        assert!(lacks_protocol(&headers(&alone)));
+        let beside = [
+            ("upgrade", "websocket"),
+            ("sec-websocket-protocol", both.as_str()),
+        ];
+        assert!(!lacks_protocol(&headers(&beside)));
+        assert!(has_extra_space(&headers(&[(
+            "authorization",
+            "Bearer  abc"
+        )])));
+        assert!(!has_extra_space(&headers(&[(
+            "authorization",
+            "Bearer abc d"
+        )])));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     cache::{self, Cache},
 };
 use crate::{
+    authz::rbac::quoted,
     lookup,
     reader::{ObjectReader, ObjectWriter},
     tokens::{
@@ -93,7 +94,9 @@ impl ServiceAccountTokens {
             return Ok(None);
         };
         if unverified.issuer == LEGACY_ISSUER {
-            let claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+            let claims = jwt
+                .verify(&self.keys)
+                .ok_or_else(|| self.unverifiable(&jwt))?;
             // Such a token names no audience: it is good for the API alone.
             let audiences = intersection(&self.audiences, audiences)?;
             let found = self.check_legacy(token, &claims).await?;
@@ -137,7 +140,9 @@ impl ServiceAccountTokens {
         if let Some(claims) = self.verified.0.get(&key, now) {
             return Ok(claims);
         }
-        let claims: Claims = jwt.verify(&self.keys).ok_or_else(unverifiable)?;
+        let claims: Claims = jwt
+            .verify(&self.keys)
+            .ok_or_else(|| self.unverifiable(jwt))?;
         let claims = Arc::new(claims);
         self.verified
             .0
@@ -181,20 +186,14 @@ impl ServiceAccountTokens {
                 "the token's subject is not the service account it names",
             ));
         }
-        self.check_alive(
-            &SERVICE_ACCOUNTS,
-            "service account",
-            namespace,
-            &bound.service_account,
-        )
-        .await?;
+        self.check_alive(&Bound::ACCOUNT, namespace, &bound.service_account)
+            .await?;
         if let Some(secret) = &bound.secret {
-            self.check_alive(&SECRETS, "secret", namespace, secret)
-                .await?;
+            self.check_alive(&Bound::SECRET, namespace, secret).await?;
         }
         let mut user = user_info(namespace, name, &bound.service_account.uid);
         if let Some(pod) = &bound.pod {
-            self.check_alive(&PODS, "pod", namespace, pod).await?;
+            self.check_alive(&Bound::POD, namespace, pod).await?;
             user.extra.insert(
                 "authentication.kubernetes.io/pod-name".to_owned(),
                 vec![pod.name.clone()],
@@ -207,7 +206,7 @@ impl ServiceAccountTokens {
         if let Some(node) = &bound.node {
             // A pod's token says on which node the pod was; the pod's life is what bounds it.
             if bound.pod.is_none() {
-                self.check_alive(&NODES, "node", "", node).await?;
+                self.check_alive(&Bound::NODE, "", node).await?;
             }
             user.extra.insert(
                 "authentication.kubernetes.io/node-name".to_owned(),
@@ -242,24 +241,21 @@ impl ServiceAccountTokens {
             ..
         } = claims;
         if claims.subject != username(namespace, name) {
-            return Err(refused(
-                "the token's subject is not the service account it names",
-            ));
+            return Err(refused("sub claim is invalid"));
         }
         let secret = self.find(&SECRETS, namespace, &claims.secret).await;
-        let secret = secret
-            .ok_or_else(|| refused("the token's secret does not exist: it has been invalidated"))?;
+        let secret = secret.ok_or_else(|| refused("Token has been invalidated"))?;
         let kept = lookup::text(&secret, &["data", "token"]);
         use base64::{Engine as _, prelude::BASE64_STANDARD};
         if BASE64_STANDARD.decode(kept).ok().as_deref() != Some(token.as_bytes()) {
-            return Err(refused("the token is not the one in its secret"));
+            return Err(refused("Token does not match server's copy"));
         }
         let account = Reference {
             name: name.clone(),
             uid: uid.clone(),
         };
         let account = self
-            .check_alive(&SERVICE_ACCOUNTS, "service account", namespace, &account)
+            .check_alive(&Bound::OLD_ACCOUNT, namespace, &account)
             .await?;
         self.note_use(&secret).await;
         if meta::label(&secret, INVALID_SINCE).is_some_and(|since| !since.is_empty()) {
@@ -289,32 +285,55 @@ impl ServiceAccountTokens {
 
     async fn check_alive(
         &self,
-        resource: &GroupResource,
-        noun: &str,
+        sort: &Bound,
         namespace: &str,
         reference: &Reference,
     ) -> Result<Arc<Object>, AuthenticationError> {
+        let Bound {
+            resource,
+            noun,
+            claim,
+        } = sort;
         let Some(object) = self.find(resource, namespace, &reference.name).await else {
-            return Err(refused(&format!(
-                "{noun} {namespace}/{} does not exist",
-                reference.name
-            )));
+            return Err(match claim {
+                Some(_) => invalidated(),
+                None => refused(&format!(
+                    "{} {:?} not found",
+                    resource.resource, reference.name
+                )),
+            });
         };
-        if lookup::text(&object, &["metadata", "uid"]) != reference.uid {
+        let uid = meta::uid(&object);
+        if uid != reference.uid {
+            let claim = claim.map(|claim| format!("service account {claim} ref claim"));
+            let claim = claim.unwrap_or_else(|| "claim".to_owned());
             return Err(refused(&format!(
-                "{noun} {namespace}/{} is another one: its uid differs",
-                reference.name
+                "{noun} UID ({uid}) does not match {claim} ({})",
+                reference.uid
             )));
         }
         let deleted =
             lookup::text(&object, &["metadata", "deletionTimestamp"]).parse::<Timestamp>();
         if deleted.is_ok_and(|deleted| deleted + DELETION_LEEWAY < self.clock.now()) {
-            return Err(refused(&format!(
-                "{noun} {namespace}/{} has been deleted",
-                reference.name
-            )));
+            return Err(match claim {
+                Some(_) => invalidated(),
+                None => refused(&format!(
+                    "{noun} {namespace}/{} has been deleted",
+                    reference.name
+                )),
+            });
         }
         Ok(object)
+    }
+
+    /// Why none of the keys has signed a token, in the words that upstream's answers to token reviews have.
+    fn unverifiable(&self, jwt: &Jwt<'_>) -> AuthenticationError {
+        let is_unknown = |id: &str| self.keys.iter().all(|key| key.id() != id);
+        refused(match jwt.key_id() {
+            "" => "go-jose/go-jose: error in cryptographic primitive",
+            id if is_unknown(id) => "invalid signature, no keys found",
+            _ => "go-jose/go-jose: error in cryptographic primitive",
+        })
     }
 
     async fn find(
@@ -338,7 +357,9 @@ pub fn username(namespace: &str, name: &str) -> String {
 /// Namespace and name of a service account's user name.
 pub fn split_username(username: &str) -> Option<(&str, &str)> {
     let (namespace, name) = username.strip_prefix(USERNAME_PREFIX)?.split_once(':')?;
-    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+    let is_account = api::names::dns1123_label(namespace).is_empty()
+        && api::names::dns1123_subdomain(name).is_empty();
+    is_account.then_some((namespace, name))
 }
 
 /// The groups of the service accounts of `namespace`.
@@ -365,15 +386,43 @@ fn intersection(token: &[String], wanted: &[String]) -> Result<Vec<String>, Auth
         .cloned()
         .collect();
     if both.is_empty() {
+        let (token, wanted) = (quoted(token), quoted(wanted));
         return Err(refused(&format!(
-            "token audiences {token:?} is invalid for the target audiences {wanted:?}"
+            "token audiences {token} is invalid for the target audiences {wanted}"
         )));
     }
     Ok(both)
 }
 
-fn unverifiable() -> AuthenticationError {
-    refused("the token is signed by none of the service account keys")
+/// What a token may be bound to.
+struct Bound {
+    resource: GroupResource,
+    /// As messages name it.
+    noun: &'static str,
+    /// As its claim is called; none of the account itself.
+    claim: Option<&'static str>,
+}
+
+impl Bound {
+    const ACCOUNT: Self = Self::of(SERVICE_ACCOUNTS, "service account", None);
+    /// As the tokens of old name it.
+    const OLD_ACCOUNT: Self = Self::of(SERVICE_ACCOUNTS, "ServiceAccount", None);
+    const SECRET: Self = Self::of(SECRETS, "secret", Some("secret"));
+    const POD: Self = Self::of(PODS, "pod", Some("pod"));
+    const NODE: Self = Self::of(NODES, "node", Some("node"));
+
+    const fn of(resource: GroupResource, noun: &'static str, claim: Option<&'static str>) -> Self {
+        Self {
+            resource,
+            noun,
+            claim,
+        }
+    }
+}
+
+/// What it was bound to is gone.
+fn invalidated() -> AuthenticationError {
+    refused("service account token has been invalidated")
 }
 
 fn refused(why: &str) -> AuthenticationError {

@@ -14,6 +14,9 @@ use super::{
 };
 use crate::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED};
 
+/// What who put two spaces before the token is told.
+const IGNORED_FOR_SPACE: &str = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+
 /// The authenticators of a server.
 pub struct Union {
     authenticators: Vec<Arc<dyn Authenticator>>,
@@ -54,10 +57,16 @@ impl Authenticator for Union {
         if !refusals.is_empty() {
             return Err(AuthenticationError(refusals.join("; ")));
         }
-        match &self.anonymous {
-            Some(anonymous) => anonymous.authenticate(headers, peer, path).await,
-            None => Ok(None),
+        let Some(anonymous) = &self.anonymous else {
+            return Ok(None);
+        };
+        let mut found = anonymous.authenticate(headers, peer, path).await?;
+        if let Some(found) = &mut found
+            && bearer::has_extra_space(headers)
+        {
+            found.warnings.push(IGNORED_FOR_SPACE);
         }
+        Ok(found)
     }
 
     fn strip(&self, headers: &mut HeaderMap) {
@@ -127,6 +136,11 @@ impl Authenticator for BearerTokens {
         let Some(token) = bearer::token(headers) else {
             return Ok(None);
         };
+        if bearer::lacks_protocol(headers) {
+            return Err(AuthenticationError(
+                "missing additional subprotocol".to_owned(),
+            ));
+        }
         match self.authenticate_token(&token).await? {
             Some(authenticated) => Ok(Some(authenticated)),
             // A token nobody knows is a bad credential, not an absent one.

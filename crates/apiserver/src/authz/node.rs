@@ -77,6 +77,12 @@ impl NodeAuthorizer {
                 ("", "persistentvolumeclaims" | "persistentvolumes")
                 | ("storage.k8s.io", "volumeattachments")
                 | ("resource.k8s.io", "resourceclaims") => return self.get(node, request),
+                // Of its pods' accounts it may know what the credential providers ask for.
+                ("", "serviceaccounts")
+                    if request.verb == "get" && request.subresource.is_empty() =>
+                {
+                    return self.read_namespaced(node, request);
+                }
                 ("", "serviceaccounts") => return self.create_token(node, request),
                 ("coordination.k8s.io", "leases") => return lease(node, request),
                 ("storage.k8s.io", "csinodes") => return csi_node(node, request),

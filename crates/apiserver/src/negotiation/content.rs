@@ -27,7 +27,8 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 impl ContentEncoding {
     /// Of an object in a body.
     pub fn of(headers: &HeaderMap) -> Result<Self, Status> {
-        match content_type(headers) {
+        // Media types are the same in capitals.
+        match content_type(headers).to_ascii_lowercase().as_str() {
             "" | "application/json" => Ok(Self::Json),
             "application/yaml" => Ok(Self::Yaml),
             "application/vnd.kubernetes.protobuf" => Ok(Self::Protobuf),

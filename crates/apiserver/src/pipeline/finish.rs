@@ -16,6 +16,8 @@ pub(super) struct Marks {
     pub(super) flow: Option<FlowIds>,
     /// Whether it was refused before any handler saw it.
     pub(super) refused: bool,
+    /// What a stage that refused it had to say besides.
+    pub(super) warnings: Vec<String>,
     context: Option<Arc<Context>>,
 }
 
@@ -34,6 +36,7 @@ impl Marks {
             audit_id: context.audit_id.clone(),
             flow: None,
             refused: false,
+            warnings: Vec::new(),
             context: None,
         }
     }
@@ -65,10 +68,10 @@ impl Marks {
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-cache, private"));
-        let warnings = self
-            .context
-            .map(|context| context.take_warnings())
-            .unwrap_or_default();
+        let mut warnings = self.warnings;
+        if let Some(context) = self.context {
+            warnings.extend(context.take_warnings());
+        }
         for warning in shortened(warnings) {
             if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", quote(&warning))) {
                 headers.append(header::WARNING, value);

@@ -284,7 +284,9 @@ impl Pipeline {
             match passed {
                 Ok(()) => {}
                 Err(Refusal::Status(status)) => {
-                    marks.refused = status.code == 403;
+                    // Who may not, and who asks wrongly to be somebody else.
+                    marks.refused = matches!(status.code, 400 | 403);
+                    marks.warnings = context.take_warnings();
                     if status.code == 401 && held.audit.is_none() {
                         self.audit_refusal(context, &status).await;
                     }

@@ -26,10 +26,10 @@ impl ProxyConnector {
         if !wants_upgrade(&context.headers) {
             return self.log_text(context).await;
         }
+        let log = self.log_text(context).await?.into_body();
         let Upgrade { protocol, response } = Upgrade::body(&context.headers)
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let base64 = protocol == Protocol::WebSocketBody { base64: true };
-        let log = self.log_text(context).await?.into_body();
         let client = hyper::upgrade::on(&mut request);
         let upgraded = Upgraded::default();
         let held = upgraded.clone();

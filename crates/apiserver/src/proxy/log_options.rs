@@ -21,10 +21,9 @@ pub(super) struct LogOptions {
     since_time: Option<Timestamp>,
     tail_lines: Option<i64>,
     limit_bytes: Option<i64>,
-    stream: Option<String>,
+    /// Whether one of the streams is asked for, which is an alpha feature upstream, off unless switched on (PodLogsQuerySplitStreams).
+    has_stream: bool,
 }
-
-const STREAMS: [&str; 3] = ["All", "Stdout", "Stderr"];
 
 impl LogOptions {
     /// What cannot be read is a 400; what makes no sense a 422 in the name of the pod.
@@ -39,10 +38,7 @@ impl LogOptions {
             since_time: time(query, "sinceTime")?,
             tail_lines: integer(query, "tailLines")?,
             limit_bytes: integer(query, "limitBytes")?,
-            stream: query
-                .get("stream")
-                .filter(|stream| !stream.is_empty())
-                .map(str::to_owned),
+            has_stream: query.get("stream").is_some(),
         };
         let errors = options.complaints();
         if errors.is_empty() {
@@ -67,7 +63,8 @@ impl LogOptions {
         }
         match (self.since_seconds, self.since_time) {
             (Some(_), Some(_)) => errors.push(FieldError::forbidden(
-                &field(""),
+                // As upstream prints a path without a name.
+                &field("").key(""),
                 "at most one of `sinceTime` or `sinceSeconds` may be specified",
             )),
             (Some(seconds), None) if seconds < 1 => {
@@ -76,18 +73,11 @@ impl LogOptions {
             }
             _ => {}
         }
-        if let Some(stream) = &self.stream {
-            if !STREAMS.contains(&stream.as_str()) {
-                errors.push(FieldError::not_supported(
-                    &field("stream"),
-                    stream.as_str(),
-                    &STREAMS,
-                ));
-            }
-            if stream != "All" && self.tail_lines.is_some() {
-                let detail = "`tailLines` and specific `stream` are mutually exclusive for now";
-                errors.push(FieldError::forbidden(&field(""), detail));
-            }
+        if self.has_stream {
+            errors.push(FieldError::forbidden(
+                &field("stream"),
+                "may not be specified",
+            ));
         }
         errors
     }
@@ -116,7 +106,6 @@ impl LogOptions {
             "limitBytes",
             self.limit_bytes.map(|bytes| bytes.to_string()),
         );
-        push("stream", self.stream.clone());
         query_of(&pairs)
     }
 }
@@ -152,11 +141,11 @@ mod tests {
     fn options_are_checked_and_renamed() {
         let options = |query: &str| LogOptions::parse(&Query::parse(query), "p");
         let all = options(
-            "container=c&follow=true&previous=false&timestamps=1&tailLines=10&limitBytes=5&sinceTime=2026-01-02T03:04:05%2B01:00&stream=All",
+            "container=c&follow=true&previous=false&timestamps=1&tailLines=10&limitBytes=5&sinceTime=2026-01-02T03:04:05%2B01:00",
         );
         assert_eq!(
             all.unwrap().kubelet_query(),
-            "?follow=true&timestamps=true&sinceTime=2026-01-02T02%3A04%3A05Z&tailLines=10&limitBytes=5&stream=All"
+            "?follow=true&timestamps=true&sinceTime=2026-01-02T02%3A04%3A05Z&tailLines=10&limitBytes=5"
         );
         assert_eq!(options("").unwrap().kubelet_query(), "");
 
@@ -181,6 +170,16 @@ mod tests {
                 422,
                 "PodLogOptions \"p\" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0",
             ),
+            (
+                "sinceSeconds=1&sinceTime=2026-01-02T03:04:05Z",
+                422,
+                "PodLogOptions \"p\" is invalid: []: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
+            (
+                "stream=",
+                422,
+                "PodLogOptions \"p\" is invalid: stream: Forbidden: may not be specified",
+            ),
         ] {
             let status = options(query).unwrap_err();
             assert_eq!(
@@ -189,11 +188,5 @@ mod tests {
                 "{query}"
             );
         }
-        let status = options("stream=Stdout&tailLines=1").unwrap_err();
-        assert!(
-            status.message.contains("mutually exclusive for now"),
-            "{}",
-            status.message
-        );
     }
 }

@@ -11,6 +11,9 @@ use crate::context::Context;
 impl ProxyConnector {
     pub(super) async fn node_location(&self, context: &Context) -> Result<Location, Status> {
         let info = &context.info;
+        if info.name.is_empty() {
+            return Err(Status::bad_request("name must be provided"));
+        }
         let id = SchemeNamePort::parse(&info.name)
             .ok_or_else(|| Status::bad_request(format!("invalid node request {:?}", info.name)))?;
         let kubelet = self.kubelet(id.name).await?;

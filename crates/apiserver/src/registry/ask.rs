@@ -41,6 +41,11 @@ impl Call<'_> {
         let answerer = answerer.ok_or_else(Status::unknown_path)?;
         let bytes = self.body(request).await?;
         let mut object = self.decode_as(gvk, &bytes, &options)?;
+        answerer.default(&mut object);
+        // A token request may say the uid of the account it is for.
+        if subresource.is_empty() {
+            super::write::wipe_system_fields(&mut object);
+        }
         self.set_namespace(&mut object)?;
         self.track_as(gvk, &options, Part::Other, None, &mut object);
         let create_options = self.options_object("CreateOptions");

@@ -50,7 +50,7 @@ impl Call<'_> {
             check_version_and_kind(&json, body, gvk)?;
         }
         let mut object = self.decode_json(&json, gvk, &mut findings)?;
-        self.take_findings(findings, options)?;
+        self.take_findings_of(gvk, findings, options)?;
         object.insert(
             "apiVersion".to_owned(),
             gvk.group_version().to_string().into(),
@@ -72,12 +72,8 @@ impl Call<'_> {
         gvk: &GroupVersionKind,
         findings: &mut Vec<String>,
     ) -> Result<Object, Status> {
-        self.decode_untold(json, gvk, findings).map_err(|message| {
-            Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: {message}",
-                gvk.kind, gvk.version, gvk.kind
-            ))
-        })
+        self.decode_untold(json, gvk, findings)
+            .map_err(|message| unhandled(gvk, &message))
     }
 
     /// The same; what is wrong is told by the decoder alone.
@@ -117,9 +113,19 @@ impl Call<'_> {
         custom.filter(|_| *gvk == self.endpoint.row.gvk)
     }
 
-    /// Refuses or warns of what decoding found, as the client wants it.
+    /// Refuses or warns of what decoding an object of the resource found, as the client wants it.
     pub(super) fn take_findings(
         &self,
+        findings: Vec<String>,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        self.take_findings_of(&self.endpoint.row.gvk, findings, options)
+    }
+
+    /// The same, of a kind of its own, such as a subresource's.
+    fn take_findings_of(
+        &self,
+        gvk: &GroupVersionKind,
         findings: Vec<String>,
         options: &WriteOptions,
     ) -> Result<(), Status> {
@@ -130,14 +136,7 @@ impl Call<'_> {
             }
             FieldValidation::Strict if findings.is_empty() => {}
             FieldValidation::Strict => {
-                let gvk = &self.endpoint.row.gvk;
-                return Err(Status::bad_request(format!(
-                    "{} in version {:?} cannot be handled as a {}: {}",
-                    gvk.kind,
-                    gvk.version,
-                    gvk.kind,
-                    decode::strict_error(&findings)
-                )));
+                return Err(unhandled(gvk, &decode::strict_error(&findings)));
             }
         }
         Ok(())
@@ -259,7 +258,10 @@ fn to_json(
             Ok((json.into(), findings))
         }
         ContentEncoding::Protobuf => {
-            let object = from_protobuf(body, gvk)?;
+            let object = from_protobuf(body, gvk).map_err(|failure| match failure {
+                ProtobufFailure::Envelope(error) => unrecognized(gvk, &error.to_string(), body),
+                ProtobufFailure::Message(error) => unhandled(gvk, &error.to_string()),
+            })?;
             Ok((
                 serde_json::to_vec(&object)
                     .map_err(Status::internal)?
@@ -280,6 +282,14 @@ fn warnings_of(finding: String) -> Vec<String> {
         Some(lines) => lines.lines().map(|line| line.trim().to_owned()).collect(),
         None => vec![finding],
     }
+}
+
+/// The body is of the kind, and not what the kind allows.
+fn unhandled(gvk: &GroupVersionKind, reason: &str) -> Status {
+    let GroupVersionKind { version, kind, .. } = gvk;
+    Status::bad_request(format!(
+        "{kind} in version {version:?} cannot be handled as a {kind}: {reason}"
+    ))
 }
 
 fn unrecognized(gvk: &GroupVersionKind, error: &str, body: &Bytes) -> Status {
@@ -325,8 +335,18 @@ fn summary(body: &[u8]) -> String {
 pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<Object, Status> {
     const KIND: &str = "DeleteOptions";
     let gvk = GroupVersionKind::new("", "v1", KIND);
-    let (json, _) = to_json(encoding, body, &gvk, FieldValidation::Ignore)?;
     let bad = |error: DecodeError| Status::bad_request(error.to_string());
+    let json = match encoding {
+        ContentEncoding::Protobuf => {
+            let object = from_protobuf(body, &gvk).map_err(|failure| {
+                let (ProtobufFailure::Envelope(error) | ProtobufFailure::Message(error)) = failure;
+                Status::bad_request(error.to_string())
+            })?;
+            let json = serde_json::to_vec(&object).map_err(Status::internal)?;
+            Bytes::from(json)
+        }
+        _ => to_json(encoding, body, &gvk, FieldValidation::Ignore)?.0,
+    };
     let (version, kind) = decode::version_kind(&json).map_err(bad)?;
     if GroupVersion::parse(&version).is_none() {
         let message = format!("unexpected GroupVersion string: {version}");
@@ -348,10 +368,16 @@ pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<
     }
 }
 
+/// What is broken: upstream says so in other words.
+enum ProtobufFailure {
+    Envelope(ProtobufError),
+    Message(ProtobufError),
+}
+
 /// The object in a protobuf envelope. Without version and kind the envelope means what is wanted.
-fn from_protobuf(body: &Bytes, gvk: &GroupVersionKind) -> Result<Object, Status> {
-    let bad = |error: ProtobufError| unrecognized(gvk, &error.to_string(), body);
-    let envelope = protobuf::open(body).map_err(bad)?;
+fn from_protobuf(body: &Bytes, gvk: &GroupVersionKind) -> Result<Object, ProtobufFailure> {
+    let bad = ProtobufFailure::Message;
+    let envelope = protobuf::open(body).map_err(ProtobufFailure::Envelope)?;
     let version = match envelope.api_version {
         "" => gvk.group_version().to_string(),
         version => version.to_owned(),

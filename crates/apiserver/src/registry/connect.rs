@@ -42,7 +42,7 @@ impl Call<'_> {
             .iter()
             .find(|subresource| subresource.name == self.context.info.subresource)
             .map_or(&self.endpoint.row.gvk, |subresource| &subresource.gvk);
-        let mut options = connect_options(&self.context.query);
+        let mut options = connect_options(&self.context.query)?;
         options.insert("kind".to_owned(), kind.kind.as_ref().into());
         options.insert(
             "apiVersion".to_owned(),
@@ -62,7 +62,7 @@ impl Call<'_> {
 }
 
 /// `PodExecOptions`, `PodAttachOptions`, `PodPortForwardOptions`, `PodProxyOptions`, …: the query, typed as upstream's decoding of it does.
-fn connect_options(query: &Query) -> Object {
+fn connect_options(query: &Query) -> Result<Object, Status> {
     let mut options = Object::new();
     for name in ["stdin", "stdout", "stderr", "tty"] {
         if query.flag(name) {
@@ -81,10 +81,47 @@ fn connect_options(query: &Query) -> Object {
     let ports: Vec<i64> = query
         .all("ports")
         .flat_map(|ports| ports.split(','))
-        .filter_map(|port| port.parse().ok())
-        .collect();
+        .map(port)
+        .collect::<Result<_, _>>()?;
     if !ports.is_empty() {
         options.insert("ports".to_owned(), ports.into());
     }
-    options
+    Ok(options)
+}
+
+/// A port of a query, refused in Go's words.
+fn port(text: &str) -> Result<i64, Status> {
+    text.parse::<u16>().map(i64::from).map_err(|error| {
+        let why = match error.kind() {
+            std::num::IntErrorKind::PosOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!(
+            "cannot convert to []int32: strconv.ParseUint: parsing {text:?}: {why}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_numbers() {
+        let options = |query: &str| connect_options(&Query::parse(query));
+        assert_eq!(
+            options("ports=80,81").unwrap()["ports"],
+            serde_json::json!([80, 81])
+        );
+        for (query, why) in [
+            ("ports=abc", "parsing \"abc\": invalid syntax"),
+            ("ports=80,70000", "parsing \"70000\": value out of range"),
+        ] {
+            let message = options(query).unwrap_err().message;
+            assert_eq!(
+                message,
+                format!("cannot convert to []int32: strconv.ParseUint: {why}")
+            );
+        }
+    }
 }

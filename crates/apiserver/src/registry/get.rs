@@ -46,10 +46,14 @@ impl Call<'_> {
     /// What the client accepts, decided.
     pub(super) fn accept(&self, sort: Sort) -> Result<Accept, Status> {
         let (headers, query) = (&self.context.headers, &self.context.query);
-        match self.endpoint.custom {
+        let accept = match self.endpoint.custom {
             Some(_) => Accept::negotiate_custom(headers, query, sort),
             None => Accept::negotiate(headers, query, sort),
+        }?;
+        if accept.transform == Transform::Table {
+            super::table::TableOptions::check(query)?;
         }
+        Ok(accept)
     }
 
     /// Whether the cache can be waited for. On a store that tells no progress it may never know how fresh it is.

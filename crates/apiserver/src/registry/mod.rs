@@ -37,6 +37,7 @@ mod table;
 mod trees;
 mod update;
 mod watch;
+mod watch_websocket;
 mod write;
 
 use std::{
@@ -52,7 +53,7 @@ use apimachinery::{
 };
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use base::Clock;
+use base::{Clock, TaskGroup};
 use bytes::Bytes;
 use etcd::Kv;
 use http::{Request, Response};
@@ -118,6 +119,8 @@ struct Plugs {
     hooks: HashMap<GroupResource, Arc<dyn Hook>>,
     virtual_resources: HashMap<(GroupResource, String), Arc<dyn VirtualResource>>,
     connector: Option<Arc<dyn Connector>>,
+    /// Where watches over upgraded connections live.
+    stream_tasks: Option<TaskGroup>,
     encryption: Option<EncryptedKv>,
 }
 
@@ -189,6 +192,11 @@ impl Registry {
     /// Sets who serves exec, attach, port-forward, logs and proxies.
     pub fn set_connector(&self, connector: Arc<dyn Connector>) {
         self.plugs_mut(|plugs| plugs.connector = Some(connector));
+    }
+
+    /// Sets where watches over WebSocket live; they end with it. Without, watches are answers alone.
+    pub fn set_stream_tasks(&self, tasks: TaskGroup) {
+        self.plugs_mut(|plugs| plugs.stream_tasks = Some(tasks));
     }
 
     /// Says what encrypts the store: objects that another key wrote are written anew by every write, even one that changes nothing.
@@ -383,7 +391,7 @@ impl Handler for Arc<Registry> {
         match route {
             Route::Get => call.get().await,
             Route::List => call.list().await,
-            Route::Watch => call.watch().await,
+            Route::Watch => call.watch(request).await,
             Route::Create => call.create(request).await,
             Route::Update => call.update(request).await,
             Route::Delete => call.delete(request).await,

@@ -91,7 +91,8 @@ impl ListOptions {
         }
         // With a token, a resourceVersion is refused later, whatever it says.
         let resource_version = parse_version(version).map_err(|e| match watch {
-            true => Status::bad_request(e),
+            // Upstream finds this out where it looks for no client's fault.
+            true => Status::unclassified(e),
             false => Status::bad_request(format!("invalid resource version: {e}")),
         })?;
         Ok(Self {

@@ -62,6 +62,14 @@ pub(super) fn find(
     {
         return Err(Status::unknown_path());
     }
+    if info.by_watch_path {
+        let watched = endpoint.row.verbs.contains(&"watch") && info.subresource.is_empty();
+        return match *method {
+            _ if !watched => Err(Status::unknown_path()),
+            Method::GET => Ok(Route::Watch),
+            _ => Err(Status::method_not_allowed()),
+        };
+    }
     if named {
         path_segment(&info.name, "Name")?;
     }
@@ -69,7 +77,9 @@ pub(super) fn find(
         return subresource(endpoint, info, method);
     }
     let across_namespaces = endpoint.is_namespaced() && !in_namespace;
-    if across_namespaces && !endpoint.row.verbs.contains(&"list") {
+    // Questions have no names.
+    let is_question = endpoint.cacher.is_none() && endpoint.row.verbs == ["create"];
+    if is_question && named || across_namespaces && !endpoint.row.verbs.contains(&"list") {
         return Err(Status::unknown_path());
     }
     let verb = match (method, named) {
@@ -79,8 +89,12 @@ pub(super) fn find(
         (&Method::PATCH, true) => "patch",
         _ => return Err(Status::method_not_allowed()),
     };
-    if !endpoint.row.verbs.contains(&verb) || across_namespaces && !matches!(verb, "list" | "watch")
-    {
+    // A list can be asked to be a watch, and says itself that it cannot.
+    let served = |verb| endpoint.row.verbs.contains(&verb);
+    if verb == "watch" && !served("watch") && served("list") {
+        return Ok(Route::Watch);
+    }
+    if !served(verb) || across_namespaces && !matches!(verb, "list" | "watch") {
         return Err(Status::method_not_allowed());
     }
     if endpoint.cacher.is_none() {

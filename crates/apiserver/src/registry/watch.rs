@@ -6,7 +6,7 @@ use apimachinery::{Object, status::Status};
 use base::Clock;
 use bytes::Bytes;
 use etcd::Revision;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use super::{
     options::{Freshness, ListOptions},
     selection::Selection,
     table::TableOptions,
+    watch_websocket::{self, Framing},
 };
 use crate::{
     body::{Body, BodyError},
@@ -28,14 +29,27 @@ const BATCH_BYTES: usize = 32 << 10;
 
 impl Call<'_> {
     /// `GET …?watch=true`
-    pub(super) async fn watch(&self) -> Result<Response<Body>, Status> {
+    pub(super) async fn watch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        let accept = self.accept(Sort::Watch)?;
+        if self.endpoint.cacher.is_none() {
+            let resource = self.endpoint.group_resource();
+            return Err(Status::method_not_supported(&resource, "watch"));
+        }
+        // What no answer could be is refused in the words of all answers, not of streams.
+        let accept = self
+            .accept(Sort::Watch)
+            .map_err(|refusal| self.accept(Sort::Object).err().unwrap_or(refusal))?;
         let options = ListOptions::parse(&context.query, true)?;
         let mut predicate = self.predicate()?;
         // `/watch/…/NAME`
-        if context.info.path.contains("/watch/") && !context.info.name.is_empty() {
-            predicate.name.clone_from(&context.info.name);
+        if context.info.by_watch_path && !context.info.name.is_empty() {
+            let name = &context.info.name;
+            if !predicate.fields.is_empty() && predicate.fields.exact("metadata.name") != Some(name)
+            {
+                let message = "fieldSelector metadata.name doesn't match requested name";
+                return Err(Status::bad_request(message));
+            }
+            predicate.name.clone_from(name);
         }
         let cacher = Arc::clone(self.endpoint.cacher()?);
         let mut watcher_options = self.prepare_watch(&options).await?;
@@ -75,13 +89,19 @@ impl Call<'_> {
             Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
             _ => "application/json",
         };
+        let events = futures_util::stream::unfold(events, Events::next);
+        let tasks = self.registry.plugs().stream_tasks.clone();
+        if let Some(tasks) = tasks.filter(|_| httpstream::wants_websocket(&context.headers)) {
+            let framing = match accept.encoding {
+                Encoding::Protobuf => Framing::Counted,
+                _ => Framing::Lines,
+            };
+            return watch_websocket::serve(context, request, &tasks, framing, events);
+        }
         Response::builder()
             .status(StatusCode::OK)
             .header(header::CONTENT_TYPE, HeaderValue::from_static(media_type))
-            .body(Body::stream(futures_util::stream::unfold(
-                events,
-                Events::next,
-            )))
+            .body(Body::stream(events))
             .map_err(Status::internal)
     }
 

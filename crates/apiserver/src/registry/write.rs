@@ -471,7 +471,7 @@ fn fill_system_fields(object: &mut Object, now: &str) {
 }
 
 /// What only the server may say of a new object is cleared; whether it has a resourceVersion is asked when it is stored.
-fn wipe_system_fields(object: &mut Object) {
+pub(super) fn wipe_system_fields(object: &mut Object) {
     for field in [
         "creationTimestamp",
         "uid",

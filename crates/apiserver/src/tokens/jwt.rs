@@ -21,6 +21,7 @@ pub struct Jwt<'a> {
 
 #[derive(serde::Deserialize)]
 struct Header {
+    #[serde(default)]
     alg: String,
     #[serde(default)]
     kid: String,

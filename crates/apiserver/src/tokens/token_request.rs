@@ -10,7 +10,7 @@ use apimachinery::{
     status::Status,
 };
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     Issuer,
@@ -26,6 +26,9 @@ const SERVICE_ACCOUNTS: GroupResource = GroupResource::new("", "serviceaccounts"
 const PODS: GroupResource = GroupResource::new("", "pods");
 const NODES: GroupResource = GroupResource::new("", "nodes");
 const SECRETS: GroupResource = GroupResource::new("", "secrets");
+
+const GROUP: &str = "authentication.k8s.io";
+const KIND: &str = "TokenRequest";
 
 const MIN_SECONDS: i64 = 600;
 const MAX_SECONDS: i64 = 1 << 32;
@@ -59,25 +62,30 @@ impl VirtualResource for TokenRequest {
         "token"
     }
 
+    fn default(&self, request: &mut Object) {
+        if lookup::number(request, &["spec", "expirationSeconds"]).is_none() {
+            lookup::set(request, &["spec", "expirationSeconds"], DEFAULT_SECONDS);
+        }
+    }
+
     async fn create(&self, question: Question<'_>) -> Result<Object, Status> {
         let Question {
             request: info,
             object: mut request,
             ..
         } = question;
+        check_name(&request, &info.name)?;
         let account = self
             .find(&SERVICE_ACCOUNTS, &info.namespace, &info.name)
             .await?;
-        name_from_url(&mut request, "name", &info.name)?;
-        name_from_url(&mut request, "namespace", &info.namespace)?;
+        identify(&mut request, &account)?;
+        request.remove("status");
+        let now = self.issuer.clock.now();
+        meta::set_creation_timestamp(&mut request, &seconds(now));
         let errors = self.default_and_validate(&mut request);
         if !errors.is_empty() {
-            return Err(Status::invalid(
-                "authentication.k8s.io",
-                "TokenRequest",
-                &info.name,
-                &errors,
-            ));
+            // Upstream names the kind alone.
+            return Err(Status::invalid(GROUP, KIND, "", &errors));
         }
         let asked =
             lookup::number(&request, &["spec", "expirationSeconds"]).unwrap_or(DEFAULT_SECONDS);
@@ -93,7 +101,6 @@ impl VirtualResource for TokenRequest {
             ..Bindings::default()
         };
         self.bind(&request, &mut bindings).await?;
-        let now = self.issuer.clock.now();
         let mut lifetime = granted;
         if self.extend_expiration
             && bindings.pod.is_some()
@@ -113,11 +120,6 @@ impl VirtualResource for TokenRequest {
         let expires =
             jiff::Timestamp::from_second(now.as_second() + granted).map_err(Status::internal)?;
         lookup::set(&mut request, &["spec", "expirationSeconds"], granted);
-        lookup::set(
-            &mut request,
-            &["metadata", "creationTimestamp"],
-            seconds(now),
-        );
         request.insert(
             "status".to_owned(),
             json!({"token": token, "expirationTimestamp": seconds(expires)}),
@@ -130,9 +132,6 @@ impl TokenRequest {
     fn default_and_validate(&self, request: &mut Object) -> ErrorList {
         if lookup::list(request, &["spec", "audiences"]).is_empty() {
             lookup::set(request, &["spec", "audiences"], self.audiences.clone());
-        }
-        if lookup::number(request, &["spec", "expirationSeconds"]).is_none() {
-            lookup::set(request, &["spec", "expirationSeconds"], DEFAULT_SECONDS);
         }
         let seconds = lookup::number(request, &["spec", "expirationSeconds"]).unwrap_or_default();
         let path = Path::new("spec").child("expirationSeconds");
@@ -159,18 +158,22 @@ impl TokenRequest {
             return Ok(());
         };
         let field = |name| lookup::text(reference, &[name]);
-        let (kind, api_version, name) = (field("kind"), field("apiVersion"), field("name"));
-        let (resource, namespace) = match (api_version, kind) {
-            ("v1", "Pod") => (PODS, bindings.namespace.as_str()),
-            ("v1", "Secret") => (SECRETS, bindings.namespace.as_str()),
-            ("v1", "Node") => (NODES, ""),
+        let (kind, name) = (field("kind"), field("name"));
+        let (group, version) = group_and_version(field("apiVersion"));
+        // Any version of these kinds will do.
+        let (resource, namespace) = match (group, kind) {
+            ("", "Pod") => (PODS, bindings.namespace.as_str()),
+            ("", "Secret") => (SECRETS, bindings.namespace.as_str()),
+            ("", "Node") => (NODES, ""),
             _ => {
-                let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
                 let message =
                     format!("cannot bind token to object of type {group}/{version}, Kind={kind}");
                 return Err(Status::bad_request(message));
             }
         };
+        if name.is_empty() {
+            return Err(Status::bad_request("Name parameter required."));
+        }
         let object = self.find(&resource, namespace, name).await?;
         let uid = meta::uid(&object);
         let bound = Reference {
@@ -178,13 +181,20 @@ impl TokenRequest {
             uid: uid.to_owned(),
         };
         let asked_uid = field("uid");
-        if !asked_uid.is_empty() && asked_uid != uid {
+        let conflict = || {
             let message = format!(
                 "the UID in the bound object reference ({asked_uid}) does not match the UID in record. The object might have been deleted and then recreated"
             );
-            return Err(Status::conflict(&resource, name, message));
-        }
+            // Upstream takes the kind for the resource.
+            let kind = GroupResource {
+                resource: kind.to_owned().into(),
+                ..resource.clone()
+            };
+            Status::conflict(&kind, name, message)
+        };
+        let is_other = !asked_uid.is_empty() && asked_uid != uid;
         match kind {
+            "Secret" | "Node" if is_other => return Err(conflict()),
             "Secret" => bindings.secret = Some(bound),
             "Node" => bindings.node = Some(bound),
             _ => {
@@ -194,6 +204,9 @@ impl TokenRequest {
                         "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
                     );
                     return Err(Status::bad_request(message));
+                }
+                if is_other {
+                    return Err(conflict());
                 }
                 bindings.pod = Some(bound);
                 let node = lookup::text(&object, &["spec", "nodeName"]);
@@ -227,21 +240,97 @@ impl TokenRequest {
     }
 }
 
-/// Name and namespace come from the path; a body that says otherwise is refused.
-fn name_from_url(request: &mut Object, field: &str, from_url: &str) -> Result<(), Status> {
-    let given = lookup::text(request, &["metadata", field]);
-    if !given.is_empty() && given != from_url {
-        let message = match field {
-            "name" => format!("name on the request ({given}) does not match the name on the URL ({from_url})"),
-            _ => "the namespace of the provided object does not match the namespace sent on the request".to_owned(),
-        };
-        return Err(Status::bad_request(message));
+/// Group and version of an `apiVersion`; neither of what is none.
+fn group_and_version(api_version: &str) -> (&str, &str) {
+    match api_version.split_once('/') {
+        None => ("", api_version),
+        Some((_, version)) if version.contains('/') => ("", ""),
+        Some(both) => both,
     }
-    lookup::set(request, &["metadata", field], Value::from(from_url));
+}
+
+/// The name comes from the path; a body that says otherwise is refused.
+fn check_name(request: &Object, from_url: &str) -> Result<(), Status> {
+    let given = meta::name(request);
+    if given.is_empty() || given == from_url {
+        return Ok(());
+    }
+    let errors = vec![FieldError::invalid(
+        &Path::new("metadata").child("name"),
+        given,
+        "must match the service account name if specified",
+    )];
+    Err(Status::invalid(GROUP, KIND, from_url, &errors))
+}
+
+/// The request bears name, namespace and uid of its account; whoever gives a uid means that very one.
+fn identify(request: &mut Object, account: &Object) -> Result<(), Status> {
+    let (name, uid) = (meta::name(account), meta::uid(account));
+    let given = meta::uid(request);
+    if !given.is_empty() && given != uid {
+        let message = format!(
+            "the UID in the token request ({given}) does not match the UID of the service account ({uid})"
+        );
+        return Err(Status::conflict(
+            &GroupResource::new(GROUP, KIND),
+            name,
+            message,
+        ));
+    }
+    meta::set_name(request, name);
+    meta::set_namespace(request, meta::namespace(account));
+    meta::set_uid(request, uid);
     Ok(())
 }
 
 /// RFC 3339 to the second.
 fn seconds(time: jiff::Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(value: serde_json::Value) -> Object {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn a_request_is_of_its_account() {
+        let account = object(json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}}));
+        let mut request = object(json!({"metadata": {"labels": {"x": "y"}}}));
+        identify(&mut request, &account).unwrap();
+        assert_eq!(
+            request["metadata"],
+            json!({"labels": {"x": "y"}, "name": "a", "namespace": "n", "uid": "u"})
+        );
+        let mut other = object(json!({"metadata": {"uid": "v"}}));
+        let refused = identify(&mut other, &account).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.message.as_str()),
+            (
+                409,
+                "Operation cannot be fulfilled on TokenRequest.authentication.k8s.io \"a\": the UID in the token request (v) does not match the UID of the service account (u)"
+            )
+        );
+        let named = object(json!({"metadata": {"name": "b"}}));
+        let refused = check_name(&named, "a").unwrap_err();
+        assert_eq!(
+            refused.message,
+            "TokenRequest.authentication.k8s.io \"a\" is invalid: metadata.name: Invalid value: \"b\": must match the service account name if specified"
+        );
+    }
+
+    #[test]
+    fn api_versions_are_taken_apart() {
+        for (text, expected) in [
+            ("v1", ("", "v1")),
+            ("apps/v1", ("apps", "v1")),
+            ("a/b/c", ("", "")),
+            ("", ("", "")),
+        ] {
+            assert_eq!(group_and_version(text), expected);
+        }
+    }
 }

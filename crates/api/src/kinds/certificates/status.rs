@@ -204,7 +204,7 @@ fn judge_certificate(encoded: &str) -> Result<(), String> {
         blocks += 1;
     }
     if blocks == 0 {
-        return Err("must contain one or more CERTIFICATE PEM blocks".to_owned());
+        return Err("must contain at least one CERTIFICATE PEM block".to_owned());
     }
     Ok(())
 }
@@ -282,7 +282,7 @@ mod tests {
             );
         }
         for (pem, expected) in [
-            ("x", "must contain one or more CERTIFICATE PEM blocks"),
+            ("x", "must contain at least one CERTIFICATE PEM block"),
             (
                 "-----BEGIN KEY-----\nMA==\n-----END KEY-----\n",
                 "only CERTIFICATE PEM blocks are allowed, found \"KEY\"",

@@ -1,9 +1,10 @@
-//! The checks of the Pod Security Standards, one function each, in the order of [`CHECKS`], which is that of upstream's messages.
+//! The checks of the Pod Security Standards, one function each; [`super::table`] says which of them hold when.
+
+use std::collections::BTreeSet;
 
 use apimachinery::{Object, meta};
 use serde_json::Value;
 
-use super::policy::{Level, LevelVersion};
 use crate::lookup;
 
 /// What a pod does against a check.
@@ -34,79 +35,9 @@ impl Violation {
 }
 
 /// A pod as checks see it.
-struct Pod<'a> {
-    metadata: &'a Object,
-    spec: &'a Object,
-}
-
-struct Check {
-    level: Level,
-    /// The minor version that brought it.
-    since: u32,
-    /// Holds under the stricter level too; some are replaced there.
-    also_restricted: bool,
-    run: fn(&Pod<'_>) -> Option<Violation>,
-}
-
-const fn baseline(run: fn(&Pod<'_>) -> Option<Violation>) -> Check {
-    Check {
-        level: Level::Baseline,
-        since: 0,
-        also_restricted: true,
-        run,
-    }
-}
-
-const fn replaced(check: Check) -> Check {
-    Check {
-        also_restricted: false,
-        ..check
-    }
-}
-
-const fn restricted(since: u32, run: fn(&Pod<'_>) -> Option<Violation>) -> Check {
-    Check {
-        level: Level::Restricted,
-        since,
-        also_restricted: true,
-        run,
-    }
-}
-
-const CHECKS: &[Check] = &[
-    baseline(app_armor_profile),
-    replaced(baseline(capabilities_baseline)),
-    baseline(host_namespaces),
-    baseline(host_path_volumes),
-    baseline(host_ports),
-    baseline(privileged),
-    replaced(baseline(proc_mount_baseline)),
-    baseline(se_linux_options),
-    replaced(baseline(seccomp_baseline)),
-    baseline(sysctls),
-    baseline(windows_host_process),
-    restricted(8, allow_privilege_escalation),
-    restricted(22, capabilities_restricted),
-    restricted(0, proc_mount_restricted),
-    restricted(0, restricted_volumes),
-    restricted(0, run_as_non_root),
-    restricted(23, run_as_user),
-    restricted(19, seccomp_restricted),
-];
-
-/// What a pod, or a pod template, does against a level.
-pub(super) fn violations(metadata: &Object, spec: &Object, policy: LevelVersion) -> Vec<Violation> {
-    let pod = Pod { metadata, spec };
-    let applies = |check: &&Check| {
-        policy.level >= check.level
-            && policy.minor.is_none_or(|minor| minor >= check.since)
-            && (policy.level != Level::Restricted || check.also_restricted)
-    };
-    CHECKS
-        .iter()
-        .filter(applies)
-        .filter_map(|check| (check.run)(&pod))
-        .collect()
+pub(super) struct Pod<'a> {
+    pub(super) metadata: &'a Object,
+    pub(super) spec: &'a Object,
 }
 
 impl<'a> Pod<'a> {
@@ -138,11 +69,11 @@ impl<'a> Pod<'a> {
     }
 
     /// In a user namespace, root in the container is nobody outside.
-    fn in_user_namespace(&self) -> bool {
+    pub(super) fn in_user_namespace(&self) -> bool {
         lookup::flag(self.spec, &["hostUsers"]) == Some(false)
     }
 
-    fn on_windows(&self) -> bool {
+    pub(super) fn on_windows(&self) -> bool {
         lookup::text(self.spec, &["os", "name"]) == "windows"
     }
 }
@@ -207,44 +138,47 @@ fn shown(values: &[&Value]) -> String {
         .join(", ")
 }
 
-fn app_armor_profile(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn app_armor_profile(pod: &Pod<'_>) -> Option<Violation> {
+    const PREFIX: &str = "container.apparmor.security.beta.kubernetes.io/";
+    let allowed = |value: &str| {
+        value.is_empty() || value == "runtime/default" || value.starts_with("localhost/")
+    };
     let annotations: Vec<String> = meta_annotations(pod.metadata)
-        .filter(|(key, value)| {
-            key.starts_with("container.apparmor.security.beta.kubernetes.io/")
-                && !(value.is_empty()
-                    || *value == "runtime/default"
-                    || value.starts_with("localhost/"))
-        })
+        .filter(|(key, value)| key.starts_with(PREFIX) && !allowed(value))
         .map(|(key, value)| format!("{key}={value:?}"))
         .collect();
     let unconfined =
         |value: &Value| !matches!(value.as_str(), Some("RuntimeDefault" | "Localhost"));
     let fields = forbidden_values(pod, &["appArmorProfile", "type"], unconfined);
-    let mut details = Vec::new();
-    if let Some((setters, values)) = &fields {
-        details.push(format!(
-            "{setters} must not set AppArmor profile type to {}",
-            shown(values)
-        ));
+    let mut setters = Vec::new();
+    let mut values = Vec::new();
+    if let Some((who, forbidden)) = fields {
+        setters.push(who);
+        values.extend(forbidden.iter().map(ToString::to_string));
     }
     if !annotations.is_empty() {
-        let noun = if annotations.len() == 1 {
-            "annotation"
-        } else {
-            "annotations"
-        };
-        details.push(format!("{noun} {}", annotations.join(", ")));
+        setters.push(plural("annotation", "annotations", annotations.len()).to_owned());
+        // Upstream puts what is quoted already between quotes.
+        values.extend(annotations.iter().map(|one| format!("\"{one}\"")));
     }
-    let noun = if details.len() + annotations.len() > 2 {
-        "forbidden AppArmor profiles"
-    } else {
-        "forbidden AppArmor profile"
-    };
-    if details.is_empty() {
-        None
-    } else {
-        Violation::new(noun, details.join("; "))
+    if setters.is_empty() {
+        return None;
     }
+    let reason = plural(
+        "forbidden AppArmor profile",
+        "forbidden AppArmor profiles",
+        values.len(),
+    );
+    let detail = format!(
+        "{} must not set AppArmor profile type to {}",
+        setters.join(" and "),
+        values.join(", ")
+    );
+    Violation::new(reason, detail)
+}
+
+fn plural(one: &'static str, many: &'static str, count: usize) -> &'static str {
+    if count == 1 { one } else { many }
 }
 
 fn meta_annotations(metadata: &Object) -> impl Iterator<Item = (&str, &str)> {
@@ -294,7 +228,7 @@ fn added_capabilities<'a>(pod: &Pod<'a>, allowed: &[&str]) -> Option<(Vec<&'a st
     (!names.is_empty()).then_some((names, all))
 }
 
-fn capabilities_baseline(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn capabilities_baseline(pod: &Pod<'_>) -> Option<Violation> {
     let (names, forbidden) = added_capabilities(pod, DEFAULT_CAPABILITIES)?;
     let detail = format!(
         "{} must not include {} in securityContext.capabilities.add",
@@ -304,10 +238,7 @@ fn capabilities_baseline(pod: &Pod<'_>) -> Option<Violation> {
     Violation::new("non-default capabilities", detail)
 }
 
-fn capabilities_restricted(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.on_windows() {
-        return None;
-    }
+pub(super) fn capabilities_restricted(pod: &Pod<'_>) -> Option<Violation> {
     let drops_all = |container: &Object| {
         let dropped = lookup::list(container, &["securityContext", "capabilities", "drop"]);
         dropped.iter().any(|capability| capability == "ALL")
@@ -334,7 +265,7 @@ fn capabilities_restricted(pod: &Pod<'_>) -> Option<Violation> {
     }
 }
 
-fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
     let used: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"]
         .into_iter()
         .filter(|field| lookup::flag(pod.spec, &[field]) == Some(true))
@@ -347,7 +278,7 @@ fn host_namespaces(pod: &Pod<'_>) -> Option<Violation> {
     }
 }
 
-fn host_path_volumes(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn host_path_volumes(pod: &Pod<'_>) -> Option<Violation> {
     let volumes = lookup::objects(pod.spec, &["volumes"])
         .filter(|volume| lookup::map(volume, &["hostPath"]).is_some());
     let names: Vec<&str> = volumes
@@ -365,39 +296,69 @@ fn host_path_volumes(pod: &Pod<'_>) -> Option<Violation> {
     }
 }
 
-fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn host_ports(pod: &Pod<'_>) -> Option<Violation> {
     let ports_of = |container: &Object| -> Vec<i64> {
         let ports = lookup::objects(container, &["ports"])
             .filter_map(|port| lookup::number(port, &["hostPort"]));
         ports.filter(|port| *port != 0).collect()
     };
     let names = pod.named(|container| !ports_of(container).is_empty());
-    let mut ports: Vec<i64> = pod.containers().flat_map(ports_of).collect();
-    ports.sort_unstable();
-    ports.dedup();
+    // As text: upstream lists 8080 before 90.
+    let ports: BTreeSet<String> = pod
+        .containers()
+        .flat_map(ports_of)
+        .map(|port| port.to_string())
+        .collect();
     if names.is_empty() {
         return None;
     }
-    let (verb, noun) = (
-        if names.len() == 1 { "uses" } else { "use" },
-        if ports.len() == 1 {
-            "hostPort"
-        } else {
-            "hostPorts"
-        },
-    );
-    let listed = ports
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let verb = plural("uses", "use", names.len());
+    let noun = plural("hostPort", "hostPorts", ports.len());
+    let listed = ports.into_iter().collect::<Vec<_>>().join(", ");
     Violation::new(
         "hostPort",
         format!("{} {verb} {noun} {listed}", containers(&names)),
     )
 }
 
-fn privileged(pod: &Pod<'_>) -> Option<Violation> {
+/// A probe or a handler that names its host makes the kubelet ask somebody else.
+pub(super) fn host_probes(pod: &Pod<'_>) -> Option<Violation> {
+    const HANDLERS: [&[&str]; 5] = [
+        &["livenessProbe"],
+        &["readinessProbe"],
+        &["startupProbe"],
+        &["lifecycle", "postStart"],
+        &["lifecycle", "preStop"],
+    ];
+    let mut names = BTreeSet::new();
+    let mut hosts = BTreeSet::new();
+    for container in pod.containers() {
+        for handler in HANDLERS.iter().filter_map(|at| lookup::map(container, at)) {
+            for sort in ["httpGet", "tcpSocket"] {
+                let host = lookup::text(handler, &[sort, "host"]);
+                if !host.is_empty() {
+                    names.insert(lookup::text(container, &["name"]));
+                    hosts.insert(host);
+                }
+            }
+        }
+    }
+    let (names, hosts): (Vec<_>, Vec<_>) =
+        (names.into_iter().collect(), hosts.into_iter().collect());
+    if names.is_empty() {
+        return None;
+    }
+    let verb = plural("uses", "use", names.len());
+    let noun = plural(
+        "probe or lifecycle host",
+        "probe or lifecycle hosts",
+        hosts.len(),
+    );
+    let detail = format!("{} {verb} {noun} {}", containers(&names), quoted(&hosts));
+    Violation::new("probe or lifecycle host", detail)
+}
+
+pub(super) fn privileged(pod: &Pod<'_>) -> Option<Violation> {
     let names = pod.named(|container| {
         lookup::flag(container, &["securityContext", "privileged"]) == Some(true)
     });
@@ -413,15 +374,7 @@ fn privileged(pod: &Pod<'_>) -> Option<Violation> {
     )
 }
 
-fn proc_mount_baseline(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.in_user_namespace() {
-        None
-    } else {
-        proc_mount_restricted(pod)
-    }
-}
-
-fn proc_mount_restricted(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn proc_mount(pod: &Pod<'_>) -> Option<Violation> {
     let (setters, values) = forbidden_values(pod, &["procMount"], |value| value != "Default")?;
     Violation::new(
         "procMount",
@@ -432,18 +385,19 @@ fn proc_mount_restricted(pod: &Pod<'_>) -> Option<Violation> {
     )
 }
 
-fn se_linux_options(pod: &Pod<'_>) -> Option<Violation> {
-    const TYPES: &[&str] = &[
-        "",
-        "container_t",
-        "container_init_t",
-        "container_kvm_t",
-        "container_engine_t",
+/// `minor`: the version that the allowed types are of.
+pub(super) fn se_linux_options(pod: &Pod<'_>, minor: u32) -> Option<Violation> {
+    const TYPES: &[(&str, u32)] = &[
+        ("", 0),
+        ("container_t", 0),
+        ("container_init_t", 0),
+        ("container_kvm_t", 0),
+        ("container_engine_t", 31),
     ];
     let bad = |context: &Object, field: &str| {
         let value = lookup::text(context, &["seLinuxOptions", field]).to_owned();
         let allowed = if field == "type" {
-            TYPES.contains(&value.as_str())
+            is_known(TYPES, &value, minor)
         } else {
             value.is_empty()
         };
@@ -468,7 +422,8 @@ fn se_linux_options(pod: &Pod<'_>) -> Option<Violation> {
             Some(name) => names.push(name),
         }
     }
-    let [types, users, roles] = values;
+    let [mut types, users, roles] = values;
+    types.sort_unstable();
     let mut details = Vec::new();
     if !types.is_empty() {
         let noun = if types.len() == 1 { "type" } else { "types" };
@@ -493,7 +448,33 @@ fn se_linux_options(pod: &Pod<'_>) -> Option<Violation> {
     )
 }
 
-fn seccomp_baseline(pod: &Pod<'_>) -> Option<Violation> {
+/// Before there were fields, profiles stood in annotations.
+pub(super) fn seccomp_annotations(pod: &Pod<'_>) -> Option<Violation> {
+    let of_containers = pod.containers().map(|container| {
+        let name = lookup::text(container, &["name"]);
+        format!("container.seccomp.security.alpha.kubernetes.io/{name}")
+    });
+    let of_pod = "seccomp.security.alpha.kubernetes.io/pod".to_owned();
+    let allowed = |value: &str| {
+        matches!(value, "runtime/default" | "docker/default") || value.starts_with("localhost/")
+    };
+    let forbidden: BTreeSet<String> = of_containers
+        .chain([of_pod])
+        .filter_map(|key| {
+            let value = lookup::map(pod.metadata, &["annotations"])?.get(&key)?;
+            let value = value.as_str().filter(|value| !allowed(value))?;
+            Some(format!("{key}={value:?}"))
+        })
+        .collect();
+    if forbidden.is_empty() {
+        return None;
+    }
+    let noun = plural("annotation", "annotations", forbidden.len());
+    let listed = forbidden.into_iter().collect::<Vec<_>>().join(", ");
+    Violation::new("seccompProfile", format!("forbidden {noun} {listed}"))
+}
+
+pub(super) fn seccomp_baseline(pod: &Pod<'_>) -> Option<Violation> {
     let known = |value: &Value| matches!(value.as_str(), Some("RuntimeDefault" | "Localhost"));
     let (setters, values) =
         forbidden_values(pod, &["seccompProfile", "type"], |value| !known(value))?;
@@ -504,10 +485,7 @@ fn seccomp_baseline(pod: &Pod<'_>) -> Option<Violation> {
     Violation::new("seccompProfile", detail)
 }
 
-fn seccomp_restricted(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.on_windows() {
-        return None;
-    }
+pub(super) fn seccomp_restricted(pod: &Pod<'_>) -> Option<Violation> {
     if let Some(violation) = seccomp_baseline(pod) {
         return Some(violation);
     }
@@ -528,26 +506,35 @@ fn seccomp_restricted(pod: &Pod<'_>) -> Option<Violation> {
     )
 }
 
-/// Parameters that are the pod's own.
-const SAFE_SYSCTLS: &[&str] = &[
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
+/// Whether a list of what came with which version has it.
+fn is_known(list: &[(&str, u32)], name: &str, minor: u32) -> bool {
+    list.iter()
+        .any(|(known, since)| *known == name && *since <= minor)
+}
+
+/// Parameters that are the pod's own, and the version that allowed them.
+const SAFE_SYSCTLS: &[(&str, u32)] = &[
+    ("kernel.shm_rmid_forced", 0),
+    ("net.ipv4.ip_local_port_range", 0),
+    ("net.ipv4.ip_local_reserved_ports", 27),
+    ("net.ipv4.ip_unprivileged_port_start", 0),
+    ("net.ipv4.ping_group_range", 0),
+    ("net.ipv4.tcp_fin_timeout", 29),
+    ("net.ipv4.tcp_keepalive_intvl", 29),
+    ("net.ipv4.tcp_keepalive_probes", 29),
+    ("net.ipv4.tcp_keepalive_time", 29),
+    ("net.ipv4.tcp_rmem", 32),
+    ("net.ipv4.tcp_syncookies", 0),
+    ("net.ipv4.tcp_wmem", 32),
 ];
 
-fn sysctls(pod: &Pod<'_>) -> Option<Violation> {
+/// `minor`: the version that the allowed parameters are of.
+pub(super) fn sysctls(pod: &Pod<'_>, minor: u32) -> Option<Violation> {
     let set = lookup::objects(pod.spec, &["securityContext", "sysctls"])
         .map(|sysctl| lookup::text(sysctl, &["name"]));
-    let forbidden: Vec<&str> = set.filter(|name| !SAFE_SYSCTLS.contains(name)).collect();
+    let forbidden: Vec<&str> = set
+        .filter(|name| !is_known(SAFE_SYSCTLS, name, minor))
+        .collect();
     if forbidden.is_empty() {
         None
     } else {
@@ -555,7 +542,7 @@ fn sysctls(pod: &Pod<'_>) -> Option<Violation> {
     }
 }
 
-fn windows_host_process(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn windows_host_process(pod: &Pod<'_>) -> Option<Violation> {
     let (setters, _) = forbidden_values(pod, &["windowsOptions", "hostProcess"], |value| {
         *value == true
     })?;
@@ -565,10 +552,7 @@ fn windows_host_process(pod: &Pod<'_>) -> Option<Violation> {
     )
 }
 
-fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.on_windows() {
-        return None;
-    }
+pub(super) fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<Violation> {
     let path = ["securityContext", "allowPrivilegeEscalation"];
     let names = pod.named(|container| lookup::flag(container, &path) != Some(false));
     if names.is_empty() {
@@ -581,7 +565,7 @@ fn allow_privilege_escalation(pod: &Pod<'_>) -> Option<Violation> {
     Violation::new("allowPrivilegeEscalation != false", detail)
 }
 
-fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
+pub(super) fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
     const ALLOWED: &[&str] = &[
         "configMap",
         "csi",
@@ -624,10 +608,7 @@ fn restricted_volumes(pod: &Pod<'_>) -> Option<Violation> {
     Violation::new("restricted volume types", detail)
 }
 
-fn run_as_non_root(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.in_user_namespace() {
-        return None;
-    }
+pub(super) fn run_as_non_root(pod: &Pod<'_>) -> Option<Violation> {
     let path = ["securityContext", "runAsNonRoot"];
     let own = lookup::flag(pod.spec, &path);
     let explicit = pod.named(|container| lookup::flag(container, &path) == Some(false));
@@ -656,10 +637,7 @@ fn run_as_non_root(pod: &Pod<'_>) -> Option<Violation> {
     Violation::new("runAsNonRoot != true", detail)
 }
 
-fn run_as_user(pod: &Pod<'_>) -> Option<Violation> {
-    if pod.in_user_namespace() {
-        return None;
-    }
+pub(super) fn run_as_user(pod: &Pod<'_>) -> Option<Violation> {
     let (setters, _) = forbidden_values(pod, &["runAsUser"], |value| value.as_i64() == Some(0))?;
     Violation::new("runAsUser=0", format!("{setters} must not set runAsUser=0"))
 }

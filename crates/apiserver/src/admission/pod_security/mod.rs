@@ -3,6 +3,7 @@
 mod checks;
 mod configuration;
 mod policy;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,9 +14,10 @@ use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use async_trait::async_trait;
 
 use self::{
-    checks::{Violation, metadata, violations},
+    checks::{Violation, metadata},
     configuration::Exemptions,
     policy::{Level, LevelVersion, PREFIX, Policy},
+    table::violations,
 };
 use super::{
     Admission, AdmissionMetrics, Dependencies, Operation, Plugin, matching, pod_containers,

@@ -20,7 +20,12 @@ pub(super) fn evaluator(admission: &Admission<'_>) -> Option<Evaluator> {
     let whole = info.subresource.is_empty();
     let evaluator = Evaluator::of(&info.gvr().group_resource())?;
     let counted = match evaluator {
-        Evaluator::Pods => whole && !update || info.subresource == "resize" && update,
+        // A pod that comes to end by itself falls under other quotas.
+        Evaluator::Pods if whole && update => {
+            let ends = |pod: Option<&Object>| pod.map(quota::is_terminating);
+            ends(admission.new_object()) != ends(admission.old_object)
+        }
+        Evaluator::Pods => whole || info.subresource == "resize" && update,
         Evaluator::Services | Evaluator::Claims | Evaluator::ResourceClaims => whole,
         Evaluator::Count(_) => whole && !update,
     };
