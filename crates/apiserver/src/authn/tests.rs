@@ -312,13 +312,13 @@ async fn requests_are_checked() {
         (
             json!({"expirationSeconds": 10}),
             422,
-            "TokenRequest.authentication.k8s.io \"sa\" is invalid: spec.expirationSeconds: Invalid value: 10: may not specify a duration less than 10 minutes",
+            "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 10: may not specify a duration less than 10 minutes",
         ),
         (bound("Pod", "nosuch", ""), 404, "pods \"nosuch\" not found"),
         (
             bound("Pod", "p", "old"),
             409,
-            "Operation cannot be fulfilled on pods \"p\": the UID in the bound object reference (old) does not match the UID in record. The object might have been deleted and then recreated",
+            "Operation cannot be fulfilled on Pod \"p\": the UID in the bound object reference (old) does not match the UID in record. The object might have been deleted and then recreated",
         ),
         (
             bound("Pod", "q", ""),
@@ -349,12 +349,7 @@ async fn tampered_and_foreign_tokens() {
     );
     let other = self::world();
     let foreign = other.token(json!({})).await;
-    assert!(
-        world
-            .why_not(&foreign)
-            .await
-            .contains("cryptographic primitive")
-    );
+    assert!(world.why_not(&foreign).await.contains("no keys found"));
     for not_ours in ["", "abc", "a.b.c", "bootstrap.0123456789abcdef"] {
         assert!(
             world
