@@ -177,7 +177,7 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
     let spec = object.object("spec").unwrap_or(&empty);
     let path = Path::new("spec");
     // Nothing given is no bytes at all, which is shown otherwise than none.
-    let request = spec.text("request").to_owned();
+    let request = spec.get("request").cloned().unwrap_or_default();
     let pem = STANDARD.decode(spec.text("request")).unwrap_or_default();
     if !String::from_utf8_lossy(&pem).contains("-----BEGIN CERTIFICATE REQUEST-----") {
         errors.push(FieldError::invalid(
