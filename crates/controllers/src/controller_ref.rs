@@ -57,7 +57,7 @@ pub(crate) async fn claim_all<O: Kind, T: Kind>(
 ) -> Result<Vec<Arc<T>>, Error> {
     let mut claimed = Vec::with_capacity(candidates.len());
     let mut errors = Vec::new();
-    let mut may_adopt = None;
+    let mut lives = false;
     for object in candidates {
         match claim(owner, selector, &*object) {
             Claim::Keep => claimed.push(object),
@@ -69,15 +69,14 @@ pub(crate) async fn claim_all<O: Kind, T: Kind>(
                 }
             }
             Claim::Adopt => {
-                if may_adopt.is_none() {
-                    may_adopt = Some(lives(owners, owner).await?);
+                if !lives {
+                    check_lives(owners, owner).await?;
+                    lives = true;
                 }
-                if may_adopt == Some(true) {
-                    match adopt(owned, owner, &*object, finalizer).await {
-                        Ok(adopted) => claimed.push(Arc::new(adopted)),
-                        Err(error) if error.is_not_found() => {}
-                        Err(error) => errors.push(Error::from(error)),
-                    }
+                match adopt(owned, owner, &*object, finalizer).await {
+                    Ok(adopted) => claimed.push(Arc::new(adopted)),
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => errors.push(Error::from(error)),
                 }
             }
         }
@@ -86,8 +85,9 @@ pub(crate) async fn claim_all<O: Kind, T: Kind>(
     Ok(claimed)
 }
 
-/// Whether the owner, read past all caches, still is the one we know and is not being deleted.
-async fn lives<O: Kind>(owners: &Api<O>, owner: &O) -> Result<bool, Error> {
+/// The owner, read past all caches, still is the one we know and is not being deleted. Else what it owns is the garbage collector's by now,
+/// and nothing may be done for an owner that the caches still show alive: it would make anew what has just been orphaned.
+async fn check_lives<O: Kind>(owners: &Api<O>, owner: &O) -> Result<(), Error> {
     let fresh = owners.get(owner.name()).await?;
     if fresh.uid() != owner.uid() {
         return Err(Error::State(format!(
@@ -98,7 +98,14 @@ async fn lives<O: Kind>(owners: &Api<O>, owner: &O) -> Result<bool, Error> {
             owner.uid()
         )));
     }
-    Ok(!fresh.is_being_deleted())
+    if let Some(at) = &fresh.metadata().deletion_timestamp {
+        return Err(Error::State(format!(
+            "{} has just been deleted at {}",
+            owner.key(),
+            at.0
+        )));
+    }
+    Ok(())
 }
 
 async fn adopt<O: Kind, T: Kind>(
@@ -161,3 +168,60 @@ pub(crate) fn candidates<O: Object, T: Object>(owner: &O, store: &Store<T>) -> V
 
 /// The name of the [`by_controller`] index.
 pub(crate) const CONTROLLER_INDEX: &str = "controller";
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use client::{Body, Client, Transport, TransportError};
+    use http::{Method, Request, Response};
+    use http_body_util::{BodyExt as _, Full};
+    use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Knows one owner, and lets nobody change anything.
+    struct ApiServer(Value);
+
+    #[async_trait]
+    impl Transport for ApiServer {
+        async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, TransportError> {
+            assert_eq!(request.method(), Method::GET);
+            let body = Full::new(Bytes::from(self.0.to_string()));
+            Ok(Response::new(body.map_err(|never| match never {}).boxed()))
+        }
+    }
+
+    fn replica_set(more: Value) -> Value {
+        let mut metadata = json!({"name": "rs", "namespace": "ns", "uid": "1"});
+        let more = more.as_object().unwrap().clone();
+        metadata.as_object_mut().unwrap().extend(more);
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata})
+    }
+
+    #[tokio::test]
+    async fn nothing_is_claimed_for_an_owner_that_is_gone_already() {
+        let known: ReplicaSet = serde_json::from_value(replica_set(json!({}))).unwrap();
+        let selector: LabelSelector =
+            serde_json::from_value(json!({"matchLabels": {"a": "b"}})).unwrap();
+        let metadata = json!({"name": "p", "namespace": "ns", "labels": {"a": "b"}});
+        let orphan: Pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        for (fresh, expected) in [
+            (
+                json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+                "ns/rs has just been deleted at 2026-01-01T00:00:00Z",
+            ),
+            (
+                json!({"uid": "2"}),
+                "original ReplicaSet ns/rs is gone: got uid 2, wanted 1",
+            ),
+        ] {
+            let client = Client::new(Arc::new(ApiServer(replica_set(fresh))), "test");
+            let (owners, owned) = (client.api::<ReplicaSet>("ns"), client.api::<Pod>("ns"));
+            let candidates = vec![Arc::new(orphan.clone())];
+            let claimed = claim_all(&owners, &owned, &known, &selector, candidates, None).await;
+            assert_eq!(claimed.unwrap_err().to_string(), expected);
+        }
+    }
+}
