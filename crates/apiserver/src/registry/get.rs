@@ -79,7 +79,7 @@ impl Call<'_> {
         if let Freshness::NotOlderThan(wanted) = freshness
             && wanted > answer.revision
         {
-            return Err(too_large(wanted, answer.revision, 1));
+            return Err(too_large(wanted, answer.revision));
         }
         let cacher = self.endpoint.cacher()?;
         Ok(cacher.snapshot_of(&answer.kvs, answer.revision))
@@ -100,7 +100,7 @@ impl Call<'_> {
         self.note_wait(freshness, start, waited.is_ok());
         waited.map_err(|error| match error {
             HubError::Kv(error) => storage::status(error),
-            HubError::Behind { wanted, current } => too_large(wanted, current, 1),
+            HubError::Behind { wanted, current } => too_large(wanted, current),
         })
     }
 
@@ -154,7 +154,7 @@ impl Call<'_> {
 }
 
 /// What is asked for lies in the future.
-pub(super) fn too_large(wanted: Revision, current: Revision, retry_after: i32) -> Status {
+pub(super) fn too_large(wanted: Revision, current: Revision) -> Status {
     let number = |revision: Revision| u64::try_from(revision.0).unwrap_or(0);
-    Status::too_large_resource_version(number(wanted), number(current), retry_after)
+    Status::too_large_resource_version(number(wanted), number(current), 1)
 }

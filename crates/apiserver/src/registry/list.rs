@@ -219,7 +219,7 @@ impl Call<'_> {
                 // Not every store says with this where it is.
                 let current = self.registry.kv.revision().await;
                 let current = current.map_err(storage::status)?;
-                return Err(super::get::too_large(requested, current, 0));
+                return Err(super::get::too_large(requested, current));
             }
             Err(error) => return Err(storage::status(error)),
         };
