@@ -142,7 +142,7 @@ async fn an_etcd_that_dies_under_load_loses_nothing_acknowledged() {
         .iter()
         .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
         .collect();
-    let acknowledged = answers.acknowledged.borrow();
+    let acknowledged = answers.acknowledged.take();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     let wrong: Vec<_> = seen.symmetric_difference(&stored).collect();
