@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,7 +13,8 @@ use client::{
     ApiError, Client, DeleteOptionsExt as _, Event, Informer, Object as _, ObjectKey, Workqueue,
 };
 use k8s_openapi::{
-    api::discovery::v1::EndpointSlice, apimachinery::pkg::apis::meta::v1::DeleteOptions,
+    api::discovery::v1::EndpointSlice,
+    apimachinery::pkg::apis::meta::v1::{DeleteOptions, ObjectMeta},
 };
 
 use crate::{
@@ -32,6 +34,28 @@ pub(crate) struct SliceChanges {
     pub(crate) create: Vec<EndpointSlice>,
     pub(crate) update: Vec<EndpointSlice>,
     pub(crate) delete: Vec<Arc<EndpointSlice>>,
+}
+
+impl SliceChanges {
+    /// Lets slices that are to go become those that are to come: a client that lists never sees both, nor neither.
+    pub(crate) fn recycle(&mut self) {
+        for mut slice in mem::take(&mut self.create) {
+            let same = |old: &Arc<EndpointSlice>| old.address_type == slice.address_type;
+            match self.delete.iter().position(same) {
+                Some(position) => {
+                    let old = self.delete.swap_remove(position);
+                    slice.metadata = ObjectMeta {
+                        labels: slice.metadata.labels,
+                        annotations: slice.metadata.annotations,
+                        owner_references: slice.metadata.owner_references,
+                        ..old.metadata.clone()
+                    };
+                    self.update.push(slice);
+                }
+                None => self.create.push(slice),
+            }
+        }
+    }
 }
 
 /// The slices of one controller.

@@ -59,6 +59,7 @@ pub(super) fn plan(
             .filter(|slice| !families.contains(&slice.address_type))
             .cloned(),
     );
+    plan.recycle();
     plan
 }
 
@@ -489,11 +490,16 @@ mod tests {
             shape(&plan(&service(), &[], &zone, &slices)),
             (vec![], vec![], 0)
         );
-        // With the first pod the placeholder gives way.
-        assert_eq!(
-            shape(&plan(&service(), &pods(1), &zone, &slices)),
-            (vec![1], vec![], 1)
-        );
+        // With the first pod the placeholder becomes its slice, ports and all.
+        let plan2 = plan(&service(), &pods(1), &zone, &slices);
+        assert_eq!(shape(&plan2), (vec![], vec![1], 0));
+        assert_eq!(plan2.update[0].name(), slices[0].name());
+        assert_eq!(plan2.update[0].ports.as_ref().unwrap().len(), 1);
+        // And back.
+        let slices = apply(&slices, &plan2);
+        let plan3 = plan(&service(), &[], &zone, &slices);
+        assert_eq!(shape(&plan3), (vec![], vec![0], 0));
+        assert_eq!(plan3.update[0].ports, None);
     }
 
     #[test]
@@ -576,7 +582,7 @@ mod tests {
         let none = plan(&service, &[], &zone, &slices);
         assert_eq!(
             (none.create.len(), none.update.len(), none.delete.len()),
-            (1, 0, 3)
+            (0, 1, 2)
         );
         // Nothing changes nothing.
         assert_eq!(

@@ -191,7 +191,7 @@ pub(super) fn plan(endpoints: &Endpoints, existing: &[Arc<EndpointSlice>]) -> Pl
         plan.slices.delete.extend(slices);
     }
     plan.slices.delete.extend(known.into_values().flatten());
-    recycle(&mut plan.slices);
+    plan.slices.recycle();
     plan
 }
 
@@ -207,22 +207,6 @@ fn differs(existing: &EndpointSlice, desired: &EndpointSlice) -> bool {
         || existing.annotations() != desired.annotations()
         || owner(existing) != owner(desired)
         || sorted(existing) != sorted(desired)
-}
-
-/// Lets slices that are to go become those that are to come.
-fn recycle(slices: &mut SliceChanges) {
-    for mut slice in std::mem::take(&mut slices.create) {
-        let same = |old: &Arc<EndpointSlice>| old.address_type == slice.address_type;
-        match slices.delete.iter().position(same) {
-            Some(position) => {
-                let old = slices.delete.swap_remove(position);
-                slice.metadata.name = old.metadata.name.clone();
-                slice.metadata.generate_name = None;
-                slices.update.push(slice);
-            }
-            None => slices.create.push(slice),
-        }
-    }
 }
 
 fn slice_of(endpoints: &Endpoints, key: SliceKey, mirrored: Vec<Endpoint>) -> EndpointSlice {
