@@ -1,6 +1,6 @@
 //! The kubelet on a real API server (ours, on the embedded store) and a runtime in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use apiserver::{Dependencies, Server};
 use base::tls::ServingCertificate;
@@ -19,15 +19,31 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     KubeletConfig, KubeletDeps, prepare, run,
     testing::{FakeRuntime, RUNS},
+    volumes::unmount_below,
 };
 
 /// How long anything here may take.
 const BOUND: Duration = Duration::from_secs(30);
 
+/// What the cluster keeps. Pods that still run at the end have mounts below it.
+struct DataDir(tempfile::TempDir);
+
+impl DataDir {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let _ = unmount_below(self.path());
+    }
+}
+
 struct Cluster {
     client: Client,
     runtime: FakeRuntime,
-    data: tempfile::TempDir,
+    data: DataDir,
     server: Arc<Server>,
     store: TaskGroup,
     tasks: TaskGroup,
@@ -40,7 +56,7 @@ impl Cluster {
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let data = tempfile::tempdir().unwrap();
+        let data = DataDir(tempfile::tempdir().unwrap());
         let identity = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (chain, key) = (identity.cert.pem(), identity.signing_key.serialize_pem());
         let tokens = data.path().join("tokens.csv");

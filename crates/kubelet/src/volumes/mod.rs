@@ -37,6 +37,8 @@ pub use devices::container_devices;
 pub use failure::{Failure, PodVolumeError, Step};
 pub use mounts::{VolumeMounts, container_mounts};
 pub use persistent::{ClaimManager, ClaimedDisk};
+#[cfg(test)]
+pub(crate) use tear_down::unmount_below;
 pub use tear_down::{tear_down_pod, tear_down_subpaths};
 pub use token::{Token, TokenManager, TokenSource};
 

@@ -48,7 +48,8 @@ fn unescape(field: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn unmount_below(root: &Path) -> io::Result<()> {
+/// Takes away whatever is mounted at or below a directory.
+pub(crate) fn unmount_below(root: &Path) -> io::Result<()> {
     let Ok(root) = fs::canonicalize(root) else {
         return Ok(());
     };
