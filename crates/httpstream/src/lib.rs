@@ -9,15 +9,13 @@
 mod messages;
 mod negotiate;
 mod port_forward;
-mod reader;
 mod remote_command;
 mod spdy;
 mod websocket;
 
-pub use messages::send_messages;
+pub use messages::{send_body, send_messages};
 pub use negotiate::{NegotiationError, Protocol, Upgrade, wants_upgrade, wants_websocket};
 pub use port_forward::{PortForward, PortStream};
-pub use reader::send_body;
 pub use remote_command::{RemoteCommand, StreamOptions, TerminalSize};
 pub use spdy::{Spdy, SpdyStream};
 

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, convert::Infallible, io};
 use base::TaskGroup;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt as _, StreamExt as _, stream::SplitStream};
+use futures_util::{
+    SinkExt as _, StreamExt as _,
+    stream::{SplitSink, SplitStream},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf},
     sync::mpsc,
@@ -35,6 +38,17 @@ pub(crate) async fn open(io: impl Io) -> WebSocketStream<impl Io> {
         .max_message_size(Some(MAX_MESSAGE))
         .max_frame_size(Some(MAX_MESSAGE));
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await
+}
+
+/// Says that this is the end, as it should be.
+pub(crate) async fn close(sink: &mut SplitSink<WebSocketStream<impl Io>, Message>) {
+    let normal = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    // The peer may have gone first.
+    let _ = sink.send(Message::Close(Some(normal))).await;
+    let _ = sink.close().await;
 }
 
 /// One channel of a connection and who may use it.
@@ -132,13 +146,7 @@ pub(crate) async fn serve_channels(
                 return;
             }
         }
-        let close = CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        // The peer may have gone first.
-        let _ = sink.send(Message::Close(Some(close))).await;
-        let _ = sink.close().await;
+        close(&mut sink).await;
     });
     tasks.spawn_cancellable("websocket-read", async move {
         if let Err(error) = read_messages(source, inputs, format, pongs).await {
