@@ -283,4 +283,14 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "metadata.namespace")
     }
+    /// What a client is told who selects by another field.
+    fn unknown_field_label(&self, _served: &GroupVersionKind, field: &str) -> String {
+        if self.selectable_fields(&Object::new()).is_empty() {
+            format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
+        } else {
+            format!("field label not supported: {field}")
+        }
+    }
 }

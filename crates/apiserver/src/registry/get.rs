@@ -51,7 +51,7 @@ impl Call<'_> {
             None => Accept::negotiate(headers, query, sort),
         }?;
         if accept.transform == Transform::Table {
-            super::table::TableOptions::check(query)?;
+            super::table::TableOptions::of(query)?;
         }
         Ok(accept)
     }

@@ -67,23 +67,7 @@ impl Call<'_> {
             if strategy.is_selectable(field) {
                 continue;
             }
-            let message = if self.endpoint.custom.is_some() {
-                format!("field label not supported: {field}")
-            } else if self.endpoint.row.gvk.group == "batch" && self.endpoint.row.gvk.kind == "Job"
-            {
-                format!("field label {field:?} not supported for Job")
-            } else if strategy.selectable_fields(&Object::new()).is_empty() {
-                format!(
-                    "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-                )
-            } else if self.endpoint.row.gvk.group == "resource.k8s.io" {
-                format!(
-                    "field label not supported for {}: {field}",
-                    self.endpoint.row.gvk
-                )
-            } else {
-                format!("field label not supported: {field}")
-            };
+            let message = strategy.unknown_field_label(&self.endpoint.row.gvk, field);
             return Err(Status::bad_request(message));
         }
         Ok(selector)

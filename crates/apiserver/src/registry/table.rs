@@ -53,19 +53,6 @@ impl TableOptions {
         };
         Ok(Self { include })
     }
-
-    /// Whether the query's `includeObject` is one.
-    pub(super) fn check(query: &Query) -> Result<(), Status> {
-        let include = query.get("includeObject").unwrap_or_default();
-        if matches!(include, "" | "None" | "Metadata" | "Object") {
-            return Ok(());
-        }
-        let detail = "must be 'Metadata', 'Object', 'None', or empty";
-        let error = FieldError::invalid(&Path::new("includeObject"), include, detail);
-        Err(Status::bad_request(format!(
-            "Unable to convert to Table as requested: {error}"
-        )))
-    }
 }
 
 /// A table of one object.

@@ -126,6 +126,10 @@ impl Strategy for JobStrategy {
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         job_status::validate(new, old)
     }
+    fn unknown_field_label(&self, _served: &GroupVersionKind, field: &str) -> String {
+        format!("field label {field:?} not supported for Job")
+    }
+
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let succeeded = object
             .object("status")
