@@ -6,7 +6,7 @@ use api::fields::Fields;
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
-    meta,
+    go, meta,
 };
 use serde_json::Value;
 
@@ -157,43 +157,6 @@ fn steps(path: &str) -> impl Iterator<Item = &str> {
     path.strip_prefix('.').unwrap_or(path).split('.')
 }
 
-/// Go's name of a JSON value's type.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(n) if n.is_i64() => "int64",
-        Value::Number(_) => "float64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-/// Go prints a value in a message as `%v`.
-fn go_value(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(n) if !n.is_i64() => {
-            apimachinery::field::go_float(n.as_f64().unwrap_or_default())
-        }
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_value).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(object) => {
-            let mut entries: Vec<String> = object
-                .iter()
-                .map(|(name, value)| format!("{name}:{}", go_value(value)))
-                .collect();
-            entries.sort();
-            format!("map[{}]", entries.join(" "))
-        }
-        other => other.to_string(),
-    }
-}
-
 /// The value at a path, if all on the way are objects.
 fn nested<'o>(object: &'o Object, path: &str) -> Result<Option<&'o Value>, ScaleError> {
     let mut at: Option<&Value> = None;
@@ -206,8 +169,8 @@ fn nested<'o>(object: &'o Object, path: &str) -> Result<Option<&'o Value>, Scale
             Some(other) => {
                 return Err(ScaleError(format!(
                     "{walked} accessor error: {} is of the type {}, expected map[string]interface{{}}",
-                    go_value(other),
-                    go_type(other)
+                    go::plain(other),
+                    go::type_name(other)
                 )));
             }
         };
@@ -225,8 +188,8 @@ fn accessor_error(path: &str, value: &Value, expected: &str) -> ScaleError {
     let dot = if path.starts_with('.') { "" } else { "." };
     ScaleError(format!(
         "{dot}{path} accessor error: {} is of the type {}, expected {expected}",
-        go_value(value),
-        go_type(value)
+        go::plain(value),
+        go::type_name(value)
     ))
 }
 

@@ -3,7 +3,7 @@
 //! A cell shows the first value that the column's path leads to, as its type has it; null where there is none. Upstream's `tableconvertor`.
 
 use api::{fields::Fields, printers::human_duration};
-use apimachinery::{Object, field::go_float, time};
+use apimachinery::{Object, go, time};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -90,7 +90,7 @@ impl Column {
             ("string", Value::String(text)) => text.as_str().into(),
             ("string", Value::Null) => "<nil>".into(),
             ("string", Value::Number(n)) if !n.is_i64() => {
-                go_float(n.as_f64().unwrap_or_default()).into()
+                go::float(n.as_f64().unwrap_or_default()).into()
             }
             ("string", other) => other.to_string().into(),
             ("integer", Value::Number(n)) => match (n.as_i64(), n.as_f64()) {

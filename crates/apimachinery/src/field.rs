@@ -5,6 +5,8 @@ use std::fmt;
 use serde_json::Value;
 use smallvec::SmallVec;
 
+use crate::go;
+
 /// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Validation makes one for each field it looks at, right or wrong, so
 /// that paths of usual length stand without an allocation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -248,46 +250,8 @@ fn display_value(value: &Value) -> String {
     match value {
         Value::String(s) => crate::quote(s),
         Value::Number(number) if !number.is_i64() && !number.is_u64() => {
-            go_float(number.as_f64().unwrap_or_default())
+            go::float(number.as_f64().unwrap_or_default())
         }
-        other => go_json(other),
+        other => go::json(other),
     }
-}
-
-/// A value as Go marshals it: angle brackets and ampersands of texts escaped.
-pub fn go_json(value: &Value) -> String {
-    let plain = value.to_string();
-    if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return plain;
-    }
-    let mut out = String::with_capacity(plain.len() + 16);
-    for c in plain.chars() {
-        match c {
-            '<' => out.push_str("\\u003c"),
-            '>' => out.push_str("\\u003e"),
-            '&' => out.push_str("\\u0026"),
-            '\u{2028}' => out.push_str("\\u2028"),
-            '\u{2029}' => out.push_str("\\u2029"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// A float as Go's `%v` prints it: the shortest digits, with an exponent from a million on and below a ten-thousandth.
-pub fn go_float(float: f64) -> String {
-    let scientific = format!("{float:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else {
-        return match float {
-            f if f.is_nan() => "NaN".to_owned(),
-            f if f > 0.0 => "+Inf".to_owned(),
-            _ => "-Inf".to_owned(),
-        };
-    };
-    let exponent: i32 = exponent.parse().unwrap_or_default();
-    if !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    float.to_string()
 }

@@ -4,6 +4,7 @@ pub mod decode;
 pub mod default;
 pub mod field;
 pub mod fields;
+pub mod go;
 pub mod gvk;
 pub mod intstr;
 pub mod labels;
@@ -22,7 +23,7 @@ pub mod time;
 
 pub use projection::Projection;
 pub use quantity::Quantity;
-pub use quote::quote;
+pub use quote::{quote, quote_list};
 pub use schema::{Schema, TypeRef};
 pub use status::Status;
 

@@ -32,6 +32,12 @@ pub fn quote(text: &str) -> String {
     out
 }
 
+/// A list as Go prints it with `%q`: `["a" "b"]`.
+pub fn quote_list(list: &[String]) -> String {
+    let items: Vec<String> = list.iter().map(|item| quote(item)).collect();
+    format!("[{}]", items.join(" "))
+}
+
 /// Near enough to Go's table: no controls, no spaces but the plain one, nothing that is invisible or private.
 pub fn is_printable(c: char) -> bool {
     let invisible = matches!(
@@ -58,5 +64,9 @@ mod tests {
         ] {
             assert_eq!(quote(text), expected);
         }
+        assert_eq!(
+            quote_list(&["a".to_owned(), "\u{a0}".to_owned()]),
+            r#"["a" "\u00a0"]"#
+        );
     }
 }

@@ -58,7 +58,7 @@ impl Node {
     fn write(&self, out: &mut String, depth: Option<usize>) {
         let inner = depth.map(|d| d + 1);
         match self {
-            Self::Leaf(value) => out.push_str(&apimachinery::field::go_json(value)),
+            Self::Leaf(value) => out.push_str(&apimachinery::go::json(value)),
             Self::List(items) if items.is_empty() => out.push_str("[]"),
             Self::Map(members) if members.is_empty() => out.push_str("{}"),
             Self::List(items) => {

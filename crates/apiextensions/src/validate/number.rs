@@ -156,7 +156,7 @@ impl std::fmt::Display for Native {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Integer(integer) => write!(f, "{integer}"),
-            Self::Float(float) => f.write_str(&apimachinery::field::go_float(*float)),
+            Self::Float(float) => f.write_str(&apimachinery::go::float(*float)),
         }
     }
 }

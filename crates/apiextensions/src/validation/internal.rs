@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use api::fields::Fields;
-use apimachinery::{Object, field::go_json};
+use apimachinery::{Object, go};
 use serde_json::Value;
 
 /// See the module's head.
@@ -341,7 +341,7 @@ pub(super) fn show_schema(schema: &Object) -> String {
                     let entries: Vec<String> = map
                         .iter()
                         .filter_map(|(key, inner)| {
-                            let key = go_json(&Value::from(key.as_str()));
+                            let key = go::json(&Value::from(key.as_str()));
                             Some(format!("{key}:{}", show_schema(inner.as_object()?)))
                         })
                         .collect();
@@ -400,11 +400,11 @@ impl Struct {
     }
 
     fn value(&mut self, field: &str, value: impl Into<Value>) {
-        self.raw(field, &go_json(&value.into()));
+        self.raw(field, &go::json(&value.into()));
     }
 
     fn any(&mut self, field: &str, value: Option<&Value>) {
-        self.raw(field, &value.map_or_else(|| "null".to_owned(), go_json));
+        self.raw(field, &value.map_or_else(|| "null".to_owned(), go::json));
     }
 
     fn shown(&mut self, field: &str, shown: Option<String>) {

@@ -11,8 +11,7 @@ use super::{
     typed::{ItemError, has_step, item_step},
 };
 use crate::{
-    Object,
-    patch::go_value,
+    Object, go,
     schema::{ListSemantics, Scalar, Type, TypeRef},
 };
 
@@ -143,14 +142,14 @@ fn scalar_message(scalar: Scalar, value: &Value) -> Option<String> {
     match scalar {
         Scalar::String | Scalar::Bytes if !value.is_string() => Some(format!(
             "expected string, got &value.valueUnstructured{{Value:{}}}",
-            go_syntax(value)
+            go::syntax(value)
         )),
         Scalar::Bool if !value.is_boolean() => {
             Some(format!("expected boolean, got {}", pointed(value)))
         }
         Scalar::Int32 | Scalar::Int64 | Scalar::Double if !value.is_number() => Some(format!(
             "expected numeric (int or float), got {}",
-            go_type(value)
+            go::type_name(value)
         )),
         Scalar::Time | Scalar::MicroTime | Scalar::Duration | Scalar::Quantity if composite => {
             Some(format!("expected any scalar, got {}", pointed(value)))
@@ -190,41 +189,7 @@ pub(super) fn items_have_keys(value: &Value, ty: TypeRef<'_>) -> bool {
 
 /// A pointer to a struct with a value in it, as Go's `%v` prints it.
 fn pointed(value: &Value) -> String {
-    format!("&{{{}}}", go_value(value))
-}
-
-/// Go's `%T` of a value decoded without a schema.
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    }
-}
-
-/// Go's `%#v` of a value decoded without a schema.
-fn go_syntax(value: &Value) -> String {
-    match value {
-        Value::Null => "interface {}(nil)".to_owned(),
-        Value::String(text) => crate::quote(text),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(go_syntax).collect();
-            format!("[]interface {{}}{{{}}}", items.join(", "))
-        }
-        Value::Object(map) => {
-            let entry = |(key, value): (&String, &Value)| {
-                format!("{}:{}", crate::quote(key), go_syntax(value))
-            };
-            let mut entries: Vec<String> = map.iter().map(entry).collect();
-            entries.sort_unstable();
-            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
-        }
-        other => other.to_string(),
-    }
+    format!("&{{{}}}", go::plain(value))
 }
 
 impl std::fmt::Display for ItemError {

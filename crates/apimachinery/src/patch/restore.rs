@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::{
-    decode,
+    decode, go,
     schema::{Field, Scalar, Type, TypeRef},
 };
 
@@ -33,15 +33,15 @@ fn part(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> Option<String>
                 part(value, ty.at(field.ty), Some(field))
             })
         }
-        (Type::Object(_), _) => Some(format!("cannot restore struct from: {}", go_kind(value))),
+        (Type::Object(_), _) => Some(format!("cannot restore struct from: {}", go::kind(value))),
         (Type::Map(map), Value::Object(entries)) => entries
             .values()
             .find_map(|value| part(value, ty.at(map.values), field)),
-        (Type::Map(_), _) => Some(format!("cannot restore map from {}", go_kind(value))),
+        (Type::Map(_), _) => Some(format!("cannot restore map from {}", go::kind(value))),
         (Type::List(list), Value::Array(items)) => items
             .iter()
             .find_map(|item| part(item, ty.at(list.items), field)),
-        (Type::List(_), _) => Some(format!("cannot restore slice from {}", go_kind(value))),
+        (Type::List(_), _) => Some(format!("cannot restore slice from {}", go::kind(value))),
         (Type::Scalar(scalar), _) => scalar_part(*scalar, value, ty, field),
         (Type::Either(_), _) => None,
     }
@@ -60,7 +60,7 @@ fn scalar_part(
         Scalar::Int64 => "int64",
         Scalar::Double => "float64",
         Scalar::Bytes if !value.is_string() => {
-            return Some(format!("cannot restore slice from {}", go_kind(value)));
+            return Some(format!("cannot restore slice from {}", go::kind(value)));
         }
         Scalar::IntOrString => return int_or_string(value),
         _ => return None,
@@ -96,20 +96,7 @@ fn int_or_string(value: &Value) -> Option<String> {
 
 fn convert(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> String {
     let to = decode::go_type(ty, field);
-    format!("cannot convert {} to {to}", go_kind(value))
-}
-
-/// Go's kind of a value decoded without a schema.
-fn go_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "invalid",
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "slice",
-        Value::Object(_) => "map",
-    }
+    format!("cannot convert {} to {to}", go::kind(value))
 }
 
 #[cfg(test)]

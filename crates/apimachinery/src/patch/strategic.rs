@@ -6,9 +6,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{PatchError, go_value};
+use super::PatchError;
 use crate::{
-    Object,
+    Object, go,
     schema::{PatchStrategy, TypeRef},
 };
 
@@ -32,7 +32,7 @@ fn unclassified<T>(message: String) -> Result<T> {
 }
 
 fn unknown_directive<T>(directive: &Value, map: &Map<String, Value>) -> Result<T> {
-    let map = go_value(&Value::Object(map.clone()));
+    let map = go::plain(&Value::Object(map.clone()));
     unclassified(format!(
         "unknown patch type: {} in map: {map}",
         go_text(directive)
@@ -44,27 +44,17 @@ fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "%!s(<nil>)".to_owned(),
         Value::Bool(_) | Value::Number(_) => {
-            format!("%!s({}={value})", go_type(value).unwrap_or_default())
+            format!("%!s({}={value})", go::type_name(value))
         }
-        other => go_value(other),
+        other => go::plain(other),
     }
 }
 
-/// Go's type of a value decoded without a schema; `null` has none.
-fn go_type(value: &Value) -> Option<&'static str> {
-    Some(match value {
-        Value::Null => return None,
-        Value::Bool(_) => "bool",
-        Value::Number(number) if number.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::String(_) => "string",
-        Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
-    })
-}
-
 fn bad_type<T>(expected: &str, found: &Value) -> Result<T> {
-    let found = go_type(found).unwrap_or("%!s(<nil>)");
+    let found = match found {
+        Value::Null => "%!s(<nil>)",
+        other => go::type_name(other),
+    };
     unclassified(format!("expected a {expected}, but received a {found}"))
 }
 
@@ -77,7 +67,7 @@ fn list_of(value: &Value) -> Result<&Vec<Value>> {
 }
 
 fn no_merge_key<T>(item: &Value, key: &str) -> Result<T> {
-    let map = go_value(item);
+    let map = go::plain(item);
     unclassified(format!(
         "map: {map} does not contain declared merge key: {key}"
     ))
@@ -290,22 +280,22 @@ fn partition(
 
 /// All items of two lists are of one type, which is no list.
 fn element_type(old: &[Value], patch: &[Value]) -> Result<&'static str> {
-    let mut types = old.iter().chain(patch).map(go_type);
+    let mut types = old.iter().chain(patch).map(go::type_name);
     let Some(first) = types.next() else {
         return unclassified("no elements in any of the given slices".to_owned());
     };
-    if first == Some("[]interface {}") {
+    if first == "[]interface {}" {
         return Err(PatchError::Rejected);
     }
     if types.any(|ty| ty != first) {
-        let print = |list: &[Value]| go_value(&Value::Array(list.to_vec()));
+        let print = |list: &[Value]| go::plain(&Value::Array(list.to_vec()));
         return unclassified(format!(
             "list element types are not identical: [{} {}]",
             print(old),
             print(patch)
         ));
     }
-    Ok(first.unwrap_or_default())
+    Ok(first)
 }
 
 /// The patch's items must come in the order that the directive gives.
@@ -336,7 +326,7 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
     if items.peek().is_none() {
         return Ok(());
     }
-    let print = |list: &[Value]| go_value(&Value::Array(list.to_vec()));
+    let print = |list: &[Value]| go::plain(&Value::Array(list.to_vec()));
     unclassified(format!(
         "The order in patch list:\n{}\n doesn't match {ELEMENT_ORDER} list:\n{}\n",
         print(patch),

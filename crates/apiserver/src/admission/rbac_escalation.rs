@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, gvk::GroupResource, gvk::GroupVersion, meta, status::Status};
+use apimachinery::{
+    Object, gvk::GroupResource, gvk::GroupVersion, meta, quote_list, status::Status,
+};
 use async_trait::async_trait;
 
 use super::{Admission, Operation, Plugin};
 use crate::{
     authz::{
         Attributes, Authorizer, Decision,
-        rbac::{PolicyRule, RuleResolver, quoted, uncovered},
+        rbac::{PolicyRule, RuleResolver, uncovered},
     },
     lookup,
     request_info::RequestInfo,
@@ -70,11 +72,14 @@ impl RbacEscalation {
         let mut message = format!(
             "user {:?} (groups={}) is attempting to grant RBAC permissions not currently held:\n{}",
             admission.user.name,
-            quoted(&admission.user.groups),
+            quote_list(&admission.user.groups),
             lines.join("\n")
         );
         if !held.errors.is_empty() {
-            message.push_str(&format!("; resolution errors: {}", quoted(&held.errors)));
+            message.push_str(&format!(
+                "; resolution errors: {}",
+                quote_list(&held.errors)
+            ));
         }
         Err(message)
     }

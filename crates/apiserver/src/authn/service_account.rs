@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apimachinery::{Object, gvk::GroupResource, meta};
+use apimachinery::{Object, gvk::GroupResource, meta, quote_list};
 use async_trait::async_trait;
 use base::Clock;
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ use super::{
     cache::{self, Cache},
 };
 use crate::{
-    authz::rbac::quoted,
     lookup,
     reader::{ObjectReader, ObjectWriter},
     tokens::{
@@ -386,7 +385,7 @@ fn intersection(token: &[String], wanted: &[String]) -> Result<Vec<String>, Auth
         .cloned()
         .collect();
     if both.is_empty() {
-        let (token, wanted) = (quoted(token), quoted(wanted));
+        let (token, wanted) = (quote_list(token), quote_list(wanted));
         return Err(refused(&format!(
             "token audiences {token} is invalid for the target audiences {wanted}"
         )));

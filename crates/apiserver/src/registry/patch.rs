@@ -7,6 +7,7 @@ use api::internal::{self, Touched};
 use apimachinery::{
     Object, decode,
     field::{ErrorList, FieldError, Path},
+    go,
     gvk::{GroupVersion, GroupVersionKind},
     meta, patch,
     status::Status,
@@ -311,7 +312,7 @@ impl Patch {
     fn shown(&self, gvk: &GroupVersionKind, tree: &Value) -> String {
         let sent = decode::untyped(&self.bytes).map_or(Value::Null, |(sent, _)| sent);
         let touched = match self.sort {
-            Sort::Strategic => return patch::go_value(&sent),
+            Sort::Strategic => return go::plain(&sent),
             Sort::Merge => Touched::by_merge(&sent),
             Sort::Json => Touched::by_operations(&sent),
         };

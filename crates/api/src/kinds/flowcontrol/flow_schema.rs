@@ -2,7 +2,8 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, ErrorType, FieldError, Path, go_json},
+    field::{ErrorList, ErrorType, FieldError, Path},
+    go,
     gvk::{GroupVersionKind, GroupVersionResource},
     meta,
 };
@@ -74,7 +75,7 @@ impl Strategy for FlowSchemaStrategy {
                 errors.push(shown_as(
                     ErrorType::NotSupported,
                     &path.child("distinguisherMethod").child("type"),
-                    &format!("{{\"Type\":{}}}", go_json(&kind.into())),
+                    &format!("{{\"Type\":{}}}", go::json(&kind.into())),
                     "supported values: \"ByNamespace\", \"ByUser\"",
                 ));
             }

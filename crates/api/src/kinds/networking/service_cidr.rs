@@ -2,7 +2,8 @@
 
 use apimachinery::{
     Object,
-    field::{ErrorList, FieldError, Path, go_json},
+    field::{ErrorList, FieldError, Path},
+    go,
     gvk::{GroupVersionKind, GroupVersionResource},
 };
 
@@ -59,7 +60,7 @@ impl Strategy for ServiceCidrStrategy {
             return errors;
         }
         if cidrs.len() > 2 {
-            let shown = format!("{{\"CIDRs\":{}}}", go_json(&cidrs.into()));
+            let shown = format!("{{\"CIDRs\":{}}}", go::json(&cidrs.into()));
             errors.push(invalid_shown(&path, &shown, "may only hold up to 2 values"));
             return errors;
         }

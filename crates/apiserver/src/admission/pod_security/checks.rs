@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use apimachinery::{Object, meta};
+use apimachinery::{Object, meta, quote};
 use serde_json::Value;
 
 use crate::lookup;
@@ -91,7 +91,7 @@ fn containers(names: &[&str]) -> String {
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names
         .iter()
-        .map(|name| format!("{:?}", name.as_ref()))
+        .map(|name| quote(name.as_ref()))
         .collect::<Vec<_>>()
         .join(", ")
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use resolver::{Resolved, RuleResolver};
-pub use rule::{PolicyRule, quoted, uncovered};
+pub use rule::{PolicyRule, uncovered};
 
 use super::{Attributes, Authorizer, Decision};
 

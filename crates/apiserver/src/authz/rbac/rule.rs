@@ -1,6 +1,6 @@
 //! Policy rules: what they match, and which of them another set of rules covers.
 
-use apimachinery::Object;
+use apimachinery::{Object, quote_list};
 use serde_json::{Value, json};
 
 use crate::{lookup, request_info::RequestInfo};
@@ -85,7 +85,7 @@ impl PolicyRule {
         ]
         .into_iter()
         .filter(|(_, list)| !list.is_empty())
-        .map(|(name, list)| format!("{name}:{}", quoted(list)))
+        .map(|(name, list)| format!("{name}:{}", quote_list(list)))
         .collect();
         format!("{{{}}}", parts.join(", "))
     }
@@ -172,12 +172,6 @@ pub fn uncovered(held: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> 
         }
     }
     merged
-}
-
-/// A list as Go prints it with `%q`: `["a" "b"]`.
-pub fn quoted(list: &[String]) -> String {
-    let items: Vec<String> = list.iter().map(|item| format!("{item:?}")).collect();
-    format!("[{}]", items.join(" "))
 }
 
 fn has(list: &[String], wanted: &str) -> bool {

@@ -1,0 +1,145 @@
+//! Values decoded without a schema as Go prints them, which stands in upstream's messages: by `%v`, `%#v`, `%T`, and as it marshals them.
+
+use serde_json::Value;
+
+use crate::quote;
+
+/// `%v`: `map[a:1 b:[x y]]`.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(bool) => bool.to_string(),
+        Value::Number(number) if number.is_i64() => number.to_string(),
+        Value::Number(number) => float(number.as_f64().unwrap_or_default()),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(plain).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let entry = |(key, value): (&String, &Value)| format!("{key}:{}", plain(value));
+            let entries: Vec<String> = map.iter().map(entry).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+    }
+}
+
+/// `%#v`: `map[string]interface {}{"a":1, "b":[]interface {}{"x", "y"}}`.
+pub fn syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::String(text) => quote(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(map) => {
+            let entry =
+                |(key, value): (&String, &Value)| format!("{}:{}", quote(key), syntax(value));
+            let entries: Vec<String> = map.iter().map(entry).collect();
+            format!("map[string]interface {{}}{{{}}}", entries.join(", "))
+        }
+        Value::Bool(_) | Value::Number(_) => plain(value),
+    }
+}
+
+/// `%T`: `map[string]interface {}`.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_i64() => "int64",
+        Value::Number(_) => "float64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// The name of the value's `reflect.Kind`.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "invalid",
+        Value::Array(_) => "slice",
+        Value::Object(_) => "map",
+        scalar => type_name(scalar),
+    }
+}
+
+/// As `encoding/json` marshals it: angle brackets and ampersands of texts escaped.
+pub fn json(value: &Value) -> String {
+    let plain = value.to_string();
+    if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return plain;
+    }
+    let mut out = String::with_capacity(plain.len() + 16);
+    for c in plain.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// `%v` of a float: the shortest digits, with an exponent from a million on and below a ten-thousandth.
+pub fn float(float: f64) -> String {
+    let scientific = format!("{float:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return match float {
+            f if f.is_nan() => "NaN".to_owned(),
+            f if f > 0.0 => "+Inf".to_owned(),
+            _ => "-Inf".to_owned(),
+        };
+    };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    float.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_tree_in_all_forms() {
+        let tree = json!({"b": [1, 1.5e9, "x\n"], "a": {"n": null, "<t>": true}});
+        assert_eq!(
+            plain(&tree),
+            "map[a:map[<t>:true n:<nil>] b:[1 1.5e+09 x\n]]"
+        );
+        assert_eq!(
+            syntax(&tree),
+            r#"map[string]interface {}{"a":map[string]interface {}{"<t>":true, "n":interface {}(nil)}, "b":[]interface {}{1, 1.5e+09, "x\n"}}"#
+        );
+        assert_eq!(json(&tree["a"]), r#"{"\u003ct\u003e":true,"n":null}"#);
+        assert_eq!(type_name(&tree), "map[string]interface {}");
+        assert_eq!(kind(&tree), "map");
+        // An integer that Go's int64 cannot hold is decoded as a float.
+        assert_eq!(type_name(&json!(u64::MAX)), "float64");
+        assert_eq!(plain(&json!(u64::MAX)), "1.8446744073709552e+19");
+    }
+
+    #[test]
+    fn floats() {
+        for (number, printed) in [
+            (0.5, "0.5"),
+            (100_000.0, "100000"),
+            (1e6, "1e+06"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(float(number), printed);
+        }
+    }
+}
