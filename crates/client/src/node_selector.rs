@@ -1,6 +1,31 @@
 //! Node selector terms (`core/v1 NodeSelectorTerm`): which nodes a pod or a volume may be on. Pure.
 
-use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+
+use crate::Object as _;
+
+/// Whether a pod's `nodeSelector` and required node affinity let it be on a node.
+pub fn allows_node(spec: &PodSpec, node: &Node) -> bool {
+    let selected = spec
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(key, value)| node.label(key) == Some(value));
+    let required = spec
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref())
+        .and_then(|affinity| {
+            affinity
+                .required_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+    selected
+        && required.is_none_or(|required| {
+            let terms = &required.node_selector_terms;
+            matches_any_node_term(terms, node.name(), |key| node.label(key))
+        })
+}
 
 /// Whether any of these terms matches a node, given its name and its labels by key. Terms are alternatives; none at all match nothing.
 pub fn matches_any_node_term<'a>(

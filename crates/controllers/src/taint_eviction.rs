@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use client::{
     ApiError, DeleteOptionsExt as _, Event, EventType, Informer, Object as _, ObjectKey, Patch,
-    Workqueue,
+    Workqueue, tolerates,
 };
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
@@ -58,20 +58,6 @@ fn judge(tolerations: &[Toleration], taints: &[Taint], now: Timestamp) -> Verdic
         None => Verdict::Stay,
         Some(until) if until <= now => Verdict::Leave,
         Some(until) => Verdict::StayUntil(until),
-    }
-}
-
-/// Whether a toleration tolerates a taint.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => text(&toleration.value) == text(&taint.value),
-        Some(_) => false,
     }
 }
 

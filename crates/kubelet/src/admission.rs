@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use client::{allows_node, tolerates};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 
 use crate::{
     config::KubeletConfig,
     node::missing_features,
-    pod::{containers, host_network, is_critical, spec},
+    pod::{containers, host_network, is_critical, is_static, spec},
     pod_worker::NodeFacts,
     resources::pod_requests,
 };
@@ -21,6 +22,13 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// Whether another state of the node's labels and taints could let the pod in.
+    pub fn is_about_the_node(&self) -> bool {
+        matches!(self.reason, "NodeAffinity" | "TaintToleration")
+    }
+}
+
 /// Checks a pod against the node and the pods that are there.
 pub fn admit(
     pod: &Pod,
@@ -30,6 +38,17 @@ pub fn admit(
     node: Option<&Node>,
 ) -> Result<(), Refusal> {
     let refuse = |reason, message: String| Err(Refusal { reason, message });
+    let os = pod
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get("kubernetes.io/os"));
+    if os.is_some_and(|os| os != "linux") {
+        let message =
+            "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"
+                .to_owned();
+        return refuse("PodOSSelectorNodeLabelDoesNotMatch", message);
+    }
     if spec(pod).os.as_ref().is_some_and(|os| os.name != "linux") {
         let message = "Failed to admit pod as the OS field doesn't match node OS".to_owned();
         return refuse("PodOSNotSupported", message);
@@ -40,24 +59,44 @@ pub fn admit(
         let message = format!("Pod requires node features that are not available: {missing}");
         return refuse("PodFeatureUnsupported", message);
     }
-    if let (Some(wanted), Some(node)) = (&spec(pod).node_selector, node) {
-        let labels = node.metadata.labels.clone().unwrap_or_default();
-        if wanted
-            .iter()
-            .any(|(key, value)| labels.get(key) != Some(value))
-        {
-            return refuse(
-                "NodeAffinity",
-                "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
-                    .to_owned(),
-            );
-        }
-    }
     fits(pod, others, config, facts)?;
+    let failed =
+        |predicate, why: &str| refuse(predicate, format!("Predicate {predicate} failed: {why}"));
+    if node.is_some_and(|node| !allows_node(spec(pod), node)) {
+        return failed(
+            "NodeAffinity",
+            "node(s) didn't match Pod's node affinity/selector",
+        );
+    }
     if others.iter().any(|other| ports_clash(pod, other)) {
-        return refuse("NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports".to_owned());
+        return failed(
+            "NodePorts",
+            "node(s) didn't have free ports for the requested pod ports",
+        );
+    }
+    if node.is_some_and(|node| is_driven_away(pod, node)) {
+        return failed(
+            "TaintToleration",
+            "node(s) had taints that the pod didn't tolerate",
+        );
     }
     Ok(())
+}
+
+/// Whether the node has a `NoExecute` taint that the pod does not tolerate. Static pods are asked for by the node itself.
+fn is_driven_away(pod: &Pod, node: &Node) -> bool {
+    let taints = node
+        .spec
+        .iter()
+        .flat_map(|spec| spec.taints.iter().flatten());
+    let mut taints = taints.filter(|taint| taint.effect == "NoExecute");
+    let is_tolerated = |taint: &Taint| {
+        let tolerations = spec(pod).tolerations.as_deref().unwrap_or_default();
+        tolerations
+            .iter()
+            .any(|toleration| tolerates(toleration, taint))
+    };
+    !is_static(pod) && taints.any(|taint| !is_tolerated(taint))
 }
 
 fn fits(
@@ -139,4 +178,54 @@ fn ports_clash(a: &Pod, b: &Pod) -> bool {
                 && (ip == other_ip || any(&ip) || any(&other_ip))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn judge(pod: Value, node: Value) -> Result<(), &'static str> {
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let node: Node = serde_json::from_value(node).unwrap();
+        let config = KubeletConfig::new("node");
+        let facts = NodeFacts::default();
+        let verdict = admit(&pod, &[], &config, &facts, Some(&node));
+        verdict.map_err(|refusal| refusal.reason)
+    }
+
+    #[test]
+    fn a_pod_must_want_this_node() {
+        let node = json!({"metadata": {"name": "node", "labels": {"zone": "a"}}});
+        let zone = |zone: &str| {
+            json!({"spec": {"containers": [], "affinity": {"nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]},
+            ]}}}}})
+        };
+        assert_eq!(judge(zone("a"), node.clone()), Ok(()));
+        assert_eq!(judge(zone("b"), node.clone()), Err("NodeAffinity"));
+        let selector = json!({"spec": {"containers": [], "nodeSelector": {"zone": "b"}}});
+        assert_eq!(judge(selector, node.clone()), Err("NodeAffinity"));
+        let other_os = json!({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}});
+        assert_eq!(
+            judge(other_os, node),
+            Err("PodOSSelectorNodeLabelDoesNotMatch")
+        );
+    }
+
+    #[test]
+    fn a_taint_that_ends_pods_keeps_them_from_starting() {
+        let node = json!({"spec": {"taints": [{"key": "k", "effect": "NoExecute"}]}});
+        let plain = json!({"spec": {"containers": []}});
+        assert_eq!(judge(plain.clone(), node.clone()), Err("TaintToleration"));
+        let tolerant = json!({"spec": {"containers": [], "tolerations": [{"operator": "Exists"}]}});
+        assert_eq!(judge(tolerant, node.clone()), Ok(()));
+        let mut of_the_node = plain.clone();
+        of_the_node["metadata"]["annotations"] = json!({"kubernetes.io/config.source": "file"});
+        assert_eq!(judge(of_the_node, node), Ok(()));
+        let later = json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}});
+        assert_eq!(judge(plain, later), Ok(()));
+    }
 }

@@ -1,12 +1,12 @@
 //! Which nodes a DaemonSet's pods belong on. Pure.
 
-use client::{Object as _, matches_any_node_term};
+use client::{Object as _, allows_node, tolerates};
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
     Toleration,
 };
 
-use crate::{node_lifecycle::taints::NO_EXECUTE, taint_eviction::tolerates};
+use crate::node_lifecycle::taints::NO_EXECUTE;
 
 /// What a node is to a DaemonSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) fn placement(spec: &PodSpec, node: &Node) -> Placement {
         .node_name
         .as_deref()
         .is_some_and(|name| !name.is_empty() && name != node.name());
-    if bound_elsewhere || !selector_fits(spec, node) || !affinity_fits(spec, node) {
+    if bound_elsewhere || !allows_node(spec, node) {
         return Placement::Leave;
     }
     let tolerations = tolerations(spec);
@@ -79,30 +79,6 @@ pub(super) fn placement(spec: &PodSpec, node: &Node) -> Placement {
     } else {
         Placement::Stay
     }
-}
-
-fn selector_fits(spec: &PodSpec, node: &Node) -> bool {
-    spec.node_selector
-        .iter()
-        .flatten()
-        .all(|(key, value)| node.label(key) == Some(value))
-}
-
-fn affinity_fits(spec: &PodSpec, node: &Node) -> bool {
-    let required = spec
-        .affinity
-        .as_ref()
-        .and_then(|affinity| affinity.node_affinity.as_ref())
-        .and_then(|affinity| {
-            affinity
-                .required_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-    required.is_none_or(|required| {
-        matches_any_node_term(&required.node_selector_terms, node.name(), |key| {
-            node.label(key)
-        })
-    })
 }
 
 /// Ties a pod to its node, for the scheduler to bind it there.

@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Inner;
 use crate::{
-    admission,
+    admission::{self, Refusal},
     allocation::order_of_resizes,
     events::EventKind,
     gc::remove_orphans,
@@ -62,6 +62,8 @@ pub(super) struct SyncLoop {
 
 /// How often a resize that waits is looked at, though no pod has changed.
 const RETRY_RESIZES: Duration = Duration::from_secs(30);
+/// How long other pods may wait while the node is asked for.
+const ASK_FOR_NODE: Duration = Duration::from_secs(2);
 
 impl SyncLoop {
     pub(super) async fn run(mut self, cancel: CancellationToken) {
@@ -79,7 +81,7 @@ impl SyncLoop {
 
     async fn take_in(&mut self, update: PodUpdate) {
         match update {
-            PodUpdate::Set(pod) => self.set(pod),
+            PodUpdate::Set(pod) => self.set(pod).await,
             PodUpdate::Remove(pod) => self.remove(&pod),
             PodUpdate::Synced(source) => {
                 self.awaited.remove(&source);
@@ -90,7 +92,7 @@ impl SyncLoop {
         }
     }
 
-    fn set(&mut self, pod: Arc<Pod>) {
+    async fn set(&mut self, pod: Arc<Pod>) {
         if is_mirror(&pod) {
             // An image of what runs already.
             self.mirrors
@@ -106,7 +108,7 @@ impl SyncLoop {
             self.judge_resizes(Some(&pod));
             self.inner.workers.update(pod);
         } else {
-            self.admit(pod);
+            self.admit(pod).await;
         }
     }
 
@@ -184,7 +186,7 @@ impl SyncLoop {
     }
 
     /// A pod that is new to this kubelet: it may not fit, unless it runs already.
-    fn admit(&mut self, pod: Arc<Pod>) {
+    async fn admit(&mut self, pod: Arc<Pod>) {
         let workers = &self.inner.workers;
         let phase = pod
             .status
@@ -208,18 +210,20 @@ impl SyncLoop {
                 .status
                 .as_ref()
                 .is_some_and(|status| status.start_time.is_some());
-        let node = self.inner.node.borrow().clone();
-        let verdict = if started {
-            Ok(())
-        } else {
-            admission::admit(
-                &pod,
-                &others,
-                &self.inner.config,
-                &self.inner.context.node,
-                node.as_deref(),
-            )
+        let judge = |node: Option<Arc<Node>>| {
+            let (config, facts) = (&self.inner.config, &self.inner.context.node);
+            admission::admit(&pod, &others, config, facts, node.as_deref())
         };
+        let mut verdict = Ok(());
+        if !started {
+            verdict = judge(self.inner.node.borrow().clone());
+            // The scheduler may have seen a later state of the node than this kubelet.
+            if verdict.as_ref().is_err_and(Refusal::is_about_the_node)
+                && let Some(node) = self.current_node().await
+            {
+                verdict = judge(Some(node));
+            }
+        }
         match verdict {
             Ok(()) => {
                 allocation.add(&pod);
@@ -244,6 +248,14 @@ impl SyncLoop {
                 );
             }
         }
+    }
+
+    /// The node as the API server has it now; `None` if it does not say so in time.
+    async fn current_node(&self) -> Option<Arc<Node>> {
+        let nodes = self.inner.deps.client.as_ref()?.api::<Node>("");
+        let asked = nodes.get_opt(&self.inner.config.node_name);
+        let answer = tokio::time::timeout(ASK_FOR_NODE, asked).await;
+        answer.ok()?.ok()?.map(Arc::new)
     }
 
     /// Pods that the runtime runs and no source knows are stopped. Only asked once all sources have spoken.

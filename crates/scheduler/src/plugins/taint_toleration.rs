@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use k8s_openapi::api::core::v1::Taint;
 
 use crate::{
     framework::{
@@ -76,63 +76,5 @@ pub(super) fn tolerates(pod: &PodInfo, taint: &Taint) -> bool {
         .tolerations
         .iter()
         .flatten()
-        .any(|toleration| covers(toleration, taint))
-}
-
-fn covers(toleration: &Toleration, taint: &Taint) -> bool {
-    let matches_or_empty = |own: &Option<String>, other: &str| {
-        own.as_deref()
-            .is_none_or(|own| own.is_empty() || own == other)
-    };
-    if !matches_or_empty(&toleration.effect, &taint.effect)
-        || !matches_or_empty(&toleration.key, &taint.key)
-    {
-        return false;
-    }
-    let value = taint.value.as_deref().unwrap_or_default();
-    let own = toleration.value.as_deref().unwrap_or_default();
-    match toleration.operator.as_deref() {
-        None | Some("" | "Equal") => own == value,
-        Some("Exists") => true,
-        Some(comparison @ ("Gt" | "Lt")) => match (own.parse::<i64>(), value.parse::<i64>()) {
-            (Ok(own), Ok(value)) if comparison == "Gt" => value > own,
-            (Ok(own), Ok(value)) => value < own,
-            _ => false,
-        },
-        Some(_) => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tolerations_cover_taints_as_documented() {
-        let taint = Taint {
-            key: "k".to_owned(),
-            value: Some("v".to_owned()),
-            effect: "NoSchedule".to_owned(),
-            time_added: None,
-        };
-        let toleration = |key: &str, operator: &str, value: &str, effect: &str| Toleration {
-            key: Some(key.to_owned()),
-            operator: Some(operator.to_owned()),
-            value: Some(value.to_owned()),
-            effect: Some(effect.to_owned()),
-            toleration_seconds: None,
-        };
-        for (toleration, expected) in [
-            (toleration("k", "Equal", "v", "NoSchedule"), true),
-            (toleration("k", "Equal", "other", "NoSchedule"), false),
-            (toleration("k", "Exists", "", "NoSchedule"), true),
-            (toleration("k", "Exists", "", ""), true),
-            (toleration("", "Exists", "", ""), true),
-            (toleration("k", "Exists", "", "NoExecute"), false),
-            (toleration("other", "Exists", "", ""), false),
-            (Toleration::default(), false),
-        ] {
-            assert_eq!(covers(&toleration, &taint), expected, "{toleration:?}");
-        }
-    }
+        .any(|toleration| client::tolerates(toleration, taint))
 }
