@@ -1,5 +1,7 @@
 //! Values decoded without a schema as Go prints them, which stands in upstream's messages: by `%v`, `%#v`, `%T`, and as it marshals them.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use serde_json::Value;
 
 use crate::quote;
@@ -104,6 +106,34 @@ pub fn float(float: f64) -> String {
     float.to_string()
 }
 
+/// `strconv.ParseInt` of base 10 and 64 bits, with its error.
+///
+/// # Errors
+/// `strconv.ParseInt: parsing "x": invalid syntax`.
+pub fn parse_int(text: &str) -> Result<i64, String> {
+    text.parse()
+        .map_err(|error| not_parsed("ParseInt", text, &error))
+}
+
+/// `strconv.ParseUint` of base 10 and 64 bits, with its error. No sign is taken, a plus neither.
+///
+/// # Errors
+/// `strconv.ParseUint: parsing "x": invalid syntax`.
+pub fn parse_uint(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix('+').map_or(text, |_| "");
+    digits
+        .parse()
+        .map_err(|error| not_parsed("ParseUint", text, &error))
+}
+
+fn not_parsed(function: &str, text: &str, error: &ParseIntError) -> String {
+    let reason = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    format!("strconv.{function}: parsing {}: {reason}", quote(text))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -127,6 +157,33 @@ mod tests {
         // An integer that Go's int64 cannot hold is decoded as a float.
         assert_eq!(type_name(&json!(u64::MAX)), "float64");
         assert_eq!(plain(&json!(u64::MAX)), "1.8446744073709552e+19");
+    }
+
+    #[test]
+    fn integers() {
+        assert_eq!((parse_int("+7"), parse_int("-7")), (Ok(7), Ok(-7)));
+        assert_eq!(parse_uint("07"), Ok(7));
+        for (error, message) in [
+            (parse_int(""), r#"ParseInt: parsing "": invalid syntax"#),
+            (
+                parse_int("1.5"),
+                r#"ParseInt: parsing "1.5": invalid syntax"#,
+            ),
+            (
+                parse_int("9223372036854775808"),
+                r#"ParseInt: parsing "9223372036854775808": value out of range"#,
+            ),
+            (
+                parse_uint("+1").map(|_| 0),
+                r#"ParseUint: parsing "+1": invalid syntax"#,
+            ),
+            (
+                parse_uint("-1").map(|_| 0),
+                r#"ParseUint: parsing "-1": invalid syntax"#,
+            ),
+        ] {
+            assert_eq!(error, Err(format!("strconv.{message}")));
+        }
     }
 
     #[test]

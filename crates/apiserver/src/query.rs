@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use apimachinery::{go, status::Status};
+
 /// Decoded parameters in their order. A name may stand more than once.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -47,6 +49,16 @@ impl Query {
     pub fn flag(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|value| !(value.eq_ignore_ascii_case("false") || value == "0"))
+    }
+
+    /// An integer. One that is given and empty is none.
+    ///
+    /// # Errors
+    /// 400, in Go's words.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
+        let text = self.get(name);
+        text.map(|text| go::parse_int(text).map_err(Status::bad_request))
+            .transpose()
     }
 
     /// The name in `fieldSelector=metadata.name=NAME`, when the selector says so and the name can be one.
@@ -110,6 +122,19 @@ mod tests {
         assert_eq!(query.get("bad"), None);
         assert_eq!(query.get("c"), Some(""));
         assert!(query.flag("c") && !query.flag("watch") && !query.flag("absent"));
+    }
+
+    #[test]
+    fn an_integer_that_is_given_is_one() {
+        let query = Query::parse("limit=5&timeoutSeconds=&x=1.5");
+        assert_eq!(query.integer("limit").unwrap(), Some(5));
+        assert_eq!(query.integer("absent").unwrap(), None);
+        for (name, text) in [("timeoutSeconds", ""), ("x", "1.5")] {
+            assert_eq!(
+                query.integer(name).unwrap_err().message,
+                format!("strconv.ParseInt: parsing {text:?}: invalid syntax")
+            );
+        }
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct RequestInfo {
     pub name: String,
     /// Whether the path is one of the old ones that watch: `/api/v1/watch/…`.
     pub by_watch_path: bool,
+    /// Whether the path is one of the old ones and ends before it says what it is about.
+    pub is_cut_short: bool,
     /// What follows the subresource (proxy paths).
     pub rest: String,
     /// `fieldSelector` as sent, for list, watch and deletecollection: authorizers may allow less than everything.
@@ -87,6 +89,7 @@ impl RequestInfo {
             info.by_watch_path = *special == "watch";
             rest = &rest[1..];
             if rest.is_empty() {
+                info.is_cut_short = true;
                 return info;
             }
         }
@@ -271,6 +274,20 @@ mod tests {
             let info = RequestInfo::parse(&Method::GET, &uri.parse().unwrap());
             assert!(!info.is_resource, "{uri}");
             assert_eq!(info.verb, "get");
+        }
+    }
+
+    #[test]
+    fn old_paths_say_what_they_are_about() {
+        for (uri, cut_short) in [
+            ("/api/v1/watch", true),
+            ("/apis/apps/v1/watch/", true),
+            ("/api/v1/proxy", true),
+            ("/api/v1/watch/pods", false),
+            ("/api/watch", false),
+        ] {
+            let info = RequestInfo::parse(&Method::POST, &uri.parse().unwrap());
+            assert_eq!(info.is_cut_short, cut_short, "{uri}");
         }
     }
 

@@ -88,7 +88,7 @@ impl Handler for Router {
             "" => self.document(context, &self.root()),
             "/version" if request.method() != Method::GET => Err(Status::method_not_allowed()),
             "/version" => {
-                route_produces(headers, "application/json")?;
+                route_produces(headers, &["application/json"])?;
                 self.document(context, &Version::CURRENT.document())
             }
             "/metrics" if request.method() != Method::DELETE => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::apiextensions::{default, definition::Definition, prune, selectable::SelectableField};
 use api::Strategy;
-use apimachinery::{Object, gvk::GroupVersionKind, meta};
+use apimachinery::{Object, meta};
 
 use crate::cacher::Coerce;
 
@@ -58,10 +58,6 @@ pub(super) fn coerce(definition: &Definition, object: &mut Object) {
 }
 
 impl Strategy for Stored {
-    fn unknown_field_label(&self, _served: &GroupVersionKind, field: &str) -> String {
-        format!("field label not supported: {field}")
-    }
-
     fn selectable_fields(&self, object: &Object) -> Vec<(&str, String)> {
         let values = self.fields.iter();
         values

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::apiextensions::definition::Version;
 use api::{Strategy, names};
-use apimachinery::{Object, field::ErrorList, meta};
+use apimachinery::{Object, field::ErrorList, gvk::GroupVersionKind, meta};
 
 use super::finalizers;
 
@@ -103,6 +103,10 @@ impl Strategy for CustomStrategy {
 
     fn allow_unconditional_update(&self) -> bool {
         false
+    }
+
+    fn unknown_field_label(&self, _served: &GroupVersionKind, field: &str) -> String {
+        format!("field label not supported: {field}")
     }
 
     fn is_selectable(&self, field: &str) -> bool {

@@ -222,6 +222,29 @@ async fn watches_end_at_their_time_or_one_after_the_other_with_the_server() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_gets_its_last_bookmark_shortly_before_its_end() {
+    let cacher = pods();
+    for (life, bookmarks) in [(1, vec![]), (10, vec![8]), (100, vec![60, 98])] {
+        let start = tokio::time::Instant::now();
+        let options = WatcherOptions {
+            after: Some(Revision(1)),
+            bookmarks: true,
+            until: Some(start + Duration::from_secs(life)),
+            ..WatcherOptions::default()
+        };
+        let mut watcher =
+            Watcher::start(Arc::clone(&cacher), Predicate::default(), options).unwrap();
+        let mut seen = Vec::new();
+        while let Some(step) = watcher.next().await {
+            assert!(matches!(step, Step::Bookmark { .. }), "{step:?}");
+            seen.push(start.elapsed().as_secs());
+        }
+        assert_eq!(seen, bookmarks);
+        assert_eq!(start.elapsed().as_secs(), life);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn watches_end_with_their_cache() {
     let cacher = pods();
     let ending = async {

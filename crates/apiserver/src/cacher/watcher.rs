@@ -23,6 +23,8 @@ const CHUNK: usize = 256;
 const KEPT_ROOM: usize = 4;
 /// How often an idle watcher that asked for bookmarks gets one, as upstream.
 const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+/// So long before its end it gets a last one: its client goes on from there, as upstream.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 
 /// What a client asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,7 +126,7 @@ impl Watcher {
             ready: VecDeque::new(),
             cursor,
             sequence,
-            next_bookmark: options.bookmarks.then(|| Instant::now() + BOOKMARK_PERIOD),
+            next_bookmark: next_bookmark(options, Instant::now()),
             end: options.until,
             alarm: None,
             failed: false,
@@ -193,7 +195,7 @@ impl Watcher {
     fn due_bookmark(&mut self) -> Option<Step> {
         let now = Instant::now();
         self.next_bookmark.filter(|time| *time <= now)?;
-        self.next_bookmark = Some(now + BOOKMARK_PERIOD);
+        self.next_bookmark = next_bookmark(self.options, now);
         // What did not concern it has not woken it, and lies between its cursor and the present.
         self.try_next().or_else(|| self.bookmark())
     }
@@ -314,6 +316,19 @@ impl Watcher {
             initial_events_end: false,
         })
     }
+}
+
+/// When a watcher that wants bookmarks is to get its next.
+fn next_bookmark(options: WatcherOptions, now: Instant) -> Option<Instant> {
+    if !options.bookmarks {
+        return None;
+    }
+    let periodic = now + BOOKMARK_PERIOD;
+    let last = options
+        .until
+        .and_then(|until| until.checked_sub(LAST_BOOKMARK));
+    let next = last.map_or(periodic, |last| last.min(periodic));
+    (next > now).then_some(next)
 }
 
 fn number(revision: Revision) -> u64 {

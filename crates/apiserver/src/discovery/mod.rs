@@ -23,7 +23,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use crate::{
     aggregation::RemoteVersion,
     body::Body,
-    negotiation::{Accept, Endpoint, respond_object},
+    negotiation::{Accept, Endpoint, SERIALIZERS, respond_object, route_produces},
     query::Query,
 };
 
@@ -138,11 +138,11 @@ impl Discovery {
         if matches!(path, "/api" | "/apis") && wants_aggregated(headers) {
             return Some(documents.aggregated(path, headers));
         }
-        let accept = if routed {
-            Accept::negotiate(headers, query, Endpoint::Document)
-        } else {
-            Accept::negotiate_behind_router(headers, query, Endpoint::Document)
+        let produced = match routed {
+            true => route_produces(headers, &SERIALIZERS),
+            false => Ok(()),
         };
+        let accept = produced.and_then(|()| Accept::negotiate(headers, query, Endpoint::Document));
         let accept = match accept {
             Ok(accept) => accept,
             Err(status) => return Some(Err(status)),

@@ -21,7 +21,7 @@ impl Encoding {
     const ALL: [Self; 3] = [Self::Json, Self::Yaml, Self::Protobuf];
 
     /// The media type.
-    pub fn media_type(self) -> &'static str {
+    pub const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
@@ -35,16 +35,19 @@ impl Encoding {
     }
 }
 
-/// Media types that the serializers know.
-const SERIALIZERS: [&str; 3] = [
-    "application/json",
-    "application/yaml",
-    "application/vnd.kubernetes.protobuf",
-];
-const STREAM_SERIALIZERS: [&str; 2] = [
-    "application/json;stream=watch",
-    "application/vnd.kubernetes.protobuf;stream=watch",
-];
+const JSON: &str = Encoding::Json.media_type();
+const YAML: &str = Encoding::Yaml.media_type();
+const PROTOBUF: &str = Encoding::Protobuf.media_type();
+const JSON_STREAM: &str = "application/json;stream=watch";
+const PROTOBUF_STREAM: &str = "application/vnd.kubernetes.protobuf;stream=watch";
+
+/// Media types that the serializers know: what the route of an object produces.
+pub(crate) const SERIALIZERS: [&str; 3] = [JSON, YAML, PROTOBUF];
+const STREAM_SERIALIZERS: [&str; 2] = [JSON_STREAM, PROTOBUF_STREAM];
+/// What the route of a list produces, which may be asked to be a watch.
+pub(crate) const LIST_SERIALIZERS: [&str; 5] = [JSON, YAML, PROTOBUF, JSON_STREAM, PROTOBUF_STREAM];
+/// What the route of a log produces.
+pub(crate) const LOG_SERIALIZERS: [&str; 4] = ["text/plain", JSON, YAML, PROTOBUF];
 
 /// What becomes of an object before it is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,7 +63,8 @@ pub enum Transform {
     PartialObjectMetadataList,
 }
 
-/// What sort of answer is wanted, which decides what can be accepted.
+/// What sort of answer is wanted, which decides what can be accepted. Whether a watch can be framed in it is a question of its own, asked later:
+/// [`Accept::streams`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// One object, or a Status.
@@ -96,18 +100,8 @@ struct Clause<'a> {
 }
 
 impl Accept {
-    /// Decides.
+    /// Decides. What a route produces has been asked before, where there is one: [`route_produces`]. Tables have no protobuf.
     pub fn negotiate(
-        headers: &HeaderMap,
-        query: &Query,
-        endpoint: Endpoint,
-    ) -> Result<Self, Status> {
-        route_serves(headers, endpoint)?;
-        Self::negotiate_behind_router(headers, query, endpoint)
-    }
-
-    /// The same for what upstream serves past its router, which would refuse in its own words first. Tables have no protobuf.
-    pub fn negotiate_behind_router(
         headers: &HeaderMap,
         query: &Query,
         endpoint: Endpoint,
@@ -117,14 +111,15 @@ impl Accept {
         })
     }
 
-    /// Decides for custom resources: they have no routes of their own, and their objects no protobuf, though their tables and metadata do.
+    /// Decides for custom resources: they have no routes of their own, and neither their objects nor their tables have protobuf, though their metadata do.
     pub fn negotiate_custom(
         headers: &HeaderMap,
         query: &Query,
         endpoint: Endpoint,
     ) -> Result<Self, Status> {
         Self::decide(headers, query, endpoint, |encoding, transform| {
-            encoding != Encoding::Protobuf || transform != Transform::None
+            encoding != Encoding::Protobuf
+                || !matches!(transform, Transform::None | Transform::Table)
         })
     }
 
@@ -142,53 +137,49 @@ impl Accept {
         }
         for clause in &clauses {
             for encoding in Encoding::ALL {
-                if endpoint == Endpoint::Watch && !encoding.streams() {
-                    continue;
-                }
                 if !clause.names(encoding.media_type()) {
                     continue;
                 }
                 if let Some(transform) = clause
-                    .transform(endpoint)
+                    .transform(encoding, endpoint)
                     .filter(|transform| allowed(encoding, *transform))
                 {
                     return Ok(Self {
                         encoding,
                         transform,
                         v1beta1: clause.parameter("v") == Some("v1beta1"),
-                        pretty,
+                        pretty: pretty || clause.parameter("pretty") == Some("1"),
                     });
                 }
             }
         }
-        Err(match endpoint {
-            Endpoint::Watch => Status::not_acceptable(&STREAM_SERIALIZERS),
-            _ => Status::not_acceptable(&SERIALIZERS),
-        })
+        Err(Status::not_acceptable(&SERIALIZERS))
     }
 
-    /// How to say something that is not what was asked for: the best encoding the client names, JSON if there is none.
-    pub fn of_status(headers: &HeaderMap, query: &Query) -> Self {
-        let clauses = clauses(accept_header(headers));
-        let encoding = clauses
-            .iter()
-            // A Status has no other shape.
-            .filter(|clause| clause.parameter("as").is_none_or(str::is_empty))
-            .find_map(|clause| {
-                Encoding::ALL
-                    .into_iter()
-                    .find(|e| clause.names(e.media_type()))
-            })
-            .unwrap_or_default();
-        Self {
-            encoding,
-            pretty: wants_pretty(headers, query),
-            ..Self::default()
+    /// # Errors
+    /// 406, if what has been decided for cannot be framed in a stream, whatever else the client takes.
+    pub fn streams(self) -> Result<Self, Status> {
+        if self.encoding.streams() {
+            Ok(self)
+        } else {
+            Err(Status::not_acceptable(&STREAM_SERIALIZERS))
         }
+    }
+
+    /// How to say something that is not what was asked for: as a document, in the best encoding the client names. `None` if it names none that a
+    /// Status has.
+    pub fn of_status(headers: &HeaderMap, query: &Query) -> Option<Self> {
+        Self::decide(headers, query, Endpoint::Document, |_, _| true).ok()
     }
 }
 
 impl Clause<'_> {
+    fn precedes(&self, other: &Self) -> bool {
+        self.quality > other.quality
+            || self.kind != "*" && other.kind == "*"
+            || self.subtype != "*" && other.subtype == "*"
+    }
+
     fn names(&self, media_type: &str) -> bool {
         match (self.kind, self.subtype) {
             ("*", "*") => true,
@@ -202,20 +193,30 @@ impl Clause<'_> {
     fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters
             .iter()
-            .find(|(n, _)| *n == name)
+            .rfind(|(n, _)| *n == name)
             .map(|(_, value)| *value)
     }
 
-    /// The shape asked for; `None` if there is no such shape here.
-    fn transform(&self, endpoint: Endpoint) -> Option<Transform> {
+    /// The shape asked for; `None` if there is no such shape here, or the clause demands something else that cannot be had.
+    fn transform(&self, encoding: Encoding, endpoint: Endpoint) -> Option<Transform> {
+        let demanded = |name| self.parameter(name).filter(|value| !value.is_empty());
+        if demanded("stream").is_some_and(|stream| stream != "watch" || !encoding.streams()) {
+            return None;
+        }
+        let is_document = endpoint == Endpoint::Document;
+        if demanded("sv").is_some_and(|version| version != "v1" || is_document) {
+            return None;
+        }
         let transform = match self.parameter("as") {
-            None | Some("") => return Some(Transform::None),
-            Some(_) if endpoint == Endpoint::Document => return None,
+            None if self.parameter("g").or(self.parameter("v")).is_none() => {
+                return Some(Transform::None);
+            }
+            _ if is_document => return None,
             Some("Table") if endpoint != Endpoint::Answer => Transform::Table,
             // Whether what comes is a list is seen when it comes.
             Some("PartialObjectMetadata") => Transform::PartialObjectMetadata,
             Some("PartialObjectMetadataList") => Transform::PartialObjectMetadataList,
-            Some(_) => return None,
+            _ => return None,
         };
         let group = self.parameter("g").unwrap_or_default();
         let version = self.parameter("v").unwrap_or_default();
@@ -258,34 +259,26 @@ fn route_accepts(accept: &str, produced: &[&str]) -> bool {
 /// The clauses, the best first.
 fn clauses(accept: &str) -> Vec<Clause<'_>> {
     let mut clauses: Vec<Clause<'_>> = accept.split(',').filter_map(parse_clause).collect();
-    clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    // By insertion, as upstream's library sorts so few: its order is none that a sort could rely on, for ranges come last whatever their quality.
+    for unsorted in 1..clauses.len() {
+        let mut at = unsorted;
+        while at > 0 && clauses[at].precedes(&clauses[at - 1]) {
+            clauses.swap(at, at - 1);
+            at -= 1;
+        }
+    }
     clauses
 }
 
-/// For a route of a resource, or of a document.
+/// For a route that produces these media types.
 ///
 /// # Errors
-/// 406, in the router's words, if it serves nothing of what the client takes.
-fn route_serves(headers: &HeaderMap, endpoint: Endpoint) -> Result<(), Status> {
-    if route_accepts(accept_header(headers), &SERIALIZERS) {
+/// 406 in the router's words, if the client takes others only.
+pub(crate) fn route_produces(headers: &HeaderMap, media_types: &[&str]) -> Result<(), Status> {
+    if route_accepts(accept_header(headers), media_types) {
         return Ok(());
     }
-    let mut served = SERIALIZERS.to_vec();
-    if matches!(endpoint, Endpoint::List | Endpoint::Watch) {
-        served.extend(STREAM_SERIALIZERS);
-    }
-    Err(route_status(406, "Not Acceptable", Some(&served)))
-}
-
-/// For a route that produces one media type.
-///
-/// # Errors
-/// 406, if the client takes others only.
-pub(crate) fn route_produces(headers: &HeaderMap, media_type: &str) -> Result<(), Status> {
-    if route_accepts(accept_header(headers), &[media_type]) {
-        return Ok(());
-    }
-    Err(route_status(406, "Not Acceptable", Some(&[media_type])))
+    Err(route_status(406, "Not Acceptable", Some(media_types)))
 }
 
 /// What the router says by itself: `<code>: <words>`.
@@ -310,12 +303,17 @@ fn parse_clause(clause: &str) -> Option<Clause<'_>> {
         None if media_type == "*" => ("*", "*"),
         None => return None,
     };
-    let parameters: Vec<_> = parts.filter_map(|p| p.split_once('=')).collect();
-    let quality = parameters
-        .iter()
-        .find(|(name, _)| *name == "q")
-        .and_then(|(_, value)| value.parse().ok())
-        .unwrap_or(1.0);
+    let mut quality = 1.0;
+    let mut parameters = Vec::new();
+    for part in parts {
+        // What is no pair is passed over.
+        match part.split_once('=') {
+            None | Some((_, "")) => {}
+            Some((_, value)) if value.contains('=') => {}
+            Some((name, value)) if name.trim() == "q" => quality = value.parse().unwrap_or(0.0),
+            Some((name, value)) => parameters.push((name.trim(), value.trim())),
+        }
+    }
     Some(Clause {
         kind,
         subtype,
@@ -385,6 +383,24 @@ mod tests {
                 Endpoint::List,
                 (Json, T::None),
             ),
+            // A range stands back behind what is named, and what cannot be framed is not passed over for what can.
+            ("*/*, application/yaml", Endpoint::Object, (Yaml, T::None)),
+            (
+                "application/yaml, application/json",
+                Endpoint::Watch,
+                (Yaml, T::None),
+            ),
+            (
+                "application/yaml;stream=watch, application/json;stream=watch",
+                Endpoint::List,
+                (Json, T::None),
+            ),
+            ("application/json;as=", Endpoint::Object, (Json, T::None)),
+            (
+                "application/json;sv=v2, application/yaml;sv=v1",
+                Endpoint::Object,
+                (Yaml, T::None),
+            ),
         ] {
             assert_eq!(accept(value, endpoint), Ok(expected), "{value}");
         }
@@ -392,34 +408,55 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had() {
-        assert!(
-            accept("text/html", Endpoint::Object)
-                .unwrap_err()
-                .starts_with("406: Not Acceptable\n\nAvail")
-        );
-        assert!(
-            accept("application/*", Endpoint::Object)
-                .unwrap_err()
-                .starts_with("406: ")
-        );
-        assert!(accept("application", Endpoint::Object).is_err());
+        let routed = |value: &str, media_types: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, value.parse().unwrap());
+            route_produces(&headers, media_types).map_err(|status| status.message)
+        };
+        assert!(routed("application/*", &SERIALIZERS).is_err());
+        assert!(routed("application/yaml;q=0.1, text/html", &SERIALIZERS).is_ok());
+        assert!(routed("", &SERIALIZERS).is_ok() && routed("*/*", &SERIALIZERS).is_ok());
         assert_eq!(
-            accept("text/html", Endpoint::List).unwrap_err(),
+            routed("text/html", &LIST_SERIALIZERS).unwrap_err(),
             "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
              application/vnd.kubernetes.protobuf, application/json;stream=watch, \
              application/vnd.kubernetes.protobuf;stream=watch"
         );
+        assert!(accept("application", Endpoint::Object).is_err());
+        let yaml = Accept {
+            encoding: Encoding::Yaml,
+            ..Accept::default()
+        };
         assert_eq!(
-            accept("application/yaml", Endpoint::Watch).unwrap_err(),
+            yaml.streams().unwrap_err().message,
             "only the following media types are accepted: application/json;stream=watch, \
              application/vnd.kubernetes.protobuf;stream=watch"
         );
-        assert!(
-            accept(
-                "application/json;as=Nope;v=v1;g=meta.k8s.io",
-                Endpoint::Object
-            )
-            .is_err()
+        for unknown in ["as=Nope;v=v1;g=meta.k8s.io", "v=v1", "stream=foo"] {
+            let refusal = accept(&format!("application/json;{unknown}"), Endpoint::Object);
+            assert_eq!(
+                refusal.unwrap_err(),
+                "only the following media types are accepted: application/json, application/yaml, \
+                 application/vnd.kubernetes.protobuf",
+                "{unknown}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_status_has_one_shape() {
+        let of_status = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            let accept = Accept::of_status(&headers, &Query::default());
+            accept.map(|accept| accept.encoding)
+        };
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(of_status(table), None);
+        assert_eq!(
+            of_status(&format!("{table},application/yaml")),
+            Some(Encoding::Yaml)
         );
+        assert_eq!(of_status("text/plain"), None);
     }
 }

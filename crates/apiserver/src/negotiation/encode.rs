@@ -2,7 +2,6 @@
 
 use apimachinery::{Object, gvk::GroupVersionKind, protobuf, status::Status};
 use bytes::Bytes;
-use serde_json::Value;
 
 use super::{Accept, Encoding, yaml};
 use crate::storage;
@@ -15,9 +14,8 @@ pub fn encode_object(
 ) -> Result<Bytes, Status> {
     match accept.encoding {
         Encoding::Json if accept.pretty => {
-            let mut out = serde_json::to_vec_pretty(&Value::Object(object.clone()))
-                .map_err(Status::internal)?;
-            out.push(b'\n');
+            // Without the end of a line, as upstream.
+            let out = serde_json::to_vec_pretty(object).map_err(Status::internal)?;
             Ok(out.into())
         }
         Encoding::Json => {

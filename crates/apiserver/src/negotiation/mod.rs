@@ -11,9 +11,11 @@ mod respond;
 mod yaml;
 
 pub use accept::{Accept, Encoding, Endpoint, Transform};
-pub(crate) use accept::{preferred, route_produces, route_status};
+pub(crate) use accept::{
+    LIST_SERIALIZERS, LOG_SERIALIZERS, SERIALIZERS, preferred, route_produces, route_status,
+};
 pub use compress::maybe_gzip;
 pub use content::{ContentEncoding, content_type};
 pub use encode::encode_object;
 pub(crate) use respond::in_version;
-pub use respond::{respond_bytes, respond_object, status_response};
+pub use respond::{plain_error, respond_bytes, respond_object, status_response};

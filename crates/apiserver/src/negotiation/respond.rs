@@ -8,30 +8,45 @@ use serde_json::Value;
 use super::{Accept, Encoding, Transform, encode::encode_object, maybe_gzip};
 use crate::{body::Body, query::Query};
 
-/// The answer that says `status`, in the encoding that the client would have had.
+/// The answer that says `status`, in the encoding that the client would have had. Whoever takes none of them is told in indented JSON.
 pub fn status_response(status: &Status, headers: &HeaderMap, query: &Query) -> Response<Body> {
-    let accept = Accept::of_status(headers, query);
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (media_type, body) = match encode_status(status, accept) {
-        Ok(body) => (accept.encoding.media_type(), body),
-        Err(error) => {
-            tracing::error!(%error, "a status could not be encoded");
-            (
-                Encoding::Json.media_type(),
-                Bytes::from(serde_json::to_vec(status).unwrap_or_default()),
-            )
-        }
-    };
+    let encoded = Accept::of_status(headers, query).and_then(|accept| {
+        let body = encode_status(status, accept)
+            .inspect_err(|error| tracing::error!(%error, "a status could not be encoded"));
+        Some((accept.encoding, body.ok()?))
+    });
+    let (encoding, body) = encoded.unwrap_or_else(|| {
+        let body = serde_json::to_vec_pretty(status).unwrap_or_default();
+        (Encoding::Json, body.into())
+    });
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(encoding.media_type()),
+    );
     let retry_after = status
         .details
         .as_ref()
         .map_or(0, |details| details.retry_after_seconds);
     if retry_after > 0 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
+    }
+    response
+}
+
+/// What is said in plain words, as Go's `http.Error` says it: the text gets its line ended.
+pub fn plain_error(code: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{text}\n")));
+    *response.status_mut() = code;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     response
 }

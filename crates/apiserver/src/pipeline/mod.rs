@@ -6,6 +6,7 @@
 mod audit;
 mod authentication;
 mod authorization;
+mod cut_short;
 mod deadline;
 mod finish;
 mod flow_control;
@@ -165,6 +166,9 @@ impl Pipeline {
         let (parts, body) = request.into_parts();
         let mut context = Context::new(&parts, peer);
         context.info = RequestInfo::parse(&parts.method, &parts.uri);
+        if context.info.is_cut_short {
+            return cut_short::refusal(&context, &parts.uri);
+        }
         if self.lifecycle.sends_retry_after() && retry_after::applies(&context) {
             return retry_after::shutting_down();
         }

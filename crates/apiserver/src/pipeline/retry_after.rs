@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::{body::Body, context::Context};
+use crate::{body::Body, context::Context, negotiation::plain_error};
 
 /// Everybody but this process' own parts, which stop with it, and those who ask how it is.
 pub(super) fn applies(context: &Context) -> bool {
@@ -14,16 +14,10 @@ pub(super) fn applies(context: &Context) -> bool {
 }
 
 pub(super) fn shutting_down() -> Response<Body> {
-    let text = "The apiserver is shutting down, please try again later.\n".to_owned();
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    let text = "The apiserver is shutting down, please try again later.";
+    let mut response = plain_error(StatusCode::TOO_MANY_REQUESTS, text);
     let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::RETRY_AFTER, "5"),
-        (header::CONNECTION, "close"),
-    ] {
+    for (name, value) in [(header::RETRY_AFTER, "5"), (header::CONNECTION, "close")] {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response

@@ -26,7 +26,11 @@ impl ProxyConnector {
         if !wants_upgrade(&context.headers) {
             return self.log_text(context).await;
         }
-        let log = self.log_text(context).await?.into_body();
+        let log = self.log_text(context).await?;
+        if log.status() == StatusCode::NO_CONTENT {
+            return Ok(log);
+        }
+        let log = log.into_body();
         let Upgrade { protocol, response } = Upgrade::body(&context.headers)
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let base64 = protocol == Protocol::WebSocketBody { base64: true };
@@ -52,8 +56,10 @@ impl ProxyConnector {
         let container = pod_container::choose(&pod, &options.container)?;
         let node = lookup::text(&pod, &["spec", "nodeName"]);
         if node.is_empty() {
-            // No node, no log yet: an empty one, as upstream has it.
-            return Ok(text(Body::Empty));
+            // No node, no log yet.
+            let mut nothing = Response::new(Body::Empty);
+            *nothing.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(nothing);
         }
         let kubelet = self.kubelet(node).await?;
         let path = path_of(&["containerLogs", &info.namespace, &info.name, &container]);

@@ -34,10 +34,10 @@ impl LogOptions {
             follow: query.flag("follow"),
             previous: query.flag("previous"),
             timestamps: query.flag("timestamps"),
-            since_seconds: integer(query, "sinceSeconds")?,
+            since_seconds: query.integer("sinceSeconds")?,
             since_time: time(query, "sinceTime")?,
-            tail_lines: integer(query, "tailLines")?,
-            limit_bytes: integer(query, "limitBytes")?,
+            tail_lines: query.integer("tailLines")?,
+            limit_bytes: query.integer("limitBytes")?,
             has_stream: query.get("stream").is_some(),
         };
         let errors = options.complaints();
@@ -108,18 +108,6 @@ impl LogOptions {
         );
         query_of(&pairs)
     }
-}
-
-/// An integer, refused in Go's words.
-fn integer(query: &Query, name: &str) -> Result<Option<i64>, Status> {
-    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|_| {
-        Status::bad_request(format!(
-            "strconv.ParseInt: parsing {text:?}: invalid syntax"
-        ))
-    })
 }
 
 fn time(query: &Query, name: &str) -> Result<Option<Timestamp>, Status> {

@@ -48,24 +48,36 @@ impl Call<'_> {
             component(scheduler, scheduler_health),
             component(STORE, store_health),
         ];
-        let gvk = &self.endpoint.row.gvk;
-        let (object, gvk) = if name.is_empty() {
-            for component in &mut components {
-                component.remove("kind");
-                component.remove("apiVersion");
-            }
-            let list = json!({
-                "kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": components,
-            });
-            let gvk = gvk.group_version().kind("ComponentStatusList");
-            (list.as_object().cloned().unwrap_or_default(), gvk)
-        } else {
+        if !name.is_empty() {
             let found = components.into_iter().find(|c| meta::name(c) == name);
-            (found.ok_or_else(|| self.not_found())?, gvk.clone())
-        };
+            let component = found.ok_or_else(|| self.not_found())?;
+            return self.respond_tree(component, accept, StatusCode::OK);
+        }
         let (object, gvk) = match accept.transform {
-            Transform::Table => table::of_objects(self, &object)?,
-            _ => (object, gvk),
+            Transform::PartialObjectMetadata => return Err(self.is_a_list()),
+            Transform::PartialObjectMetadataList => {
+                let items = components.iter().map(|component| {
+                    let (metadata, _) = table::metadata_of(self.endpoint, component);
+                    metadata
+                });
+                table::metadata_list(items.collect(), json!({}))
+            }
+            Transform::None | Transform::Table => {
+                for component in &mut components {
+                    component.remove("kind");
+                    component.remove("apiVersion");
+                }
+                let list = json!({
+                    "kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": components,
+                });
+                let list = list.as_object().cloned().unwrap_or_default();
+                if accept.transform == Transform::Table {
+                    table::of_objects(self, &list)?
+                } else {
+                    let group_version = self.endpoint.row.gvk.group_version();
+                    (list, group_version.kind("ComponentStatusList"))
+                }
+            }
         };
         respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk)
     }

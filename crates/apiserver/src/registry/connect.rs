@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use http::{Request, Response};
 
 use super::{Call, admit::Gate};
-use crate::{admission::Operation, body::Body, context::Context, query::Query};
+use crate::{
+    admission::Operation, body::Body, context::Context, negotiation::Endpoint as Sort, query::Query,
+};
 
 /// Serves subresources that are connections. The request is whole: its body may be a stream, and its extensions hold the
 /// connection's upgrade where there is one.
@@ -28,7 +30,10 @@ impl Call<'_> {
         let connector = connector.ok_or_else(|| {
             Status::service_unavailable("connections to nodes are not served here")
         })?;
-        if self.context.info.subresource != "log" {
+        if self.context.info.subresource == "log" {
+            // Read like an object, and so what the client takes counts as if one came.
+            self.accept(Sort::Answer)?;
+        } else {
             self.admit_connect().await?;
         }
         connector.connect(self.context, request).await

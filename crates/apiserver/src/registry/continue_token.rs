@@ -1,13 +1,14 @@
 //! Continue tokens: where the next page of a list begins, and of which revision it is. Opaque to clients; upstream's form, so that a
 //! token outlives a change of server.
 
-use apimachinery::status::Status;
+use apimachinery::{decode, status::Status};
 use base64::{
     Engine as _, alphabet,
     engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
 };
 use etcd::Revision;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::Value;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,14 +19,62 @@ pub(super) struct ContinueToken {
     pub after: Vec<u8>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize)]
 struct Encoded {
-    #[serde(default)]
     v: String,
-    #[serde(default)]
     rv: i64,
-    #[serde(default)]
     start: String,
+}
+
+impl Encoded {
+    /// Reads JSON, with the errors of Go's decoder.
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let first = char::from(bytes.first().copied().unwrap_or_default());
+            let first = format!("{first:?}")
+                .replace("\\u{", "\\u00")
+                .replace('}', "");
+            return Err(format!(
+                "invalid character {first} looking for beginning of value"
+            ));
+        };
+        let (tree, _) = decode::untyped(bytes).map_err(|error| error.to_string())?;
+        let Value::Object(members) = tree else {
+            if tree.is_null() {
+                return Ok(Self::default());
+            }
+            return Err(format!(
+                "json: cannot unmarshal {} into Go value of type storage.continueToken",
+                decode::kind_name(text.as_bytes())
+            ));
+        };
+        let mut encoded = Self::default();
+        for (name, value) in members {
+            let go_type = if name == "rv" { "int64" } else { "string" };
+            match (name.as_str(), &value) {
+                (_, Value::Null) => {}
+                ("v", Value::String(version)) => encoded.v.clone_from(version),
+                ("start", Value::String(start)) => encoded.start.clone_from(start),
+                ("rv", Value::Number(number)) if number.is_i64() => {
+                    encoded.rv = number.as_i64().unwrap_or_default();
+                }
+                ("v" | "rv" | "start", _) => {
+                    let shown = value.to_string();
+                    let kind = decode::kind_name(shown.as_bytes());
+                    let number = if value.is_number() && name == "rv" {
+                        format!(" {shown}")
+                    } else {
+                        String::new()
+                    };
+                    return Err(format!(
+                        "json: cannot unmarshal {kind}{number} into Go struct field continueToken.{name} of type {go_type}"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(encoded)
+    }
 }
 
 const VERSION: &str = "meta.k8s.io/v1";
@@ -57,20 +106,16 @@ impl ContinueToken {
     /// Reads a token.
     pub(super) fn decode(token: &str, namespace: &str) -> Result<Self, Status> {
         let bad = |reason: String| Status::bad_request(format!("invalid continue token: {reason}"));
-        let bytes = BASE64.decode(token).map_err(|error| {
-            let at = match error {
-                base64::DecodeError::InvalidByte(at, _) => at,
-                _ => token.len(),
-            };
+        let bytes = BASE64.decode(token).map_err(|_| {
+            let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            let illegal = token.bytes().position(|byte| !is_digit(byte));
+            let at = illegal.unwrap_or_else(|| token.len().saturating_sub(1));
             bad(format!(
                 "continue key is not valid: illegal base64 data at input byte {at}"
             ))
         })?;
-        let encoded: Encoded = serde_json::from_slice(&bytes).map_err(|_| {
-            let first = bytes.first().copied().map(char::from).unwrap_or_default();
-            let shown = if first.is_ascii_graphic() { first.to_string() } else { format!("\\u{:04x}", u32::from(first)) };
-            bad(format!("continue key is not valid: invalid character '{shown}' looking for beginning of value"))
-        })?;
+        let encoded = Encoded::read(&bytes)
+            .map_err(|error| bad(format!("continue key is not valid: {error}")))?;
         if encoded.v != VERSION {
             return Err(bad(format!(
                 "continue key is not valid: server does not recognize this encoded version {}",
@@ -89,10 +134,13 @@ impl ContinueToken {
                     .to_owned(),
             ));
         }
-        let relative = encoded.start.trim_end_matches('\0');
-        if relative.split('/').any(|part| part == "..") {
+        // Nothing that would lead out of the list.
+        let key = encoded.start.strip_prefix('/').unwrap_or(&encoded.start);
+        let mut parts = key.split('/');
+        if !key.is_empty() && parts.any(|part| matches!(part, "" | "." | "..")) {
             return Err(bad(format!("continue key is not valid: {}", encoded.start)));
         }
+        let relative = key.trim_end_matches('\0');
         let after = match namespace {
             "" => relative.to_owned(),
             _ => format!("{namespace}/{relative}"),
@@ -133,9 +181,26 @@ mod tests {
             message("nonsense"),
             "invalid continue token: continue key is not valid: invalid character '\\u009e' looking for beginning of value"
         );
-        assert_eq!(
-            message("!!"),
-            "invalid continue token: continue key is not valid: illegal base64 data at input byte 0"
-        );
+        for (token, reason) in [
+            ("!!", "illegal base64 data at input byte 0"),
+            ("abcde", "illegal base64 data at input byte 4"),
+            ("Ww", "unexpected end of JSON input"),
+            ("bnVsbA", "server does not recognize this encoded version "),
+            (
+                "W10",
+                "json: cannot unmarshal array into Go value of type storage.continueToken",
+            ),
+            (
+                "eyJydiI6MS41fQ",
+                "json: cannot unmarshal number 1.5 into Go struct field continueToken.rv of type int64",
+            ),
+            (
+                "eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6NSwic3RhcnQiOiIuLi94In0",
+                "../x",
+            ),
+        ] {
+            let expected = format!("invalid continue token: continue key is not valid: {reason}");
+            assert_eq!(message(token), expected, "{token}");
+        }
     }
 }

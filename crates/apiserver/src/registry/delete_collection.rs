@@ -17,11 +17,13 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::List)?;
+        let predicate = self.predicate()?;
         let list_options = ListOptions::parse(&context.query, false)?;
+        self.check_fields(&predicate)?;
         let bytes = self.body(request).await?;
         let options = DeleteOptions::parse(&context.headers, &context.query, &bytes)?;
         self.warn_of_delete(&options);
-        let page = self.page(&list_options).await?;
+        let page = self.page(&list_options, predicate).await?;
         for batch in page.items.chunks(WORKERS) {
             let deletes = batch.iter().map(|item| async {
                 let (namespace, name) = item.namespace_and_name();

@@ -142,18 +142,13 @@ fn from_query(query: &Query) -> Result<Object, Status> {
     let mut object = Object::new();
     object.insert("kind".to_owned(), "DeleteOptions".into());
     object.insert("apiVersion".to_owned(), "v1".into());
-    if let Some(seconds) = query.get("gracePeriodSeconds").filter(|v| !v.is_empty()) {
-        let seconds: i64 = seconds.parse().map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseInt: parsing {seconds:?}: invalid syntax"
-            ))
-        })?;
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         object.insert("gracePeriodSeconds".to_owned(), seconds.into());
     }
     if let Some(policy) = query.get("propagationPolicy").filter(|v| !v.is_empty()) {
         object.insert("propagationPolicy".to_owned(), policy.into());
     }
-    if query.get("orphanDependents").is_some_and(|v| !v.is_empty()) {
+    if query.get("orphanDependents").is_some() {
         object.insert(
             "orphanDependents".to_owned(),
             query.flag("orphanDependents").into(),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use apimachinery::status::Status;
+use bytes::{BufMut as _, BytesMut};
 use etcd::{KeyRange, RangeRequest, Revision};
 use http::{Response, StatusCode};
 
@@ -46,14 +47,10 @@ impl Call<'_> {
     /// What the client accepts, decided.
     pub(super) fn accept(&self, sort: Sort) -> Result<Accept, Status> {
         let (headers, query) = (&self.context.headers, &self.context.query);
-        let accept = match self.endpoint.custom {
+        match self.endpoint.custom {
             Some(_) => Accept::negotiate_custom(headers, query, sort),
             None => Accept::negotiate(headers, query, sort),
-        }?;
-        if accept.transform == Transform::Table {
-            super::table::TableOptions::of(query)?;
         }
-        Ok(accept)
     }
 
     /// Whether the cache can be waited for. On a store that tells no progress it may never know how fresh it is.
@@ -142,7 +139,14 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let bytes = match accept.encoding {
             _ if accept.transform != Transform::None => None,
-            Encoding::Json if !accept.pretty => Some(self.endpoint.json(cached)?),
+            Encoding::Json if !accept.pretty => {
+                let json = self.endpoint.json(cached)?;
+                // Whoever looks at it on a terminal wants its line ended, as all other answers end.
+                let mut line = BytesMut::with_capacity(json.len() + 1);
+                line.extend_from_slice(&json);
+                line.put_u8(b'\n');
+                Some(line.freeze())
+            }
             Encoding::Protobuf => Some(self.endpoint.protobuf(cached)?),
             _ => None,
         };

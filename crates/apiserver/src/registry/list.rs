@@ -38,8 +38,10 @@ impl Call<'_> {
     pub(super) async fn list(&self) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::List)?;
+        let predicate = self.predicate()?;
         let options = ListOptions::parse(&context.query, false)?;
-        let page = self.page(&options).await?;
+        self.check_fields(&predicate)?;
+        let page = self.page(&options, predicate).await?;
         self.respond_page(page, accept).await
     }
 
@@ -49,7 +51,8 @@ impl Call<'_> {
         let labels =
             apimachinery::labels::Selector::parse(query.get("labelSelector").unwrap_or_default())
                 .map_err(Status::bad_request)?;
-        let fields = self.field_selector(query.get("fieldSelector").unwrap_or_default())?;
+        let fields = query.get("fieldSelector").unwrap_or_default();
+        let fields = apimachinery::fields::Selector::parse(fields).map_err(Status::bad_request)?;
         Ok(Predicate {
             namespace: self.namespace().to_owned(),
             name: String::new(),
@@ -58,11 +61,10 @@ impl Call<'_> {
         })
     }
 
-    /// A field selector, all of whose fields the resource must know.
-    fn field_selector(&self, text: &str) -> Result<apimachinery::fields::Selector, Status> {
-        let selector = apimachinery::fields::Selector::parse(text).map_err(Status::bad_request)?;
+    /// The resource must know all fields that are selected by. Asked after the options have been found to be in order, as upstream.
+    pub(super) fn check_fields(&self, predicate: &Predicate) -> Result<(), Status> {
         let strategy = self.endpoint.strategy();
-        for requirement in &selector.requirements {
+        for requirement in &predicate.fields.requirements {
             let field = requirement.field.as_str();
             if strategy.is_selectable(field) {
                 continue;
@@ -70,12 +72,15 @@ impl Call<'_> {
             let message = strategy.unknown_field_label(&self.endpoint.row.gvk, field);
             return Err(Status::bad_request(message));
         }
-        Ok(selector)
+        Ok(())
     }
 
     /// The page that the options ask for.
-    pub(super) async fn page(&self, options: &ListOptions) -> Result<Page, Status> {
-        let predicate = self.predicate()?;
+    pub(super) async fn page(
+        &self,
+        options: &ListOptions,
+        predicate: Predicate,
+    ) -> Result<Page, Status> {
         let (snapshot, after) = self.list_snapshot(options).await?;
         let from_the_start = options.freshness() == Freshness::Any;
         // What is read from the cache as it happens to be is read whole.
@@ -141,10 +146,7 @@ impl Call<'_> {
             });
         }
         let token = ContinueToken::decode(&options.continue_token, self.namespace())?;
-        if options
-            .resource_version
-            .is_some_and(|revision| revision.0 > 0)
-        {
+        if options.version_given {
             return Err(Status::bad_request(
                 "specifying resource version is not allowed when using continue",
             ));
@@ -217,10 +219,7 @@ impl Call<'_> {
         accept: Accept,
     ) -> Result<Response<Body>, Status> {
         if accept.transform == Transform::PartialObjectMetadata {
-            return Err(Status::not_acceptable_as(format_args!(
-                "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
-                self.endpoint.go_type()
-            )));
+            return Err(self.is_a_list());
         }
         if accept.encoding == Encoding::Protobuf && accept.transform == Transform::None {
             page = match self.respond_protobuf_page(page, accept).await? {
@@ -250,6 +249,14 @@ impl Call<'_> {
             ended: false,
         };
         maybe_gzip(&self.context.headers, response, size, chunks).map_err(Status::internal)
+    }
+
+    /// 406: the metadata of one object was asked for.
+    pub(super) fn is_a_list(&self) -> Status {
+        Status::not_acceptable_as(format_args!(
+            "you requested PartialObjectMetadata, but the requested object is a list ({}List)",
+            self.endpoint.go_type()
+        ))
     }
 
     /// How a page is written piece by piece, if it can be: what precedes the items, and the shape of these.

@@ -65,6 +65,7 @@ use crate::{
     compactor::Horizon,
     context::Context,
     encryption::EncryptedKv,
+    negotiation::route_produces,
     pipeline::Handler,
     storage::ObjectStore,
     virtual_resource::VirtualResource,
@@ -382,6 +383,11 @@ impl Handler for Arc<Registry> {
             context,
         };
         let route = route::find(&endpoint, &context.info, request.method())?;
+        if endpoint.custom.is_none()
+            && let Some(media_types) = route.produces(&context.info)
+        {
+            route_produces(&context.headers, media_types)?;
+        }
         if let Some(deprecation) = endpoint.strategy().deprecation() {
             context.warn(deprecation);
             context.annotate("k8s.io/deprecated", "true");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use apimachinery::{
     field::{ErrorList, FieldError, Path},
+    go,
     status::Status,
 };
 use etcd::Revision;
@@ -44,25 +45,30 @@ pub(super) struct ListOptions {
     pub resource_version: Option<Revision>,
     /// `resourceVersionMatch`
     pub version_match: VersionMatch,
+    /// What a token forbids: that a version but 0 is asked for, whether it is one or not.
+    pub version_given: bool,
     /// At most so many; 0 is all.
     pub limit: usize,
     /// Where the page begins.
     pub continue_token: String,
-    /// `watch`
+    /// `watch`, as the query has it.
     pub watch: bool,
     /// `allowWatchBookmarks`
     pub bookmarks: bool,
     /// `sendInitialEvents`
     pub send_initial_events: Option<bool>,
+    /// Whether the end of the initial events is to be told: where they are asked for, and where a watch has always begun with them.
+    pub initial_events_end: bool,
     /// `timeoutSeconds`
     pub timeout: Option<Duration>,
 }
 
 impl ListOptions {
-    /// Reads and checks. `watch` says whether it is one by its path.
+    /// Reads and checks. `watch` says whether it is to be one; what is one by its path alone is checked as a list, as upstream.
     pub(super) fn parse(query: &Query, watch: bool) -> Result<Self, Status> {
-        let limit = number(query, "limit")?.unwrap_or(0);
-        let timeout = number(query, "timeoutSeconds")?;
+        let timeout = query.integer("timeoutSeconds")?;
+        let limit = query.integer("limit")?.unwrap_or(0);
+        let version = query.get("resourceVersion").unwrap_or_default();
         let version_match = query.get("resourceVersionMatch").unwrap_or_default();
         let options = Self {
             resource_version: None,
@@ -71,32 +77,36 @@ impl ListOptions {
                 "NotOlderThan" => VersionMatch::NotOlderThan,
                 _ => VersionMatch::Unset,
             },
+            version_given: !matches!(version, "" | "0"),
             limit: usize::try_from(limit).unwrap_or(0),
             continue_token: query.get("continue").unwrap_or_default().to_owned(),
-            watch,
+            watch: query.flag("watch"),
             bookmarks: query.flag("allowWatchBookmarks"),
             send_initial_events: query
                 .get("sendInitialEvents")
-                .filter(|v| !v.is_empty())
                 .map(|_| query.flag("sendInitialEvents")),
+            initial_events_end: false,
             timeout: timeout
                 .and_then(|seconds| u64::try_from(seconds).ok())
                 .filter(|seconds| *seconds > 0)
                 .map(Duration::from_secs),
         };
-        let version = query.get("resourceVersion").unwrap_or_default();
         let errors = options.validate(version, version_match);
         if !errors.is_empty() {
             return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
         }
-        // With a token, a resourceVersion is refused later, whatever it says.
+        if !watch && !options.continue_token.is_empty() && options.version_given {
+            return Ok(options);
+        }
         let resource_version = parse_version(version).map_err(|e| match watch {
             // Upstream finds this out where it looks for no client's fault.
             true => Status::unclassified(e),
             false => Status::bad_request(format!("invalid resource version: {e}")),
         })?;
+        let as_ever = options.watch && version_match.is_empty() && !options.version_given;
         Ok(Self {
             resource_version,
+            initial_events_end: options.send_initial_events.unwrap_or(as_ever),
             ..options
         })
     }
@@ -197,32 +207,12 @@ pub(super) fn parse_version(version: &str) -> Result<Option<Revision>, String> {
     if version.is_empty() {
         return Ok(None);
     }
-    match version.parse::<u64>() {
+    match go::parse_uint(version) {
         Ok(number) => Ok(Some(Revision(i64::try_from(number).unwrap_or(i64::MAX)))),
-        Err(error) => {
-            let reason = match error.kind() {
-                std::num::IntErrorKind::PosOverflow => "value out of range",
-                _ => "invalid syntax",
-            };
-            Err(format!(
-                "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: {reason}"
-            ))
-        }
-    }
-}
-
-fn number(query: &Query, name: &str) -> Result<Option<i64>, Status> {
-    match query.get(name) {
-        None | Some("") => Ok(None),
-        Some(text) => text.parse::<i64>().map(Some).map_err(|error| {
-            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-            let reason = match error.kind() {
-                PosOverflow | NegOverflow => "value out of range",
-                _ => "invalid syntax",
-            };
-            let text = apimachinery::quote(text);
-            Status::bad_request(format!("strconv.ParseInt: parsing {text}: {reason}"))
-        }),
+        Err(error) => Err(format!(
+            "resourceVersion: Invalid value: {}: {error}",
+            apimachinery::quote(version)
+        )),
     }
 }
 
@@ -262,10 +252,7 @@ impl WriteOptions {
         let dry_run: Vec<&str> = query.all("dryRun").collect();
         let validation = query.get("fieldValidation").unwrap_or_default();
         let manager = query.get("fieldManager").unwrap_or_default();
-        let force = query
-            .get("force")
-            .filter(|v| !v.is_empty())
-            .map(|_| query.flag("force"));
+        let force = query.get("force").map(|_| query.flag("force"));
         let mut errors = Vec::new();
         if kind == "PatchOptions" {
             if !apply && force.is_some() {

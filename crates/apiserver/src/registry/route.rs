@@ -2,10 +2,14 @@
 //! resource's, 405 where the path is but not with this method.
 
 use apimachinery::status::Status;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{Method, Response, StatusCode};
 
 use super::Endpoint;
-use crate::{body::Body, request_info::RequestInfo};
+use crate::{
+    body::Body,
+    negotiation::{LIST_SERIALIZERS, LOG_SERIALIZERS, SERIALIZERS, plain_error},
+    request_info::RequestInfo,
+};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +46,20 @@ pub(super) enum Route {
     NoPage,
 }
 
+impl Route {
+    /// What the router has as produced here, and refuses other requests for before any handler sees them; `None` if that is anything.
+    pub(super) fn produces(&self, info: &RequestInfo) -> Option<&'static [&'static str]> {
+        match self {
+            Self::NoPage => None,
+            Self::Connect if info.subresource == "log" => Some(&LOG_SERIALIZERS),
+            Self::Connect => None,
+            Self::List | Self::Watch => Some(&LIST_SERIALIZERS),
+            Self::Components if info.name.is_empty() => Some(&LIST_SERIALIZERS),
+            _ => Some(&SERIALIZERS),
+        }
+    }
+}
+
 /// Finds the route.
 pub(super) fn find(
     endpoint: &Endpoint,
@@ -51,8 +69,9 @@ pub(super) fn find(
     if endpoint.custom.is_some() {
         return find_custom(endpoint, info);
     }
-    let named = !info.name.is_empty()
-        && !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    // A name that a selector gives does not stand in the path.
+    let by_selector = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
+    let named = !info.name.is_empty() && (info.by_watch_path || !by_selector);
     let in_namespace = !info.namespace.is_empty();
     // `namespaces/NAME` stands in its own namespace.
     let is_namespace = endpoint.row.gvk.kind == "Namespace";
@@ -60,6 +79,10 @@ pub(super) fn find(
         || endpoint.is_namespaced() && !in_namespace && named
         || info.name.contains('/')
     {
+        return Err(Status::unknown_path());
+    }
+    // Another path of old, which leads nowhere any more.
+    if info.verb == "proxy" {
         return Err(Status::unknown_path());
     }
     if info.by_watch_path {
@@ -215,16 +238,5 @@ fn path_segment(name: &str, what: &str) -> Result<(), Status> {
 
 /// What is no path of the API at all.
 pub(crate) fn page_not_found() -> Response<Body> {
-    let mut response = Response::new(Body::from("404 page not found\n".to_owned()));
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    response
+    plain_error(StatusCode::NOT_FOUND, "404 page not found")
 }

@@ -10,7 +10,7 @@ use apimachinery::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Call, Endpoint, list::Page};
+use super::{Call, Endpoint, list::Page, watch::INITIAL_EVENTS_END};
 use crate::{cacher::CachedObject, query::Query};
 
 const TABLE: GroupVersionKind = GroupVersionKind::new("meta.k8s.io", "v1", "Table");
@@ -127,27 +127,25 @@ pub(super) fn of_page(call: &Call<'_>, page: &Page) -> Result<(Object, GroupVers
 pub(super) fn of_event(
     endpoint: &Endpoint,
     options: &TableOptions,
-    cached: &CachedObject,
+    object: &Object,
     with_columns: bool,
     now: Timestamp,
 ) -> Result<Object, Status> {
-    let object = endpoint.tree(cached);
-    let metadata = json!({ "resourceVersion": meta::resource_version(&object) });
+    let metadata = json!({ "resourceVersion": meta::resource_version(object) });
     let columns = if with_columns {
         columns(endpoint)
     } else {
         Value::Null
     };
-    Ok(table(
-        metadata,
-        columns,
-        vec![row(endpoint, *options, &object, now)],
-    ))
-}
-
-/// A table that says nothing but a revision.
-pub(super) fn of_bookmark(metadata: Value) -> Value {
-    Value::Object(table(metadata, Value::Null, Vec::new()))
+    let mut options = *options;
+    // The end of the initial events is told by an annotation, whatever else is wanted of the object.
+    if options.include == IncludeObject::None
+        && meta::annotation(object, INITIAL_EVENTS_END).is_some()
+    {
+        options.include = IncludeObject::Metadata;
+    }
+    let row = row(endpoint, options, object, now);
+    Ok(table(metadata, columns, vec![row]))
 }
 
 fn table(metadata: Value, columns: Value, rows: Vec<Value>) -> Object {
@@ -321,26 +319,26 @@ pub(super) fn partial_object_metadata_list(
     endpoint: &Endpoint,
     page: &Page,
 ) -> (Object, GroupVersionKind) {
-    let items: Vec<Value> = page
-        .items
-        .iter()
-        .map(|item| Value::Object(metadata_of(endpoint, &item.parse()).0))
-        .collect();
+    let items = page.items.iter().map(|item| item.parse());
+    let items = items.map(|item| metadata_of(endpoint, &item).0).collect();
+    let metadata = serde_json::to_value(&page.metadata).unwrap_or_default();
+    metadata_list(items, metadata)
+}
+
+/// A list of what [`metadata_of`] gives.
+pub(super) fn metadata_list(items: Vec<Object>, metadata: Value) -> (Object, GroupVersionKind) {
     let mut list = Object::new();
     list.insert("kind".to_owned(), PARTIAL_LIST.kind.as_ref().into());
     list.insert(
         "apiVersion".to_owned(),
         PARTIAL_LIST.group_version().to_string().into(),
     );
-    list.insert(
-        "metadata".to_owned(),
-        serde_json::to_value(&page.metadata).unwrap_or_default(),
-    );
+    list.insert("metadata".to_owned(), metadata);
     // Upstream appends to an empty slice: without items it stays null.
     let items = if items.is_empty() {
         Value::Null
     } else {
-        Value::Array(items)
+        items.into_iter().map(Value::Object).collect()
     };
     list.insert("items".to_owned(), items);
     (list, PARTIAL_LIST)

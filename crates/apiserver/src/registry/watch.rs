@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, status::Status};
+use apimachinery::{Object, decode, meta, status::Status};
 use base::Clock;
 use bytes::Bytes;
 use etcd::Revision;
 use http::{HeaderValue, Request, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
@@ -26,21 +26,17 @@ use crate::{
 
 /// Events that are there at the same time go out together, up to this size.
 const BATCH_BYTES: usize = 32 << 10;
+/// On the bookmark behind the initial events.
+pub(super) const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
 impl Call<'_> {
     /// `GET …?watch=true`
     pub(super) async fn watch(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let context = self.context;
-        if self.endpoint.cacher.is_none() {
-            let resource = self.endpoint.group_resource();
-            return Err(Status::method_not_supported(&resource, "watch"));
-        }
-        // What no answer could be is refused in the words of all answers, not of streams.
-        let accept = self
-            .accept(Sort::Watch)
-            .map_err(|refusal| self.accept(Sort::Object).err().unwrap_or(refusal))?;
-        let options = ListOptions::parse(&context.query, true)?;
+        let accept = self.accept(Sort::Watch)?;
         let mut predicate = self.predicate()?;
+        let options = ListOptions::parse(&context.query, true)?;
+        self.check_fields(&predicate)?;
         // `/watch/…/NAME`
         if context.info.by_watch_path && !context.info.name.is_empty() {
             let name = &context.info.name;
@@ -51,6 +47,11 @@ impl Call<'_> {
             }
             predicate.name.clone_from(name);
         }
+        if self.endpoint.cacher.is_none() {
+            let resource = self.endpoint.group_resource();
+            return Err(Status::method_not_supported(&resource, "watch"));
+        }
+        let accept = accept.streams()?;
         let cacher = Arc::clone(self.endpoint.cacher()?);
         let mut watcher_options = self.prepare_watch(&options).await?;
         let min = self.registry.min_watch_life;
@@ -136,7 +137,7 @@ impl Call<'_> {
         Ok(WatcherOptions {
             after,
             bookmarks: options.bookmarks,
-            initial_events_end: initial == Some(true),
+            initial_events_end: options.initial_events_end,
             ..WatcherOptions::default()
         })
     }
@@ -199,6 +200,9 @@ impl Following {
     async fn next(&mut self) -> Option<Result<(Bytes, bool), Status>> {
         loop {
             let step = self.watcher.next().await?;
+            if !self.encoder.shows(&step) {
+                return None;
+            }
             if let Err(status) = self.encoder.prepare(&step).await {
                 return Some(self.encoder.error(&status).map(|frame| (frame, true)));
             }
@@ -234,6 +238,12 @@ impl Encoder {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is such a thing in the shape asked for: no event is a list, and the first that would have to be one ends the watch.
+    fn shows(&self, step: &Step) -> bool {
+        self.accept.transform != Transform::PartialObjectMetadataList
+            || matches!(step, Step::Failed(_))
     }
 
     /// The step as it is to this client, if it is anything to it.
@@ -296,14 +306,7 @@ impl Encoder {
         match self.accept.transform {
             Transform::None => self.wrap_protobuf_object(kind, cached),
             Transform::Table => {
-                let with_columns = std::mem::take(&mut self.first);
-                let object = super::table::of_event(
-                    &self.endpoint,
-                    &self.table,
-                    cached,
-                    with_columns,
-                    self.clock.now(),
-                )?;
+                let object = self.table_of(&self.endpoint.tree(cached))?;
                 self.wrap(kind.as_str(), object)
             }
             _ => {
@@ -314,24 +317,39 @@ impl Encoder {
         }
     }
 
+    /// An object of the kind of which nothing is known but the revision.
     fn bookmark(&mut self, revision: Revision, initial_events_end: bool) -> Result<Bytes, Status> {
-        let mut metadata =
-            json!({ "resourceVersion": revision.to_string(), "creationTimestamp": null });
-        if initial_events_end {
-            metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
-        }
+        let mut object = Object::new();
         let gvk = &self.endpoint.row.gvk;
+        object.insert("kind".to_owned(), gvk.kind.as_ref().into());
+        object.insert(
+            "apiVersion".to_owned(),
+            gvk.group_version().to_string().into(),
+        );
+        meta::set_resource_version(&mut object, &revision.to_string());
+        if initial_events_end {
+            meta::set_annotation(&mut object, INITIAL_EVENTS_END, Some("true"));
+        }
+        if self.endpoint.custom.is_none()
+            && let Some(ty) = self.endpoint.ty()
+        {
+            object = decode::object(&object, ty)
+                .map_err(Status::internal)?
+                .object;
+        }
         let object = match self.accept.transform {
-            Transform::Table => super::table::of_bookmark(metadata),
-            Transform::None => json!({
-                "kind": gvk.kind, "apiVersion": gvk.group_version().to_string(), "metadata": metadata,
-            }),
-            _ => json!({
-                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-            }),
+            Transform::None => object,
+            Transform::Table => self.table_of(&object)?,
+            _ => super::table::metadata_of(&self.endpoint, &object).0,
         };
-        let object = object.as_object().cloned().unwrap_or_default();
         self.wrap("BOOKMARK", object)
+    }
+
+    /// The first table has the columns.
+    fn table_of(&mut self, object: &Object) -> Result<Object, Status> {
+        let with_columns = std::mem::take(&mut self.first);
+        let now = self.clock.now();
+        super::table::of_event(&self.endpoint, &self.table, object, with_columns, now)
     }
 
     fn error(&self, status: &Status) -> Result<Bytes, Status> {

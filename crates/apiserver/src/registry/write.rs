@@ -4,6 +4,7 @@ use api::{Scope, Strategy};
 use apimachinery::{
     Object, decode,
     field::{ErrorList, FieldError, Path},
+    go,
     gvk::GroupVersionKind,
     meta,
     status::Status,
@@ -428,6 +429,9 @@ impl Call<'_> {
             Transform::None => (object, self.endpoint.row.gvk.clone()),
             Transform::Table => super::table::of_object(self, &object)?,
             Transform::PartialObjectMetadata => super::table::metadata_of(self.endpoint, &object),
+            Transform::PartialObjectMetadataList if self.endpoint.custom.is_some() => {
+                return Err(Status::unclassified("content is not a list"));
+            }
             Transform::PartialObjectMetadataList => {
                 return Err(Status::not_acceptable_as(format_args!(
                     "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
@@ -442,17 +446,10 @@ impl Call<'_> {
 /// The resourceVersion of an object: a number, 0 if there is none.
 pub(super) fn version_number(object: &Object) -> Result<u64, Status> {
     let version = meta::resource_version(object);
-    let digits = version.bytes().all(|byte| byte.is_ascii_digit());
-    let reason = match version.parse::<u64>() {
-        _ if version.is_empty() => return Ok(0),
-        Ok(number) if digits => return Ok(number),
-        Err(_) if digits => "value out of range",
-        _ => "invalid syntax",
-    };
-    Err(Status::unclassified(format!(
-        "strconv.ParseUint: parsing {}: {reason}",
-        apimachinery::quote(version)
-    )))
+    if version.is_empty() {
+        return Ok(0);
+    }
+    go::parse_uint(version).map_err(Status::unclassified)
 }
 
 fn options_of(kind: &str, options: &Object) -> Object {

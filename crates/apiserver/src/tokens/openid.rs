@@ -54,7 +54,7 @@ impl OpenIdDiscovery {
             JWKS_PATH => (&self.keys, "application/jwk-set+json"),
             _ => return None,
         };
-        if let Err(status) = route_produces(headers, media_type) {
+        if let Err(status) = route_produces(headers, &[media_type]) {
             return Some(Err(status));
         }
         let mut response = Response::new(body.clone());
