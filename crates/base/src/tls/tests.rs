@@ -54,6 +54,37 @@ async fn a_server_is_taken_if_its_authority_is_trusted_and_the_name_is_its_own()
 }
 
 #[tokio::test]
+async fn the_server_chooses_the_cipher() {
+    let (pem, key) = certificate("one.test");
+    let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let spoken = async |suites: &[SupportedCipherSuite]| {
+        let provider = CryptoProvider {
+            cipher_suites: suites.to_vec(),
+            ..rustls::crypto::ring::default_provider()
+        };
+        let client = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(authorities(pem.as_bytes()).unwrap())
+            .with_no_client_auth();
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let acceptor = TlsAcceptor::from(server.server_config().unwrap());
+        let name = ServerName::try_from("one.test").unwrap();
+        let connecting = TlsConnector::from(Arc::new(client)).connect(name, near);
+        let (accepted, _) = tokio::join!(acceptor.accept(far), connecting);
+        let accepted = accepted.unwrap();
+        accepted.get_ref().1.negotiated_cipher_suite().unwrap()
+    };
+
+    let mut backwards = CIPHER_SUITES;
+    backwards.reverse();
+    assert_eq!(spoken(&backwards).await, CIPHER_SUITES[0]);
+    assert_eq!(spoken(&CIPHER_SUITES[2..]).await, CIPHER_SUITES[2]);
+    // A self-signed certificate of `rcgen` has an ECDSA key; this client speaks TLS 1.2 alone.
+    assert_eq!(spoken(&backwards[..6]).await, CIPHER_SUITES[3]);
+}
+
+#[tokio::test]
 async fn any_client_certificate_passes_the_handshake_and_is_seen() {
     let (pem, key) = certificate("one.test");
     let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
