@@ -1,25 +1,45 @@
-//! What a connection writes in one turn, sent at its end: one TLS record and one system call instead of one for each frame.
+//! What a connection writes in one turn, sent at its end: full TLS records and few system calls, instead of one of each for each frame.
 //!
-//! HTTP/2 flushes behind every frame of data that is not tiny, so that an event which goes to ten watches of one client would be ten
-//! records and ten system calls, most of what delivering it costs. While a connection is being served its flushes are put off; who
-//! polls the connection ends each turn with [`Flusher::poll`]. Large writes pass: they fill records by themselves, and are not to be
-//! copied. Once the connection has been handed on (an upgrade), flushes are flushes again.
+//! HTTP/2 writes and flushes frame by frame. An event that goes to ten watches of one client would be ten records and ten system calls, most of what
+//! delivering it costs; a list would be a system call for each 16 KiB, and two records, since a frame and its head are a few bytes more than a
+//! record holds. So what is written here fills records: small writes are collected until there is enough for one, large ones are encrypted from
+//! where they lie. Records are sent [`BATCH`] bytes at a time, and what there is at the end of a turn, which who polls the connection tells by
+//! [`Flusher::poll`]. Once the connection has been handed on (an upgrade), flushes are flushes again.
 //!
-//! Bounded by [`LIMIT`]; the buffer is there only while something waits in it.
+//! Bounded by [`BATCH`] and a record; the buffer is there only while something waits in it.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Write as _},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 /// As much as a TLS record holds.
-const LIMIT: usize = 16 << 10;
-/// Writes of this size are not collected.
-const LARGE: usize = 8 << 10;
+const RECORD: usize = 16 << 10;
+/// So much is sent with one system call.
+const BATCH: usize = 4 * RECORD;
+
+/// A stream of records.
+pub(super) trait Sealer: AsyncWrite + Unpin {
+    /// Makes one record of no more than [`RECORD`] bytes. The next flush sends it.
+    fn seal(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<()>;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Sealer for TlsStream<S> {
+    fn seal(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<()> {
+        let total = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        let (_, session) = self.get_mut();
+        match session.writer().write_vectored(bufs)? {
+            taken if taken == total => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+}
 
 /// The connection's stream, as HTTP sees it.
 pub(super) struct Coalesce<S>(Arc<Mutex<Writer<S>>>);
@@ -29,20 +49,29 @@ pub(super) struct Flusher<S>(Arc<Mutex<Writer<S>>>);
 
 struct Writer<S> {
     stream: S,
-    /// What waits, of which `sent` bytes have gone.
+    /// What waits for more to fill a record with.
     waiting: Vec<u8>,
-    sent: usize,
+    /// Bytes in records that have not been sent.
+    sealed: usize,
     /// Flushes wait for the end of the turn.
     deferring: bool,
     flush_due: bool,
 }
 
-/// A stream whose flushes wait for the flusher.
-pub(super) fn coalesce<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
+/// A stream of TLS whose flushes wait for the flusher.
+pub(super) fn coalesce<S>(
+    mut stream: TlsStream<S>,
+) -> (Coalesce<TlsStream<S>>, Flusher<TlsStream<S>>) {
+    // The bound is the writer's.
+    stream.get_mut().1.set_buffer_limit(None);
+    coalesce_records(stream)
+}
+
+fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
     let writer = Arc::new(Mutex::new(Writer {
         stream,
         waiting: Vec::new(),
-        sent: 0,
+        sealed: 0,
         deferring: true,
         flush_due: false,
     }));
@@ -54,11 +83,11 @@ fn lock<S>(writer: &Mutex<Writer<S>>) -> MutexGuard<'_, Writer<S>> {
     writer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<S: AsyncWrite + Unpin> Flusher<S> {
+impl<S: Sealer> Flusher<S> {
     /// Sends what the turn has written.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
-        if !writer.flush_due && writer.waiting.is_empty() {
+        if !writer.flush_due && writer.is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(writer.flush(cx))?;
@@ -72,46 +101,65 @@ impl<S: AsyncWrite + Unpin> Flusher<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Writer<S> {
-    /// Hands what waits to the stream.
-    fn drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.sent < self.waiting.len() {
-            let rest = &self.waiting[self.sent..];
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+impl<S: Sealer> Writer<S> {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.sealed == 0
+    }
+
+    /// Takes what fits into the record that is being filled.
+    fn write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let total = bufs.iter().map(|buf| buf.len()).sum::<usize>();
+        let room = RECORD - self.waiting.len();
+        if total < room {
+            if self.waiting.capacity() == 0 {
+                self.waiting.reserve_exact(RECORD);
             }
-            self.sent += written;
+            bufs.iter()
+                .for_each(|buf| self.waiting.extend_from_slice(buf));
+            return Poll::Ready(Ok(total));
         }
-        self.waiting = Vec::new();
-        self.sent = 0;
+        ready!(self.make_room(cx))?;
+        let mut record: SmallVec<[IoSlice<'_>; 8]> = SmallVec::new();
+        record.push(IoSlice::new(&self.waiting));
+        let mut left = room;
+        for buf in bufs {
+            let part = &buf[..buf.len().min(left)];
+            record.push(IoSlice::new(part));
+            left -= part.len();
+        }
+        self.stream.seal(&record)?;
+        drop(record);
+        self.waiting.clear();
+        self.sealed += RECORD;
+        Poll::Ready(Ok(room))
+    }
+
+    /// Waits until another record may be made.
+    fn make_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.sealed < BATCH {
+            return Poll::Ready(Ok(()));
+        }
+        self.send(cx)
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.sealed = 0;
         Poll::Ready(Ok(()))
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.drain(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn write(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let total = bufs.iter().map(|buf| buf.len()).sum::<usize>();
-        if total >= LARGE {
-            ready!(self.drain(cx))?;
-            return Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        if !self.waiting.is_empty() {
+            ready!(self.make_room(cx))?;
+            let waiting = std::mem::take(&mut self.waiting);
+            self.stream.seal(&[IoSlice::new(&waiting)])?;
+            self.sealed += waiting.len();
         }
-        if self.waiting.len() + total > LIMIT {
-            ready!(self.drain(cx))?;
-        }
-        if self.waiting.capacity() == 0 {
-            self.waiting.reserve_exact(LIMIT);
-        }
-        bufs.iter()
-            .for_each(|buf| self.waiting.extend_from_slice(buf));
-        Poll::Ready(Ok(total))
+        self.send(cx)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesce<S> {
+impl<S: Sealer> AsyncWrite for Coalesce<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -143,7 +191,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Coalesce<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
-        ready!(writer.drain(cx))?;
+        ready!(writer.flush(cx))?;
         Pin::new(&mut writer.stream).poll_shutdown(cx)
     }
 }
@@ -166,31 +214,39 @@ mod tests {
 
     use super::*;
 
-    /// Remembers each write; takes `room` bytes in all.
+    /// Remembers each record, and how many of them each system call sent; takes `room` calls in all.
     #[derive(Default)]
     struct Recorder {
-        writes: Vec<Vec<u8>>,
-        flushes: usize,
+        records: Vec<Vec<u8>>,
+        sent: Vec<usize>,
         room: usize,
+    }
+
+    impl Sealer for Recorder {
+        fn seal(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<()> {
+            let record: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+            assert!(record.len() <= RECORD);
+            self.records.push(record);
+            Ok(())
+        }
     }
 
     impl AsyncWrite for Recorder {
         fn poll_write(
-            mut self: Pin<&mut Self>,
+            self: Pin<&mut Self>,
             _: &mut Context<'_>,
-            buf: &[u8],
+            _: &[u8],
         ) -> Poll<io::Result<usize>> {
-            let taken = buf.len().min(self.room);
-            if taken == 0 {
-                return Poll::Pending;
-            }
-            self.room -= taken;
-            self.writes.push(buf[..taken].to_vec());
-            Poll::Ready(Ok(taken))
+            unreachable!("all is written as records")
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            self.flushes += 1;
+            if self.room == 0 {
+                return Poll::Pending;
+            }
+            self.room -= 1;
+            let new = self.records.len() - self.sent.iter().sum::<usize>();
+            self.sent.push(new);
             Poll::Ready(Ok(()))
         }
 
@@ -200,16 +256,16 @@ mod tests {
     }
 
     fn recorder(room: usize) -> (Coalesce<Recorder>, Flusher<Recorder>) {
-        coalesce(Recorder {
+        coalesce_records(Recorder {
             room,
             ..Recorder::default()
         })
     }
 
-    fn writes(flusher: &Flusher<Recorder>) -> Vec<usize> {
+    fn records(flusher: &Flusher<Recorder>) -> Vec<usize> {
         lock(&flusher.0)
             .stream
-            .writes
+            .records
             .iter()
             .map(Vec::len)
             .collect()
@@ -217,53 +273,61 @@ mod tests {
 
     #[tokio::test]
     async fn the_frames_of_a_turn_go_out_together() {
-        let (mut stream, flusher) = recorder(1 << 20);
+        let (mut stream, flusher) = recorder(9);
         for _ in 0..10 {
             stream.write_all(&[1; 1000]).await.unwrap();
             stream.flush().await.unwrap();
         }
-        assert_eq!(writes(&flusher), [0_usize; 0]);
+        assert_eq!(records(&flusher), [0_usize; 0]);
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
-        assert_eq!(writes(&flusher), [10_000]);
-        assert_eq!(lock(&flusher.0).stream.flushes, 1);
+        assert_eq!(records(&flusher), [10_000]);
+        assert_eq!(lock(&flusher.0).stream.sent, [1]);
         assert_eq!(lock(&flusher.0).waiting.capacity(), 0);
     }
 
     #[tokio::test]
-    async fn order_is_kept_around_large_writes_and_full_buffers() {
-        let (mut stream, flusher) = recorder(1 << 20);
-        stream.write_all(&[1; 100]).await.unwrap();
-        stream.write_all(&[2; LARGE]).await.unwrap();
-        for _ in 0..3 {
-            stream.write_all(&[3; 6000]).await.unwrap();
+    async fn records_are_full_and_go_out_several_at_a_time() {
+        let (mut stream, flusher) = recorder(9);
+        let mut expected = Vec::new();
+        for frame in 0..6 {
+            // A head and a payload, as HTTP/2 writes them.
+            stream.write_all(&[frame; 9]).await.unwrap();
+            stream.write_all(&[frame; RECORD]).await.unwrap();
+            expected.extend([frame; RECORD + 9]);
         }
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
-        assert_eq!(writes(&flusher), [100, LARGE, 12_000, 6000]);
-        let all = lock(&flusher.0).stream.writes.concat();
-        assert!(all.is_sorted());
+        let mut lengths = vec![RECORD; 6];
+        lengths.push(6 * 9);
+        assert_eq!(records(&flusher), lengths);
+        assert_eq!(lock(&flusher.0).stream.sent, [4, 3]);
+        assert_eq!(lock(&flusher.0).stream.records.concat(), expected);
     }
 
     #[tokio::test]
     async fn a_full_stream_holds_the_writer_back() {
-        let (mut stream, flusher) = recorder(1000);
-        stream.write_all(&[1; 7000]).await.unwrap();
-        stream.write_all(&[1; 7000]).await.unwrap();
-        let mut third = std::pin::pin!(stream.write_all(&[1; 7000]));
+        let (mut stream, flusher) = recorder(0);
+        stream.write_all(&[1; BATCH]).await.unwrap();
+        stream.write_all(&[2; 7000]).await.unwrap();
+        let mut third = std::pin::pin!(stream.write_all(&[3; RECORD]));
         assert!(futures_util::poll!(third.as_mut()).is_pending());
-        lock(&flusher.0).stream.room = 1 << 20;
+        assert!(futures_util::poll!(poll_fn(|cx| flusher.poll(cx))).is_pending());
+        assert_eq!(records(&flusher), [RECORD; 4]);
+        lock(&flusher.0).stream.room = 9;
         third.await.unwrap();
         poll_fn(|cx| flusher.poll(cx)).await.unwrap();
-        assert_eq!(writes(&flusher).iter().sum::<usize>(), 21_000);
+        let all = lock(&flusher.0).stream.records.concat();
+        assert!(all.is_sorted());
+        assert_eq!(all.len(), BATCH + 7000 + RECORD);
     }
 
     #[tokio::test]
     async fn who_takes_the_connection_over_flushes_himself() {
-        let (mut stream, flusher) = recorder(1 << 20);
+        let (mut stream, flusher) = recorder(9);
         stream.write_all(b"HTTP/1.1 101\r\n\r\n").await.unwrap();
         flusher.stop_deferring();
         stream.write_all(b"frame").await.unwrap();
         stream.flush().await.unwrap();
-        assert_eq!(writes(&flusher), [21]);
+        assert_eq!(records(&flusher), [21]);
     }
 }
