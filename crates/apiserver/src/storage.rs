@@ -48,6 +48,12 @@ impl Stored {
         self
     }
 
+    /// As it was at its end.
+    fn ended_at(mut self, revision: Revision) -> Self {
+        meta::set_resource_version(&mut self.object, &revision.to_string());
+        Self { revision, ..self }
+    }
+
     /// The JSON of an object that was written just now, with its resourceVersion; none if it would have to be encoded anew.
     pub fn json(&self) -> Option<Bytes> {
         let written = self.written.as_ref()?;
@@ -229,6 +235,8 @@ impl ObjectStore {
                     meta::remove(&mut object, "resourceVersion");
                     let value = encode(&object)?;
                     let lease = self.lease(ttl_seconds).await?;
+                    // Looked at no more, whatever comes of it: freed by the thread that made it, while what waits for the write may go on in another.
+                    current = None;
                     (
                         Op::Put {
                             key: key.clone(),
@@ -254,7 +262,7 @@ impl ObjectStore {
                     (Some((object, value)), _) => {
                         Outcome::Written(stamp(object, revision).written_as(value))
                     }
-                    (None, Some(last)) => Outcome::Deleted(stamp(last.object, revision)),
+                    (None, Some(last)) => Outcome::Deleted(last.ended_at(revision)),
                     (None, None) => Outcome::Kept(None),
                 });
             }

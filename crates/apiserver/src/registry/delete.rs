@@ -55,9 +55,9 @@ const ANSWERS_WITH_OBJECT: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(super) enum Deleted {
     /// It is gone; this is how it was.
-    Gone(Object),
+    Gone(Stored),
     /// It is marked and stays until its finalizers and its grace period are over.
-    Marked(Object),
+    Marked(Stored),
 }
 
 impl Call<'_> {
@@ -74,8 +74,8 @@ impl Call<'_> {
             .iter()
             .any(|(group, name)| resource.group == *group && resource.resource == *name);
         match deleted {
-            Deleted::Gone(object) if !with_object => {
-                let status = success(&resource, &object);
+            Deleted::Gone(stored) if !with_object => {
+                let status = success(&resource, &stored.object);
                 let object = serde_json::to_value(&status).map_err(Status::internal)?;
                 let object = object.as_object().cloned().unwrap_or_default();
                 let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "Status");
@@ -90,20 +90,14 @@ impl Call<'_> {
                     &gvk,
                 )
             }
-            Deleted::Gone(object) => {
-                let mut object = self.endpoint.open(object).await?;
-                self.endpoint.from_storage(&mut object);
-                self.respond_tree(object, accept, StatusCode::OK)
-            }
-            Deleted::Marked(object) => {
-                let mut object = self.endpoint.open(object).await?;
-                self.endpoint.from_storage(&mut object);
+            Deleted::Gone(stored) => self.respond_stored(stored, accept, StatusCode::OK).await,
+            Deleted::Marked(stored) => {
                 let code = if options.orphan_dependents == Some(false) {
                     StatusCode::ACCEPTED
                 } else {
                     StatusCode::OK
                 };
-                self.respond_tree(object, accept, code)
+                self.respond_stored(stored, accept, code).await
             }
         }
     }
@@ -140,23 +134,24 @@ impl Call<'_> {
         let deleted = self.remove(namespace, name, options, cached).await?;
         // Whoever watches an object that ends gracefully sees first that its time is up, then that it is gone, as upstream.
         match deleted {
-            Deleted::Marked(object)
+            Deleted::Marked(marked)
                 if !options.dry_run
-                    && meta::deletion_grace_period_seconds(&object) == Some(0)
-                    && meta::finalizers(&object).next().is_none() =>
+                    && meta::deletion_grace_period_seconds(&marked.object) == Some(0)
+                    && meta::finalizers(&marked.object).next().is_none() =>
             {
-                let version = meta::resource_version(&object).parse().unwrap_or(0);
-                let marked = Stored::new(object, etcd::Revision(version));
                 let rest = DeleteOptions {
                     uid: Some(meta::uid(&marked.object).to_owned()),
                     ..DeleteOptions::default()
                 };
-                let as_marked = marked.object.clone();
+                // The bytes: the tree costs twenty times as much to copy, and is seldom asked for.
+                let (as_marked, revision) = (marked.json(), marked.revision);
                 let ended = self.remove(namespace, name, &rest, Some(marked)).await;
                 match ended {
                     // Somebody who saw the mark, a kubelet, has ended it before us: it is gone, as was asked for.
                     Err(status) if status.is_not_found() || status.is_conflict() => {
-                        Ok(Deleted::Gone(as_marked))
+                        let object = as_marked.and_then(|json| serde_json::from_slice(&json).ok());
+                        let object = object.ok_or(status)?;
+                        Ok(Deleted::Gone(Stored::new(object, revision)))
                     }
                     ended => ended,
                 }
@@ -186,12 +181,12 @@ impl Call<'_> {
             .guaranteed_update(&key, &resource, cached, None, &mut removal)
             .await?;
         match outcome {
-            Outcome::Written(stored) => Ok(Deleted::Marked(stored.object)),
+            Outcome::Written(stored) => Ok(Deleted::Marked(stored)),
             Outcome::Deleted(stored) => {
                 if let Some(hook) = self.registry.hook(&resource) {
                     hook.after_delete(&stored.object).await;
                 }
-                Ok(Deleted::Gone(stored.object))
+                Ok(Deleted::Gone(stored))
             }
             Outcome::Kept(_) => removal
                 .result
@@ -257,15 +252,15 @@ impl Update for Removal<'_> {
         let dry_run = self.options.dry_run;
         Ok(match plan {
             Plan::Pending => {
-                self.result = Some(Deleted::Marked(object.clone()));
+                self.result = Some(Deleted::Marked(current.clone()));
                 Next::Keep
             }
             Plan::Mark(marked) if dry_run => {
-                self.result = Some(Deleted::Marked(marked));
+                self.result = Some(Deleted::Marked(Stored::new(marked, current.revision)));
                 Next::Keep
             }
             Plan::Remove if dry_run => {
-                self.result = Some(Deleted::Gone(object.clone()));
+                self.result = Some(Deleted::Gone(current.clone()));
                 Next::Keep
             }
             Plan::Mark(marked) => Next::Put(marked),
