@@ -6,10 +6,13 @@
 
 mod borrowed;
 mod list;
+mod names;
 mod read;
 mod tree;
 pub mod wire;
 mod write;
+
+use std::borrow::Cow;
 
 use serde_json::Value;
 
@@ -35,7 +38,27 @@ pub enum ProtobufError {
     Truncated,
     /// They break the wire format.
     #[error("proto: {0}")]
-    Malformed(&'static str),
+    Malformed(Cow<'static, str>),
+    /// A value is of another wire type than the field that it is to fill; the number of its type.
+    #[error("proto: wrong wireType = {0}")]
+    WrongWireType(u8),
+}
+
+impl ProtobufError {
+    fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Malformed(message.into())
+    }
+
+    /// The same, having named the field (of this JSON name) that a value did not fit.
+    fn in_field(self, name: &str) -> Self {
+        match self {
+            Self::WrongWireType(wire_type) => Self::malformed(format!(
+                "wrong wireType = {wire_type} for field {}",
+                names::go_field(name)
+            )),
+            other => other,
+        }
+    }
 }
 
 /// An opened envelope.
@@ -92,7 +115,7 @@ pub fn transcode_message(
     ty: TypeRef<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), ProtobufError> {
-    let malformed = ProtobufError::Malformed("the object's JSON is damaged");
+    let malformed = ProtobufError::malformed("the object's JSON is damaged");
     let tree = borrowed::read(json, ty).map_err(|_| malformed.clone())?;
     let members = tree::Tree::members(&tree).ok_or(malformed)?;
     write::message(members, ty, out);
@@ -200,6 +223,42 @@ mod tests {
         root.inlines = vec![Inline { tag: 2, ty: inline }];
         let root = schema.add(go(root));
         (schema, root)
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_generated_decoders_say_it() {
+        let (schema, root) = schema();
+        let refusal = |raw: &[u8]| {
+            let decoded = decode(raw, schema.get(root), "", "");
+            decoded.unwrap_err().to_string()
+        };
+        for (raw, message) in [
+            (&[0x08, 5][..], "proto: wrong wireType = 0 for field Name"),
+            (&[0x4A, 1, 7], "proto: wrong wireType = 2 for field Ports"),
+            (
+                &[0x0B, 0x08, 1, 0x0C],
+                "proto: wrong wireType = 3 for field Name",
+            ),
+            (&[0x0C], "proto: R: wiretype end group for non-group"),
+            (&[0x00, 1], "proto: R: illegal tag 0 (wire type 0)"),
+            (&[0x0E], "proto: wrong wireType = 6 for field Name"),
+            (&[0xFE, 1], "proto: illegal wireType 6"),
+            (&[0x0A, 9, b'x'], "unexpected EOF"),
+            (
+                &[
+                    0x0A, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01,
+                ],
+                "proto: negative length found during unmarshaling",
+            ),
+            // The value of a map is counted bytes, whatever its key says.
+            (&[0x1A, 5, 0x0A, 1, b'a', 0x10, 5], "unexpected EOF"),
+        ] {
+            assert_eq!(refusal(raw), message, "{raw:?}");
+        }
+        // Groups that nobody knows are passed over, with what is in them.
+        let group = [0xFB, 1, 0xFB, 1, 0x08, 1, 0xFC, 1, 0xFC, 1, 0x0A, 1, b'n'];
+        let decoded = decode(&group, schema.get(root), "", "").unwrap();
+        assert_eq!(decoded["name"], "n");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use base::logging;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 
-use crate::{body::Body, zpages};
+use crate::{body::Body, negotiation::plain_error};
 
 const PAGE: &str = "<html>
 <head>
@@ -45,12 +45,11 @@ pub(crate) async fn respond(path: &str, request: Request<Body>) -> Response<Body
         let text = "unsupported http method".to_owned();
         (StatusCode::NOT_ACCEPTABLE, text)
     };
-    let mut response = zpages::text(format!("{text}\n"));
-    *response.status_mut() = code;
-    let no_sniff = HeaderValue::from_static("nosniff");
+    let mut response = plain_error(code, &text);
+    let media_type = HeaderValue::from_static("text/plain");
     response
         .headers_mut()
-        .insert(header::X_CONTENT_TYPE_OPTIONS, no_sniff);
+        .insert(header::CONTENT_TYPE, media_type);
     response
 }
 

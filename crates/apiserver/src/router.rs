@@ -69,7 +69,9 @@ impl Handler for Router {
             return answer;
         }
         let openid = self.openid.as_ref();
-        if let Some(answer) = openid.and_then(|openid| openid.respond(path, headers)) {
+        if let Some(answer) =
+            openid.and_then(|openid| openid.respond(request.method(), path, headers))
+        {
             return answer.map(|response| response.map(Body::from));
         }
         if let Some(dump) = path.strip_prefix("/debug/api_priority_and_fairness/") {
@@ -94,15 +96,17 @@ impl Handler for Router {
             "/metrics" if request.method() != Method::DELETE => {
                 Ok(self.metrics.respond().await.map(Body::from))
             }
-            "/metrics/slis" if request.method() == Method::GET => {
-                Ok(self.health.slis().map(Body::from))
-            }
-            "/statusz" if request.method() == Method::GET => {
+            "/metrics/slis" => Ok(self.health.slis().map(Body::from)),
+            "/statusz" => {
+                zpages::acceptable(headers)?;
                 let listed = self.listed();
                 let listed: Vec<&str> = listed.iter().map(String::as_str).collect();
                 Ok(self.pages.statusz(self.clock.now(), &listed))
             }
-            "/flagz" if request.method() == Method::GET => Ok(self.pages.flagz()),
+            "/flagz" => {
+                zpages::acceptable(headers)?;
+                Ok(self.pages.flagz())
+            }
             path if path.starts_with("/api/") || path == "/api" => Err(Status::unknown_path()),
             _ => Ok(page_not_found()),
         }

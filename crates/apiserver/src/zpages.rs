@@ -1,9 +1,10 @@
 //! `/statusz` and `/flagz`: what a person wants to know of a running server at a glance, as text (KEP-4827, KEP-4828).
 
-use http::{HeaderValue, Response, header};
+use apimachinery::status::Status;
+use http::{HeaderMap, HeaderValue, Response, header};
 use jiff::Timestamp;
 
-use crate::{body::Body, discovery::Version};
+use crate::{body::Body, discovery::Version, negotiation::preferred};
 
 const WARNING: &str = "Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.";
 
@@ -46,6 +47,16 @@ impl Pages {
     }
 }
 
+/// # Errors
+/// 406, if the client takes no text. Upstream has the pages as objects, too, for who names their version.
+pub(crate) fn acceptable(headers: &HeaderMap) -> Result<(), Status> {
+    let known = ["application/json", "application/yaml", "text/plain"];
+    match preferred(headers, &[("text/plain", ())]) {
+        Some(()) => Ok(()),
+        None => Err(Status::not_acceptable(&known)),
+    }
+}
+
 /// An answer in plain text.
 pub(crate) fn text(text: String) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
@@ -65,6 +76,20 @@ mod tests {
     async fn shown(response: Response<Body>) -> String {
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_pages_are_text() {
+        let acceptable = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            acceptable(&headers).map_err(|status| status.message)
+        };
+        assert!(acceptable("*/*").is_ok() && acceptable("text/plain;charset=utf-8").is_ok());
+        assert_eq!(
+            acceptable("application/json").unwrap_err(),
+            "only the following media types are accepted: application/json, application/yaml, text/plain"
+        );
     }
 
     #[tokio::test]

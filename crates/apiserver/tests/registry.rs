@@ -314,6 +314,76 @@ async fn what_lies_in_the_future_is_waited_for_in_vain() {
     cluster.stop().await;
 }
 
+#[tokio::test]
+async fn parameters_and_paths_are_judged_in_upstreams_order_and_words() {
+    const NO_SUCH_PATH: &str = "the server could not find the requested resource";
+    let cluster = start().await;
+    for (path, code, words) in [
+        (
+            format!("{CONFIG_MAPS}?limit="),
+            400,
+            "strconv.ParseInt: parsing \"\": invalid syntax",
+        ),
+        (
+            format!("{CONFIG_MAPS}?watch=1&sendInitialEvents="),
+            422,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        (
+            format!("{CONFIG_MAPS}?watch=1&resourceVersionMatch=Exact&labelSelector=a%20b"),
+            400,
+            "unable to parse requirement",
+        ),
+        (
+            format!(
+                "{CONFIG_MAPS}?resourceVersion=abc&continue=eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6LTEsInN0YXJ0IjoiYSJ9"
+            ),
+            400,
+            "specifying resource version is not allowed when using continue",
+        ),
+        (
+            "/api/v1/watch/namespaces/default/configmaps?resourceVersionMatch=Exact".to_owned(),
+            422,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        ("/api/v1/watch/configmaps/a".to_owned(), 404, NO_SUCH_PATH),
+        ("/api/v1/proxy/nodes/n".to_owned(), 404, NO_SUCH_PATH),
+        (
+            "/api/v1/namespaces/default/pods/p/status/more".to_owned(),
+            404,
+            NO_SUCH_PATH,
+        ),
+    ] {
+        let (status, answer) = cluster.get(&path).await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert_eq!(status.as_u16(), code, "{path}: {message}");
+        assert!(message.contains(words), "{path}: {message}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_begins_with_what_there_is_tells_where_that_ends() {
+    let cluster = start().await;
+    for version in ["", "&resourceVersion=0"] {
+        let path = "/api/v1/namespaces?watch=1&allowWatchBookmarks=true&labelSelector=nothing";
+        let mut events = cluster.watch(&format!("{path}{version}")).await;
+        let (kind, mut bookmark) = events.next().await;
+        assert_eq!(kind, "BOOKMARK");
+        bookmark["metadata"]["resourceVersion"].take();
+        assert_eq!(
+            bookmark,
+            json!({
+                "kind": "Namespace", "apiVersion": "v1", "spec": {}, "status": {},
+                "metadata": {
+                    "resourceVersion": null, "annotations": {"k8s.io/initial-events-end": "true"},
+                },
+            })
+        );
+    }
+    cluster.stop().await;
+}
+
 /// Short lists are kept as they were measured, long ones are encoded again while they are sent: either way they say what JSON says.
 #[tokio::test]
 async fn lists_in_protobuf_say_what_those_in_json_say() {

@@ -11,7 +11,7 @@ use crate::{
     Object,
     decode::canonical::{self, Slot},
     quantity::Quantity,
-    schema::{Either, Scalar, Type, TypeRef},
+    schema::{Either, Field, Scalar, Type, TypeRef},
     time,
 };
 
@@ -24,82 +24,144 @@ enum Wire<'a> {
     Fixed64(u64),
     Fixed32,
     Bytes(&'a [u8]),
+    /// Of old; nothing known is one.
+    Group,
 }
 
 impl<'a> Wire<'a> {
     fn bytes(self) -> Result<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            _ => Err(ProtobufError::Malformed("wrong wireType")),
+            other => Err(other.unexpected()),
         }
     }
 
     fn text(self) -> Result<&'a str> {
-        str::from_utf8(self.bytes()?).map_err(|_| ProtobufError::Malformed("invalid UTF-8"))
+        str::from_utf8(self.bytes()?).map_err(|_| ProtobufError::malformed("invalid UTF-8"))
     }
 
     fn number(self) -> Result<i64> {
         match self {
             Self::Varint(value) => Ok(value as i64),
-            _ => Err(ProtobufError::Malformed("wrong wireType")),
+            other => Err(other.unexpected()),
         }
+    }
+
+    /// It is not of the type that its field is.
+    fn unexpected(self) -> ProtobufError {
+        ProtobufError::WrongWireType(match self {
+            Self::Varint(_) => 0,
+            Self::Fixed64(_) => 1,
+            Self::Bytes(_) => 2,
+            Self::Group => 3,
+            Self::Fixed32 => 5,
+        })
     }
 }
 
 /// The fields of a message, in the order of the wire.
-struct Fields<'a>(&'a [u8]);
+struct Fields<'a> {
+    raw: &'a [u8],
+    /// What the message is, for errors.
+    of: &'a str,
+}
 
 impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first().ok_or(ProtobufError::Truncated)?;
-            self.0 = rest;
+            let (byte, rest) = self.raw.split_first().ok_or(ProtobufError::Truncated)?;
+            self.raw = rest;
             value |= u64::from(byte & 0x7F) << shift;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
         }
-        Err(ProtobufError::Malformed("integer overflow"))
+        Err(ProtobufError::malformed("integer overflow"))
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (bytes, rest) = self
-            .0
+            .raw
             .split_at_checked(length)
             .ok_or(ProtobufError::Truncated)?;
-        self.0 = rest;
+        self.raw = rest;
         Ok(bytes)
     }
 
-    fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>> {
-        if self.0.is_empty() {
+    /// Bytes behind their number.
+    fn counted(&mut self) -> Result<&'a [u8]> {
+        let length = self.varint()? as i64;
+        let length = usize::try_from(length)
+            .map_err(|_| ProtobufError::malformed("negative length found during unmarshaling"))?;
+        self.take(length)
+    }
+
+    /// The number of the next field, and the wire type of its value.
+    fn key(&mut self) -> Result<Option<(u32, u8)>> {
+        if self.raw.is_empty() {
             return Ok(None);
         }
         let key = self.varint()?;
-        let tag = u32::try_from(key >> 3).map_err(|_| ProtobufError::Malformed("illegal tag"))?;
-        if tag == 0 {
-            return Err(ProtobufError::Malformed("illegal tag 0"));
+        let wire_type = (key & 7) as u8;
+        if wire_type == 4 {
+            let message = format!("{}: wiretype end group for non-group", self.of);
+            return Err(ProtobufError::malformed(message));
         }
-        let wire = match key & 7 {
+        let tag = (key >> 3) as i32;
+        match u32::try_from(tag) {
+            Ok(tag) if tag > 0 => Ok(Some((tag, wire_type))),
+            _ => {
+                let message = format!("{}: illegal tag {tag} (wire type {key})", self.of);
+                Err(ProtobufError::malformed(message))
+            }
+        }
+    }
+
+    fn value(&mut self, wire_type: u8) -> Result<Wire<'a>> {
+        Ok(match wire_type {
             0 => Wire::Varint(self.varint()?),
             1 => {
                 let mut fixed = [0; 8];
                 fixed.copy_from_slice(self.take(8)?);
                 Wire::Fixed64(u64::from_le_bytes(fixed))
             }
-            2 => {
-                let length =
-                    usize::try_from(self.varint()?).map_err(|_| ProtobufError::Truncated)?;
-                Wire::Bytes(self.take(length)?)
+            2 => Wire::Bytes(self.counted()?),
+            3 => {
+                self.skip_group()?;
+                Wire::Group
             }
             5 => {
                 self.take(4)?;
                 Wire::Fixed32
             }
-            _ => return Err(ProtobufError::Malformed("illegal wireType")),
+            other => {
+                let message = format!("illegal wireType {other}");
+                return Err(ProtobufError::malformed(message));
+            }
+        })
+    }
+
+    /// Passes over a group, and the groups in it.
+    fn skip_group(&mut self) -> Result<()> {
+        let mut depth = 1;
+        while depth > 0 {
+            match (self.varint()? & 7) as u8 {
+                3 => depth += 1,
+                4 => depth -= 1,
+                other => {
+                    self.value(other)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<(u32, Wire<'a>)>> {
+        let Some((tag, wire_type)) = self.key()? else {
+            return Ok(None);
         };
-        Ok(Some((tag, wire)))
+        Ok(Some((tag, self.value(wire_type)?)))
     }
 }
 
@@ -110,11 +172,18 @@ pub(super) fn envelope(body: &[u8]) -> Result<Envelope<'_>> {
         raw: b"",
         content_type: "",
     };
-    let mut fields = Fields(body);
+    let mut fields = Fields {
+        raw: body,
+        of: "Unknown",
+    };
     while let Some((tag, wire)) = fields.next()? {
         match tag {
             1 => {
-                let mut fields = Fields(wire.bytes()?);
+                let raw = wire.bytes()?;
+                let mut fields = Fields {
+                    raw,
+                    of: "TypeMeta",
+                };
                 while let Some((tag, wire)) = fields.next()? {
                     match tag {
                         1 => out.api_version = wire.text()?,
@@ -153,44 +222,75 @@ pub(super) fn message(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<Objec
 
 fn fields_into(out: &mut Object, raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<()> {
     if depth > MAX_DEPTH {
-        return Err(ProtobufError::Malformed("exceeded max depth"));
+        return Err(ProtobufError::malformed("exceeded max depth"));
     }
     let Some(object) = ty.object() else {
         return Ok(());
     };
-    let mut fields = Fields(raw);
-    while let Some((tag, wire)) = fields.next()? {
+    let of = object.go_name();
+    let mut fields = Fields { raw, of };
+    while let Some((tag, wire_type)) = fields.key()? {
         if let Some(inline) = object.inlines.iter().find(|inline| inline.tag == tag) {
-            fields_into(out, wire.bytes()?, ty.at(inline.ty), depth + 1)?;
+            let raw = fields.value(wire_type)?.bytes()?;
+            fields_into(out, raw, ty.at(inline.ty), depth + 1)?;
             continue;
         }
         let Some(field) = object.field_of_tag(tag) else {
+            fields.value(wire_type)?;
             continue;
         };
-        let inner = ty.at(field.ty);
-        match inner.node() {
-            Type::List(list) if !list.wrapped => {
-                let item = item(wire, inner.at(list.items), depth + 1)?;
-                let list = out
-                    .entry(&*field.name)
-                    .or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(items) = list {
-                    items.push(item);
-                }
+        // Before the value is read, which may be none.
+        if wire_type_of(ty.at(field.ty)).is_some_and(|expected| expected != wire_type) {
+            return Err(ProtobufError::WrongWireType(wire_type).in_field(&field.name));
+        }
+        let wire = fields.value(wire_type)?;
+        field_into(out, field, wire, ty.at(field.ty), depth + 1)
+            .map_err(|error| error.in_field(&field.name))?;
+    }
+    Ok(())
+}
+
+/// The wire type of a field; `None` if it may have several.
+fn wire_type_of(ty: TypeRef<'_>) -> Option<u8> {
+    match ty.node() {
+        Type::Scalar(Scalar::Bool | Scalar::Int32 | Scalar::Int64) => Some(0),
+        Type::Scalar(Scalar::Double) => Some(1),
+        Type::List(list) if !list.wrapped => {
+            wire_type_of(ty.at(list.items)).filter(|wire_type| *wire_type == 2)
+        }
+        _ => Some(2),
+    }
+}
+
+fn field_into(
+    out: &mut Object,
+    field: &Field,
+    wire: Wire<'_>,
+    ty: TypeRef<'_>,
+    depth: usize,
+) -> Result<()> {
+    match ty.node() {
+        Type::List(list) if !list.wrapped => {
+            let item = item(wire, ty.at(list.items), depth)?;
+            let list = out
+                .entry(&*field.name)
+                .or_insert_with(|| Value::Array(Vec::new()));
+            if let Value::Array(items) = list {
+                items.push(item);
             }
-            Type::Map(map) => {
-                let (name, value) = entry(wire.bytes()?, inner.at(map.values), depth + 1)?;
-                let map = out
-                    .entry(&*field.name)
-                    .or_insert_with(|| Value::Object(Map::new()));
-                if let Value::Object(entries) = map {
-                    entries.insert(name, value);
-                }
+        }
+        Type::Map(map) => {
+            let (name, value) = entry(wire.bytes()?, ty.at(map.values), depth)?;
+            let map = out
+                .entry(&*field.name)
+                .or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(entries) = map {
+                entries.insert(name, value);
             }
-            _ => {
-                if let Some(value) = value(wire, inner, depth + 1)? {
-                    out.insert(field.name.to_string(), value);
-                }
+        }
+        _ => {
+            if let Some(value) = value(wire, ty, depth)? {
+                out.insert(field.name.to_string(), value);
             }
         }
     }
@@ -204,8 +304,13 @@ fn item(wire: Wire<'_>, ty: TypeRef<'_>, depth: usize) -> Result<Value> {
 fn entry(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<(String, Value)> {
     let mut name = String::new();
     let mut found = canonical::zero(ty);
-    let mut fields = Fields(raw);
-    while let Some((tag, wire)) = fields.next()? {
+    let mut fields = Fields { raw, of: "entry" };
+    while let Some((tag, wire_type)) = fields.key()? {
+        // Keys and values have no other form, and upstream looks for none.
+        let wire = match tag {
+            1 | 2 => Wire::Bytes(fields.counted()?),
+            _ => fields.value(wire_type)?,
+        };
         match tag {
             1 => wire.text()?.clone_into(&mut name),
             2 => {
@@ -223,7 +328,7 @@ fn entry(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<(String, Value)> {
 /// The items of a message that wraps a list.
 fn wrapped(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<Value> {
     let mut items = Vec::new();
-    let mut fields = Fields(raw);
+    let mut fields = Fields { raw, of: "message" };
     while let Some((tag, wire)) = fields.next()? {
         if tag == 1 {
             items.push(item(wire, ty, depth)?);
@@ -240,7 +345,7 @@ fn value(wire: Wire<'_>, ty: TypeRef<'_>, depth: usize) -> Result<Option<Value>>
         }
         Type::List(list) => wrapped(wire.bytes()?, ty.at(list.items), depth).map(Some),
         Type::Either(either) => self::either(wire.bytes()?, *either, ty, depth).map(Some),
-        Type::Map(_) => Err(ProtobufError::Malformed("a map of maps")),
+        Type::Map(_) => Err(ProtobufError::malformed("a map of maps")),
     }
 }
 
@@ -250,7 +355,7 @@ fn either(raw: &[u8], either: Either, ty: TypeRef<'_>, depth: usize) -> Result<V
     | Either::ObjectOrStrings(inner)) = either;
     let inner = ty.at(inner);
     let (mut object, mut items, mut flag) = (None, Vec::new(), false);
-    let mut fields = Fields(raw);
+    let mut fields = Fields { raw, of: "message" };
     while let Some((tag, wire)) = fields.next()? {
         match (either, tag) {
             (Either::ObjectOrBool(_), 1) => flag = wire.number()? != 0,
@@ -275,7 +380,7 @@ struct Small<'a> {
 
 fn small(raw: &[u8]) -> Result<Small<'_>> {
     let mut out = Small::default();
-    let mut fields = Fields(raw);
+    let mut fields = Fields { raw, of: "message" };
     while let Some((tag, wire)) = fields.next()? {
         match (tag, wire) {
             (1 | 2, Wire::Varint(value)) => out.numbers[tag as usize - 1] = value as i64,
@@ -300,14 +405,14 @@ fn scalar(wire: Wire<'_>, scalar: Scalar) -> Result<Option<Value>> {
             Wire::Fixed64(bits) => {
                 Number::from_f64(f64::from_bits(bits)).map_or(Value::Null, Value::Number)
             }
-            _ => return Err(ProtobufError::Malformed("wrong wireType")),
+            other => return Err(other.unexpected()),
         },
         Scalar::Bytes => Value::String(STANDARD.encode(wire.bytes()?)),
         Scalar::Quantity => {
             let text = utf8(small(wire.bytes()?)?.texts[0])?;
             let quantity: Quantity = text
                 .parse()
-                .map_err(|_| ProtobufError::Malformed("invalid quantity"))?;
+                .map_err(|_| ProtobufError::malformed("invalid quantity"))?;
             Value::String(quantity.to_string())
         }
         Scalar::IntOrString => {
@@ -325,7 +430,7 @@ fn scalar(wire: Wire<'_>, scalar: Scalar) -> Result<Option<Value>> {
             let [seconds, nanos] = small(raw)?.numbers;
             let nanos = i32::try_from(nanos).unwrap_or_default();
             let at = Timestamp::new(seconds, nanos)
-                .map_err(|_| ProtobufError::Malformed("time out of range"))?;
+                .map_err(|_| ProtobufError::malformed("time out of range"))?;
             match scalar {
                 Scalar::Time => Value::String(time::format(at)),
                 _ => Value::String(time::format_micro(at)),
@@ -337,7 +442,7 @@ fn scalar(wire: Wire<'_>, scalar: Scalar) -> Result<Option<Value>> {
             if raw.is_empty() {
                 return Ok(None);
             }
-            serde_json::from_slice(raw).map_err(|_| ProtobufError::Malformed("raw JSON is none"))?
+            serde_json::from_slice(raw).map_err(|_| ProtobufError::malformed("raw JSON is none"))?
         }
     }))
 }

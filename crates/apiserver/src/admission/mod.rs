@@ -58,7 +58,7 @@ pub use configuration::{AdmissionConfiguration, ConfigurationError};
 pub use metrics::AdmissionMetrics;
 pub use notes::Notes;
 pub use reinvocation::Reinvocation;
-pub use resources::{Equivalent, Resources};
+pub use resources::{Equivalent, Resources, UnknownFields};
 pub use table::{Dependencies, PluginError, plugins};
 
 use crate::{request_info::RequestInfo, user::UserInfo};

@@ -17,6 +17,15 @@ pub struct Equivalent {
     pub kind: GroupVersionKind,
 }
 
+/// What becomes of fields that a schema does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// They are dropped.
+    Dropped,
+    /// They make the object a wrong one.
+    Refused,
+}
+
 /// The served resources.
 #[async_trait]
 pub trait Resources: Send + Sync {
@@ -26,9 +35,14 @@ pub trait Resources: Send + Sync {
     /// An object in another version of its kind.
     async fn convert(&self, object: &Object, kind: &GroupVersionKind) -> Result<Object, Status>;
 
-    /// An object that was patched: decoded by the schema of its kind (what the schema does not know is dropped), then defaulted. The error is
-    /// the decoder's.
-    fn complete(&self, object: Object, kind: &GroupVersionKind) -> Result<Object, String>;
+    /// An object that was patched: decoded by the schema of its kind (what the schema does not know is dropped, or refused), then defaulted.
+    /// The error is the decoder's.
+    fn complete(
+        &self,
+        object: Object,
+        kind: &GroupVersionKind,
+        unknown: UnknownFields,
+    ) -> Result<Object, String>;
 
     /// Where objects of a kind are served, and whether they live in namespaces.
     fn resource_of(&self, kind: &GroupVersionKind) -> Option<(GroupVersionResource, bool)>;

@@ -33,7 +33,12 @@ impl Resources for NoResources {
         Ok(object.clone())
     }
 
-    fn complete(&self, object: Object, _: &GroupVersionKind) -> Result<Object, String> {
+    fn complete(
+        &self,
+        object: Object,
+        _: &GroupVersionKind,
+        _: UnknownFields,
+    ) -> Result<Object, String> {
         Ok(object)
     }
 

@@ -61,7 +61,7 @@ impl ProxyConnector {
             *nothing.status_mut() = StatusCode::NO_CONTENT;
             return Ok(nothing);
         }
-        let kubelet = self.kubelet(node).await?;
+        let kubelet = self.kubelet(context, node).await?;
         let path = path_of(&["containerLogs", &info.namespace, &info.name, &container]);
         let verify = !options.insecure_skip_tls_verify;
         let location = self

@@ -77,9 +77,15 @@ impl ProxyConnector {
             .await
     }
 
-    /// The kubelet of a node.
-    async fn kubelet(&self, node_name: &str) -> Result<kubelet_client::Kubelet, Status> {
-        let node = self.get(&NODES, "", node_name).await?;
+    /// The kubelet of a node. That there is none is said in the name of the resource that was asked for, as upstream.
+    async fn kubelet(
+        &self,
+        context: &Context,
+        node_name: &str,
+    ) -> Result<kubelet_client::Kubelet, Status> {
+        let asked_for = context.info.gvr().group_resource();
+        let node = self.reader.get_fresh(&NODES, "", node_name).await;
+        let node = node.ok_or_else(|| Status::not_found(&asked_for, node_name))?;
         self.kubelets.of_node(&node)
     }
 }

@@ -16,7 +16,7 @@ impl ProxyConnector {
         }
         let id = SchemeNamePort::parse(&info.name)
             .ok_or_else(|| Status::bad_request(format!("invalid node request {:?}", info.name)))?;
-        let kubelet = self.kubelet(id.name).await?;
+        let kubelet = self.kubelet(context, id.name).await?;
         check_proxyable(&kubelet.host)?;
         let path = redirect::split_path(&info.path, info).1.to_owned();
         if id.port.is_empty() || id.port == kubelet.port {

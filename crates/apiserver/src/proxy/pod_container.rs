@@ -32,13 +32,8 @@ pub(super) fn choose(pod: &Object, asked_for: &str) -> Result<String, Status> {
     }
     let mut message = format!("a container name must be specified for pod {pod_name}");
     if !containers.is_empty() {
-        message.push_str(&format!(", choose one of: [{}]", containers.join(" ")));
-        for (sort, names) in [("init", &init), ("ephemeral", &ephemeral)] {
-            if !names.is_empty() {
-                let names = names.join(" ");
-                message.push_str(&format!(" or one of the {sort} containers: [{names}]"));
-            }
-        }
+        let all = [init, containers, ephemeral].concat();
+        message.push_str(&format!(", choose one of: [{}]", all.join(" ")));
     }
     Err(Status::bad_request(message))
 }
@@ -70,8 +65,7 @@ mod tests {
         }));
         assert_eq!(
             choose(&two, "").unwrap_err().message,
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i] \
-             or one of the ephemeral containers: [e f]"
+            "a container name must be specified for pod p, choose one of: [i a b e f]"
         );
     }
 }

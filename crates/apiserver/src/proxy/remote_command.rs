@@ -47,7 +47,7 @@ impl ProxyConnector {
             let message = format!("pod {} does not have a host assigned", context.info.name);
             return Err(Status::bad_request(message));
         }
-        let kubelet = self.kubelet(node).await?;
+        let kubelet = self.kubelet(context, node).await?;
         self.kubelets
             .location(kubelet, path_of(segments), query, true)
     }

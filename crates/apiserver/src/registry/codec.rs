@@ -337,6 +337,10 @@ pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<
     let gvk = GroupVersionKind::new("", "v1", KIND);
     let bad = |error: DecodeError| Status::bad_request(error.to_string());
     let json = match encoding {
+        // The magic alone says nothing at all.
+        ContentEncoding::Protobuf if body.as_ref() == protobuf::MAGIC => {
+            return Err(Status::bad_request("empty body"));
+        }
         ContentEncoding::Protobuf => {
             let object = from_protobuf(body, &gvk).map_err(|failure| {
                 let (ProtobufFailure::Envelope(error) | ProtobufFailure::Message(error)) = failure;

@@ -11,7 +11,7 @@ use apimachinery::{
 use async_trait::async_trait;
 
 use super::{Endpoint, Registry};
-use crate::admission::{Equivalent, Resources};
+use crate::admission::{Equivalent, Resources, UnknownFields};
 
 impl Registry {
     /// The resource whose objects are of a kind.
@@ -84,7 +84,12 @@ impl Resources for Registry {
         Ok(opened)
     }
 
-    fn complete(&self, mut object: Object, kind: &GroupVersionKind) -> Result<Object, String> {
+    fn complete(
+        &self,
+        mut object: Object,
+        kind: &GroupVersionKind,
+        unknown: UnknownFields,
+    ) -> Result<Object, String> {
         let endpoint = self.endpoint_of_kind(kind);
         let custom = endpoint
             .as_ref()
@@ -94,9 +99,11 @@ impl Resources for Registry {
             let decoded = custom.decode(&json).map_err(|error| error.to_string())?;
             object = decoded.object;
         } else if let Some(ty) = api::facts::type_of(kind) {
-            object = decode::object(&object, ty)
-                .map_err(|error| error.to_string())?
-                .object;
+            let decoded = decode::object(&object, ty).map_err(|error| error.to_string())?;
+            if unknown == UnknownFields::Refused && !decoded.findings.is_empty() {
+                return Err(decode::strict_error(&decoded.findings));
+            }
+            object = decoded.object;
         }
         object.insert(
             "apiVersion".to_owned(),

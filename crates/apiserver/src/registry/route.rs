@@ -140,6 +140,10 @@ pub(super) fn find(
 }
 
 fn subresource(endpoint: &Endpoint, info: &RequestInfo, method: &Method) -> Result<Route, Status> {
+    // Of what lies behind a subresource, only proxies know.
+    if !info.rest.is_empty() && info.subresource != "proxy" {
+        return Err(Status::unknown_path());
+    }
     let facts = endpoint
         .row
         .subresources

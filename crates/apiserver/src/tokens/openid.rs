@@ -2,7 +2,7 @@
 
 use apimachinery::status::Status;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::json;
 
 use super::PublicKey;
@@ -43,9 +43,10 @@ impl OpenIdDiscovery {
     /// The document at `path`, if it is one of the two.
     ///
     /// # Errors
-    /// The client does not take its media type.
+    /// The client does not take its media type, or does not read.
     pub fn respond(
         &self,
+        method: &Method,
         path: &str,
         headers: &HeaderMap,
     ) -> Option<Result<Response<Bytes>, Status>> {
@@ -54,6 +55,9 @@ impl OpenIdDiscovery {
             JWKS_PATH => (&self.keys, "application/jwk-set+json"),
             _ => return None,
         };
+        if *method != Method::GET {
+            return Some(Err(Status::method_not_allowed()));
+        }
         if let Err(status) = route_produces(headers, &[media_type]) {
             return Some(Err(status));
         }

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 
 use super::{
     super::{
-        Admission, Dependencies, Operation, Plugin, Resources, json_patch,
+        Admission, Dependencies, Operation, Plugin, Resources, UnknownFields, json_patch,
         matching::Invocation,
         metrics::{ConditionOwner, ErrorType, OwnerKind},
         webhook::versioned,
@@ -296,7 +296,7 @@ impl MutatingAdmissionPolicy {
             match mutated {
                 Ok(Some(mutated)) => {
                     now = resources
-                        .complete(mutated, &invocation.kind)
+                        .complete(mutated, &invocation.kind, UnknownFields::Refused)
                         .map_err(Status::internal)?;
                 }
                 Ok(None) => {}

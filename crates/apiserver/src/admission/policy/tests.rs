@@ -326,3 +326,21 @@ async fn a_mutating_policy_sees_what_came_after_it_if_it_wishes() {
     assert!(metrics.contains(line), "{line} is not in:\n{metrics}");
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_mutation_adds_is_known_to_the_schema() {
+    let cluster = TestCluster::start().await;
+    let text = "[JSONPatch{op: 'add', path: '/spec', value: {'a': 1}}]";
+    let rules = json!({
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": text}}],
+    });
+    policy(&cluster, "mutating", "a", rules, json!({})).await;
+    let refused = create(&cluster, "c", json!({"own": "1"})).await;
+    assert_eq!(refused.code, 500);
+    assert_eq!(
+        refused.body["message"],
+        "Internal error occurred: strict decoding error: unknown field \"spec\""
+    );
+    cluster.stop().await;
+}

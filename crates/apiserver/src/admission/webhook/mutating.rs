@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        Admission, Dependencies, Operation, Plugin, json_patch, matching::Invocation,
-        metrics::Phase,
+        Admission, Dependencies, Operation, Plugin, UnknownFields, json_patch,
+        matching::Invocation, metrics::Phase,
     },
     call::{Refusal, ask},
     hook::Hook,
@@ -63,7 +63,7 @@ impl MutatingAdmissionWebhook {
         let patched = json_patch::apply(&before, &patch)
             .map_err(|failure| Refusal::Internal(Status::internal(failure.reason)))?;
         let after = resources
-            .complete(patched, &invocation.kind)
+            .complete(patched, &invocation.kind, UnknownFields::Dropped)
             .map_err(|error| Refusal::Internal(Status::internal(error)))?;
         let changed = after != before;
         let after = if invocation.kind == *admission.kind {
