@@ -12,7 +12,6 @@ mod managers;
 mod prune;
 mod scale;
 mod set;
-mod steps;
 mod typed;
 
 use std::{collections::BTreeMap, sync::LazyLock};

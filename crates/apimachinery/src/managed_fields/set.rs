@@ -2,16 +2,14 @@
 //!
 //! A field is in the set when its node is a member. The algebra is that of structured-merge-diff's `fieldpath.Set`.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde_json::{Map, Value};
-
-use super::steps::Steps;
 
 /// A set of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSet {
-    pub(super) entries: Steps<Entry>,
+    pub(super) entries: BTreeMap<String, Entry>,
 }
 
 /// What is under one step.
@@ -41,7 +39,7 @@ impl FieldSet {
             let mut at = &mut set;
             let mut names = path.split('.').peekable();
             while let Some(name) = names.next() {
-                let entry = at.entries.entry(field_step(name));
+                let entry = at.entries.entry(field_step(name)).or_default();
                 entry.member |= names.peek().is_none();
                 at = &mut entry.children;
             }
@@ -84,7 +82,7 @@ impl FieldSet {
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.entries.iter().all(|(_, entry)| entry.is_empty())
+        self.entries.values().all(Entry::is_empty)
     }
 
     fn put(&mut self, step: &str, entry: Entry) {
@@ -107,7 +105,7 @@ impl FieldSet {
     }
 
     pub(super) fn extend(&mut self, other: &Self) {
-        for (step, entry) in other.entries.iter() {
+        for (step, entry) in &other.entries {
             match self.entries.get_mut(step) {
                 Some(mine) => {
                     mine.member |= entry.member;
@@ -134,7 +132,7 @@ impl FieldSet {
     /// What is in both.
     pub fn intersection(&self, other: &Self) -> Self {
         let mut out = Self::default();
-        for (step, entry) in self.entries.iter() {
+        for (step, entry) in &self.entries {
             if let Some(theirs) = other.entries.get(step) {
                 let member = entry.member && theirs.member;
                 let children = entry.children.intersection(&theirs.children);
@@ -147,7 +145,7 @@ impl FieldSet {
     /// What is in this one alone.
     pub fn difference(&self, other: &Self) -> Self {
         let mut out = Self::default();
-        for (step, entry) in self.entries.iter() {
+        for (step, entry) in &self.entries {
             match other.entries.get(step) {
                 Some(theirs) => {
                     let member = entry.member && !theirs.member;
@@ -162,7 +160,7 @@ impl FieldSet {
 
     /// Takes out what is in the other.
     pub fn subtract(&mut self, other: &Self) {
-        for (step, theirs) in other.entries.iter() {
+        for (step, theirs) in &other.entries {
             if let Some(mine) = self.entries.get_mut(step) {
                 mine.member &= !theirs.member;
                 mine.children.subtract(&theirs.children);
@@ -175,7 +173,7 @@ impl FieldSet {
 
     /// Takes out what is in the other, and what is below a member of the other.
     pub fn subtract_recursively(&mut self, other: &Self) {
-        for (step, theirs) in other.entries.iter() {
+        for (step, theirs) in &other.entries {
             if theirs.member {
                 self.entries.remove(step);
             } else if let Some(mine) = self.entries.get_mut(step) {
@@ -190,7 +188,7 @@ impl FieldSet {
     /// Like [`FieldSet::difference`], and what is below a member of the other goes, too.
     pub fn recursive_difference(&self, other: &Self) -> Self {
         let mut out = Self::default();
-        for (step, entry) in self.entries.iter() {
+        for (step, entry) in &self.entries {
             match other.entries.get(step) {
                 Some(theirs) if theirs.member => {}
                 Some(theirs) => {
@@ -217,12 +215,12 @@ impl FieldSet {
     }
 
     fn write_paths(&self, prefix: &str, out: &mut Vec<String>) {
-        for (step, entry) in self.entries.iter() {
+        for (step, entry) in &self.entries {
             if entry.member {
                 out.push(format!("{prefix}{}", Step(step)));
             }
         }
-        for (step, entry) in self.entries.iter() {
+        for (step, entry) in &self.entries {
             if !entry.children.is_empty() {
                 entry
                     .children

@@ -5,12 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value, json};
-use smallvec::SmallVec;
 
-use super::{
-    set::{Entry, FieldSet, field_step},
-    steps::Steps,
-};
+use super::set::{Entry, FieldSet, field_step};
 use crate::schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef};
 
 /// How a value takes part in ownership.
@@ -259,11 +255,11 @@ fn keyed<'v>(
     list: Option<&'v Value>,
     semantics: &ListSemantics,
     ty: TypeRef<'_>,
-) -> Steps<SmallVec<[&'v Value; 1]>> {
-    let mut out: Steps<SmallVec<[&Value; 1]>> = Steps::default();
+) -> BTreeMap<String, Vec<&'v Value>> {
+    let mut out: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
     for item in items(list) {
         if let Ok(step) = item_step(semantics, ty, item) {
-            out.entry(step).push(item);
+            out.entry(step).or_default().push(item);
         }
     }
     out
@@ -303,14 +299,16 @@ fn whole(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
     if is_empty(Some(value)) {
         return all;
     }
-    all.children.entries = match shape(ty, value) {
-        Shape::Leaf => Steps::default(),
-        Shape::Map(ty) => entries(Some(value))
-            .map(|(name, value)| (field_step(name), whole(value, inner(ty, name).1)))
-            .collect(),
-        Shape::List(semantics, ty) => keyed(Some(value), semantics, ty)
-            .into_iter()
-            .map(|(step, same)| match same.as_slice() {
+    let steps = &mut all.children.entries;
+    match shape(ty, value) {
+        Shape::Leaf => {}
+        Shape::Map(ty) => steps.extend(
+            entries(Some(value))
+                .map(|(name, value)| (field_step(name), whole(value, inner(ty, name).1))),
+        ),
+        Shape::List(semantics, ty) => {
+            let keyed = keyed(Some(value), semantics, ty).into_iter();
+            steps.extend(keyed.map(|(step, same)| match same.as_slice() {
                 [item] => (step, whole(item, Some(ty))),
                 _ => (
                     step,
@@ -319,9 +317,9 @@ fn whole(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
                         ..Entry::default()
                     },
                 ),
-            })
-            .collect(),
-    };
+            }));
+        }
+    }
     all
 }
 
@@ -367,15 +365,15 @@ pub(super) fn compare(
         Shape::List(semantics, inner) => {
             let (old, new) = (keyed(old, semantics, inner), keyed(new, semantics, inner));
             let mut out = Comparison::default();
-            let none = SmallVec::new();
-            for (step, item) in old.iter() {
+            let none = Vec::new();
+            for (step, item) in &old {
                 let other = new.get(step).unwrap_or(&none);
                 if other != item {
                     out.attach(step, compare_items(item, other, inner));
                 }
             }
-            for (step, item) in new.iter() {
-                if old.get(step).is_none() {
+            for (step, item) in &new {
+                if !old.contains_key(step) {
                     out.attach(step, compare_items(&none, item, inner));
                 }
             }
@@ -528,7 +526,7 @@ pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) 
 /// With the named fields on the way to its members made members themselves.
 pub(super) fn with_named_fields(set: &FieldSet, ty: Option<TypeRef<'_>>) -> FieldSet {
     let mut out = FieldSet::default();
-    for (step, entry) in set.entries.iter() {
+    for (step, entry) in &set.entries {
         let (named, below) = match step.strip_prefix("f:") {
             Some(name) => {
                 let (field, inner) = inner(ty, name);
