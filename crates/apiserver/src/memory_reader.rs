@@ -75,8 +75,8 @@ impl ObjectReader for MemoryReader {
         resource: &GroupResource,
         namespace: &str,
         name: &str,
-    ) -> Option<Arc<Object>> {
-        self.get(resource, namespace, name)
+    ) -> Result<Option<Arc<Object>>, Status> {
+        Ok(self.get(resource, namespace, name))
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, gvk::GroupResource};
+use apimachinery::{Object, gvk::GroupResource, status::Status};
 use async_trait::async_trait;
 
 /// A read-only view of the watch caches.
@@ -12,12 +12,15 @@ pub trait ObjectReader: Send + Sync {
     /// The object as the cache has it now; `None` if there is none (or the cache is still filling: see [`ObjectReader::synced`]).
     fn get(&self, resource: &GroupResource, namespace: &str, name: &str) -> Option<Arc<Object>>;
     /// Like `get`, but at least as fresh as the store was when it was called: for decisions where a stale "absent" would be wrong.
+    ///
+    /// # Errors
+    /// The store does not say, and the cache knows no such object: whether there is one cannot be told.
     async fn get_fresh(
         &self,
         resource: &GroupResource,
         namespace: &str,
         name: &str,
-    ) -> Option<Arc<Object>>;
+    ) -> Result<Option<Arc<Object>>, Status>;
     /// All objects of a resource; `namespace` empty is all namespaces. In key order.
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>>;
     /// The objects whose selectable field `field` (`spec.nodeName`) has this value. Answered from the cache's index where there is one.
@@ -48,26 +51,26 @@ pub trait ObjectWriter: Send + Sync {
         resource: &GroupResource,
         namespace: &str,
         object: Object,
-    ) -> Result<Arc<Object>, apimachinery::status::Status>;
+    ) -> Result<Arc<Object>, Status>;
     /// Replaces; `metadata.resourceVersion` is the precondition when set.
     async fn update(
         &self,
         resource: &GroupResource,
         namespace: &str,
         object: Object,
-    ) -> Result<Arc<Object>, apimachinery::status::Status>;
+    ) -> Result<Arc<Object>, Status>;
     /// Replaces the status alone, as the `status` subresource does.
     async fn update_status(
         &self,
         resource: &GroupResource,
         namespace: &str,
         object: Object,
-    ) -> Result<Arc<Object>, apimachinery::status::Status>;
+    ) -> Result<Arc<Object>, Status>;
     /// Deletes at once; `Err` with reason `NotFound` if it is not there.
     async fn delete(
         &self,
         resource: &GroupResource,
         namespace: &str,
         name: &str,
-    ) -> Result<(), apimachinery::status::Status>;
+    ) -> Result<(), Status>;
 }

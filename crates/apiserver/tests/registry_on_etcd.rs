@@ -37,6 +37,14 @@ async fn an_etcd_that_dies_is_missed_and_welcome_back() {
     );
     let created = cluster.json(Method::POST, CONFIG_MAPS, Some(config_map("b", "1")));
     assert_eq!(created.await.0, StatusCode::GATEWAY_TIMEOUT);
+    let elsewhere = "/api/v1/namespaces/elsewhere/configmaps";
+    let created = cluster.json(Method::POST, elsewhere, Some(config_map("b", "1")));
+    let code = created.await.0;
+    assert_eq!(
+        code,
+        StatusCode::GATEWAY_TIMEOUT,
+        "nobody knows that there is no such namespace"
+    );
     assert_eq!(
         cluster.get("/readyz").await.0,
         StatusCode::INTERNAL_SERVER_ERROR
@@ -102,7 +110,11 @@ async fn an_etcd_that_dies_under_load_loses_nothing_acknowledged() {
             while acknowledged() < wanted {
                 tokio::task::yield_now().await;
             }
-            etcd.stop();
+            let ended = tokio::task::spawn_blocking(move || {
+                etcd.terminate();
+                etcd
+            });
+            etcd = ended.await.unwrap();
             let wanted = answers.refused.get() + WRITERS;
             while answers.refused.get() < wanted {
                 tokio::task::yield_now().await;

@@ -199,7 +199,7 @@ pub(super) async fn namespace(
 ) -> Result<Arc<Object>, Status> {
     let found = match reader.get(&NAMESPACES, "", name) {
         Some(found) => Some(found),
-        None => reader.get_fresh(&NAMESPACES, "", name).await,
+        None => reader.get_fresh(&NAMESPACES, "", name).await?,
     };
     found.ok_or_else(|| Status::not_found(&NAMESPACES, name))
 }

@@ -55,7 +55,7 @@ impl Plugin for NamespaceLifecycle {
         }
         let found = match self.reader.get(&NAMESPACES, "", namespace) {
             Some(found) => Some(found),
-            None => self.reader.get_fresh(&NAMESPACES, "", namespace).await,
+            None => self.reader.get_fresh(&NAMESPACES, "", namespace).await?,
         };
         let Some(found) = found else {
             return Err(Status::not_found(&NAMESPACES, namespace));

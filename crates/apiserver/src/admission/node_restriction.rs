@@ -155,7 +155,7 @@ impl NodeRestriction {
             }
             let live = match self.reader.get(&NODES, "", node) {
                 Some(live) => Some(live),
-                None => self.reader.get_fresh(&NODES, "", node).await,
+                None => self.reader.get_fresh(&NODES, "", node).await?,
             };
             let Some(live) = live else {
                 return Err(Status::not_found(&NODES, node));

@@ -40,7 +40,7 @@ impl Priority {
         }
     }
 
-    async fn class_of(&self, pod: &Object) -> Result<Class, String> {
+    async fn class_of(&self, admission: &Admission<'_>, pod: &Object) -> Result<Class, Status> {
         let name = lookup::text(pod, &["spec", "priorityClassName"]);
         let classes = self.classes.get();
         if name.is_empty() {
@@ -54,10 +54,10 @@ impl Priority {
         if let Some(class) = classes.by_name.get(name) {
             return Ok(class.clone());
         }
-        let fresh = self.reader.get_fresh(&PRIORITY_CLASSES, "", name).await;
-        fresh
-            .map(|class| read(&class))
-            .ok_or_else(|| format!("no PriorityClass with name {name} was found"))
+        let fresh = self.reader.get_fresh(&PRIORITY_CLASSES, "", name).await?;
+        fresh.map(|class| read(&class)).ok_or_else(|| {
+            admission.forbidden(format!("no PriorityClass with name {name} was found"))
+        })
     }
 }
 
@@ -87,10 +87,7 @@ impl Plugin for Priority {
             keep_old(admission);
             return Ok(());
         }
-        let class = self
-            .class_of(pod)
-            .await
-            .map_err(|reason| admission.forbidden(reason))?;
+        let class = self.class_of(admission, pod).await?;
         let given = lookup::number(pod, &["spec", "priority"]);
         if let Some(given) = given.filter(|given| *given != class.value) {
             return Err(admission.forbidden(format!(

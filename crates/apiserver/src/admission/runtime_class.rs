@@ -29,7 +29,7 @@ impl RuntimeClass {
         }
         let found = match self.reader.get(&RUNTIME_CLASSES, "", name) {
             Some(found) => Some(found),
-            None => self.reader.get_fresh(&RUNTIME_CLASSES, "", name).await,
+            None => self.reader.get_fresh(&RUNTIME_CLASSES, "", name).await?,
         };
         let missing =
             || admission.forbidden(format!("pod rejected: RuntimeClass {name:?} not found"));

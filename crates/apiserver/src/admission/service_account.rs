@@ -34,18 +34,18 @@ impl ServiceAccount {
         Self { reader, clock }
     }
 
-    async fn account(&self, namespace: &str, name: &str) -> Option<Arc<Object>> {
+    async fn account(&self, namespace: &str, name: &str) -> Result<Option<Arc<Object>>, Status> {
         if let Some(found) = self.reader.get(&SERVICE_ACCOUNTS, namespace, name) {
-            return Some(found);
+            return Ok(Some(found));
         }
         let deadline = self.clock.now() + DEFAULT_ACCOUNT_PATIENCE;
         loop {
             let found = self
                 .reader
                 .get_fresh(&SERVICE_ACCOUNTS, namespace, name)
-                .await;
+                .await?;
             if found.is_some() || name != DEFAULT_NAME || self.clock.now() >= deadline {
-                return found;
+                return Ok(found);
             }
             self.clock
                 .sleep_until(self.clock.now() + PATIENCE_STEP)
@@ -81,7 +81,7 @@ impl Plugin for ServiceAccount {
         // The older name of the same field.
         lookup::set(pod, &["spec", "serviceAccount"], name.as_str());
         let namespace = &admission.request.namespace;
-        let Some(account) = self.account(namespace, &name).await else {
+        let Some(account) = self.account(namespace, &name).await? else {
             let reason = format!(
                 "error looking up service account {namespace}/{name}: serviceaccount {name:?} not found"
             );
@@ -116,7 +116,7 @@ impl Plugin for ServiceAccount {
             return check_mirror(pod).map_err(|reason| admission.forbidden(reason));
         }
         let name = lookup::text(pod, &["spec", "serviceAccountName"]);
-        let Some(account) = self.account(&admission.request.namespace, name).await else {
+        let Some(account) = self.account(&admission.request.namespace, name).await? else {
             return Ok(());
         };
         if meta::annotation(&account, ENFORCE_ANNOTATION) == Some("true") {

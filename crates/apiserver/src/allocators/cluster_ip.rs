@@ -81,11 +81,10 @@ impl ClusterIpAllocator {
                 .reader
                 .get_fresh(&IP_ADDRESSES, "", &address.to_string())
                 .await
-                .is_some();
-            return if taken {
-                Err(AddressError::Allocated)
-            } else {
-                Ok(())
+                .map_err(AddressError::Store)?;
+            return match taken {
+                Some(_) => Err(AddressError::Allocated),
+                None => Ok(()),
             };
         }
         match self

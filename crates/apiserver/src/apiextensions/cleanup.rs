@@ -39,7 +39,7 @@ pub(super) struct Cleanup {
 impl Cleanup {
     /// Deletes all objects and lets go of the definition. An error: to be done again.
     pub(super) async fn run(self) -> Result<(), Status> {
-        let Some(definition) = self.definition().await else {
+        let Some(definition) = self.definition().await? else {
             return Ok(());
         };
         let condition = if conditions::is_true(&definition, ESTABLISHED) {
@@ -76,18 +76,19 @@ impl Cleanup {
         }
     }
 
-    async fn definition(&self) -> Option<Object> {
+    async fn definition(&self) -> Result<Option<Object>, Status> {
         let found = self
             .registry
             .get_fresh(&DEFINITIONS, "", &self.name)
-            .await?;
-        meta::has_finalizer(&found, FINALIZER).then(|| Object::clone(&found))
+            .await?
+            .filter(|found| meta::has_finalizer(found, FINALIZER));
+        Ok(found.map(|found| Object::clone(&found)))
     }
 
     /// Writes a condition, and takes the finalizer off if this is the end.
     async fn say(&self, condition: &Condition, end: bool) -> Result<(), Status> {
         loop {
-            let Some(mut definition) = self.definition().await else {
+            let Some(mut definition) = self.definition().await? else {
                 return Ok(());
             };
             condition.set(&mut definition, &crate::registry::seconds(self.clock.now()));

@@ -343,7 +343,14 @@ impl ServiceAccountTokens {
     ) -> Option<Arc<Object>> {
         match self.reader.get(resource, namespace, name) {
             Some(object) => Some(object),
-            None => self.reader.get_fresh(resource, namespace, name).await,
+            None => {
+                let fresh = self.reader.get_fresh(resource, namespace, name).await;
+                // Nobody is who a store that is away does not know, as upstream.
+                fresh.unwrap_or_else(|status| {
+                    tracing::warn!(%status, %resource, namespace, name, "what a token is bound to cannot be read");
+                    None
+                })
+            }
         }
     }
 }

@@ -111,7 +111,7 @@ impl KubernetesService {
     async fn service(&self) -> Result<(), Status> {
         let port = json!({"name": "https", "protocol": "TCP", "port": PORT, "targetPort": self.secure_port});
         let address = self.service_range.nth(0).to_string();
-        let Some(existing) = self.find(&SERVICES).await else {
+        let Some(existing) = self.find(&SERVICES).await? else {
             let wanted = object(json!({
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": {
@@ -231,7 +231,7 @@ impl KubernetesService {
         wanted: Object,
         fields: &[&str],
     ) -> Result<(), Status> {
-        let Some(existing) = self.find(resource).await else {
+        let Some(existing) = self.find(resource).await? else {
             return settle(self.writer.create(resource, NAMESPACE, wanted).await);
         };
         let differs =
@@ -256,9 +256,9 @@ impl KubernetesService {
         settle(self.writer.update(resource, NAMESPACE, mended).await)
     }
 
-    async fn find(&self, resource: &GroupResource) -> Option<Arc<Object>> {
+    async fn find(&self, resource: &GroupResource) -> Result<Option<Arc<Object>>, Status> {
         match self.reader.get(resource, NAMESPACE, NAME) {
-            Some(found) => Some(found),
+            Some(found) => Ok(Some(found)),
             None => self.reader.get_fresh(resource, NAMESPACE, NAME).await,
         }
     }

@@ -139,7 +139,7 @@ impl Bootstrap {
             let existing = match self.reader.get(resource, namespace, name) {
                 Some(existing) if attempt == 0 => Some(existing),
                 _ if attempt == 0 => None,
-                _ => self.reader.get_fresh(resource, namespace, name).await,
+                _ => self.reader.get_fresh(resource, namespace, name).await?,
             };
             let outcome = match existing {
                 None => {

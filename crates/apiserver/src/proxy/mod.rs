@@ -68,7 +68,7 @@ impl ProxyConnector {
         namespace: &str,
         name: &str,
     ) -> Result<Arc<Object>, Status> {
-        let found = self.reader.get_fresh(resource, namespace, name).await;
+        let found = self.reader.get_fresh(resource, namespace, name).await?;
         found.ok_or_else(|| Status::not_found(resource, name))
     }
 
@@ -84,7 +84,7 @@ impl ProxyConnector {
         node_name: &str,
     ) -> Result<kubelet_client::Kubelet, Status> {
         let asked_for = context.info.gvr().group_resource();
-        let node = self.reader.get_fresh(&NODES, "", node_name).await;
+        let node = self.reader.get_fresh(&NODES, "", node_name).await?;
         let node = node.ok_or_else(|| Status::not_found(&asked_for, node_name))?;
         self.kubelets.of_node(&node)
     }

@@ -95,10 +95,7 @@ impl Call<'_> {
             }
         };
         self.note_wait(freshness, start, waited.is_ok());
-        waited.map_err(|error| match error {
-            HubError::Kv(error) => storage::status(error),
-            HubError::Behind { wanted, current } => too_large(wanted, current),
-        })
+        waited.map_err(not_fresh)
     }
 
     fn note_wait(&self, freshness: Freshness, start: Instant, fresh: bool) {
@@ -154,6 +151,14 @@ impl Call<'_> {
             return respond_bytes(&self.context.headers, code, accept, bytes);
         }
         self.respond_tree(self.endpoint.tree(cached), accept, code)
+    }
+}
+
+/// The cache is not as fresh as it was asked to be.
+pub(super) fn not_fresh(error: HubError) -> Status {
+    match error {
+        HubError::Kv(error) => storage::status(error),
+        HubError::Behind { wanted, current } => too_large(wanted, current),
     }
 }
 

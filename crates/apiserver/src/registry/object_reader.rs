@@ -96,18 +96,26 @@ impl ObjectReader for Registry {
         resource: &GroupResource,
         namespace: &str,
         name: &str,
-    ) -> Option<Arc<Object>> {
+    ) -> Result<Option<Arc<Object>>, Status> {
+        let Some(endpoint) = self.endpoint_of(resource) else {
+            return Ok(None);
+        };
+        let Some(cacher) = &endpoint.cacher else {
+            return Ok(None);
+        };
         if !self.kv.tells_progress() {
-            let endpoint = self.endpoint_of(resource)?;
-            let key = endpoint.cacher.as_ref()?.key(namespace, name);
-            let mut object = self.store.get(&key).await.ok()??.object;
-            endpoint.from_storage(&mut object);
-            return Some(Arc::new(object));
+            let stored = self.store.get(&cacher.key(namespace, name)).await?;
+            return Ok(stored.map(|stored| {
+                let mut object = stored.object;
+                endpoint.from_storage(&mut object);
+                Arc::new(object)
+            }));
         }
-        if let Err(error) = self.hub.wait_fresh(self.kv.as_ref()).await {
-            tracing::warn!(%error, %resource, "reading from a cache that may be stale");
+        let waited = self.hub.wait_fresh(self.kv.as_ref()).await;
+        match (ObjectReader::get(self, resource, namespace, name), waited) {
+            (None, Err(error)) => Err(super::get::not_fresh(error)),
+            (found, _) => Ok(found),
         }
-        ObjectReader::get(self, resource, namespace, name)
     }
 
     fn list(&self, resource: &GroupResource, namespace: &str) -> Vec<Arc<Object>> {

@@ -234,7 +234,7 @@ impl TokenRequest {
     ) -> Result<Arc<Object>, Status> {
         let found = match self.reader.get(resource, namespace, name) {
             Some(object) => Some(object),
-            None => self.reader.get_fresh(resource, namespace, name).await,
+            None => self.reader.get_fresh(resource, namespace, name).await?,
         };
         found.ok_or_else(|| Status::not_found(resource, name))
     }

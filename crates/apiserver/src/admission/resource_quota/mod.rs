@@ -112,7 +112,7 @@ impl ResourceQuota {
             let Some(status) = last else { return Ok(()) };
             // What the cache has is too old: wait until it has all.
             for name in &refused {
-                self.reader.get_fresh(&QUOTAS, namespace, name).await;
+                self.reader.get_fresh(&QUOTAS, namespace, name).await?;
             }
             failed = Some((refused, status));
         }
