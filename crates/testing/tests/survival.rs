@@ -395,6 +395,10 @@ users: [ {{ name: u, user: {{ client-certificate: {}, client-key: {} }} }} ]
             .arg(kubeconfig)
             .args(["--hostname-override", node, "--node-ip=172.31.255.1"])
             .args(["--cluster-dns=10.96.0.10", "--authorization-mode=Webhook"])
+            // How full the disk of who tests is, is not what is tested.
+            .arg(
+                "--eviction-hard=memory.available<100Mi,nodefs.available<1Gi,imagefs.available<1Gi",
+            )
             .arg("--client-ca-file")
             .arg(pki("ca.crt"))
             .arg("--tls-cert-file")
