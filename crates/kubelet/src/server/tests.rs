@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use apimachinery::{Object, gvk::GroupResource};
+use apimachinery::{Object, Status, gvk::GroupResource};
 use apiserver::{
     Body as ApiBody,
     authn::Peer as ApiPeer,
@@ -167,8 +167,8 @@ impl ObjectReader for Objects {
         resource: &GroupResource,
         ns: &str,
         name: &str,
-    ) -> Option<Arc<Object>> {
-        self.get(resource, ns, name)
+    ) -> Result<Option<Arc<Object>>, Status> {
+        Ok(self.get(resource, ns, name))
     }
 
     fn list(&self, _: &GroupResource, _: &str) -> Vec<Arc<Object>> {
