@@ -216,6 +216,7 @@ fn many_pods_and_execs_at_once() {
             verbose: true,
         };
         let shim = node.runtime.pod_sandbox_status(request).await.unwrap().info["pid"].clone();
+        // One more for a moment, as the shim closes a connection after its client: more may go than came.
         let before = descriptors(&shim);
         let start = std::time::Instant::now();
         futures_util::future::join_all((0..200).map(async |number| {
@@ -229,7 +230,7 @@ fn many_pods_and_execs_at_once() {
         .await;
         println!("200 execs in {:?}", start.elapsed());
         let settled = async {
-            while descriptors(&shim) != before {
+            while descriptors(&shim) > before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
