@@ -14,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest};
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    sync::{Mutex, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Cacher, Ending, Ingest, ROOT};
@@ -27,6 +30,8 @@ const PAGE: usize = 10_000;
 const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the hub waits before it tries a store again that failed.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often the caches let old history go.
+const AGING: Duration = Duration::from_secs(30);
 
 /// The caches, and their connection to the store.
 #[derive(Debug)]
@@ -202,7 +207,26 @@ impl Hub {
                 }
             }
         };
-        let _ = cancel.run_until_cancelled(following).await;
+        let aging = async {
+            loop {
+                tokio::time::sleep(AGING).await;
+                self.age();
+            }
+        };
+        let both = async { tokio::join!(following, aging) };
+        let _: Option<((), ())> = cancel.run_until_cancelled(both).await;
+    }
+
+    fn age(&self) {
+        let now = Instant::now();
+        for cacher in self.all() {
+            cacher.age(now);
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Cacher>> {
+        let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
+        caches.values().cloned().collect()
     }
 
     async fn follow(&self, kv: &dyn Kv) -> Result<(), KvError> {
@@ -232,11 +256,7 @@ impl Hub {
         let _applying = self.applying.lock().await;
         let revision = kv.revision().await?;
         let values = range_all(kv, KeyRange::prefix(ROOT), revision).await?;
-        let caches: Vec<Arc<Cacher>> = {
-            let caches = self.caches.read().unwrap_or_else(PoisonError::into_inner);
-            caches.values().cloned().collect()
-        };
-        for cacher in caches {
+        for cacher in self.all() {
             // The values are in key order: those of a resource stand together.
             let start = values.partition_point(|value| value.key < *cacher.prefix());
             let length =

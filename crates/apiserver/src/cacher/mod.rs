@@ -31,7 +31,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
 use imbl::OrdMap;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 pub use hub::{Hub, HubError};
 pub use object::{CachedObject, Coerce, EventType, Ingest, JSON_SUFFIX, MalformedObject};
@@ -304,6 +304,16 @@ impl Cacher {
         drop(state);
         self.stats.events.add(events.len());
         self.wakers.wake(&events, sequence, length);
+    }
+
+    /// Lets history go that is older than [`ring::MAX_AGE`], whether anything happens or not.
+    fn age(&self, now: Instant) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = state.ring.age(now);
+        drop(state);
+        drop(gone);
+        // Those whom nothing has concerned since stand where they stood.
+        self.wakers.catch_up();
     }
 
     /// `None` for deletions, and for values that are no objects: to clients these do not exist.

@@ -1,11 +1,12 @@
-//! The recent history of one resource: events in order, bounded by number and by bytes.
+//! The recent history of one resource: events in order, bounded by number, by bytes and by age.
 //!
 //! Watchers hold a cursor, the sequence number of the event they take next. A cursor that points before the ring's first event has
 //! fallen too far behind: its watcher ends with 410, and nobody waits for it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use etcd::Revision;
+use tokio::time::Instant;
 
 use super::{object::CachedObject, signature::Signature};
 
@@ -13,8 +14,10 @@ use super::{object::CachedObject, signature::Signature};
 pub(crate) const MAX_EVENTS: usize = 8192;
 /// …and at most so many bytes of versions that are no longer current, though never fewer events than [`MIN_EVENTS`].
 pub(super) const MAX_BYTES: usize = 24 << 20;
-/// However large they are.
+/// However large and old they are.
 pub(super) const MIN_EVENTS: usize = 128;
+/// Older ones go, as the store forgets them then. Else a hundred resources would each fill their bounds and never give the room back.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// One change of one object.
 #[derive(Debug)]
@@ -71,6 +74,8 @@ pub(super) struct Ring {
     first_sequence: u64,
     /// Events after this revision are all here; what was before is unknown.
     complete_after: Revision,
+    /// Which event was the next at which time; the latest of them no older than [`MAX_AGE`].
+    marks: VecDeque<(Instant, u64)>,
 }
 
 impl Ring {
@@ -81,6 +86,7 @@ impl Ring {
             bytes: 0,
             first_sequence: 0,
             complete_after: revision,
+            marks: VecDeque::new(),
         }
     }
 
@@ -91,6 +97,29 @@ impl Ring {
         self.events.clear();
         self.bytes = 0;
         self.complete_after = revision;
+        self.marks.clear();
+    }
+
+    /// Notes the time, and takes out what was there at a time noted [`MAX_AGE`] ago; what is taken out is for the caller to drop. Between two
+    /// calls everyone who watches has to be woken: a cursor that was not moved for so long falls out.
+    pub(super) fn age(&mut self, now: Instant) -> Vec<Arc<Event>> {
+        let mut gone = Vec::new();
+        while let Some((noted, sequence)) = self.marks.front().copied()
+            && now.duration_since(noted) >= MAX_AGE
+        {
+            self.marks.pop_front();
+            while self.first_sequence < sequence && self.events.len() > MIN_EVENTS {
+                gone.extend(self.pop());
+            }
+        }
+        if self
+            .marks
+            .back()
+            .is_none_or(|(_, sequence)| *sequence != self.next_sequence())
+        {
+            self.marks.push_back((now, self.next_sequence()));
+        }
+        gone
     }
 
     /// Adds an event and lets old ones go.
@@ -100,13 +129,16 @@ impl Ring {
         while self.events.len() > MAX_EVENTS
             || (self.bytes > MAX_BYTES && self.events.len() > MIN_EVENTS)
         {
-            let Some(gone) = self.events.pop_front() else {
-                break;
-            };
-            self.bytes -= gone.size();
-            self.first_sequence += 1;
-            self.complete_after = gone.revision;
+            self.pop();
         }
+    }
+
+    fn pop(&mut self) -> Option<Arc<Event>> {
+        let gone = self.events.pop_front()?;
+        self.bytes -= gone.size();
+        self.first_sequence += 1;
+        self.complete_after = gone.revision;
+        Some(gone)
     }
 
     /// How many events it holds.

@@ -182,6 +182,43 @@ async fn a_watcher_that_nobody_polls_falls_out_of_the_ring() {
     assert!(matches!(step, Ok(Some(Step::Failed(status))) if status.code == 410));
 }
 
+#[tokio::test(start_paused = true)]
+async fn old_history_goes_and_takes_no_watcher_along() {
+    let cacher = pods();
+    let after = |revision| WatcherOptions {
+        after: Some(Revision(revision)),
+        ..WatcherOptions::default()
+    };
+    let start = |predicate, options| Watcher::start(Arc::clone(&cacher), predicate, options);
+    let mut watcher = start(selecting("", "spec.nodeName=n1"), after(1)).unwrap();
+    let events = 4 * ring::MIN_EVENTS as i64;
+    for number in 0..events {
+        cacher.apply(&[&put("other", "n2", number + 2)]);
+    }
+    let minutes_of_nothing = async {
+        for _ in 0..11 {
+            cacher.age(Instant::now());
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        assert_eq!(cacher.read().ring.len(), ring::MIN_EVENTS);
+        cacher.apply(&[&put("mine", "n1", 1_000_000)]);
+        std::future::pending::<()>().await;
+    };
+    let step = tokio::select! {
+        () = minutes_of_nothing => None,
+        step = watcher.next() => step,
+    };
+    assert!(
+        matches!(step, Some(Step::Event(EventType::Added, _))),
+        "{step:?}"
+    );
+    // What is left is complete, and nothing else is said to be.
+    let oldest = cacher.oldest();
+    assert_eq!(oldest, Revision(events - ring::MIN_EVENTS as i64 + 1));
+    assert!(start(Predicate::default(), after(oldest.0)).is_ok());
+    assert!(start(Predicate::default(), after(oldest.0 - 1)).is_err());
+}
+
 /// An idle watch of everything; the second at which it ended.
 async fn end_of_watch(
     cacher: &Arc<Cacher>,

@@ -125,6 +125,15 @@ impl Wakers {
         }
     }
 
+    /// Wakes everyone who has not been woken by what has happened.
+    pub(super) fn catch_up(&self) {
+        let sequence = self.sequence();
+        let mut interests = self.lock();
+        if interests.all_woken_at < sequence {
+            interests.wake_all(sequence);
+        }
+    }
+
     /// History has broken off: everyone is to find out.
     pub(super) fn wake_all(&self, sequence: u64) {
         self.everything.send_replace(sequence);
