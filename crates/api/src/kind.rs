@@ -140,6 +140,14 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     /// Takes over from `old` what an update may not change silently (mostly `status`), raises `metadata.generation` when the
     /// desired state changed.
     fn prepare_for_update(&self, _new: &mut Object, _old: &Object) {}
+    /// Complaints that stand before those about the metadata, of new and of changed objects.
+    fn validate_before_metadata(&self, _object: &Object) -> ErrorList {
+        Vec::new()
+    }
+    /// Whether an object that comes without a name, and with nothing to generate one from, gets a UUID for one.
+    fn names_the_nameless(&self) -> bool {
+        false
+    }
     /// All complaints about a new object, in upstream's order.
     fn validate(&self, _object: &Object) -> ErrorList {
         Vec::new()
@@ -187,6 +195,8 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
             new.insert("metadata".to_owned(), before.clone());
         }
     }
+    /// Notes in a changed status when it changed. `now` is in RFC 3339.
+    fn stamp_status(&self, _new: &mut Object, _old: &Object, _now: &str) {}
     /// For a subresource other than `status` through which the object itself is written (`ephemeralcontainers`, `resize`, `approval`):
     /// takes from `new` only what that subresource is for.
     fn prepare_for_subresource_update(&self, _name: &str, new: &mut Object, old: &Object) {
@@ -244,6 +254,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     /// Propagation when the client names none: whether dependents are orphaned (upstream's `DefaultGarbageCollectionPolicy`).
     fn orphan_dependents_by_default(&self) -> bool {
         false
+    }
+    /// Whether the garbage collector looks after dependents of such objects at all; nothing waits for it where it does not.
+    fn has_dependents(&self) -> bool {
+        true
     }
     /// Annotations by which a version shows what upstream's internal type has fields for: they are no part of the metadata alone.
     fn annotations_of_version(&self) -> &'static [&'static str] {

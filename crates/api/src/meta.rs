@@ -2,9 +2,12 @@
 //!
 //! The registry calls them before the kind's own rules, so that complaints come in upstream's order.
 
+use std::{cell::LazyCell, collections::HashSet};
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
+    gvk::GroupVersion,
     meta,
 };
 use serde_json::Value;
@@ -14,7 +17,7 @@ use crate::{
     internal,
     kind::{Resource, Scope},
     names,
-    validate::invalid_shown,
+    validate::{ToldBytes, invalid_shown},
 };
 
 /// All annotations of an object together may take this many bytes.
@@ -189,13 +192,18 @@ pub fn validate_annotations(annotations: Option<&Object>, path: &Path) -> ErrorL
 fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
     let mut errors = Vec::new();
     let mut controller: Option<String> = None;
+    let shown = LazyCell::new(|| shown_references(metadata));
+    let told = ToldBytes::default();
     for (_, reference) in metadata.objects("ownerReferences") {
         // Upstream names the list, not the item.
         let at = path;
-        if reference.text("apiVersion").is_empty() {
+        // What cannot be read as group and version has no version either.
+        let api_version = reference.text("apiVersion");
+        let version = GroupVersion::parse(api_version).map(|parsed| parsed.version);
+        if version.is_none_or(|version| version.is_empty()) {
             errors.push(FieldError::invalid(
                 &at.child("apiVersion"),
-                "",
+                api_version,
                 "version must not be empty",
             ));
         }
@@ -220,17 +228,15 @@ fn validate_owner_references(metadata: &Object, path: &Path) -> ErrorList {
         }
         if reference.is_true("controller") {
             let name = format!("{}/{}", reference.text("kind"), reference.text("name"));
-            if let Some(first) = &controller {
-                errors.push(invalid_shown(
-                    path,
-                    &shown_references(metadata),
-                    &format!(
-                        "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
-                        first, name
-                    ),
-                ));
-            } else {
-                controller = Some(name);
+            match &controller {
+                None => controller = Some(name),
+                Some(first) if told.may_tell(shown.len()) => {
+                    let detail = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {first} and {name}"
+                    );
+                    errors.push(invalid_shown(path, &shown, &detail));
+                }
+                Some(_) => {}
             }
         }
     }
@@ -259,18 +265,17 @@ pub fn remove_duplicate_owner_references(object: &mut Object) -> Vec<String> {
     else {
         return Vec::new();
     };
-    let mut seen: Vec<Value> = Vec::new();
-    let mut twice = Vec::new();
-    references.retain(|reference| {
-        let again = seen.contains(reference);
-        if again {
-            let uid = reference.get("uid").and_then(Value::as_str);
-            twice.push(uid.unwrap_or_default().to_owned());
-        } else {
-            seen.push(reference.clone());
-        }
-        !again
-    });
+    let mut seen = HashSet::new();
+    let kept: Vec<bool> = references.iter().map(|one| seen.insert(one)).collect();
+    let dropped = references.iter().zip(&kept).filter(|(_, kept)| !**kept);
+    let twice: Vec<String> = dropped
+        .map(|(reference, _)| reference.get("uid").and_then(Value::as_str))
+        .map(|uid| uid.unwrap_or_default().to_owned())
+        .collect();
+    if !twice.is_empty() {
+        let mut kept = kept.into_iter();
+        references.retain(|_| kept.next().unwrap_or(true));
+    }
     twice
 }
 

@@ -24,8 +24,8 @@ fn max_bytes(max: usize) -> String {
     format!("must be no more than {max} bytes")
 }
 
-/// `message (e.g. 'a',  or 'b', regex used for validation is 're')`, with upstream's two blanks.
-fn regex_error(message: &str, pattern: &str, examples: &[&str]) -> String {
+/// That a string does not match a pattern: `message (e.g. 'a',  or 'b', regex used for validation is 're')`, with upstream's two blanks.
+pub fn regex_error(message: &str, pattern: &str, examples: &[&str]) -> String {
     if examples.is_empty() {
         return format!("{message} (regex used for validation is '{pattern}')");
     }
@@ -151,17 +151,17 @@ pub fn wildcard_dns1123_subdomain(value: &str) -> Vec<String> {
 
 /// A subdomain whose labels may also hold `_`, as search paths in the wild do.
 pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
-    const PATTERN: &str = r"[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+    const PATTERN: &str = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
     let mut errors = Vec::new();
     if value.len() > DNS_SUBDOMAIN_MAX {
         errors.push(max_chars(DNS_SUBDOMAIN_MAX));
     }
     let label = |l: &str| {
-        let mut bytes = l.bytes();
+        let mut bytes = l.strip_prefix('_').unwrap_or(l).bytes();
         match (bytes.next(), bytes.next_back()) {
-            (Some(first), None) => lower_alnum(first) || first == b'_',
+            (Some(only), None) => lower_alnum(only),
             (Some(first), Some(last)) => {
-                (lower_alnum(first) || first == b'_')
+                lower_alnum(first)
                     && lower_alnum(last)
                     && bytes.all(|b| lower_alnum(b) || matches!(b, b'-' | b'_'))
             }
@@ -170,12 +170,51 @@ pub fn dns1123_subdomain_with_underscore(value: &str) -> Vec<String> {
     };
     if !value.split('.').all(label) {
         errors.push(regex_error(
-            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
             PATTERN,
             &["example.com"],
         ));
     }
     errors
+}
+
+/// What is wrong with a UUID: written another way than with lowercase digits in five groups, or none at all.
+pub fn not_a_uuid(value: &str) -> Option<String> {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let grouped = |value: &str| {
+        let mut groups = value.split('-');
+        GROUPS.iter().all(|length| {
+            groups.next().is_some_and(|group| {
+                group.len() == *length && group.bytes().all(|b| b.is_ascii_hexdigit())
+            })
+        }) && groups.next().is_none()
+    };
+    let wrong = |reason: &str| Some(format!("error validating uid: {reason}"));
+    let good = match value.len() {
+        36 => grouped(value),
+        45 => match value.get(..9) {
+            Some(urn) if urn.eq_ignore_ascii_case("urn:uuid:") => grouped(&value[9..]),
+            urn => {
+                return wrong(&format!(
+                    "invalid urn prefix: {:?}",
+                    urn.unwrap_or_default()
+                ));
+            }
+        },
+        38 => match value.strip_prefix('{').and_then(|v| v.strip_suffix('}')) {
+            Some(inner) => grouped(inner),
+            None => return wrong("invalid bracketed UUID format"),
+        },
+        32 => value.bytes().all(|b| b.is_ascii_hexdigit()),
+        length => return wrong(&format!("invalid UUID length: {length}")),
+    };
+    if !good {
+        return wrong("invalid UUID format");
+    }
+    let normal = value.len() == 36 && !value.bytes().any(|b| b.is_ascii_uppercase());
+    (!normal).then(|| {
+        "uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters".to_owned()
+    })
 }
 
 /// `[prefix/]name`: keys of labels, annotations, taints, finalizers.
@@ -573,6 +612,52 @@ pub fn strict_cidr(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uuid_is_written_in_one_way() {
+        let good = "0a1b2c3d-0000-4000-8000-00000000000f";
+        assert_eq!(not_a_uuid(good), None);
+        for (value, reason) in [
+            ("", "error validating uid: invalid UUID length: 0"),
+            (
+                "shareIDValue",
+                "error validating uid: invalid UUID length: 12",
+            ),
+            (
+                "0a1b2c3d-0000-4000-8000-00000000000g",
+                "error validating uid: invalid UUID format",
+            ),
+            (
+                "0a1b2c3d00000400080000000000000000f-",
+                "error validating uid: invalid UUID format",
+            ),
+        ] {
+            assert_eq!(not_a_uuid(value).as_deref(), Some(reason), "{value}");
+        }
+        for odd in [
+            good.to_uppercase(),
+            format!("urn:uuid:{good}"),
+            format!("{{{good}}}"),
+            good.replace('-', ""),
+        ] {
+            assert!(
+                not_a_uuid(&odd)
+                    .unwrap()
+                    .starts_with("uid must be in RFC 4122"),
+                "{odd}"
+            );
+        }
+    }
+
+    #[test]
+    fn search_paths_may_begin_with_an_underscore() {
+        for good in ["_a", "a_b", "_a._b-c", "x"] {
+            assert!(dns1123_subdomain_with_underscore(good).is_empty(), "{good}");
+        }
+        for bad in ["_", "__a", "a_", "-a", ""] {
+            assert!(!dns1123_subdomain_with_underscore(bad).is_empty(), "{bad}");
+        }
+    }
 
     #[test]
     fn names_that_are_good() {

@@ -6,7 +6,6 @@
 
 mod borrowed;
 mod list;
-mod names;
 mod read;
 mod tree;
 pub mod wire;
@@ -16,7 +15,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::{Object, meta, schema::TypeRef};
+use crate::{Object, go, meta, schema::TypeRef};
 
 pub use list::ListFrame;
 
@@ -49,12 +48,12 @@ impl ProtobufError {
         Self::Malformed(message.into())
     }
 
-    /// The same, having named the field (of this JSON name) that a value did not fit.
-    fn in_field(self, name: &str) -> Self {
+    /// The same, having named the field (of this struct, by its JSON name) that a value did not fit.
+    fn in_field(self, type_name: &str, name: &str) -> Self {
         match self {
             Self::WrongWireType(wire_type) => Self::malformed(format!(
                 "wrong wireType = {wire_type} for field {}",
-                names::go_field(name)
+                go::field_name(type_name, name)
             )),
             other => other,
         }

@@ -3,12 +3,14 @@
 //! Every failure of the API is made by a constructor of this file, so that codes, reasons and wording stand in one place. It is an
 //! error like any other in Rust; whoever serves HTTP writes it out as the body.
 
-use std::fmt;
+mod answer;
+
+use std::{collections::HashSet, fmt};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    field::ErrorList,
+    field::{ErrorList, FieldError},
     gvk::{GroupResource, GroupVersionKind},
     quote,
 };
@@ -125,6 +127,8 @@ impl StatusCause {
 
 /// The result of what the API is asked for.
 pub type Result<T> = std::result::Result<T, Status>;
+
+pub use answer::said;
 
 /// What the server was doing when it ran out of time or has to be asked again; see [`Status::server_timeout`].
 const TOO_MANY_REQUESTS: &str = "Too many requests, please try again later.";
@@ -474,13 +478,11 @@ fn group_kind(group: &str, kind: &str) -> String {
 
 /// The messages as upstream's aggregate prints them: one bare, several in brackets, each once.
 pub fn aggregate(errors: &ErrorList) -> String {
-    let mut messages: Vec<String> = Vec::with_capacity(errors.len());
-    for error in errors {
-        let message = error.to_string();
-        if !messages.contains(&message) {
-            messages.push(message);
-        }
-    }
+    let mut messages: Vec<String> = errors.iter().map(FieldError::to_string).collect();
+    let mut seen = HashSet::new();
+    let new: Vec<bool> = messages.iter().map(|one| seen.insert(one)).collect();
+    let mut new = new.into_iter();
+    messages.retain(|_| new.next().unwrap_or(true));
     match <[String; 1]>::try_from(messages) {
         Ok([one]) => one,
         Err(many) => format!("[{}]", many.join(", ")),

@@ -20,6 +20,7 @@ use crate::{
     query::Query,
     request_info::RequestInfo,
     user::UserInfo,
+    warnings::Warnings,
 };
 
 /// A request on its way: what it says, who sent it, and what the client is to be warned of.
@@ -49,7 +50,7 @@ pub struct Context {
     pub(crate) waited: Duration,
     /// How many bytes the request's body had, once it has been read.
     body_bytes: OnceLock<usize>,
-    warnings: Mutex<Vec<String>>,
+    warnings: Mutex<Warnings>,
     kept_empty: AtomicBool,
     annotations: Annotations,
     /// What the audit log writes of it; none if it is not interested.
@@ -88,16 +89,14 @@ impl Context {
 
     /// Warns the client, once.
     pub fn warn(&self, warning: impl Into<String>) {
-        let warning = warning.into();
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if !warning.is_empty() && !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
+        warnings.add(warning.into());
     }
 
     /// The warnings, which are gone then.
     pub fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.take()
     }
 
     /// What was decoded has empty lists or maps that its storage will not tell from none.

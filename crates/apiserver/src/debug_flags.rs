@@ -1,5 +1,6 @@
 //! `/debug/flags/v`: how much is logged, changed while serving (`curl -X PUT -d 4 …/debug/flags/v`), as klog's verbosity is upstream.
 
+use apimachinery::go;
 use base::logging;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -58,14 +59,11 @@ async fn set(request: Request<Body>) -> Result<String, String> {
     let body = body.map_err(|error| format!("error reading request body: {error}"))?;
     let bytes = body.to_bytes();
     let text = String::from_utf8_lossy(&bytes);
-    let level: u32 = text
-        .parse()
-        .map_err(|_| format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))?;
-    logging::set_verbosity(level)
+    let level: Result<i32, _> = go::parse_int(&text);
+    level
+        .and_then(logging::set_verbosity)
         .map_err(|problem| format!("failed set klog.logging.verbosity {text}: {problem}"))?;
-    Ok(format!(
-        "successfully set klog.logging.verbosity to {level}"
-    ))
+    Ok(format!("successfully set klog.logging.verbosity to {text}"))
 }
 
 #[cfg(test)]
@@ -77,6 +75,11 @@ mod tests {
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let response = respond(path, request).await;
         let code = response.status().as_u16();
+        let media_type = match path {
+            "/debug/flags/v" => "text/plain",
+            _ => "text/html; charset=utf-8",
+        };
+        assert_eq!(response.headers()[header::CONTENT_TYPE], media_type);
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (code, String::from_utf8(bytes.to_vec()).unwrap())
     }
@@ -87,10 +90,15 @@ mod tests {
         let set = "successfully set klog.logging.verbosity to 4\n".to_owned();
         let path = "/debug/flags/v";
         assert_eq!(ask(Method::PUT, path, "4").await, (200, set));
-        for body in ["", "-1", "a", "4294967296"] {
-            let (code, text) = ask(Method::PUT, path, body).await;
-            assert_eq!(code, 400);
-            assert!(text.contains("invalid syntax"), "{text}");
+        for (body, reason) in [
+            ("", "invalid syntax"),
+            ("a", "invalid syntax"),
+            ("2147483648", "value out of range"),
+        ] {
+            let refused = format!(
+                "failed set klog.logging.verbosity {body}: strconv.ParseInt: parsing \"{body}\": {reason}\n"
+            );
+            assert_eq!(ask(Method::PUT, path, body).await, (400, refused));
         }
         assert_eq!(ask(Method::PUT, path, &"1".repeat(100)).await.0, 400);
         assert_eq!(ask(Method::GET, path, "").await.0, 406);

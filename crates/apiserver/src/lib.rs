@@ -49,6 +49,7 @@ mod unix_connector;
 mod upgraded;
 pub mod user;
 pub mod virtual_resource;
+mod warnings;
 pub mod webhook_client;
 mod zpages;
 

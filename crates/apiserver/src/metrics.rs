@@ -211,6 +211,17 @@ impl Metrics {
         response
     }
 
+    /// Begins all counts anew, as upstream does for who may delete `/metrics`.
+    pub fn reset(&self) -> Response<Bytes> {
+        self.0.registry.reset();
+        let mut response = Response::new(Bytes::from_static(b"metrics reset\n"));
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        response
+    }
+
     /// A request has come in. It counts as under way until [`InFlight::finish`], or until what is given here is dropped.
     pub fn begin(&self, context: &Context) -> InFlight {
         let info = &context.info;

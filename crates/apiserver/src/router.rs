@@ -93,9 +93,10 @@ impl Handler for Router {
                 route_produces(headers, &["application/json"])?;
                 self.document(context, &Version::CURRENT.document())
             }
-            "/metrics" if request.method() != Method::DELETE => {
-                Ok(self.metrics.respond().await.map(Body::from))
+            "/metrics" if request.method() == Method::DELETE => {
+                Ok(self.metrics.reset().map(Body::from))
             }
+            "/metrics" => Ok(self.metrics.respond().await.map(Body::from)),
             "/metrics/slis" => Ok(self.health.slis().map(Body::from)),
             "/statusz" => {
                 zpages::acceptable(headers)?;

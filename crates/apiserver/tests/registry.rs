@@ -269,6 +269,56 @@ async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_limit_range_without_a_name_gets_one() {
+    let cluster = start().await;
+    let path = "/api/v1/namespaces/default/limitranges";
+    let nameless = json!({"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": []}});
+    let created = cluster.create(path, nameless).await;
+    let name = created["metadata"]["name"].as_str().unwrap();
+    assert_eq!(name.len(), 36, "{name}");
+    let (status, _) = cluster.get(&format!("{path}/{name}")).await;
+    assert_eq!(status, StatusCode::OK);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn one_version_does_not_lose_what_only_the_other_has_fields_for() {
+    let cluster = start().await;
+    let path = |version: &str| {
+        format!("/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers")
+    };
+    let metrics = json!([{"type": "Resource", "resource": {
+        "name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"},
+    }}]);
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+        "spec": {"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "metrics": metrics},
+    });
+    cluster.create(&path("v2"), autoscaler).await;
+    let first = format!("{}/a", path("v1"));
+    let (_, shown) = cluster.get(&first).await;
+    let annotation = "autoscaling.alpha.kubernetes.io/metrics";
+    assert!(shown["metadata"]["annotations"][annotation].is_string());
+    let change = json!({"spec": {"maxReplicas": 3}});
+    let (status, _) = cluster.json(Method::PATCH, &first, Some(change)).await;
+    assert_eq!(status, StatusCode::OK);
+    let (_, changed) = cluster.get(&format!("{}/a", path("v2"))).await;
+    assert_eq!(changed["spec"]["maxReplicas"], 3);
+    assert_eq!(changed["spec"]["metrics"], metrics);
+    assert!(changed["metadata"].get("annotations").is_none());
+    // Who changed the first version owns what it shows, and no annotation of the other's making.
+    let owners = changed["metadata"]["managedFields"].as_array().unwrap();
+    let owned = |version: &str| owners.iter().find(|o| o["apiVersion"] == version);
+    let fields = &owned("autoscaling/v1").unwrap()["fieldsV1"];
+    assert!(fields["f:spec"].get("f:maxReplicas").is_some(), "{fields}");
+    assert!(
+        fields["f:metadata"].get("f:annotations").is_none(),
+        "{fields}"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn concurrent_patches_all_arrive() {
     let cluster = start().await;
     cluster.create(CONFIG_MAPS, config_map("busy", "1")).await;

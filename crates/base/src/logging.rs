@@ -49,9 +49,9 @@ pub fn init(target: LogTarget, default_filter: &str) {
 }
 
 /// Logs as much as klog does at this verbosity: up to 2 what `info` shows, up to 5 `debug`, from there on everything.
-pub fn set_verbosity(level: u32) -> Result<(), String> {
+pub fn set_verbosity(level: i32) -> Result<(), String> {
     let filter = match level {
-        0..=2 => "info",
+        ..=2 => "info",
         3..=5 => "debug",
         _ => "trace",
     };

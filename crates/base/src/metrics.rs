@@ -18,6 +18,9 @@ pub const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8; escapin
 /// Writes samples of one family at the time of a scrape.
 type Collect = Box<dyn Fn(&mut Sink<'_>) + Send + Sync>;
 
+/// Begins a family's counts anew.
+type Reset = Box<dyn Fn() + Send + Sync>;
+
 /// The families of a component. Cheap to clone; clones are the same registry.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<RwLock<BTreeMap<&'static str, Family>>>);
@@ -26,6 +29,8 @@ struct Family {
     help: &'static str,
     kind: &'static str,
     collect: Collect,
+    /// Of what counts; a gauge, or what is found out at a scrape, says what is.
+    reset: Option<Reset>,
 }
 
 /// Takes the samples of a family.
@@ -81,12 +86,15 @@ impl Registry {
         labels: &'static [&'static str],
     ) -> Counter {
         let counter = Counter(Vector::new(labels));
-        let series = counter.0.clone();
+        let (series, counted) = (counter.0.clone(), counter.0.clone());
         self.add(
             name,
-            help,
-            "counter",
-            Box::new(move |sink| series.collect(sink)),
+            Family {
+                help,
+                kind: "counter",
+                collect: Box::new(move |sink| series.collect(sink)),
+                reset: Some(Box::new(move || counted.reset())),
+            },
         );
         counter
     }
@@ -100,12 +108,7 @@ impl Registry {
     ) -> Gauge {
         let gauge = Gauge(Vector::new(labels));
         let series = gauge.0.clone();
-        self.add(
-            name,
-            help,
-            "gauge",
-            Box::new(move |sink| series.collect(sink)),
-        );
+        self.on_scrape(name, help, "gauge", move |sink| series.collect(sink));
         gauge
     }
 
@@ -122,12 +125,15 @@ impl Registry {
             labels,
             bounds,
         };
-        let series = histogram.clone();
+        let (series, counted) = (histogram.clone(), histogram.clone());
         self.add(
             name,
-            help,
-            "histogram",
-            Box::new(move |sink| series.collect(sink)),
+            Family {
+                help,
+                kind: "histogram",
+                collect: Box::new(move |sink| series.collect(sink)),
+                reset: Some(Box::new(move || counted.reset())),
+            },
         );
         histogram
     }
@@ -140,19 +146,29 @@ impl Registry {
         kind: &'static str,
         collect: impl Fn(&mut Sink<'_>) + Send + Sync + 'static,
     ) {
-        self.add(name, help, kind, Box::new(collect));
-    }
-
-    fn add(&self, name: &'static str, help: &'static str, kind: &'static str, collect: Collect) {
-        let mut families = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        families.insert(
+        let collect = Box::new(collect);
+        self.add(
             name,
             Family {
                 help,
                 kind,
                 collect,
+                reset: None,
             },
         );
+    }
+
+    fn add(&self, name: &'static str, family: Family) {
+        let mut families = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        families.insert(name, family);
+    }
+
+    /// Counters and histograms begin at nothing again, as when the process started. Their series stay, as who counts holds them.
+    pub fn reset(&self) {
+        let families = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for reset in families.values().filter_map(|family| family.reset.as_ref()) {
+            reset();
+        }
     }
 
     /// All families in order of name.
@@ -196,6 +212,13 @@ impl Vector {
     fn with(&self, values: &[&str], act: impl FnOnce(&AtomicU64)) {
         debug_assert_eq!(values.len(), self.labels.len(), "one value for each label");
         with_series(&self.series, values, |value| act(value));
+    }
+
+    fn reset(&self) {
+        let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        for value in series.values() {
+            value.store(0, Ordering::Relaxed);
+        }
     }
 
     fn collect(&self, sink: &mut Sink<'_>) {
@@ -382,6 +405,20 @@ impl Histogram {
         HistogramSeries {
             buckets: find_series(&self.series, values),
             bounds: self.bounds,
+        }
+    }
+
+    fn reset(&self) {
+        let series = self.series.read().unwrap_or_else(PoisonError::into_inner);
+        for buckets in series.values() {
+            let counts = buckets
+                .counts
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            for count in counts.iter() {
+                count.store(0, Ordering::Relaxed);
+            }
+            buckets.sum.store(0, Ordering::Relaxed);
         }
     }
 
@@ -591,6 +628,22 @@ mod tests {
             "process_cpu_seconds_total",
         ] {
             assert!(shown.contains(&format!("\n{name} ")), "{name}\n{shown}");
+        }
+    }
+
+    #[test]
+    fn what_counts_begins_anew() {
+        let registry = Registry::new();
+        let kept = registry.counter("a_total", "A.", &["x"]).series(&["y"]);
+        let seconds = registry.histogram("b", "B.", &[], &[1.0]);
+        registry.gauge("c", "C.", &[]).set(&[], 2.0);
+        kept.add(3.0);
+        seconds.observe(&[], 0.5);
+        registry.reset();
+        kept.increment();
+        let shown = registry.encode();
+        for line in ["a_total{x=\"y\"} 1", "b_sum 0", "b_count 0", "c 2"] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
     }
 

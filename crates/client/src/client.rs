@@ -5,10 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use apimachinery::{gvk::GroupResource, status};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt as _;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusDetails};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use tokio::time::Instant;
 
 use crate::{
@@ -178,7 +179,7 @@ impl Client {
                     retries += 1;
                     tokio::time::sleep(delay).await;
                 }
-                _ => return Err(refusal(request.describe(), response).await),
+                _ => return Err(refusal(&request, response).await),
             }
         }
     }
@@ -226,16 +227,28 @@ fn retry_after(response: &http::Response<Body>) -> Option<Duration> {
 }
 
 /// The server's `Status`, or one made of what came instead (a proxy's page, an empty body).
-async fn refusal(request: String, response: http::Response<Body>) -> ApiError {
+async fn refusal(request: &Request, response: http::Response<Body>) -> ApiError {
     let code = response.status();
+    let media_type = response.headers().get(header::CONTENT_TYPE).cloned();
     let body = match read_bounded(response.into_body(), MAX_STATUS_BYTES).await {
         Ok(body) => body,
-        Err(source) => return ApiError::Decode { request, source },
+        Err(source) => {
+            let request = request.describe();
+            return ApiError::Decode { request, source };
+        }
     };
-    let status = serde_json::from_slice::<Status>(&body)
+    let sent = serde_json::from_slice::<Status>(&body)
         .ok()
-        .filter(|status| status.reason.is_some() || status.message.is_some())
-        .unwrap_or_else(|| status_of(code, &body));
+        .filter(|status| status.reason.is_some() || status.message.is_some());
+    let media_type = media_type.as_ref().map(HeaderValue::as_bytes);
+    let status = sent.map_or_else(
+        || status_of(request, code, &status::said(media_type, &body)),
+        Ok,
+    );
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return error,
+    };
     ApiError::Status(Box::new(Status {
         code: status.code.or(Some(code.as_u16().into())),
         ..status
@@ -255,34 +268,39 @@ async fn read_bounded(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, BoxEr
     Ok(bytes)
 }
 
-fn status_of(code: StatusCode, body: &[u8]) -> Status {
-    let reason = match code {
-        StatusCode::NOT_FOUND => "NotFound",
-        StatusCode::CONFLICT => "Conflict",
-        StatusCode::UNAUTHORIZED => "Unauthorized",
-        StatusCode::FORBIDDEN => "Forbidden",
-        StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
-        StatusCode::GONE => "Expired",
-        StatusCode::TOO_MANY_REQUESTS => "TooManyRequests",
-        StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
-        StatusCode::GATEWAY_TIMEOUT => "Timeout",
-        StatusCode::INTERNAL_SERVER_ERROR => "InternalError",
-        StatusCode::BAD_REQUEST => "BadRequest",
-        _ => "Unknown",
-    };
-    let text = String::from_utf8_lossy(body);
-    let message = match text.trim() {
-        "" => format!("the server answered {code}"),
-        text => text.to_owned(),
-    };
-    Status {
-        code: Some(code.as_u16().into()),
-        reason: Some(reason.to_owned()),
-        message: Some(message),
-        status: Some("Failure".to_owned()),
-        details: Some(StatusDetails::default()),
-        ..Status::default()
+/// What an answer that carries no `Status` says by its code, worded as client-go words it.
+fn status_of(request: &Request, code: StatusCode, said: &str) -> Result<Status, ApiError> {
+    let verb = request.method.as_str();
+    let mut status = status::Status::of_answer(code.as_u16(), verb, said);
+    if let Some((resource, name)) = asked_for(&request.uri) {
+        status = status.to_request(verb, &resource, name);
     }
+    let status = serde_json::to_vec(&status);
+    let status = status.and_then(|json| serde_json::from_slice(&json));
+    decode(&request.describe(), status)
+}
+
+/// Resource and name in a path of the API; the name is empty for a list.
+fn asked_for(uri: &str) -> Option<(GroupResource, &str)> {
+    let path = uri.split('?').next().unwrap_or_default();
+    let mut segments = path.split('/').skip(1);
+    let group = match segments.next()? {
+        "api" => "",
+        "apis" => segments.next()?,
+        _ => return None,
+    };
+    let _version = segments.next()?;
+    let mut rest: Vec<&str> = segments.collect();
+    if let ["namespaces", _, _, ..] = rest[..] {
+        rest.drain(..2);
+    }
+    let name = rest.get(1).copied().unwrap_or_default();
+    let resource = (*rest.first()?).to_owned();
+    let resource = GroupResource {
+        group: group.to_owned().into(),
+        resource: resource.into(),
+    };
+    Some((resource, name))
 }
 
 /// Decodes an answer, naming the request in the error.
@@ -294,4 +312,37 @@ pub(crate) fn decode<T>(
         request: request.to_owned(),
         source: BoxError::from(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_status_is_worded_by_its_code() {
+        for (uri, about) in [
+            (
+                "/apis/metrics.k8s.io/v1beta1/namespaces/n/pods?labelSelector=a",
+                " (get pods.metrics.k8s.io)",
+            ),
+            ("/api/v1/namespaces/n/pods/p/log", " (get pods p)"),
+            ("/api/v1/namespaces/n", " (get namespaces n)"),
+            ("/api/v1/nodes/n", " (get nodes n)"),
+            ("/readyz", ""),
+            ("/apis", ""),
+        ] {
+            let status = status_of(
+                &Request::get(uri),
+                StatusCode::NOT_FOUND,
+                "404 page not found",
+            );
+            let status = status.unwrap();
+            let message = format!("the server could not find the requested resource{about}");
+            assert_eq!(status.message, Some(message));
+            assert_eq!(
+                (status.code, status.reason),
+                (Some(404), Some("NotFound".to_owned()))
+            );
+        }
+    }
 }

@@ -10,7 +10,10 @@ mod layout;
 mod node;
 mod wire;
 
-use apimachinery::schema::{Field, Omit, Scalar, Type, TypeRef};
+use apimachinery::{
+    go,
+    schema::{Field, Omit, Scalar, Type, TypeRef},
+};
 use serde_json::Value;
 
 use crate::facts;
@@ -151,7 +154,7 @@ fn untagged(ty: TypeRef<'_>, field: &Field, fields: &Fields, out: &mut Entries) 
     } else if &*field.name != "metadata" {
         let owner = ty.object().map_or("", |object| &*object.name);
         out.push((
-            layout::go_name(owner, &field.name),
+            go::field_name(owner, &field.name).into_owned(),
             optional(inner, field.pointer, value),
         ));
     }

@@ -11,15 +11,16 @@ use super::node::Node;
 pub struct Touched(Vec<(String, Touched)>);
 
 impl Touched {
-    /// By a merge patch: every object in it.
+    /// By a merge patch: every object in it, those in lists as well.
     pub fn by_merge(patch: &Value) -> Self {
+        let inner = |(key, value): (String, &Value)| {
+            (value.is_object() || value.is_array()).then(|| (key, Self::by_merge(value)))
+        };
         let members = patch.as_object().into_iter().flatten();
-        Self(
-            members
-                .filter(|(_, value)| value.is_object())
-                .map(|(key, value)| (key.clone(), Self::by_merge(value)))
-                .collect(),
-        )
+        let members = members.map(|(key, value)| (key.clone(), value));
+        let items = patch.as_array().into_iter().flatten().enumerate();
+        let items = items.map(|(index, value)| (index.to_string(), value));
+        Self(members.chain(items).filter_map(inner).collect())
     }
 
     /// By a JSON patch: what is on the way to the target of each operation.
@@ -105,6 +106,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn objects_in_lists_of_a_patch_are_sorted_too() {
+        let ty = crate::facts::schema()
+            .type_named("io.k8s.api.rbac.v1.ClusterRole")
+            .unwrap();
+        let patch = json!({"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"]}]});
+        let rules = r#"{"rules":[{"nonResourceURLs":["/x"],"verbs":["get"]}]}"#;
+        assert_eq!(patched(ty, &patch, &Touched::by_merge(&patch)), rules);
+    }
 
     #[test]
     fn what_is_touched_is_sorted() {

@@ -165,8 +165,8 @@ pub(super) fn network_policy(object: &Object, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-/// Name, ParentRef.
-pub(super) fn ip_address(object: &Object, _now: Timestamp) -> Vec<Value> {
+/// Name, ParentRef, and an age that upstream's columns do not name.
+pub(super) fn ip_address(object: &Object, now: Timestamp) -> Vec<Value> {
     let parent = object.object("spec").and_then(|s| s.object("parentRef"));
     let parent = parent.map_or(NONE.to_owned(), |p| {
         let mut parts = vec![p.text("resource"), p.text("namespace"), p.text("name")];
@@ -177,7 +177,11 @@ pub(super) fn ip_address(object: &Object, _now: Timestamp) -> Vec<Value> {
             group => path.replacen('/', &format!(".{group}/"), 1),
         }
     });
-    vec![json!(meta::name(object)), json!(parent)]
+    vec![
+        json!(meta::name(object)),
+        json!(parent),
+        json!(age(object, now)),
+    ]
 }
 
 /// Name, CIDRs, Age.

@@ -7,11 +7,15 @@ pub mod ports;
 pub mod selectors;
 pub mod webhooks;
 
-use apimachinery::field::{ErrorList, ErrorType, FieldError, Path};
+use std::cell::Cell;
+
+use apimachinery::{
+    Object,
+    field::{ErrorList, ErrorType, FieldError, Path},
+};
 use serde_json::Value;
 
 use crate::fields::Fields as _;
-use apimachinery::Object;
 
 /// One `Invalid value` for each message about a string.
 pub fn text(errors: &mut ErrorList, path: &Path, value: &str, messages: Vec<String>) {
@@ -57,6 +61,22 @@ pub fn non_negative(errors: &mut ErrorList, path: &Path, value: Option<i64>) {
 pub fn non_negatives(errors: &mut ErrorList, path: &Path, owner: &Object, fields: &[&str]) {
     for field in fields {
         non_negative(errors, &path.child(field), owner.int(field));
+    }
+}
+
+/// What has been told by complaints that each show a whole list. Upstream tells them all: gigabytes, of a list with ten thousand items.
+#[derive(Debug, Default)]
+pub struct ToldBytes(Cell<usize>);
+
+impl ToldBytes {
+    /// When so much has been told, no more is.
+    pub const ENOUGH: usize = 4 << 20;
+
+    /// Whether another one is told, which shows so much. The first always is.
+    pub fn may_tell(&self, bytes: usize) -> bool {
+        let told = self.0.get();
+        self.0.set(told.saturating_add(bytes));
+        told < Self::ENOUGH
     }
 }
 
@@ -113,7 +133,11 @@ pub fn percent_of(value: &Value) -> Option<i64> {
 pub fn is_zero(value: Option<&Value>) -> bool {
     match value {
         Some(Value::Number(number)) => number.as_i64() == Some(0),
-        Some(other) => percent_of(other) == Some(0),
+        Some(Value::String(text)) if !text.ends_with('%') => {
+            // Upstream reads it as a number after all; what is none counts as zero.
+            text.parse::<i64>().map_or(true, |number| number == 0)
+        }
+        Some(other) => percent_of(other).is_none_or(|percent| percent <= 0),
         None => true,
     }
 }

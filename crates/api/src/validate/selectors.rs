@@ -204,7 +204,10 @@ pub fn topology_selector_terms(errors: &mut ErrorList, path: &Path, terms: &[Val
                 errors.push(FieldError::duplicate(&at.child("key"), key));
             }
         }
-        for _ in seen.iter().filter(|other| **other == expressions) {
+        // Upstream compares with all places there are: those still to be filled hold what a term without expressions is.
+        let unfilled = usize::from(expressions.is_empty()) * (terms.len() - index);
+        let same = seen.iter().filter(|other| **other == expressions).count();
+        for _ in 0..same + unfilled {
             errors.push(FieldError::duplicate(&at, ""));
         }
         seen.push(expressions);

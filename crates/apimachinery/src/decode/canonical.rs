@@ -1,7 +1,8 @@
 //! What a Go struct would write again: zero values that `omitempty` drops, and those that always show.
 //!
 //! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list or map from none; until then one that was
-//! sent for a field that always shows is told from none: it is owned, and dry runs show it. [`settle`] is what the storage makes of it.
+//! sent for a field that always shows is told from none: it is owned, and messages show it. [`settle`] is what the storage makes of it, and
+//! a dry run, too.
 
 use serde_json::{Map, Value};
 

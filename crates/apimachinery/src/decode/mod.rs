@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::{Object, schema::TypeRef};
 use scan::{Kind, Path, Scanner};
 
+pub use scan::no_value;
 pub(crate) use typed::plain_go_type as go_type;
 pub use yaml::to_json as yaml_to_json;
 

@@ -440,6 +440,14 @@ pub(crate) fn number_value(text: &str) -> Result<Value> {
     })
 }
 
+/// A value was to begin, and this byte begins none.
+pub fn no_value(byte: u8) -> String {
+    format!(
+        "invalid character {} looking for beginning of value",
+        quote(byte)
+    )
+}
+
 /// A byte as Go quotes it in syntax errors.
 fn quote(byte: u8) -> String {
     match byte {

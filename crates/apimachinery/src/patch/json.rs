@@ -15,6 +15,9 @@ use crate::{
 const MAX_OPERATIONS: usize = 10_000;
 /// What `copy` operations may add, in bytes.
 const MAX_COPIED_BYTES: usize = 3 << 20;
+/// How many items of lists may make room for others, or close up, all operations together. Upstream knows no such bound: four thousand items put
+/// before a million keep it busy for many seconds.
+const MAX_SHIFTED_ITEMS: usize = 1 << 27;
 
 /// What upstream decodes an operation into when it looks for unknown and duplicate fields.
 static OPERATIONS: LazyLock<(Schema, TypeId)> = LazyLock::new(|| {
@@ -51,6 +54,31 @@ type Operation = HashMap<String, Option<Box<RawValue>>>;
 struct Misfit;
 
 type Result<T> = std::result::Result<T, Misfit>;
+
+/// What the operations of a patch have cost so far.
+#[derive(Default)]
+struct Spent {
+    copied_bytes: usize,
+    shifted_items: usize,
+}
+
+impl Spent {
+    fn copy(&mut self, bytes: usize) -> Result<()> {
+        self.copied_bytes += bytes;
+        if self.copied_bytes > MAX_COPIED_BYTES {
+            return Err(Misfit);
+        }
+        Ok(())
+    }
+
+    fn shift(&mut self, items: usize) -> Result<()> {
+        self.shifted_items += items;
+        if self.shifted_items > MAX_SHIFTED_ITEMS {
+            return Err(Misfit);
+        }
+        Ok(())
+    }
+}
 
 impl JsonPatch {
     /// Reads a patch; when `strict`, as operations, otherwise as any objects.
@@ -105,10 +133,10 @@ impl JsonPatch {
     /// # Errors
     /// Failed tests, places that are not there, operations that nobody knows.
     pub fn apply(&self, mut document: Value) -> std::result::Result<Value, PatchError> {
-        let mut copied = 0;
+        let mut spent = Spent::default();
         for operation in &self.operations {
             let step = Step(operation.as_ref());
-            step.apply(&mut document, &mut copied)
+            step.apply(&mut document, &mut spent)
                 .map_err(|Misfit| PatchError::Rejected)?;
         }
         Ok(document)
@@ -143,15 +171,15 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn apply(self, document: &mut Value, copied: &mut usize) -> Result<()> {
+    fn apply(self, document: &mut Value, spent: &mut Spent) -> Result<()> {
         match self.text("op")?.as_str() {
             "add" => {
                 let (container, key) = find(document, &self.text("path")?)?;
-                add(container, &key, self.value()?)
+                add(container, &key, self.value()?, spent)
             }
             "remove" => {
                 let (container, key) = find(document, &self.text("path")?)?;
-                remove(container, &key).map(drop)
+                remove(container, &key, spent).map(drop)
             }
             "replace" => {
                 let path = self.text("path")?;
@@ -174,19 +202,16 @@ impl<'a> Step<'a> {
             }
             "move" => {
                 let (container, key) = find(document, &self.text("from")?)?;
-                let value = remove(container, &key)?;
+                let value = remove(container, &key, spent)?;
                 let (container, key) = find(document, &self.text("path")?)?;
-                add(container, &key, value)
+                add(container, &key, value, spent)
             }
             "copy" => {
                 let (container, key) = find(document, &self.text("from")?)?;
                 let value = get(container, &key)?.cloned().unwrap_or_default();
-                *copied += written(&value).len();
-                if *copied > MAX_COPIED_BYTES {
-                    return Err(Misfit);
-                }
+                spent.copy(written(&value).len())?;
                 let (container, key) = find(document, &self.text("path")?)?;
-                add(container, &key, value)
+                add(container, &key, value, spent)
             }
             "test" => {
                 let path = self.text("path")?;
@@ -257,7 +282,7 @@ fn get<'v>(container: &'v Value, key: &str) -> Result<Option<&'v Value>> {
     }
 }
 
-fn add(container: &mut Value, key: &str, value: Value) -> Result<()> {
+fn add(container: &mut Value, key: &str, value: Value, spent: &mut Spent) -> Result<()> {
     match container {
         Value::Object(map) => {
             map.insert(key.to_owned(), value);
@@ -265,6 +290,7 @@ fn add(container: &mut Value, key: &str, value: Value) -> Result<()> {
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
             let at = place(key, items.len() + 1)?;
+            spent.shift(items.len() - at)?;
             items.insert(at, value);
         }
         _ => return Err(Misfit),
@@ -272,11 +298,12 @@ fn add(container: &mut Value, key: &str, value: Value) -> Result<()> {
     Ok(())
 }
 
-fn remove(container: &mut Value, key: &str) -> Result<Value> {
+fn remove(container: &mut Value, key: &str, spent: &mut Spent) -> Result<Value> {
     match container {
         Value::Object(map) => map.remove(key).ok_or(Misfit),
         Value::Array(items) => {
             let at = place(key, items.len())?;
+            spent.shift(items.len() - at)?;
             Ok(items.remove(at))
         }
         _ => Err(Misfit),
@@ -337,6 +364,21 @@ mod tests {
 
     fn patched(document: Value, patch: &str) -> std::result::Result<Value, PatchError> {
         JsonPatch::parse(patch.as_bytes(), false)?.apply(document)
+    }
+
+    #[test]
+    fn making_room_in_long_lists_has_a_bound() {
+        let front = |operations: usize| {
+            let one = r#"{"op":"add","path":"/a/0","value":0}"#;
+            format!("[{}]", vec![one; operations].join(","))
+        };
+        let long = json!({"a": vec![0; 500_000]});
+        assert!(patched(long.clone(), &front(100)).is_ok());
+        let refused = patched(long, &front(1_000)).unwrap_err();
+        assert!(matches!(refused, PatchError::Rejected), "{refused:?}");
+        // What is put at the end moves nobody.
+        let behind = front(9_000).replace("/a/0", "/a/-");
+        assert!(patched(json!({"a": vec![0; 500_000]}), &behind).is_ok());
     }
 
     #[test]

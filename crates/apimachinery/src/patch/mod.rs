@@ -57,7 +57,8 @@ pub fn json(original: &Object, patch: &[u8]) -> Result<Object, PatchError> {
     }
 }
 
-/// Applies a merge patch: `null` removes, objects merge, all else replaces.
+/// Applies a merge patch: `null` removes, objects merge, all else replaces. Objects in a list lose their nulls too, as upstream's library
+/// has it.
 pub fn merge(original: &mut Object, patch: &Map<String, Value>) {
     for (key, value) in patch {
         match value {
@@ -74,9 +75,21 @@ pub fn merge(original: &mut Object, patch: &Map<String, Value>) {
                 }
             }
             other => {
-                original.insert(key.clone(), other.clone());
+                original.insert(key.clone(), without_nulls(other));
             }
         }
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, value)| !value.is_null());
+            let kept = kept.map(|(key, value)| (key.clone(), without_nulls(value)));
+            Value::Object(kept.collect())
+        }
+        scalar => scalar.clone(),
     }
 }
 
@@ -98,8 +111,13 @@ mod tests {
             &object(json!({"a": {"b": null, "e": {"f": null, "g": 1}}, "d": [2]})),
         );
         assert_eq!(
-            Value::Object(o),
+            Value::Object(o.clone()),
             json!({"a": {"c": 2, "e": {"g": 1}}, "d": [2]})
         );
+        merge(
+            &mut o,
+            &object(json!({"d": [null, {"x": null, "y": [{"z": null}]}]})),
+        );
+        assert_eq!(o["d"], json!([null, {"y": [{}]}]));
     }
 }

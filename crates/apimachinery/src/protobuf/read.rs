@@ -241,11 +241,11 @@ fn fields_into(out: &mut Object, raw: &[u8], ty: TypeRef<'_>, depth: usize) -> R
         };
         // Before the value is read, which may be none.
         if wire_type_of(ty.at(field.ty)).is_some_and(|expected| expected != wire_type) {
-            return Err(ProtobufError::WrongWireType(wire_type).in_field(&field.name));
+            return Err(ProtobufError::WrongWireType(wire_type).in_field(of, &field.name));
         }
         let wire = fields.value(wire_type)?;
         field_into(out, field, wire, ty.at(field.ty), depth + 1)
-            .map_err(|error| error.in_field(&field.name))?;
+            .map_err(|error| error.in_field(of, &field.name))?;
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ impl RbacEscalation {
             return Ok(());
         }
         self.missing(admission, &PolicyRule::of_role(role))
-            .map_err(|reason| admission.forbidden(reason))?;
+            .map_err(|reason| forbidden(admission, reason))?;
         let aggregates = |role: Option<&Object>| {
             role.is_some_and(|role| {
                 !lookup::list(role, &["aggregationRule", "clusterRoleSelectors"]).is_empty()
@@ -109,8 +109,8 @@ impl RbacEscalation {
         if (aggregates(Some(role)) || aggregates(admission.old_object))
             && self.missing(admission, &everything()).is_err()
         {
-            return Err(admission
-                .forbidden("must have cluster-admin privileges to use the aggregationRule"));
+            let reason = "must have cluster-admin privileges to use the aggregationRule";
+            return Err(forbidden(admission, reason));
         }
         Ok(())
     }
@@ -143,8 +143,14 @@ impl RbacEscalation {
             return Err(Status::not_found(&resource, name));
         };
         self.missing(admission, &rules)
-            .map_err(|reason| admission.forbidden(reason))
+            .map_err(|reason| forbidden(admission, reason))
     }
+}
+
+/// Upstream's storage refuses here, which knows no other name than the object's own: none, before one is generated.
+fn forbidden(admission: &Admission<'_>, reason: impl std::fmt::Display) -> Status {
+    let resource = admission.request.gvr().group_resource();
+    Status::forbidden(&resource, admission.object_name(), reason)
 }
 
 #[async_trait]

@@ -123,6 +123,17 @@ impl Accept {
         })
     }
 
+    /// Decides for what has no columns.
+    pub fn negotiate_without_tables(
+        headers: &HeaderMap,
+        query: &Query,
+        endpoint: Endpoint,
+    ) -> Result<Self, Status> {
+        Self::decide(headers, query, endpoint, |_, transform| {
+            transform != Transform::Table
+        })
+    }
+
     fn decide(
         headers: &HeaderMap,
         query: &Query,

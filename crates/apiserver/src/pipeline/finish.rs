@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue, Response, header};
 use crate::{
     body::Body,
     context::{Context, FlowIds},
+    warnings::shortened,
 };
 
 /// Headers to be set once there is an answer.
@@ -24,11 +25,6 @@ pub(super) struct Marks {
 pub(super) const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
 const FLOW_SCHEMA: HeaderName = HeaderName::from_static("x-kubernetes-pf-flowschema-uid");
 const PRIORITY_LEVEL: HeaderName = HeaderName::from_static("x-kubernetes-pf-prioritylevel-uid");
-
-/// When all warnings of an answer together have more characters than this, each is cut to [`WARNING_CHARACTERS`], and those that are then
-/// beyond are left out, as upstream.
-const ALL_WARNINGS_CHARACTERS: usize = 4 << 10;
-const WARNING_CHARACTERS: usize = 256;
 
 impl Marks {
     pub(super) fn new(context: &Context) -> Self {
@@ -79,26 +75,6 @@ impl Marks {
         }
         response
     }
-}
-
-/// Webhooks may warn at any length; headers may not be of any length.
-fn shortened(mut warnings: Vec<String>) -> Vec<String> {
-    let characters = |warning: &String| warning.chars().count();
-    if warnings.iter().map(characters).sum::<usize>() <= ALL_WARNINGS_CHARACTERS {
-        return warnings;
-    }
-    let mut written = 0;
-    warnings.retain_mut(|warning| {
-        if written >= ALL_WARNINGS_CHARACTERS {
-            return false;
-        }
-        if let Some((end, _)) = warning.char_indices().nth(WARNING_CHARACTERS) {
-            warning.truncate(end);
-        }
-        written += warning.chars().count();
-        true
-    });
-    warnings
 }
 
 /// As a quoted string of RFC 9110, control characters left out.

@@ -11,6 +11,7 @@ mod deadline;
 mod finish;
 mod flow_control;
 mod impersonation;
+mod large;
 mod retry_after;
 mod sending;
 
@@ -26,6 +27,8 @@ use base::{TaskGroup, metrics::HistogramSeries};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+pub(crate) use large::LARGE_BYTES;
 
 use crate::{
     audit::{Audit, Record},
@@ -104,6 +107,7 @@ pub struct Pipeline {
     audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
+    large: large::Large,
     request_timeout: Duration,
     lifecycle: Lifecycle,
     tasks: TaskGroup,
@@ -152,6 +156,7 @@ impl Pipeline {
             audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
+            large: large::Large::new(),
             request_timeout: parts.request_timeout,
             lifecycle: parts.lifecycle,
             tasks: parts.tasks,
@@ -309,7 +314,8 @@ impl Pipeline {
             Some(record) => record.listen_request(request, &context.info),
             None => request,
         };
-        let answer = self.handler.handle(&context, request).await;
+        let answering = self.handler.handle(&context, request);
+        let answer = self.large.run(&context, answering).await;
         self.metrics.note_request_body(&context);
         answer
     }

@@ -1,6 +1,6 @@
 //! `pods/log`: what the kubelet reads from the container's log file, passed on as it comes, as text or in WebSocket messages.
 
-use apimachinery::status::Status;
+use apimachinery::{gvk::GroupResource, status::Status};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -15,6 +15,8 @@ use crate::{body::Body, context::Context, lookup, upgraded::Upgraded};
 
 /// So much of a refusal is read, in bytes.
 const MAX_REFUSAL: usize = 10 << 10;
+/// What refusals are about.
+const LOG: GroupResource = GroupResource::new("", "pods/log");
 
 impl ProxyConnector {
     /// Over WebSocket if the client asks for that, as browsers do.
@@ -110,33 +112,12 @@ async fn refusal(response: Response<Incoming>, pod_name: &str) -> Status {
 }
 
 fn status_of(code: StatusCode, words: String, pod_name: &str) -> Status {
-    let (reason, message) = match code {
-        StatusCode::INTERNAL_SERVER_ERROR => return Status::internal(words),
-        StatusCode::BAD_REQUEST => return Status::bad_request(words),
-        StatusCode::NOT_FOUND => (
-            "NotFound",
-            "the server could not find the requested resource",
-        ),
-        StatusCode::UNAUTHORIZED => (
-            "Unauthorized",
-            "the server has asked for the client to provide credentials",
-        ),
-        StatusCode::FORBIDDEN => ("Forbidden", words.as_str()),
-        StatusCode::SERVICE_UNAVAILABLE => (
-            "ServiceUnavailable",
-            "the server is currently unable to handle the request",
-        ),
-        _ => (
-            "",
-            "an error on the server has prevented the request from succeeding",
-        ),
-    };
-    let message = format!("{message} ( pods/log {pod_name})");
-    let mut status = Status::failure(code.as_u16(), reason, message);
-    let details = status.details_mut();
-    pod_name.clone_into(&mut details.name);
-    "pods/log".clone_into(&mut details.kind);
-    status
+    match code {
+        StatusCode::INTERNAL_SERVER_ERROR => Status::internal(words),
+        StatusCode::BAD_REQUEST => Status::bad_request(words),
+        // Upstream does not say the verb here.
+        _ => Status::of_answer(code.as_u16(), "", &words).to_request("", &LOG, pod_name),
+    }
 }
 
 #[cfg(test)]

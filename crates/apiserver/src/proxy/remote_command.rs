@@ -1,6 +1,6 @@
 //! Where exec, attach and port-forward go: the kubelet of the pod's node, with the options in the kubelet's own names.
 
-use apimachinery::{Object, status::Status};
+use apimachinery::{Object, go, status::Status};
 
 use super::{Location, ProxyConnector, path_escape, pod_container, query_of};
 use crate::{context::Context, lookup, query::Query};
@@ -86,11 +86,7 @@ fn stream_parameters(query: &Query) -> String {
 fn port_parameters(query: &Query) -> Result<String, Status> {
     let mut ports = Vec::new();
     for port in query.all("ports").flat_map(|ports| ports.split(',')) {
-        let number: u16 = port.trim().parse().map_err(|_| {
-            Status::bad_request(format!(
-                "strconv.ParseUint: parsing {port:?}: invalid syntax"
-            ))
-        })?;
+        let number: u16 = go::parse_uint(port.trim()).map_err(Status::bad_request)?;
         ports.push(number.to_string());
     }
     if ports.is_empty() {

@@ -213,11 +213,9 @@ fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> 
         return Err(unrecognized(gvk, &error, body));
     };
     let known = kind == "List" && group_version.group.is_empty()
-        || api::facts::type_of(&group_version.kind(kind.clone())).is_some();
+        || is_registered(gvk, &group_version.kind(kind.clone()));
     Err(if !known {
-        handled(format!(
-            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        ))
+        handled(not_registered(gvk, &kind, &version))
     } else if kind == gvk.kind.as_ref() {
         Status::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({wanted})"
@@ -233,6 +231,31 @@ fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> 
             gvk.kind
         ))
     })
+}
+
+/// Groups whose types upstream registers apart from all others, and where it says so.
+const SCHEMES: [(&str, &str); 2] = [
+    (
+        "apiextensions.k8s.io",
+        "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
+    ),
+    (
+        "apiregistration.k8s.io",
+        "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
+    ),
+];
+
+/// Whether who serves `gvk` knows the kind that was sent.
+pub(super) fn is_registered(gvk: &GroupVersionKind, sent: &GroupVersionKind) -> bool {
+    let apart = SCHEMES.iter().any(|(group, _)| gvk.group == *group);
+    (!apart || sent.group == gvk.group) && api::facts::type_of(sent).is_some()
+}
+
+/// What upstream says of a kind that who serves `gvk` does not know.
+pub(super) fn not_registered(gvk: &GroupVersionKind, kind: &str, version: &str) -> String {
+    let scheme = SCHEMES.iter().find(|(group, _)| gvk.group == *group);
+    let scheme = scheme.map_or("pkg/api/legacyscheme/scheme.go:30", |(_, scheme)| scheme);
+    format!("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}")
 }
 
 /// The body as JSON, with duplicate fields of YAML found on the way.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apimachinery::{Object, status::Status};
+use apimachinery::{Object, go, status::Status};
 use async_trait::async_trait;
 use http::{Request, Response};
 
@@ -96,15 +96,9 @@ fn connect_options(query: &Query) -> Result<Object, Status> {
 
 /// A port of a query, refused in Go's words.
 fn port(text: &str) -> Result<i64, Status> {
-    text.parse::<u16>().map(i64::from).map_err(|error| {
-        let why = match error.kind() {
-            std::num::IntErrorKind::PosOverflow => "value out of range",
-            _ => "invalid syntax",
-        };
-        Status::bad_request(format!(
-            "cannot convert to []int32: strconv.ParseUint: parsing {text:?}: {why}"
-        ))
-    })
+    let port: Result<u16, _> = go::parse_uint(text);
+    port.map(i64::from)
+        .map_err(|error| Status::bad_request(format!("cannot convert to []int32: {error}")))
 }
 
 #[cfg(test)]

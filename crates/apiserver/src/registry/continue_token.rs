@@ -30,13 +30,7 @@ impl Encoded {
     /// Reads JSON, with the errors of Go's decoder.
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            let first = char::from(bytes.first().copied().unwrap_or_default());
-            let first = format!("{first:?}")
-                .replace("\\u{", "\\u00")
-                .replace('}', "");
-            return Err(format!(
-                "invalid character {first} looking for beginning of value"
-            ));
+            return Err(decode::no_value(bytes.first().copied().unwrap_or_default()));
         };
         let (tree, _) = decode::untyped(bytes).map_err(|error| error.to_string())?;
         let Value::Object(members) = tree else {

@@ -85,6 +85,7 @@ impl Call<'_> {
         let name = meta::name(&object).to_owned();
         let key = cacher.key(meta::namespace(&object), &name);
         let exists = || Status::already_exists(&resource, &name);
+        write.settle(&mut object);
         if options.dry_run {
             return match self.registry.store.get(&key).await? {
                 Some(_) => Err(exists()),
@@ -92,7 +93,6 @@ impl Call<'_> {
             };
         }
         Write::take_version(&mut object)?;
-        write.settle(&mut object);
         let object = self.endpoint.seal(object).await?;
         match self
             .registry

@@ -233,9 +233,9 @@ impl Update for Removal<'_> {
             return Err(Status::not_found(&resource, self.name));
         };
         let object = &current.object;
-        if call.endpoint.row.gvk.kind == "Namespace" {
+        if looks_for_itself(&resource) {
             self.options
-                .check_namespace_preconditions(meta::uid(object), meta::resource_version(object))
+                .check_own_preconditions(meta::uid(object), meta::resource_version(object))
                 .map_err(|reason| Status::conflict(&resource, self.name, reason))?;
         }
         self.options
@@ -296,11 +296,22 @@ impl Removal<'_> {
     }
 }
 
+fn is_namespace(resource: &GroupResource) -> bool {
+    resource.group.is_empty() && resource.resource == "namespaces"
+}
+
+/// Whether upstream's storage of these checks preconditions before it passes the delete on, in words of its own.
+fn looks_for_itself(resource: &GroupResource) -> bool {
+    let definitions = resource.group == "apiextensions.k8s.io"
+        && resource.resource == "customresourcedefinitions";
+    is_namespace(resource) || definitions
+}
+
 /// Decides, without doing anything.
 fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     let now = call.registry.clock.now();
     let strategy = call.endpoint.strategy();
-    if call.endpoint.row.gvk.kind == "Namespace" {
+    if is_namespace(&call.endpoint.group_resource()) {
         return plan_namespace(
             object,
             options,
@@ -311,8 +322,11 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
     if let Some(marked) = strategy.begin_deletion(object, &seconds(now)) {
         return Plan::Mark(marked);
     }
-    let orphan_by_default = strategy.orphan_dependents_by_default();
-    let propagation = wanted_propagation(object, options, orphan_by_default);
+    let propagation = if strategy.has_dependents() {
+        wanted_propagation(object, options, strategy.orphan_dependents_by_default())
+    } else {
+        (false, false)
+    };
     let finalizers_changed = propagation != has_propagation(object);
     let has_finalizers = propagation != (false, false)
         || meta::finalizers(object).any(|name| !matches!(name, ORPHAN | FOREGROUND));
@@ -380,7 +394,10 @@ fn plan_namespace(
         }
         return Plan::Mark(marked);
     }
-    if spec_finalizers || meta::finalizers(&marked).next().is_some() {
+    if spec_finalizers {
+        return Plan::Pending;
+    }
+    if meta::finalizers(&marked).next().is_some() {
         return if marked == *object {
             Plan::Pending
         } else {

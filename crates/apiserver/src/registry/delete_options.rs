@@ -99,12 +99,8 @@ impl DeleteOptions {
         })
     }
 
-    /// The same in the words of upstream's storage of namespaces, which looks for itself.
-    pub(super) fn check_namespace_preconditions(
-        &self,
-        uid: &str,
-        version: &str,
-    ) -> Result<(), String> {
+    /// The same in the words of upstream's storage of namespaces and of definitions, which look for themselves.
+    pub(super) fn check_own_preconditions(&self, uid: &str, version: &str) -> Result<(), String> {
         for (what, wanted, found) in [
             ("UID", &self.uid, uid),
             ("ResourceVersion", &self.resource_version, version),

@@ -18,6 +18,9 @@ use crate::{
     storage,
 };
 
+/// Subresources that upstream serves without columns: group, resource, subresource.
+const WITHOUT_TABLES: &[(&str, &str, &str)] = &[("resource.k8s.io", "resourceclaims", "status")];
+
 impl Call<'_> {
     /// `GET …/NAME`, also of `status`, which is the whole object.
     pub(super) async fn get(&self) -> Result<Response<Body>, Status> {
@@ -47,9 +50,13 @@ impl Call<'_> {
     /// What the client accepts, decided.
     pub(super) fn accept(&self, sort: Sort) -> Result<Accept, Status> {
         let (headers, query) = (&self.context.headers, &self.context.query);
-        match self.endpoint.custom {
-            Some(_) => Accept::negotiate_custom(headers, query, sort),
-            None => Accept::negotiate(headers, query, sort),
+        let (resource, part) = (&self.endpoint.row.gvr, &*self.context.info.subresource);
+        if self.endpoint.custom.is_some() {
+            Accept::negotiate_custom(headers, query, sort)
+        } else if WITHOUT_TABLES.contains(&(&*resource.group, &*resource.resource, part)) {
+            Accept::negotiate_without_tables(headers, query, sort)
+        } else {
+            Accept::negotiate(headers, query, sort)
         }
     }
 
@@ -138,7 +145,7 @@ impl Call<'_> {
             _ if accept.transform != Transform::None => None,
             Encoding::Json if !accept.pretty => {
                 let json = self.endpoint.json(cached)?;
-                // Whoever looks at it on a terminal wants its line ended, as all other answers end.
+                // All answers end their line. A copy costs less than a frame more would.
                 let mut line = BytesMut::with_capacity(json.len() + 1);
                 line.extend_from_slice(&json);
                 line.put_u8(b'\n');

@@ -207,7 +207,7 @@ pub(super) fn parse_version(version: &str) -> Result<Option<Revision>, String> {
     if version.is_empty() {
         return Ok(None);
     }
-    match go::parse_uint(version) {
+    match go::parse_uint::<u64>(version) {
         Ok(number) => Ok(Some(Revision(i64::try_from(number).unwrap_or(i64::MAX)))),
         Err(error) => Err(format!(
             "resourceVersion: Invalid value: {}: {error}",

@@ -8,6 +8,7 @@ use apimachinery::{
     Object,
     gvk::{GroupVersion, GroupVersionKind},
     managed_fields::{self, ApplyError, Converted, FieldSet, Versions, Write},
+    meta,
     status::Status,
 };
 
@@ -87,7 +88,16 @@ impl Call<'_> {
             return;
         };
         self.with_write(gvk, options, part, |write| {
-            managed_fields::update(ty, live, new, write)
+            if !(self.endpoint.is_converted() && *gvk == self.endpoint.row.gvk) {
+                return managed_fields::update(ty, live, new, write);
+            }
+            // What is owned is what the version shows of the object once it is kept in another.
+            let mut shown = new.clone();
+            self.endpoint.to_storage(&mut shown);
+            self.endpoint.from_storage(&mut shown);
+            managed_fields::update(ty, live, &mut shown, write);
+            let owners = meta::managed_fields(&shown).to_vec();
+            meta::set_managed_fields(new, owners);
         });
     }
 

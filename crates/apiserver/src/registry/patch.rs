@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
-    Call,
+    Call, codec,
     options::{FieldValidation, WriteOptions},
     update::Want,
 };
@@ -253,10 +253,9 @@ fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Resu
     }
     let kind = if kind.is_empty() { &gvk.kind } else { kind };
     let sent = GroupVersion::parse(version).map(|version| version.kind(kind.to_owned()));
-    let Some(ty) = sent.as_ref().and_then(api::facts::type_of) else {
-        return Err(format!(
-            "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        ));
+    let known = sent.as_ref().filter(|sent| codec::is_registered(gvk, sent));
+    let Some(ty) = known.and_then(api::facts::type_of) else {
+        return Err(codec::not_registered(gvk, kind, version));
     };
     if sent.as_ref() == Some(gvk) {
         return Ok(());

@@ -177,9 +177,7 @@ impl Update for Change<'_> {
             }
             meta::remove(&mut wanted, "resourceVersion");
             let mut object = self.write.prepare_create(wanted).await?;
-            if !self.write.options.dry_run {
-                self.write.settle(&mut object);
-            }
+            self.write.settle(&mut object);
             return self.store(object).await;
         };
         self.created = false;
@@ -196,9 +194,7 @@ impl Update for Change<'_> {
         let wanted = self.want.wanted(Some(&view)).await?;
         drop(view);
         let mut object = self.write.prepare_update(wanted, current).await?;
-        if !self.write.options.dry_run {
-            self.write.settle(&mut object);
-        }
+        self.write.settle(&mut object);
         if ends_here(&object, &current.object) {
             self.deleted = Some(object.clone());
             if self.write.options.dry_run {

@@ -122,6 +122,9 @@ impl<'a> Write<'a> {
         fill_system_fields(&mut object, &call.registry.now());
         call.endpoint.to_storage(&mut object);
         strategy.prepare_for_create(&mut object);
+        if strategy.names_the_nameless() && meta::name(&object).is_empty() {
+            meta::set_name(&mut object, &uuid::Uuid::new_v4().to_string());
+        }
         self.reserve_create(&mut object).await?;
         let resource = call.endpoint.group_resource();
         let mut errors = ErrorList::new();
@@ -130,6 +133,7 @@ impl<'a> Write<'a> {
             &resource,
             &object,
         ));
+        errors.extend(strategy.validate_before_metadata(&object));
         let judges = strategy.judges_new_metadata();
         if judges {
             errors.extend(validate_new_metadata(call, &object));
@@ -172,7 +176,10 @@ impl<'a> Write<'a> {
         let old_generation = meta::generation(old);
         meta::set_generation(&mut new, old_generation);
         match self.part {
-            Part::Status => strategy.prepare_for_status_update(&mut new, old),
+            Part::Status => {
+                strategy.prepare_for_status_update(&mut new, old);
+                strategy.stamp_status(&mut new, old, &call.registry.now());
+            }
             Part::Spec => strategy.prepare_for_update(&mut new, old),
             Part::Other => strategy.prepare_for_subresource_update(subresource, &mut new, old),
         }
@@ -185,6 +192,9 @@ impl<'a> Write<'a> {
             Part::Status => strategy.status_repeats_metadata_rules(),
             Part::Spec | Part::Other => strategy.repeats_metadata_rules(),
         };
+        if self.part == Part::Spec {
+            errors.extend(strategy.validate_before_metadata(&new));
+        }
         if repeats {
             errors.extend(of_update);
             if strategy.demands_qualified_finalizers() {

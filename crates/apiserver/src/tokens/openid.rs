@@ -73,3 +73,21 @@ impl OpenIdDiscovery {
         Some(Ok(response))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_documents_are_read_and_nothing_else() {
+        let discovery = OpenIdDiscovery::new("https://issuer", "https://issuer/keys", &[]);
+        let headers = HeaderMap::new();
+        for path in [CONFIGURATION_PATH, JWKS_PATH, "/openid/v1/jwks/"] {
+            let ask = |method| discovery.respond(&method, path, &headers).unwrap();
+            assert_eq!(ask(Method::GET).unwrap().status(), StatusCode::OK);
+            assert_eq!(ask(Method::POST).unwrap_err().code, 405);
+        }
+        let elsewhere = discovery.respond(&Method::GET, "/openid/v1", &headers);
+        assert!(elsewhere.is_none());
+    }
+}

@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-use apimachinery::status::Status;
+use apimachinery::status::{self, Status};
 use base::TaskGroup;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -44,8 +44,6 @@ use pool::Pool;
 pub const MAX_CALLS: usize = 256;
 /// How large an answer may be unless the caller says otherwise.
 pub const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// What upstream reads of an answer that is no object.
-const MAX_UNSTRUCTURED_BYTES: usize = 2048;
 
 /// All clients of a server. Cheap to clone; clones share the clients.
 #[derive(Clone)]
@@ -219,15 +217,10 @@ impl WebhookClient {
         if success {
             return Ok(bytes);
         }
-        let text = head
-            .headers
-            .get(header::CONTENT_TYPE)
-            .is_none_or(|kind| kind.as_bytes().starts_with(b"text/"));
-        Err(CallError::Answered(Box::new(refusal(
-            head.status,
-            text,
-            &bytes,
-        ))))
+        let media_type = head.headers.get(header::CONTENT_TYPE);
+        let media_type = media_type.map(HeaderValue::as_bytes);
+        let refusal = refusal(head.status, media_type, &bytes);
+        Err(CallError::Answered(Box::new(refusal)))
     }
 }
 
@@ -245,65 +238,12 @@ fn go_seconds(timeout: Duration) -> String {
 }
 
 /// What an answer that is no success says: its own `Status` if it is one, else what upstream's client makes of the code.
-fn refusal(code: StatusCode, text: bool, body: &[u8]) -> Status {
+fn refusal(code: StatusCode, media_type: Option<&[u8]>, body: &[u8]) -> Status {
     if let Ok(status) = serde_json::from_slice::<Status>(body)
         && status.kind == "Status"
         && status.status == "Failure"
     {
         return status;
     }
-    let body = &body[..body.len().min(MAX_UNSTRUCTURED_BYTES)];
-    let said = if text {
-        String::from_utf8_lossy(body).trim().to_owned()
-    } else {
-        "unknown".to_owned()
-    };
-    let (reason, message) = match code.as_u16() {
-        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_owned()),
-        401 => ("Unauthorized", "the server has asked for the client to provide credentials".to_owned()),
-        403 => ("Forbidden", said),
-        404 => ("NotFound", "the server could not find the requested resource".to_owned()),
-        405 => (
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource".to_owned(),
-        ),
-        406 if said.is_empty() || said == "unknown" => (
-            "NotAcceptable",
-            "the server was unable to respond with a content type that the client supports".to_owned(),
-        ),
-        406 => ("NotAcceptable", said),
-        409 => ("AlreadyExists", "the server reported a conflict".to_owned()),
-        415 => (
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: "
-                .to_owned()
-                + &said,
-        ),
-        422 => (
-            "Invalid",
-            "the server rejected our request due to an error in our request".to_owned(),
-        ),
-        429 => (
-            "TooManyRequests",
-            "the server has received too many requests and has asked us to try again later".to_owned(),
-        ),
-        503 => (
-            "ServiceUnavailable",
-            "the server is currently unable to handle the request".to_owned(),
-        ),
-        504 => (
-            "Timeout",
-            "the server was unable to return a response in the time allotted, but may still be processing the request"
-                .to_owned(),
-        ),
-        500.. => (
-            "InternalError",
-            format!("an error on the server ({said:?}) has prevented the request from succeeding"),
-        ),
-        other => (
-            "",
-            format!("the server responded with the status code {other} but did not return more information"),
-        ),
-    };
-    Status::failure(code.as_u16(), reason, message)
+    Status::of_answer(code.as_u16(), "POST", &status::said(media_type, body))
 }

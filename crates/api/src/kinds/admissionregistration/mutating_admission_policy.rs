@@ -44,6 +44,9 @@ pub static RESOURCE: Resource = Resource {
 struct MutatingAdmissionPolicyStrategy;
 
 impl Strategy for MutatingAdmissionPolicyStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         spec.set_default("failurePolicy", "Fail");

@@ -42,6 +42,9 @@ pub static RESOURCE: Resource = Resource {
 struct MutatingWebhookConfigurationStrategy;
 
 impl Strategy for MutatingWebhookConfigurationStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         object.each_object("webhooks", |webhook| {
             default_webhook(webhook);

@@ -51,6 +51,9 @@ pub static RESOURCE: Resource = Resource {
 struct ValidatingAdmissionPolicyStrategy;
 
 impl Strategy for ValidatingAdmissionPolicyStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         spec.set_default("failurePolicy", "Fail");

@@ -39,6 +39,9 @@ pub static RESOURCE: Resource = Resource {
 struct ValidatingAdmissionPolicyBindingStrategy;
 
 impl Strategy for ValidatingAdmissionPolicyBindingStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         if let Some(resources) = spec.object_mut("matchResources") {

@@ -39,6 +39,9 @@ pub static RESOURCE: Resource = Resource {
 struct ValidatingWebhookConfigurationStrategy;
 
 impl Strategy for ValidatingWebhookConfigurationStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         object.each_object("webhooks", default_webhook);
     }

@@ -123,6 +123,12 @@ impl Strategy for ApiServiceStrategy {
         served_from(&mut errors, &path, spec);
         errors
     }
+    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        self.validate(new)
+    }
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
     fn demands_qualified_finalizers(&self) -> bool {
         false
     }
@@ -195,6 +201,14 @@ mod tests {
         let wrong = complaints(spec("v2"));
         assert_eq!(wrong.len(), 1, "{wrong:?}");
         assert!(wrong[0].contains("\"v2.example.com\""), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_change_is_judged_like_the_whole() {
+        let spec = json!({"group": "example.com", "version": "v2", "groupPriorityMinimum": 1, "versionPriority": 1});
+        let object = json!({"metadata": {"name": "v1.example.com"}, "spec": spec});
+        let object = object.as_object().unwrap();
+        assert_eq!(ApiServiceStrategy.validate_update(object, object).len(), 1);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     fields::{Fields, quantity},
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::resources,
+    kinds::{autoscaling::conversion, core::pod_spec::resources},
     lifecycle, names,
     validate::{non_negatives, one_of, required_text, text},
 };
@@ -38,6 +38,7 @@ struct HorizontalPodAutoscalerStrategy;
 
 impl Strategy for HorizontalPodAutoscalerStrategy {
     fn default(&self, object: &mut Object) {
+        conversion::drop_annotations(object);
         let status = object.ensure_object("status");
         status.set_default("desiredReplicas", 0);
         status.set_default("currentMetrics", Value::Null);
@@ -82,7 +83,8 @@ pub fn validate_status(object: &Object) -> ErrorList {
     errors
 }
 
-fn default(spec: &mut Object) {
+/// What a spec is filled with.
+pub(super) fn default(spec: &mut Object) {
     spec.set_default("minReplicas", 1);
     if spec.list("metrics").is_empty() {
         spec.set(

@@ -129,7 +129,6 @@ impl Strategy for JobStrategy {
     fn unknown_field_label(&self, _served: &GroupVersionKind, field: &str) -> String {
         format!("field label {field:?} not supported for Job")
     }
-
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let succeeded = object
             .object("status")

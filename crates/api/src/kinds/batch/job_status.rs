@@ -2,6 +2,8 @@
 //!
 //! A Job is done when `Complete` or `Failed` is true; `SuccessCriteriaMet` or `FailureTarget` comes before, while its pods still stop.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -89,16 +91,14 @@ fn uncounted(errors: &mut ErrorList, path: &Path, status: &Object) {
     let Some(pods) = status.object("uncountedTerminatedPods") else {
         return;
     };
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for list in ["succeeded", "failed"] {
         for (index, uid) in pods.texts(list).enumerate() {
             let at = path.child(list).index(index);
             if uid.is_empty() {
                 errors.push(FieldError::invalid(&at, uid, "must not be empty"));
-            } else if seen.contains(&uid) {
+            } else if !seen.insert(uid) {
                 errors.push(FieldError::duplicate(&at, uid));
-            } else {
-                seen.push(uid);
             }
         }
     }

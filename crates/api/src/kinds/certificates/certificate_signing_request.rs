@@ -1,6 +1,8 @@
 //! `certificates.k8s.io/v1` CertificateSigningRequest: a request for a certificate. Who asked is the registry's to write; `approval` says
 //! yes or no in its conditions, `status` gives the certificate. What was wrong before (an older server let it in) may stay so.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -92,9 +94,13 @@ impl Strategy for CertificateSigningRequestStrategy {
         lifecycle::keep_all_but_status(new, old);
         status::keep_approval(new, old);
     }
-    fn validate_name(&self, _name: &str, _prefix: bool) -> Vec<String> {
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
         // Anything that can stand in a path.
-        Vec::new()
+        if prefix {
+            names::path_segment_prefix(name)
+        } else {
+            names::path_segment_name(name)
+        }
     }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         vec![(
@@ -197,12 +203,11 @@ fn validate_request(errors: &mut ErrorList, object: &Object, old: Option<&Object
         }
     }
     if !before.is_some_and(has_duplicate_usage) {
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, usage) in spec.texts("usages").enumerate() {
-            if seen.contains(&usage) {
+            if !seen.insert(usage) {
                 errors.push(FieldError::duplicate(&usages.index(index), usage));
             }
-            seen.push(usage);
         }
     }
     let signer = spec.text("signerName");
@@ -269,5 +274,17 @@ fn labels(errors: &mut ErrorList, at: &Path, whole: &str, rule: fn(&str) -> Vec<
     for message in rule(bad) {
         let detail = format!("validating label {}: {message}", quote(bad));
         errors.push(FieldError::invalid(at, whole, detail));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_can_stand_in_a_path() {
+        let complaints = |name| CertificateSigningRequestStrategy.validate_name(name, false);
+        assert!(complaints("Any_Thing").is_empty());
+        assert_eq!(complaints("Not_Valid%"), ["may not contain '%'"]);
     }
 }

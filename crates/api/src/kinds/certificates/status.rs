@@ -3,6 +3,8 @@
 //! A decision stands: conditions of the three sorts are never taken back, and only `approval` adds the first two. A certificate is given
 //! once, through `status`.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -99,16 +101,15 @@ pub(super) fn validate(errors: &mut ErrorList, request: &Object, old: Option<&Ob
         }
     }
     if !was(has_duplicates) {
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, condition) in conditions(request).enumerate() {
             let sort = condition.text("type");
-            if seen.contains(&sort) {
+            if !seen.insert(sort) {
                 errors.push(FieldError::duplicate(
                     &path.index(index).child("type"),
                     sort,
                 ));
             }
-            seen.push(sort);
         }
     }
     if !was(|old| judge_certificate(certificate(old)).is_err())

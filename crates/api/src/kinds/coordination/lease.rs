@@ -30,6 +30,9 @@ pub static RESOURCE: Resource = Resource {
 struct LeaseStrategy;
 
 impl Strategy for LeaseStrategy {
+    fn demands_qualified_finalizers(&self) -> bool {
+        false
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         drop_disabled(object);
     }

@@ -32,6 +32,9 @@ pub static RESOURCE: Resource = Resource {
 struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn has_dependents(&self) -> bool {
+        false
+    }
     fn default(&self, object: &mut Object) {
         default(object);
     }

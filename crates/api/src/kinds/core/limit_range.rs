@@ -34,6 +34,9 @@ pub static RESOURCE: Resource = Resource {
 struct LimitRangeStrategy;
 
 impl Strategy for LimitRangeStrategy {
+    fn names_the_nameless(&self) -> bool {
+        true
+    }
     fn default(&self, object: &mut Object) {
         object
             .ensure_object("spec")
@@ -82,15 +85,14 @@ fn fill(item: &mut Object, from: &str, to: &str) {
 fn validate_limits(errors: &mut ErrorList, object: &Object) {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, item) in spec.objects("limits") {
         let at = Path::new("spec").child("limits").index(index);
         let kind = item.text("type");
         limit_type(errors, &at.child("type"), kind);
-        if seen.contains(&kind) {
+        if !seen.insert(kind) {
             errors.push(FieldError::duplicate(&at.child("type"), kind));
         }
-        seen.push(kind);
         // Resources that one of the parts names.
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for part in ["max", "min"] {

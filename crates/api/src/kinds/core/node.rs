@@ -1,5 +1,7 @@
 //! `v1` Node: a machine that runs pods. Its status is the kubelet's.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, ErrorType, FieldError, Path},
@@ -205,7 +207,7 @@ fn validate_node(errors: &mut ErrorList, node: &Object) {
 fn taints(errors: &mut ErrorList, spec: &Object) {
     // Where they stood when they were an annotation.
     let taints = Path::new("metadata").child("taints");
-    let mut seen: Vec<(&str, &str)> = Vec::new();
+    let mut seen: BTreeSet<(&str, &str)> = BTreeSet::new();
     for (index, taint) in spec.objects("taints") {
         let at = taints.index(index);
         let (key, value, effect) = (taint.text("key"), taint.text("value"), taint.text("effect"));
@@ -221,7 +223,7 @@ fn taints(errors: &mut ErrorList, spec: &Object) {
         } else {
             scheduling::taint_effect(errors, &effect_at, effect);
         }
-        if seen.contains(&(key, effect)) {
+        if !seen.insert((key, effect)) {
             let taint = Value::Object(taint.clone());
             errors.push(shown_as(
                 ErrorType::Duplicate,
@@ -230,7 +232,6 @@ fn taints(errors: &mut ErrorList, spec: &Object) {
                 "taints must be unique by key and effect pair",
             ));
         }
-        seen.push((key, effect));
     }
 }
 

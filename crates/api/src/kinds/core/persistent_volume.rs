@@ -64,13 +64,19 @@ impl Strategy for PersistentVolumeStrategy {
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
-        let before = old.object("status").cloned().unwrap_or_default();
+    }
+    fn stamp_status(&self, new: &mut Object, old: &Object, now: &str) {
+        let empty = Object::new();
+        let before = old.object("status").unwrap_or(&empty);
         let status = new.ensure_object("status");
-        // The time of the last change of phase stays while the phase does.
-        if status.text("phase") == before.text("phase")
-            && let Some(time) = before.value("lastPhaseTransitionTime")
-        {
-            status.set_default("lastPhaseTransitionTime", time.clone());
+        let (time, then) = (status.get(LAST_CHANGE).cloned(), before.get(LAST_CHANGE));
+        if status.text("phase") == before.text("phase") {
+            // The time of the last change of phase stays while the phase does.
+            if let (None, Some(then)) = (time, then) {
+                status.set(LAST_CHANGE, then.clone());
+            }
+        } else if time.is_none() || time.as_ref() == then {
+            status.set(LAST_CHANGE, now);
         }
     }
     fn is_selectable(&self, field: &str) -> bool {
@@ -490,4 +496,37 @@ fn warnings(volume: &Object) -> Vec<String> {
         }
     }
     warnings
+}
+
+const LAST_CHANGE: &str = "lastPhaseTransitionTime";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_phase_is_dated() {
+        let volume = |status| json!({ "status": status }).as_object().unwrap().clone();
+        let old = volume(json!({"phase": "Pending", "lastPhaseTransitionTime": "1"}));
+        for (sent, expected) in [
+            (json!({"phase": "Pending"}), "1"),
+            (
+                json!({"phase": "Pending", "lastPhaseTransitionTime": "2"}),
+                "2",
+            ),
+            (json!({"phase": "Bound"}), "now"),
+            (
+                json!({"phase": "Bound", "lastPhaseTransitionTime": "1"}),
+                "now",
+            ),
+            (
+                json!({"phase": "Bound", "lastPhaseTransitionTime": "3"}),
+                "3",
+            ),
+        ] {
+            let mut new = volume(sent);
+            PersistentVolumeStrategy.stamp_status(&mut new, &old, "now");
+            assert_eq!(new["status"]["lastPhaseTransitionTime"], expected);
+        }
+    }
 }

@@ -307,10 +307,10 @@ pub fn basic_amount(errors: &mut ErrorList, path: &Path, value: &serde_json::Val
 
 fn validate_status(errors: &mut ErrorList, claim: &Object) {
     const STEPS: &[&str] = &[
-        "ControllerResizeInfeasible",
         "ControllerResizeInProgress",
-        "NodeResizeInfeasible",
+        "ControllerResizeInfeasible",
         "NodeResizeInProgress",
+        "NodeResizeInfeasible",
         "NodeResizePending",
     ];
     let empty = Object::new();

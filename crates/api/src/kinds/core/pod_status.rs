@@ -1,5 +1,7 @@
 //! The status of a pod, which its kubelet writes.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -59,6 +61,10 @@ pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
         status,
         spec,
     );
+    if let Some(extended) = status.object("extendedResourceClaimStatus") {
+        let at = path.child("extendedResourceClaimStatus");
+        extended_resource_claim(&mut errors, &at, extended, spec);
+    }
     addresses(&mut errors, &path.child("podIPs"), status, before, "podIPs");
     host_addresses(&mut errors, &path.child("hostIPs"), status, before);
     let os = spec.object("os").map_or("linux", |os| os.text("name"));
@@ -197,7 +203,7 @@ fn may_restart(spec: &Object, list: &str, status: &Object) -> bool {
 }
 
 fn resource_claims(errors: &mut ErrorList, path: &Path, status: &Object, spec: &Object) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, claim) in status.objects("resourceClaimStatuses") {
         let at = path.index(index);
         let name = claim.text("name");
@@ -211,15 +217,71 @@ fn resource_claims(errors: &mut ErrorList, path: &Path, status: &Object, spec: &
                 "must match the name of an entry in `spec.resourceClaims`",
             ));
         }
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
-        } else {
-            seen.push(name);
         }
         if let Some(made) = claim.text_opt("resourceClaimName") {
             let complaints = names::dns1123_subdomain(made);
             text(errors, &at.child("resourceClaimName"), made, complaints);
         }
+    }
+}
+
+/// Which requests of the claim that was made for extended resources stand for which resources of containers.
+fn extended_resource_claim(errors: &mut ErrorList, path: &Path, status: &Object, spec: &Object) {
+    let mappings = path.child("requestMappings");
+    if status.list("requestMappings").is_empty() {
+        let detail = "at least one request mapping is required";
+        errors.push(FieldError::required(&mappings, detail));
+    }
+    let container = |name: &str| {
+        let mut lists = ["containers", "initContainers"].into_iter();
+        lists.find_map(|list| {
+            let mut containers = spec.objects(list).map(|(_, container)| container);
+            containers.find(|container| container.text("name") == name)
+        })
+    };
+    let fields = ["containerName", "resourceName", "requestName"];
+    let mut seen = BTreeSet::new();
+    for (index, mapping) in status.objects("requestMappings") {
+        let at = mappings.index(index);
+        let [name, resource, request] = fields.map(|field| mapping.text(field));
+        match container(name) {
+            None => errors.push(FieldError::invalid(
+                &at.child("containerName"),
+                name,
+                "must match the name of an entry in spec.initContainers.name or spec.containers.name",
+            )),
+            Some(container) => {
+                let resources = container.object("resources");
+                let requests = resources.and_then(|r| r.object("requests"));
+                if !requests.is_some_and(|requests| requests.has(resource)) {
+                    errors.push(FieldError::invalid(
+                        &at.child("resourceName"),
+                        resource,
+                        "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests",
+                    ));
+                }
+            }
+        }
+        // Upstream names the status, not the mapping.
+        let rule = names::dns1123_label(request);
+        text(errors, &path.child("requestName"), request, rule);
+        let key = [name, resource, request];
+        if !seen.insert(key) {
+            for (field, value) in fields.iter().zip(key) {
+                errors.push(FieldError::duplicate(&at.child(field), value));
+            }
+        }
+    }
+    let (at, claim) = (
+        path.child("resourceClaimName"),
+        status.text("resourceClaimName"),
+    );
+    if claim.is_empty() {
+        errors.push(FieldError::required(&at, ""));
+    } else {
+        text(errors, &at, claim, names::dns1123_subdomain(claim));
     }
 }
 
@@ -333,17 +395,15 @@ fn health(errors: &mut ErrorList, path: &Path, status: &Object, spec: &Object, l
             let complaint = unknown_resource(container, name);
             errors.extend(complaint.map(|c| FieldError::invalid(&at.child("name"), name, c)));
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (i, resource) in allocated.objects("resources") {
             let at = at.child("resources").index(i);
             let state = resource.text("health");
             let states = &["Healthy", "Unhealthy", "Unknown"];
             one_of(errors, &at.child("health"), state, states);
             let id = resource.text("resourceID");
-            if seen.contains(&id) {
+            if !seen.insert(id) {
                 errors.push(FieldError::duplicate(&at.child("resourceID"), id));
-            } else {
-                seen.push(id);
             }
         }
     }

@@ -40,7 +40,9 @@ struct ReplicationControllerStrategy;
 impl Strategy for ReplicationControllerStrategy {
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
-        defaults::template(spec, "template");
+        if spec.has("template") {
+            defaults::template(spec, "template");
+        }
         spec.set_default("replicas", 1);
         let labels = spec
             .object("template")

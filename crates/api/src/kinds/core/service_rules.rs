@@ -2,6 +2,8 @@
 //!
 //! Addresses and node ports are the allocators' to judge: here is what can be said without them.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, ErrorType, FieldError, Path},
@@ -30,7 +32,7 @@ pub(super) fn validate(service: &Object, old: Option<&Object>) -> ErrorList {
     }
     by_type(&mut errors, &path, spec);
     let many = spec.list("ports").len() > 1;
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, port) in spec.objects("ports") {
         let at = path.child("ports").index(index);
         service_port(&mut errors, &at, port, many, &mut seen);
@@ -139,7 +141,7 @@ fn service_port<'a>(
     at: &Path,
     port: &'a Object,
     many: bool,
-    seen: &mut Vec<&'a str>,
+    seen: &mut BTreeSet<&'a str>,
 ) {
     let name = port.text("name");
     if name.is_empty() {
@@ -148,10 +150,8 @@ fn service_port<'a>(
         }
     } else {
         text(errors, &at.child("name"), name, names::dns1123_label(name));
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
-        } else {
-            seen.push(name);
         }
     }
     let number = port.int("port").unwrap_or(0);
@@ -178,20 +178,19 @@ fn service_port<'a>(
 }
 
 fn duplicates(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    let mut node_ports = Vec::new();
+    let mut node_ports = BTreeSet::new();
     for (index, port) in spec.objects("ports") {
         let number = port.int("nodePort").unwrap_or(0);
         let key = (port.text("protocol"), number);
-        if number != 0 && node_ports.contains(&key) {
+        if !node_ports.insert(key) && number != 0 {
             let at = path.index(index).child("nodePort");
             errors.push(FieldError::duplicate(&at, number));
         }
-        node_ports.push(key);
     }
-    let mut numbers = Vec::new();
+    let mut numbers = BTreeSet::new();
     for (index, port) in spec.objects("ports") {
         let key = (port.text("protocol"), port.int("port").unwrap_or(0));
-        if numbers.contains(&key) {
+        if !numbers.insert(key) {
             // Upstream prints the key it compares by: a port of which all else is empty.
             let shown = format!(
                 "{{\"Name\":\"\",\"Protocol\":{:?},\"AppProtocol\":null,\"Port\":{},\"TargetPort\":0,\"NodePort\":0}}",
@@ -204,7 +203,6 @@ fn duplicates(errors: &mut ErrorList, path: &Path, spec: &Object) {
                 "",
             ));
         }
-        numbers.push(key);
     }
 }
 
@@ -330,14 +328,13 @@ pub(super) fn cluster_ips(errors: &mut ErrorList, path: &Path, spec: &Object, be
 }
 
 fn families(errors: &mut ErrorList, path: &Path, spec: &Object) {
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, family) in spec.texts("ipFamilies").enumerate() {
         let at = path.child("ipFamilies").index(index);
         one_of(errors, &at, family, &["IPv4", "IPv6"]);
-        if seen.contains(&family) {
+        if !seen.insert(family) {
             errors.push(FieldError::duplicate(&at, family));
         }
-        seen.push(family);
     }
     if let Some(policy) = spec.text_opt("ipFamilyPolicy") {
         one_of(

@@ -1,6 +1,6 @@
 //! `discovery.k8s.io/v1` EndpointSlice: addresses behind a Service, a hundred or so at a time.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use apimachinery::{
     Object,
@@ -11,7 +11,7 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::Fields,
+    fields::{Fields, same_field},
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle, names,
     validate::{fully_qualified_domain_name, one_of, text},
@@ -43,7 +43,7 @@ impl Strategy for EndpointSliceStrategy {
         });
         object.each_object("ports", |port| {
             port.set_default("name", "");
-            port.set_default_zero("protocol", "TCP");
+            port.set_default("protocol", "TCP");
         });
         object.set_default("endpoints", Value::Null);
         object.set_default("ports", Value::Null);
@@ -64,12 +64,13 @@ impl Strategy for EndpointSliceStrategy {
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_slice(&mut errors, object);
+        validate_slice(&mut errors, object, None);
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = Vec::new();
+        validate_slice(&mut errors, new, Some(old));
         errors.extend(crate::meta::immutable_field(
             "io.k8s.api.discovery.v1.EndpointSlice",
             new,
@@ -91,7 +92,7 @@ impl Strategy for EndpointSliceStrategy {
     }
 }
 
-fn validate_slice(errors: &mut ErrorList, slice: &Object) {
+fn validate_slice(errors: &mut ErrorList, slice: &Object, old: Option<&Object>) {
     let kind = slice.text("addressType");
     let at = Path::new("addressType");
     if kind.is_empty() {
@@ -100,7 +101,10 @@ fn validate_slice(errors: &mut ErrorList, slice: &Object) {
         one_of(errors, &at, kind, &["FQDN", "IPv4", "IPv6"]);
     }
     validate_ports(errors, slice);
-    validate_endpoints(errors, slice, kind);
+    // Endpoints that stay as they were are not judged again.
+    if old.is_none_or(|old| !same_field(slice, old, "endpoints")) {
+        validate_endpoints(errors, slice, kind);
+    }
 }
 
 fn validate_ports(errors: &mut ErrorList, slice: &Object) {
@@ -113,21 +117,21 @@ fn validate_ports(errors: &mut ErrorList, slice: &Object) {
         ));
         return;
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, port) in slice.objects("ports") {
         let at = Path::new("ports").index(index);
         let name = port.text("name");
         if !name.is_empty() {
             text(errors, &at.child("name"), name, names::dns1123_label(name));
         }
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(&at.child("name"), name));
         }
-        seen.push(name);
+        let protocol = port.text_opt("protocol").unwrap_or_default();
         one_of(
             errors,
             &at.child("protocol"),
-            port.text("protocol"),
+            protocol,
             &["SCTP", "TCP", "UDP"],
         );
         if let Some(protocol) = port.text_opt("appProtocol") {
@@ -224,14 +228,13 @@ fn hints(errors: &mut ErrorList, path: &Path, endpoint: &Object) {
             errors.push(FieldError::too_many(&at, hints.list(list).len(), MAX_HINTS));
             return;
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, hint) in hints.objects(list) {
             let name = hint.text("name");
             let at = at.index(index).child("name");
-            if seen.contains(&name) {
+            if !seen.insert(name) {
                 errors.push(FieldError::duplicate(&at, name));
             }
-            seen.push(name);
             text(errors, &at, name, rule(name));
         }
     }

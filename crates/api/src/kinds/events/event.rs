@@ -39,6 +39,9 @@ pub static RESOURCE: Resource = Resource {
 struct EventStrategy;
 
 impl Strategy for EventStrategy {
+    fn has_dependents(&self) -> bool {
+        false
+    }
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let empty = Object::new();
         let involved = object.object("involvedObject").unwrap_or(&empty);
@@ -98,9 +101,13 @@ impl Strategy for EventStrategy {
         true
     }
 
-    fn validate(&self, object: &Object) -> ErrorList {
+    fn validate_before_metadata(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         event::legacy_rules(&mut errors, object, "reportingController");
+        errors
+    }
+    fn validate(&self, object: &Object) -> ErrorList {
+        let mut errors = Vec::new();
         series(&mut errors, object);
         if object.text("eventTime").is_empty() {
             errors.push(FieldError::required(&Path::new("eventTime"), ""));
@@ -131,7 +138,6 @@ impl Strategy for EventStrategy {
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        event::legacy_rules(&mut errors, new, "reportingController");
         if !same_field(new, old, "series") {
             series(&mut errors, new);
         }

@@ -1,5 +1,7 @@
 //! `flowcontrol.apiserver.k8s.io/v1` PriorityLevelConfiguration: how many requests of a level run at once.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -177,7 +179,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
 /// Conditions of flow control: each type once. Also those of flow schemas.
 pub(super) fn conditions(errors: &mut ErrorList, object: &Object) {
     let path = Path::new("status").child("conditions");
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     let status = object.object("status").into_iter();
     for (index, condition) in status.flat_map(|s| s.objects("conditions")) {
         let (at, kind) = (path.index(index).child("type"), condition.text("type"));
@@ -187,7 +189,7 @@ pub(super) fn conditions(errors: &mut ErrorList, object: &Object) {
         if kind.is_empty() {
             errors.push(FieldError::required(&at, ""));
         }
-        seen.push(kind);
+        seen.insert(kind);
     }
 }
 

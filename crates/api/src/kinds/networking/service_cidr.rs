@@ -9,6 +9,7 @@ use apimachinery::{
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle, meta, names,
     validate::{invalid_shown, text},
@@ -87,12 +88,18 @@ impl Strategy for ServiceCidrStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
+        let empty = Object::new();
         let path = Path::new("spec").child("cidrs");
         let (after, before) = (cidrs(new), cidrs(old));
         // A second family may be added, what is there stays.
         let added = before.len() == 1 && after.len() == 2;
         if before.len() != after.len() && !added {
-            errors.push(FieldError::invalid(&path, after, meta::IMMUTABLE));
+            let spec = new.object("spec").unwrap_or(&empty);
+            errors.push(invalid_shown(
+                &path,
+                &internal::shown_field("io.k8s.api.networking.v1.ServiceCIDRSpec", spec, "cidrs"),
+                meta::IMMUTABLE,
+            ));
             return errors;
         }
         for (index, (now, was)) in after.iter().zip(&before).enumerate() {

@@ -34,6 +34,9 @@ pub static RESOURCE: Resource = Resource {
 struct RuntimeClassStrategy;
 
 impl Strategy for RuntimeClassStrategy {
+    fn allow_create_on_update(&self) -> bool {
+        true
+    }
     fn allow_unconditional_update(&self) -> bool {
         false
     }

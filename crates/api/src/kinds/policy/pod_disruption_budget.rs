@@ -8,6 +8,7 @@ use apimachinery::{
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     lifecycle,
     validate::{
@@ -76,16 +77,9 @@ impl Strategy for PodDisruptionBudgetStrategy {
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec");
         let (min, max) = (spec.value("minAvailable"), spec.value("maxUnavailable"));
-        if let (Some(min), Some(max)) = (min, max) {
-            let selector = spec
-                .value("selector")
-                .map_or("null".to_owned(), |s| s.to_string());
-            let policy = spec
-                .value("unhealthyPodEvictionPolicy")
-                .map_or("null".to_owned(), |p| p.to_string());
-            let shown = format!(
-                "{{\"MinAvailable\":{min},\"Selector\":{selector},\"MaxUnavailable\":{max},\"UnhealthyPodEvictionPolicy\":{policy}}}"
-            );
+        if min.is_some() && max.is_some() {
+            let ty = "io.k8s.api.policy.v1.PodDisruptionBudgetSpec";
+            let shown = internal::shown(ty, object.get("spec"));
             errors.push(invalid_shown(
                 &path,
                 &shown,

@@ -1,9 +1,11 @@
 //! The rules of a ResourceClaim's status: what is allocated stays, and only what is allocated can be reserved or reported on.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, ErrorType, FieldError, Path},
-    meta,
+    go, meta,
 };
 use serde_json::Value;
 
@@ -69,7 +71,7 @@ fn consumers(errors: &mut ErrorList, path: &Path, status: &Object) {
     if count > MAX_CONSUMERS {
         errors.push(FieldError::too_many(path, count, MAX_CONSUMERS));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, consumer) in status.objects("reservedFor") {
         let at = path.index(index);
         for field in ["resource", "name", "uid"] {
@@ -78,20 +80,39 @@ fn consumers(errors: &mut ErrorList, path: &Path, status: &Object) {
             }
         }
         let uid = consumer.text("uid");
-        if seen.contains(&uid) {
-            errors.push(FieldError::duplicate(&at.child("uid"), uid));
+        if !seen.insert(uid) {
+            errors.push(FieldError::duplicate(&at, uid));
         }
-        seen.push(uid);
     }
 }
 
-/// What identifies a device.
-fn device_id(device: &Object) -> (&str, &str, &str) {
-    (
-        device.text("driver"),
-        device.text("pool"),
-        device.text("device"),
-    )
+/// What identifies a device, or a share of one.
+const ID: [(&str, &str); 4] = [
+    ("Driver", "driver"),
+    ("Pool", "pool"),
+    ("Device", "device"),
+    ("ShareID", "shareID"),
+];
+
+fn device_id(device: &Object) -> [&str; 4] {
+    ID.map(|(_, field)| device.text(field))
+}
+
+/// As upstream's struct prints.
+fn shown_id(id: [&str; 4]) -> String {
+    let members = ID.iter().zip(id);
+    let members =
+        members.map(|((name, _), value)| format!("\"{name}\":{}", go::json(&value.into())));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+/// The id of a share, which is a UUID.
+fn share_id(errors: &mut ErrorList, path: &Path, device: &Object) {
+    if let Some(id) = device.text_opt("shareID")
+        && let Some(detail) = names::not_a_uuid(id)
+    {
+        errors.push(FieldError::invalid(path, id, detail));
+    }
 }
 
 fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Option<&Object>) {
@@ -101,20 +122,18 @@ fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Opt
         .flat_map(|d| d.objects("results"))
         .map(|(_, result)| device_id(result))
         .collect();
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (index, device) in status.objects("devices") {
         let at = path.index(index);
         device_names::driver(errors, &at.child("driver"), device.text("driver"));
         device_names::pool(errors, &at.child("pool"), device.text("pool"));
         let name = device.text("device");
         device_names::label(errors, &at.child("device"), name);
+        share_id(errors, &at.child("shareID"), device);
         let id = device_id(device);
         if !allocated.contains(&id) {
-            errors.push(FieldError::invalid(
-                &at,
-                format!("{}/{}/{}", id.0, id.1, id.2),
-                "must be an allocated device in the claim",
-            ));
+            let detail = "must be an allocated device in the claim";
+            errors.push(invalid_shown(&at, &shown_id(id), detail));
         }
         let count = device.list("conditions").len();
         if count > MAX_CONDITIONS {
@@ -125,16 +144,9 @@ fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Opt
         if let Some(data) = device.object("networkData") {
             network_data(errors, &at.child("networkData"), data);
         }
-        let key = (id, device.text("shareID"));
-        if seen.contains(&key) {
-            errors.push(shown_as(
-                ErrorType::Duplicate,
-                &at,
-                &Value::from(format!("{}/{}/{}", id.0, id.1, id.2)).to_string(),
-                "",
-            ));
+        if !seen.insert(id) {
+            errors.push(shown_as(ErrorType::Duplicate, &at, &shown_id(id), ""));
         }
-        seen.push(key);
     }
 }
 
@@ -149,7 +161,7 @@ fn network_data(errors: &mut ErrorList, path: &Path, data: &Object) {
     if count > 16 {
         errors.push(FieldError::too_many(&ips, count, 16));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, ip) in data.texts("ips").enumerate() {
         let at = ips.index(index);
         let address = ip.split_once('/').map(|(address, _)| address);
@@ -162,10 +174,9 @@ fn network_data(errors: &mut ErrorList, path: &Path, data: &Object) {
                 "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)",
             ));
         }
-        if seen.contains(&ip) {
+        if !seen.insert(ip) {
             errors.push(FieldError::duplicate(&at, ip));
         }
-        seen.push(ip);
     }
 }
 
@@ -189,6 +200,7 @@ fn allocation_result(
         device_names::pool(errors, &at.child("pool"), result.text("pool"));
         let name = result.text("device");
         device_names::label(errors, &at.child("device"), name);
+        share_id(errors, &at.child("shareID"), result);
     }
     let at = path.child("devices").child("config");
     let count = devices.list("config").len();

@@ -82,7 +82,6 @@ impl Strategy for ResourceSliceStrategy {
     fn unknown_field_label(&self, served: &GroupVersionKind, field: &str) -> String {
         format!("field label not supported for {served}: {field}")
     }
-
     fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
         let spec = |f| object.object("spec").map_or("", |s| s.text(f)).to_owned();
         vec![

@@ -1,5 +1,7 @@
 //! `storage.k8s.io/v1` CSINode: the drivers on a node.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -50,7 +52,7 @@ impl Strategy for CsiNodeStrategy {
         let empty = Object::new();
         let spec = object.object("spec").unwrap_or(&empty);
         let path = Path::new("spec").child("drivers");
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
         for (index, driver) in spec.objects("drivers") {
             validate_driver(&mut errors, &path.index(index), driver, &mut seen);
         }
@@ -97,7 +99,7 @@ fn validate_driver<'a>(
     errors: &mut ErrorList,
     path: &Path,
     driver: &'a Object,
-    seen: &mut Vec<&'a str>,
+    seen: &mut BTreeSet<&'a str>,
 ) {
     const MAX_NODE_ID: usize = 256;
     let name = driver.text("name");
@@ -115,10 +117,9 @@ fn validate_driver<'a>(
     }
     let count = driver.object("allocatable").and_then(|a| a.int("count"));
     non_negative(errors, &path.child("allocatable").child("count"), count);
-    if seen.contains(&name) {
+    if !seen.insert(name) {
         errors.push(FieldError::duplicate(&path.child("name"), name));
     }
-    seen.push(name);
     // Upstream complains about keys at the driver's own path.
     let at = path;
     let mut keys: Vec<&str> = Vec::new();

@@ -7,7 +7,7 @@ use apimachinery::{
 };
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
     validate::{one_of, selectors, text},
@@ -68,13 +68,12 @@ impl Strategy for StorageClassStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        if !same_field(new, old, "parameters") {
-            errors.push(FieldError::forbidden(
-                &Path::new("parameters"),
-                "updates to parameters are forbidden.",
-            ));
-        }
-        for field in ["provisioner", "reclaimPolicy", "volumeBindingMode"] {
+        for field in [
+            "parameters",
+            "provisioner",
+            "reclaimPolicy",
+            "volumeBindingMode",
+        ] {
             errors.extend(crate::meta::validate_immutable_field(
                 new,
                 old,

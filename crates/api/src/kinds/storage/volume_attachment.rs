@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::{
     fields::{Fields, same_field},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::volumes,
     lifecycle, names,
@@ -96,19 +97,11 @@ impl Strategy for VolumeAttachmentStrategy {
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
         if !same_field(new, old, "spec") {
-            let empty = Object::new();
-            let spec = new.object("spec").unwrap_or(&empty);
-            let source = spec.object("source").unwrap_or(&empty);
-            let shown =
-                |v: Option<&serde_json::Value>| v.map_or("null".to_owned(), |v| v.to_string());
             errors.push(invalid_shown(
                 &Path::new("spec"),
-                &format!(
-                    "{{\"Attacher\":{:?},\"Source\":{{\"PersistentVolumeName\":{},\"InlineVolumeSpec\":{}}},\"NodeName\":{:?}}}",
-                    spec.text("attacher"),
-                    shown(source.get("persistentVolumeName")),
-                    shown(source.get("inlineVolumeSpec")),
-                    spec.text("nodeName")
+                &internal::shown(
+                    "io.k8s.api.storage.v1.VolumeAttachmentSpec",
+                    new.get("spec"),
                 ),
                 "field is immutable",
             ));

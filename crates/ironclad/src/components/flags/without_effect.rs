@@ -92,7 +92,7 @@ fn settings<T: Table>() -> impl Iterator<Item = &'static str> {
 #[derive(Clone, Debug)]
 pub(crate) struct WithoutEffect<T> {
     given: Vec<&'static str>,
-    verbosity: Option<u32>,
+    verbosity: Option<i32>,
     table: PhantomData<T>,
 }
 
@@ -124,7 +124,7 @@ impl<T: Table> Args for WithoutEffect<T> {
             .long("v")
             .short('v')
             .help("How much is logged, as klog counts: up to 2 is info, up to 5 debug")
-            .value_parser(clap::value_parser!(u32));
+            .value_parser(clap::value_parser!(i32).range(0..));
         let switches = switches::<T>().map(|name| {
             Arg::new(name)
                 .long(name)

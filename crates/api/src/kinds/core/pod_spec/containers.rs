@@ -1,5 +1,7 @@
 //! Rules of containers: names, images, ports, mounts.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -18,7 +20,7 @@ pub(super) fn validate(errors: &mut ErrorList, path: &Path, spec: &Object, conte
     if spec.list("containers").is_empty() {
         errors.push(FieldError::required(path, ""));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, container) in spec.objects("containers") {
         let at = path.index(index);
         container_common(errors, &at, container, context);
@@ -39,7 +41,7 @@ pub(super) fn validate_init(
     spec: &Object,
     context: &Context<'_>,
 ) {
-    let mut seen: Vec<&str> = spec
+    let mut seen: BTreeSet<&str> = spec
         .objects("containers")
         .map(|(_, c)| c.text("name"))
         .collect();
@@ -93,13 +95,11 @@ pub(super) fn unique_name<'a>(
     errors: &mut ErrorList,
     at: &Path,
     container: &'a Object,
-    seen: &mut Vec<&'a str>,
+    seen: &mut BTreeSet<&'a str>,
 ) {
     let name = container.text("name");
-    if seen.contains(&name) {
+    if !seen.insert(name) {
         errors.push(FieldError::duplicate(&at.child("name"), name));
-    } else {
-        seen.push(name);
     }
 }
 
@@ -171,13 +171,12 @@ pub(super) fn required_one_of(
 
 /// What a resize does to a container; upstream names the list alone.
 fn resize_policy(errors: &mut ErrorList, path: &Path, container: &Object, context: &Context<'_>) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, policy) in container.objects("resizePolicy") {
         let resource = policy.text("resourceName");
-        if seen.contains(&resource) {
+        if !seen.insert(resource) {
             errors.push(FieldError::duplicate(&path.index(index), resource));
         }
-        seen.push(resource);
         required_one_of(errors, path, resource, &["cpu", "memory"]);
         let restart = policy.text("restartPolicy");
         required_one_of(errors, path, restart, &["NotRequired", "RestartContainer"]);
@@ -240,7 +239,7 @@ fn restart_policy(errors: &mut ErrorList, at: &Path, container: &Object) {
 }
 
 fn container_ports(errors: &mut ErrorList, path: &Path, container: &Object) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, port) in container.objects("ports") {
         let at = path.index(index);
         let name = port.text("name");
@@ -248,10 +247,8 @@ fn container_ports(errors: &mut ErrorList, path: &Path, container: &Object) {
             let messages = names::port_name(name);
             if !messages.is_empty() {
                 text(errors, &at.child("name"), name, messages);
-            } else if seen.contains(&name) {
+            } else if !seen.insert(name) {
                 errors.push(FieldError::duplicate(&at.child("name"), name));
-            } else {
-                seen.push(name);
             }
         }
         match port.int("containerPort").unwrap_or(0) {
@@ -277,7 +274,7 @@ fn host_port_conflicts<'a>(
     path: &Path,
     containers: impl Iterator<Item = (usize, &'a Object)>,
 ) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for (ci, container) in containers {
         for (pi, port) in container.objects("ports") {
             let number = port.int("hostPort").unwrap_or(0);
@@ -289,14 +286,16 @@ fn host_port_conflicts<'a>(
                 let at = path.index(ci).child("ports").index(pi).child("hostPort");
                 errors.push(FieldError::duplicate(&at, key));
             } else {
-                seen.push(key);
+                seen.insert(key);
             }
         }
     }
 }
 
 fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, context: &Context<'_>) {
-    let mut paths: Vec<&str> = Vec::new();
+    let mut paths: BTreeSet<&str> = BTreeSet::new();
+    let devices = texts_of(container, "volumeDevices", "name");
+    let device_paths = texts_of(container, "volumeDevices", "devicePath");
     for (index, mount) in container.objects("volumeMounts") {
         let at = path.index(index);
         let (name, target) = (mount.text("name"), mount.text("mountPath"));
@@ -304,22 +303,21 @@ fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, contex
         if target.is_empty() {
             errors.push(FieldError::required(&at.child("mountPath"), ""));
         }
-        if paths.contains(&target) {
+        if !paths.insert(target) {
             errors.push(FieldError::invalid(
                 &at.child("mountPath"),
                 target,
                 "must be unique",
             ));
         }
-        paths.push(target);
-        if names_one_of(container, "volumeDevices", "name", name) {
+        if devices.contains(name) {
             errors.push(FieldError::invalid(
                 &at.child("name"),
                 name,
                 "must not already exist in volumeDevices",
             ));
         }
-        if names_one_of(container, "volumeDevices", "devicePath", target) {
+        if device_paths.contains(target) {
             errors.push(FieldError::invalid(
                 &at.child("mountPath"),
                 target,
@@ -333,8 +331,12 @@ fn volume_mounts(errors: &mut ErrorList, path: &Path, container: &Object, contex
     }
 }
 
-fn names_one_of(container: &Object, list: &str, field: &str, value: &str) -> bool {
-    container.objects(list).any(|(_, o)| o.text(field) == value)
+/// What the items of a list have in a field.
+fn texts_of<'a>(container: &'a Object, list: &str, field: &str) -> BTreeSet<&'a str> {
+    container
+        .objects(list)
+        .map(|(_, o)| o.text(field))
+        .collect()
 }
 
 fn sub_path(errors: &mut ErrorList, path: &Path, at: &Path, mount: &Object) {
@@ -413,7 +415,9 @@ fn known_volume(errors: &mut ErrorList, at: &Path, name: &str, context: &Context
 }
 
 fn volume_devices(errors: &mut ErrorList, path: &Path, container: &Object, context: &Context<'_>) {
-    let (mut names, mut paths): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let (mut names, mut paths): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
+    let mounts = texts_of(container, "volumeMounts", "name");
+    let mount_paths = texts_of(container, "volumeMounts", "mountPath");
     for (index, device) in container.objects("volumeDevices") {
         let at = path.index(index);
         let (name, target) = (device.text("name"), device.text("devicePath"));
@@ -448,16 +452,16 @@ fn volume_devices(errors: &mut ErrorList, path: &Path, container: &Object, conte
                 "can not contain backsteps ('..')",
             ));
         } else {
-            paths.push(target);
+            paths.insert(target);
         }
-        if names_one_of(container, "volumeMounts", "name", name) {
+        if mounts.contains(name) {
             errors.push(invalid(
                 "name",
                 name,
                 "must not already exist in volumeMounts",
             ));
         }
-        if names_one_of(container, "volumeMounts", "mountPath", target) {
+        if mount_paths.contains(target) {
             errors.push(invalid(
                 "devicePath",
                 target,
@@ -465,7 +469,7 @@ fn volume_devices(errors: &mut ErrorList, path: &Path, container: &Object, conte
             ));
         }
         if !name.is_empty() {
-            names.push(name);
+            names.insert(name);
         }
     }
 }

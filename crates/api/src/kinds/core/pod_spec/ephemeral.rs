@@ -1,5 +1,7 @@
 //! Rules of ephemeral containers, which have no ports, probes or resources of their own.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -24,7 +26,7 @@ const FORBIDDEN: &[&str] = &[
 
 /// `spec.ephemeralContainers`.
 pub(super) fn validate(errors: &mut ErrorList, path: &Path, spec: &Object, context: &Context<'_>) {
-    let others: Vec<&str> = ["containers", "initContainers"]
+    let others: BTreeSet<&str> = ["containers", "initContainers"]
         .iter()
         .flat_map(|list| spec.objects(list).map(|(_, c)| c.text("name")))
         .collect();

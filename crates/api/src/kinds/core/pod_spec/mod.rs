@@ -23,6 +23,8 @@ pub(crate) mod volumes;
 pub mod warnings;
 mod windows;
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -33,15 +35,16 @@ use crate::{
     names,
     validate::{one_of, text},
 };
+use resources::PodClaims;
 
 /// What the rules of a container need to know of its pod.
 struct Context<'a> {
     /// The volumes that can be mounted.
-    volumes: Vec<&'a str>,
+    volumes: BTreeSet<&'a str>,
     /// Those of them that can be used as block devices: claims, and claims made for the pod.
-    claims: Vec<&'a str>,
-    /// The pod's claims to devices, sorted.
-    resource_claims: Vec<&'a str>,
+    claims: BTreeSet<&'a str>,
+    /// The pod's claims to devices.
+    resource_claims: PodClaims<'a>,
     /// How long a container has to stop.
     grace_seconds: Option<i64>,
     /// The pod's restart policy.
@@ -93,22 +96,15 @@ pub fn validate(errors: &mut ErrorList, path: &Path, spec: &Object, metadata: Op
         errors.push(FieldError::required(&path.child(grace), ""));
     }
     let volumes = volumes::validate(errors, &path.child("volumes"), spec, metadata);
-    let mut resource_claims: Vec<&str> = spec
-        .objects("resourceClaims")
-        .map(|(_, claim)| claim.text("name"))
-        .filter(|name| !name.is_empty())
-        .collect();
-    resource_claims.sort_unstable();
-    resource_claims.dedup();
     let context = Context {
         claims: spec
             .objects("volumes")
             .filter(|(_, v)| v.has("persistentVolumeClaim") || v.has("ephemeral"))
             .map(|(_, v)| v.text("name"))
-            .filter(|name| volumes.contains(name))
+            .filter(|name| volumes.contains(*name))
             .collect(),
         volumes,
-        resource_claims,
+        resource_claims: PodClaims::of(spec),
         grace_seconds: spec.int(grace),
         restart_policy: spec.text("restartPolicy"),
         host_users: spec.bool_opt("hostUsers") != Some(false),

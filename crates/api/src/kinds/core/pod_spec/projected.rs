@@ -1,5 +1,7 @@
 //! Sources of a projected volume: several in one directory, whose files do not collide.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -12,7 +14,7 @@ use crate::{fields::Fields, kinds::core::volume_source::required};
 ///
 /// Trust bundles and pod certificates belong to gates that 1.36 leaves closed, and are dropped before (`disabled.rs`).
 pub(super) fn validate(errors: &mut ErrorList, path: &Path, volume: &Object) {
-    let mut taken: Vec<&str> = Vec::new();
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
     for (index, source) in volume.objects("sources") {
         let at = path.child("sources").index(index);
         let mut found = 0;
@@ -59,19 +61,17 @@ fn take<'a>(
     path: &Path,
     file: &'a str,
     shown: &str,
-    taken: &mut Vec<&'a str>,
+    taken: &mut BTreeSet<&'a str>,
 ) {
     if file.is_empty() {
         return;
     }
-    if taken.contains(&file) {
+    if !taken.insert(file) {
         errors.push(FieldError::invalid(
             path,
             shown,
             "conflicting duplicate paths",
         ));
-    } else {
-        taken.push(file);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rules of resource requests and limits.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object, Quantity,
     field::{ErrorList, FieldError, Path},
@@ -10,7 +12,7 @@ use super::annotations::MIRROR;
 use crate::{
     fields::{Fields, quantity},
     internal, names,
-    validate::{invalid_shown, text},
+    validate::{ToldBytes, invalid_shown, text},
 };
 
 /// A quantity as it stands in messages.
@@ -152,19 +154,24 @@ fn huge_pages(errors: &mut ErrorList, path: &Path, name: &str, value: &Value) {
     }
 }
 
-/// `resources` of a container; its claims are some of its pod's, which stand sorted.
+/// `resources` of a container; its claims are some of its pod's.
 pub(super) fn of_container(
     errors: &mut ErrorList,
     path: &Path,
     requirements: &Object,
-    claims: &[&str],
+    claims: &PodClaims<'_>,
 ) {
     amounts(errors, path, requirements, container_resource_name);
     claims_of_container(errors, &path.child("claims"), requirements, claims);
 }
 
 /// `resources` of a pod.
-pub(super) fn of_pod(errors: &mut ErrorList, path: &Path, requirements: &Object, claims: &[&str]) {
+pub(super) fn of_pod(
+    errors: &mut ErrorList,
+    path: &Path,
+    requirements: &Object,
+    claims: &PodClaims<'_>,
+) {
     amounts(errors, path, requirements, pod_resource_name);
     claims_of_container(errors, &path.child("claims"), requirements, claims);
 }
@@ -232,9 +239,9 @@ fn claims_of_container(
     errors: &mut ErrorList,
     path: &Path,
     requirements: &Object,
-    of_pod: &[&str],
+    of_pod: &PodClaims<'_>,
 ) {
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     for (index, claim) in requirements.objects("claims") {
         let at = path.index(index);
         let (name, request) = (claim.text("name"), claim.text("request"));
@@ -242,7 +249,7 @@ fn claims_of_container(
             errors.push(FieldError::required(&at, ""));
             continue;
         }
-        if seen.iter().any(|key| key == name) {
+        if seen.contains(name) {
             errors.push(FieldError::duplicate(&at, name));
         } else {
             let mut key = name.to_owned();
@@ -255,24 +262,55 @@ fn claims_of_container(
                 errors.push(FieldError::duplicate(&at, key.as_str()));
             } else if request.is_empty() {
                 // Whole, after one of its requests.
+                let parts = format!("{name}/");
                 let parts = seen
-                    .iter()
-                    .filter(|key| key.split_once('/').is_some_and(|(part, _)| part == name));
+                    .range(parts.clone()..)
+                    .take_while(|key| key.starts_with(&parts));
                 errors.extend(parts.map(|_| FieldError::duplicate(&at, name)));
             }
-            seen.push(key);
+            seen.insert(key);
         }
-        if !of_pod.contains(&name) {
-            let mut error = FieldError::not_found(&at, name);
-            error.detail = "must be one of the names in pod.spec.resourceClaims".to_owned();
-            if of_pod.is_empty() {
-                error.detail.push_str(" which is empty");
-            } else {
-                error.detail.push_str(": ");
-                error.detail.push_str(&of_pod.join(", "));
-            }
-            errors.push(error);
+        if !of_pod.names.contains(name) {
+            errors.extend(of_pod.missing(&at, name));
         }
+    }
+}
+
+/// The claims to devices that a pod has, as the rules of its containers need them.
+pub(super) struct PodClaims<'a> {
+    names: BTreeSet<&'a str>,
+    /// Of all names together.
+    bytes: usize,
+    told: ToldBytes,
+}
+
+impl<'a> PodClaims<'a> {
+    pub(super) fn of(spec: &'a Object) -> Self {
+        let claims = spec.objects("resourceClaims");
+        let names = claims.map(|(_, claim)| claim.text("name"));
+        let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+        Self {
+            bytes: names.iter().map(|name| name.len()).sum(),
+            names,
+            told: ToldBytes::default(),
+        }
+    }
+
+    /// That a claim is none of them, which names them all.
+    fn missing(&self, at: &Path, name: &str) -> Option<FieldError> {
+        if !self.told.may_tell(self.bytes) {
+            return None;
+        }
+        let mut error = FieldError::not_found(at, name);
+        error.detail = "must be one of the names in pod.spec.resourceClaims".to_owned();
+        if self.names.is_empty() {
+            error.detail.push_str(" which is empty");
+        } else {
+            error.detail.push_str(": ");
+            let names: Vec<&str> = self.names.iter().copied().collect();
+            error.detail.push_str(&names.join(", "));
+        }
+        Some(error)
     }
 }
 
@@ -286,7 +324,7 @@ pub(super) fn claims_of_pod(
     let is_mirror = metadata
         .and_then(|m| m.object("annotations"))
         .is_some_and(|a| a.has(MIRROR));
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, claim) in spec.objects("resourceClaims") {
         if is_mirror {
             let detail = "static pods do not support resource claims";
@@ -301,7 +339,7 @@ pub(super) fn claims_of_pod(
             errors.push(FieldError::duplicate(&at.child("name"), name));
         } else {
             text(errors, &at.child("name"), name, names::dns1123_label(name));
-            seen.push(name);
+            seen.insert(name);
         }
         let fields = ["resourceClaimName", "resourceClaimTemplateName"];
         let complaint = match fields.map(|field| claim.has(field)) {

@@ -1,5 +1,7 @@
 //! Rules of affinity, tolerations, spreading and gates.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -101,7 +103,7 @@ fn label_keys(errors: &mut ErrorList, path: &Path, owner: &Object) {
     let keys: Vec<&str> = owner.texts("matchLabelKeys").collect();
     if let Some(selector) = selector {
         let labels = selector.object("matchLabels").into_iter().flatten();
-        let mut seen: Vec<&str> = labels.map(|(key, _)| key.as_str()).collect();
+        let mut seen: BTreeSet<&str> = labels.map(|(key, _)| key.as_str()).collect();
         for (_, expression) in selector.objects("matchExpressions") {
             let key = expression.text("key");
             // The registry puts the keys into the selector; one that then stands there twice was there before. Upstream's path
@@ -112,7 +114,7 @@ fn label_keys(errors: &mut ErrorList, path: &Path, owner: &Object) {
                 let detail = "exists in both matchLabelKeys and labelSelector";
                 errors.push(FieldError::invalid(&path.index(index), key, detail));
             }
-            seen.push(key);
+            seen.insert(key);
         }
     }
     let others: Vec<&str> = owner.texts("mismatchLabelKeys").collect();
@@ -190,6 +192,14 @@ pub(crate) fn taint_effect(errors: &mut ErrorList, path: &Path, effect: &str) {
 
 /// `spec.topologySpreadConstraints`.
 pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    let mut last: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (index, constraint) in spec.objects("topologySpreadConstraints") {
+        let key = (
+            constraint.text("topologyKey"),
+            constraint.text("whenUnsatisfiable"),
+        );
+        last.insert(key, index);
+    }
     for (index, constraint) in spec.objects("topologySpreadConstraints") {
         let at = path.index(index);
         let skew = constraint.int("maxSkew").unwrap_or(0);
@@ -212,11 +222,8 @@ pub(super) fn topology_spread(errors: &mut ErrorList, path: &Path, spec: &Object
             when,
             &["DoNotSchedule", "ScheduleAnyway"],
         );
-        let twice = spec
-            .objects("topologySpreadConstraints")
-            .skip(index + 1)
-            .any(|(_, c)| c.text("topologyKey") == key && c.text("whenUnsatisfiable") == when);
-        if twice {
+        // One of the same stands further down.
+        if last.get(&(key, when)) != Some(&index) {
             errors.push(FieldError::duplicate(
                 &at.child("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{key}, {when}}}"),
@@ -262,15 +269,14 @@ pub(super) fn gates(errors: &mut ErrorList, path: &Path, spec: &Object) {
             .child("conditionType");
         text(errors, &at, kind, names::qualified_name(kind));
     }
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, gate) in spec.objects("schedulingGates") {
         let at = path.child("schedulingGates").index(index);
         let name = gate.text("name");
         text(errors, &at, name, names::qualified_name(name));
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             errors.push(FieldError::duplicate(&at, name));
         }
-        seen.push(name);
     }
 }
 

@@ -1,5 +1,7 @@
 //! Rules of security contexts.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -187,7 +189,7 @@ pub(super) fn of_pod(errors: &mut ErrorList, path: &Path, context: &Object, spec
 
 fn sysctls(errors: &mut ErrorList, path: &Path, context: &Object, spec: &Object) {
     const FORM: &str = r"must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, sysctl) in context.objects("sysctls") {
         let at = path.index(index).child("name");
         let name = sysctl.text("name");
@@ -209,7 +211,7 @@ fn sysctls(errors: &mut ErrorList, path: &Path, context: &Object, spec: &Object)
                 break;
             }
         }
-        seen.push(name);
+        seen.insert(name);
     }
 }
 

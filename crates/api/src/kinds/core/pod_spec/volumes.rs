@@ -1,5 +1,7 @@
 //! Volumes of a pod: their names, and the sources that pods alone have.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -67,14 +69,14 @@ pub(super) fn validate<'a>(
     path: &Path,
     spec: &'a Object,
     pod: Option<&Object>,
-) -> Vec<&'a str> {
+) -> BTreeSet<&'a str> {
     let pod_name = pod.map_or("", |metadata| metadata.text("name"));
-    let made: Vec<String> = spec
+    let made: BTreeSet<String> = spec
         .objects("volumes")
         .filter(|(_, volume)| volume.has("ephemeral") && !pod_name.is_empty())
         .map(|(_, volume)| format!("{pod_name}-{}", volume.text("name")))
         .collect();
-    let mut good: Vec<&str> = Vec::new();
+    let mut good: BTreeSet<&str> = BTreeSet::new();
     for (index, volume) in spec.objects("volumes") {
         let at = path.index(index);
         let name = volume.text("name");
@@ -97,13 +99,13 @@ pub(super) fn validate<'a>(
             found.push(FieldError::duplicate(&named, name));
         }
         if found.is_empty() {
-            good.push(name);
+            good.insert(name);
         }
         errors.extend(found);
         let claim = volume
             .object("persistentVolumeClaim")
             .map(|claim| claim.text("claimName"));
-        if let Some(claim) = claim.filter(|claim| made.iter().any(|made| made == claim)) {
+        if let Some(claim) = claim.filter(|claim| made.contains(*claim)) {
             errors.push(FieldError::invalid(
                 &at.child("persistentVolumeClaim").child("claimName"),
                 claim,

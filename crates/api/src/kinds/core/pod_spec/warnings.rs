@@ -5,6 +5,8 @@
 mod overlaps;
 mod ports;
 
+use std::collections::BTreeSet;
+
 use apimachinery::{Object, field::Path, quote};
 
 use super::{all_containers, app_armor};
@@ -13,6 +15,9 @@ use crate::{
     kinds::core::persistent_volume_claim,
     names,
 };
+
+/// More warnings than the headers of an answer carry: what else could be said of pairs is left unsaid, since pairs may be billions.
+const ENOUGH: usize = 4096;
 
 /// Node labels that are on their way out.
 const NODE_LABELS: &[(&str, &str)] = &[
@@ -325,16 +330,16 @@ fn null_selectors(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
 }
 
 fn pull_secrets(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, secret) in spec.objects("imagePullSecrets") {
         let name = secret.text("name");
-        if seen.contains(&name) {
+        if !seen.insert(name) {
             let at = path.index(index).child("name");
             warnings.push(format!("{at}: duplicate name {}", quote(name)));
         }
-        seen.push(name);
     }
-    for (index, _) in seen.iter().enumerate().filter(|(_, name)| name.is_empty()) {
+    let secrets = spec.objects("imagePullSecrets");
+    for (index, _) in secrets.filter(|(_, secret)| secret.text("name").is_empty()) {
         let at = path.index(index).child("name");
         warnings.push(format!("{at}: invalid empty name \"\""));
     }
@@ -404,26 +409,24 @@ fn volumes(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
 }
 
 fn host_aliases(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
     for (index, alias) in spec.objects("hostAliases") {
         let ip = alias.text("ip");
-        if seen.contains(&ip) {
+        if !seen.insert(ip) {
             warnings.push(format!(
                 "{}: duplicate ip {}",
                 path.index(index).child("ip"),
                 quote(ip)
             ));
         }
-        seen.push(ip);
     }
 }
 
 fn of_container(warnings: &mut Vec<String>, at: &Path, container: &Object) {
-    let mut variables: Vec<&str> = Vec::new();
+    let mut variables: BTreeSet<&str> = BTreeSet::new();
     for (index, variable) in container.objects("env") {
         let name = variable.text("name");
-        if !variables.contains(&name) {
-            variables.push(name);
+        if variables.insert(name) {
             continue;
         }
         // A value that goes on from the one before does not hide it.

@@ -2,6 +2,7 @@
 
 use apimachinery::{Object, quote};
 
+use super::ENOUGH;
 use crate::fields::Fields;
 
 /// A file of a volume, and the source it comes from where a volume has several.
@@ -22,10 +23,13 @@ impl File {
 
     /// Whether the two are one file, or one lies below the other.
     fn collides(&self, other: &Self) -> bool {
-        let (one, two) = (format!("{}/", self.path), format!("{}/", other.path));
+        let holds = |outer: &str, inner: &str| {
+            let below = inner.strip_prefix(outer);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        };
         !self.path.is_empty()
             && !other.path.is_empty()
-            && (one.starts_with(&two) || two.starts_with(&one))
+            && (holds(&self.path, &other.path) || holds(&other.path, &self.path))
     }
 }
 
@@ -63,7 +67,8 @@ pub(super) fn of_volumes(warnings: &mut Vec<String>, spec: &Object) {
     }
 }
 
-/// Adds files to those of a volume, and warns of each that stands in the way of one before it.
+/// Adds files to those of a volume, and warns of each that stands in the way of one before it. Each is compared with each, so that of a volume
+/// with more files than anybody mounts by name only the first are looked at.
 fn add(
     warnings: &mut Vec<String>,
     volume: &str,
@@ -72,6 +77,9 @@ fn add(
     files: Vec<File>,
 ) {
     for file in files {
+        if seen.len() > ENOUGH || warnings.len() > ENOUGH {
+            return;
+        }
         for other in seen.iter().filter(|other| file.collides(other)) {
             let (file, other) = (file.shown(), other.shown());
             warnings.push(format!(

@@ -1,8 +1,10 @@
 //! Ports that are named twice, or that no one can reach.
 
+use std::collections::BTreeMap;
+
 use apimachinery::{Object, field::Path, quote};
 
-use super::super::all_containers;
+use super::{super::all_containers, ENOUGH};
 use crate::fields::Fields;
 
 /// A port that a container of the pod has, and where.
@@ -29,7 +31,8 @@ pub(super) fn of_pod(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
             host_ip: port.text("hostIP"),
         }));
     }
-    for (index, port) in ports.iter().enumerate() {
+    let mut of_number: BTreeMap<(i64, &str), Vec<&Port<'_>>> = BTreeMap::new();
+    for port in &ports {
         if !port.host_ip.is_empty() && port.host_port == 0 {
             // Upstream prints the struct as Go does.
             warnings.push(format!(
@@ -37,7 +40,11 @@ pub(super) fn of_pod(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
                 port.at, port.name, port.number, port.protocol, port.host_ip
             ));
         }
-        for other in &ports[..index] {
+        let others = of_number.entry((port.number, port.protocol)).or_default();
+        for other in &*others {
+            if warnings.len() > ENOUGH {
+                return;
+            }
             if let Some(relation) = relation(port, other) {
                 warnings.push(format!(
                     "{}: {relation} port definition with {}",
@@ -45,10 +52,12 @@ pub(super) fn of_pod(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
                 ));
             }
         }
+        others.push(port);
     }
-    for (index, port) in ports.iter().enumerate() {
-        let first = ports[..index].iter().find(|other| other.name == port.name);
-        if let Some(first) = first.filter(|_| !port.name.is_empty()) {
+    let mut named: BTreeMap<&str, &Port<'_>> = BTreeMap::new();
+    for port in ports.iter().filter(|port| !port.name.is_empty()) {
+        let first = *named.entry(port.name).or_insert(port);
+        if !std::ptr::eq(first, port) {
             warnings.push(format!(
                 "{}: duplicate port name {} with {at}, services and probes that select ports by name will use {at}",
                 port.at,
@@ -59,10 +68,8 @@ pub(super) fn of_pod(warnings: &mut Vec<String>, path: &Path, spec: &Object) {
     }
 }
 
+/// What two ports of one number and protocol are to each other.
 fn relation(port: &Port<'_>, other: &Port<'_>) -> Option<&'static str> {
-    if (other.number, other.protocol) != (port.number, port.protocol) {
-        return None;
-    }
     let same_host_port = port.host_port == other.host_port;
     if same_host_port && port.host_ip == other.host_ip {
         Some("duplicate")

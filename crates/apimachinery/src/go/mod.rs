@@ -1,10 +1,18 @@
-//! Values decoded without a schema as Go prints them, which stands in upstream's messages: by `%v`, `%#v`, `%T`, and as it marshals them.
+//! What of Go stands in upstream's messages: values decoded without a schema as `%v`, `%#v`, `%T` and `encoding/json` print them, integers as
+//! `strconv` reads and refuses them, fields by their names in structs.
 
-use std::num::{IntErrorKind, ParseIntError};
+mod fields;
+
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    str::FromStr,
+};
 
 use serde_json::Value;
 
 use crate::quote;
+
+pub use fields::field_name;
 
 /// `%v`: `map[a:1 b:[x y]]`.
 pub fn plain(value: &Value) -> String {
@@ -106,20 +114,20 @@ pub fn float(float: f64) -> String {
     float.to_string()
 }
 
-/// `strconv.ParseInt` of base 10 and 64 bits, with its error.
+/// `strconv.ParseInt` of base 10 and the bits of `T`, with its error.
 ///
 /// # Errors
 /// `strconv.ParseInt: parsing "x": invalid syntax`.
-pub fn parse_int(text: &str) -> Result<i64, String> {
+pub fn parse_int<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|error| not_parsed("ParseInt", text, &error))
 }
 
-/// `strconv.ParseUint` of base 10 and 64 bits, with its error. No sign is taken, a plus neither.
+/// `strconv.ParseUint` of base 10 and the bits of `T`, with its error. No sign is taken, a plus neither.
 ///
 /// # Errors
 /// `strconv.ParseUint: parsing "x": invalid syntax`.
-pub fn parse_uint(text: &str) -> Result<u64, String> {
+pub fn parse_uint<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, String> {
     let digits = text.strip_prefix('+').map_or(text, |_| "");
     digits
         .parse()
@@ -161,8 +169,8 @@ mod tests {
 
     #[test]
     fn integers() {
-        assert_eq!((parse_int("+7"), parse_int("-7")), (Ok(7), Ok(-7)));
-        assert_eq!(parse_uint("07"), Ok(7));
+        assert_eq!((parse_int("+7"), parse_int("-7")), (Ok(7), Ok(-7_i64)));
+        assert_eq!(parse_uint::<u64>("07"), Ok(7));
         for (error, message) in [
             (parse_int(""), r#"ParseInt: parsing "": invalid syntax"#),
             (
@@ -174,12 +182,16 @@ mod tests {
                 r#"ParseInt: parsing "9223372036854775808": value out of range"#,
             ),
             (
-                parse_uint("+1").map(|_| 0),
+                parse_uint::<u64>("+1").map(|_| 0),
                 r#"ParseUint: parsing "+1": invalid syntax"#,
             ),
             (
-                parse_uint("-1").map(|_| 0),
+                parse_uint::<u64>("-1").map(|_| 0),
                 r#"ParseUint: parsing "-1": invalid syntax"#,
+            ),
+            (
+                parse_uint::<u16>("70000").map(i64::from),
+                r#"ParseUint: parsing "70000": value out of range"#,
             ),
         ] {
             assert_eq!(error, Err(format!("strconv.{message}")));
