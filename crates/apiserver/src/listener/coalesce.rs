@@ -1,4 +1,5 @@
-//! What a connection writes in one turn, sent at its end: full TLS records and few system calls, instead of one of each for each frame.
+//! A connection's turns: what it writes in one is sent at its end, in full TLS records and few system calls instead of one of each for each frame, and what it
+//! reads in one is bounded.
 //!
 //! HTTP/2 writes and flushes frame by frame. An event that goes to ten watches of one client would be ten records and ten system calls, most of what
 //! delivering it costs; a list would be a system call for each 16 KiB, and two records, since a frame and its head are a few bytes more than a
@@ -7,6 +8,9 @@
 //! [`Flusher::poll`]. Once the connection has been handed on (an upgrade), flushes are flushes again.
 //!
 //! Bounded by [`BATCH`] and a record; the buffer is there only while something waits in it.
+//!
+//! HTTP/2 reads as long as there is something to read. A client that sends nothing but frames of control would keep a worker for milliseconds a turn, and all
+//! whose requests are next behind it. After [`TURN_BYTES`] the others' turn has come.
 
 use std::{
     io::{self, IoSlice, Write as _},
@@ -23,6 +27,8 @@ use tokio_rustls::server::TlsStream;
 const RECORD: usize = 16 << 10;
 /// So much is sent with one system call.
 const BATCH: usize = 4 * RECORD;
+/// So much is read in a turn, and what the record that is being read has more.
+const TURN_BYTES: usize = 32 << 10;
 
 /// A stream of records.
 pub(super) trait Sealer: AsyncWrite + Unpin {
@@ -56,6 +62,8 @@ struct Writer<S> {
     /// Flushes wait for the end of the turn.
     deferring: bool,
     flush_due: bool,
+    /// Bytes read in this turn.
+    read: usize,
 }
 
 /// A stream of TLS whose flushes wait for the flusher.
@@ -74,6 +82,7 @@ fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
         sealed: 0,
         deferring: true,
         flush_due: false,
+        read: 0,
     }));
     (Coalesce(Arc::clone(&writer)), Flusher(writer))
 }
@@ -84,9 +93,10 @@ fn lock<S>(writer: &Mutex<Writer<S>>) -> MutexGuard<'_, Writer<S>> {
 }
 
 impl<S: Sealer> Flusher<S> {
-    /// Sends what the turn has written.
+    /// Ends a turn: sends what it has written.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
+        writer.read = 0;
         if !writer.flush_due && writer.is_empty() {
             return Poll::Ready(Ok(()));
         }
@@ -202,15 +212,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesce<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).stream).poll_read(cx, buf)
+        let mut writer = lock(&self.0);
+        if writer.deferring && writer.read >= TURN_BYTES {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut writer.stream).poll_read(cx, buf))?;
+        writer.read += buf.filled().len() - before;
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
+    use std::{future::poll_fn, pin::pin};
 
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -251,6 +269,18 @@ mod tests {
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Has always something to read.
+    impl AsyncRead for Recorder {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(&vec![0; buf.remaining()]);
             Poll::Ready(Ok(()))
         }
     }
@@ -319,6 +349,21 @@ mod tests {
         let all = lock(&flusher.0).stream.records.concat();
         assert!(all.is_sorted());
         assert_eq!(all.len(), BATCH + 7000 + RECORD);
+    }
+
+    #[tokio::test]
+    async fn a_turn_reads_so_much_and_no_more() {
+        let (mut stream, flusher) = recorder(9);
+        let mut chunk = [0; 1000];
+        let mut read = 0;
+        while let Poll::Ready(taken) = futures_util::poll!(pin!(stream.read(&mut chunk))) {
+            read += taken.unwrap();
+        }
+        assert!((TURN_BYTES..TURN_BYTES + chunk.len()).contains(&read));
+        // Who has been put off is woken, else this would wait for ever, and has the next turn.
+        let next_turn = poll_fn(|cx| flusher.poll(cx));
+        let (taken, ended) = tokio::join!(stream.read(&mut chunk), next_turn);
+        assert_eq!((taken.unwrap(), ended.is_ok()), (1000, true));
     }
 
     #[tokio::test]
