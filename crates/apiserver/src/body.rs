@@ -13,6 +13,9 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
+/// Bytes of a request's body at most. As upstream's `MaxRequestBodyBytes`.
+pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
+
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 

@@ -108,6 +108,28 @@ async fn a_body_without_end_is_refused_at_three_megabytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_come_slowly_keep_nobody_from_a_seat() {
+    let cluster = Cluster::start_with(|config| {
+        config.max_requests_in_flight = 2;
+        config.max_mutating_requests_in_flight = 2;
+    })
+    .await;
+    let json = [("content-type", "application/json")];
+    let slow = (0..50).map(async |_| {
+        let body = Body::stream(futures_util::stream::pending());
+        cluster.call(Method::POST, CONFIG_MAPS, &json, body).await
+    });
+    // In this order: the slow ones are all under way when the quick one comes.
+    let created = tokio::select! {
+        biased;
+        answers = futures_util::future::join_all(slow) => panic!("{} answers without a body", answers.len()),
+        created = create_config_map(&cluster, "quick", 10) => created,
+    };
+    assert_eq!(created, StatusCode::CREATED);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_headers_is_refused() {
     let cluster = Cluster::start().await;
     let mut stream = connect(&cluster).await;

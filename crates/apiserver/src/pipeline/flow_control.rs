@@ -26,12 +26,17 @@ impl Stage for PriorityAndFairness {
                 context.leave = leave;
                 Ok(())
             }
-            Err(refused) => Err(Refusal::Answer(Box::new(too_many_requests(refused)))),
+            Err(Refused {
+                retry_after_seconds,
+            }) => {
+                let answer = too_many_requests(retry_after_seconds);
+                Err(Refusal::Answer(Box::new(answer)))
+            }
         }
     }
 }
 
-fn too_many_requests(refused: Refused) -> Response<Body> {
+pub(super) fn too_many_requests(retry_after_seconds: u32) -> Response<Body> {
     let text = "Too many requests, please try again later.\n".to_owned();
     let mut response = Response::new(Body::from(text));
     *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
@@ -39,6 +44,6 @@ fn too_many_requests(refused: Refused) -> Response<Body> {
     let fixed = HeaderValue::from_static;
     headers.insert(header::CONTENT_TYPE, fixed("text/plain; charset=utf-8"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-    headers.insert(header::RETRY_AFTER, refused.retry_after_seconds.into());
+    headers.insert(header::RETRY_AFTER, retry_after_seconds.into());
     response
 }

@@ -3,6 +3,7 @@
 //! The stages stand in the order of [`Pipeline::stages`]; each may end the request with an answer. What comes out passes
 //! [`finish`] on its way back: the headers that every answer carries.
 
+mod arrival;
 mod audit;
 mod authentication;
 mod authorization;
@@ -104,6 +105,9 @@ pub struct Parts {
 /// The stages, and the handler behind them.
 pub struct Pipeline {
     stages: Vec<(Box<dyn Stage>, HistogramSeries)>,
+    /// Those before which the body is waited for: they give seats away.
+    seats_from: usize,
+    arrivals: arrival::Arrivals,
     audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
@@ -136,11 +140,12 @@ impl Pipeline {
             metrics: AuthenticationMetrics::new(registry),
         })];
         stages.extend(audit);
-        stages.extend::<[Box<dyn Stage>; 3]>([
-            Box::new(impersonation::Impersonation::new(
-                Arc::clone(&authorizer),
-                ImpersonationMetrics::new(registry),
-            )),
+        stages.push(Box::new(impersonation::Impersonation::new(
+            Arc::clone(&authorizer),
+            ImpersonationMetrics::new(registry),
+        )));
+        let seats_from = stages.len();
+        stages.extend::<[Box<dyn Stage>; 2]>([
             Box::new(flow_control::PriorityAndFairness(parts.flow_control)),
             Box::new(authorization::Authorization {
                 authorizer,
@@ -153,6 +158,8 @@ impl Pipeline {
         });
         Self {
             stages: timed.collect(),
+            seats_from,
+            arrivals: arrival::Arrivals::default(),
             audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
@@ -272,9 +279,23 @@ impl Pipeline {
         marks: &mut finish::Marks,
         held: &mut Held,
         context: &mut Context,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
+        let mut arrived = None;
         for (number, (stage, seconds)) in self.stages.iter().enumerate() {
+            if number == self.seats_from {
+                let body = std::mem::take(request.body_mut());
+                match self.arrivals.wait_for(context, body).await {
+                    Ok((body, counted)) => {
+                        *request.body_mut() = body;
+                        arrived = counted;
+                    }
+                    Err(arrival::Overflow) => {
+                        held.note_terminated();
+                        return Ok(flow_control::too_many_requests(1));
+                    }
+                }
+            }
             let start = Instant::now();
             let passed = stage.enter(context).await;
             if number == 0
@@ -307,6 +328,7 @@ impl Pipeline {
                 }
             }
         }
+        drop(arrived);
         held.leave = std::mem::take(&mut context.leave);
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);

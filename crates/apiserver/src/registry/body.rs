@@ -8,10 +8,10 @@ use http::Request;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Call;
-use crate::{body::Body, pipeline::LARGE_BYTES};
-
-/// As upstream's `MaxRequestBodyBytes`.
-pub(super) const LIMIT_BYTES: usize = 3 << 20;
+use crate::{
+    body::{Body, MAX_REQUEST_BYTES},
+    pipeline::LARGE_BYTES,
+};
 
 /// So much of what is beyond the bound is read to be thrown away, and for so long.
 const DISCARD_BYTES: usize = 256 << 10;
@@ -32,13 +32,13 @@ impl Call<'_> {
 
 async fn read(mut body: Body) -> Result<Bytes, Status> {
     if let Body::Full(bytes) = body {
-        return if bytes.len() > LIMIT_BYTES {
+        return if bytes.len() > MAX_REQUEST_BYTES {
             Err(too_large())
         } else {
             Ok(bytes)
         };
     }
-    match Limited::new(&mut body, LIMIT_BYTES).collect().await {
+    match Limited::new(&mut body, MAX_REQUEST_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let _ = tokio::time::timeout(DISCARD_TIME, discard(&mut body)).await;
@@ -64,7 +64,7 @@ async fn discard(body: &mut Body) {
 }
 
 fn too_large() -> Status {
-    Status::request_larger_than(LIMIT_BYTES)
+    Status::request_larger_than(MAX_REQUEST_BYTES)
 }
 
 #[cfg(test)]
@@ -93,9 +93,9 @@ mod tests {
     #[tokio::test]
     async fn a_little_too_much_is_read_to_its_end_and_much_is_not() {
         const FRAME: usize = 64 << 10;
-        let bound = LIMIT_BYTES / FRAME;
+        let bound = MAX_REQUEST_BYTES / FRAME;
         let (body, _) = frames(bound, FRAME);
-        assert_eq!(read(body).await.unwrap().len(), LIMIT_BYTES);
+        assert_eq!(read(body).await.unwrap().len(), MAX_REQUEST_BYTES);
         let (body, taken) = frames(bound + 3, FRAME);
         assert_eq!(read(body).await.unwrap_err().code, 413);
         assert_eq!(taken.load(SeqCst), bound + 3);
