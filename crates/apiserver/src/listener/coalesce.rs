@@ -28,7 +28,7 @@ const RECORD: usize = 16 << 10;
 /// So much is sent with one system call.
 const BATCH: usize = 4 * RECORD;
 /// So much is read in a turn, and what the record that is being read has more.
-const TURN_BYTES: usize = 32 << 10;
+const TURN_BYTES: usize = 8 << 10;
 
 /// A stream of records.
 pub(super) trait Sealer: AsyncWrite + Unpin {

@@ -310,8 +310,8 @@ impl Endpoint {
         cached: &CachedObject,
         out: &mut Vec<u8>,
     ) -> Result<(), Status> {
-        // Once, instead of growing with each part.
-        out.reserve(cached.size());
+        // Once, instead of growing with each part: the frame, and what the stored bytes do not say.
+        out.reserve(cached.size() + 256);
         out.extend_from_slice(kind.json_prefix().as_bytes());
         self.write_json(cached, out)?;
         out.extend_from_slice(JSON_SUFFIX.as_bytes());
