@@ -130,8 +130,10 @@ pub type Result<T> = std::result::Result<T, Status>;
 
 pub use answer::said;
 
-/// What the server was doing when it ran out of time or has to be asked again; see [`Status::server_timeout`].
+/// What flow control says to whom it refuses.
 const TOO_MANY_REQUESTS: &str = "Too many requests, please try again later.";
+/// So many complaints about an object are told at most: hundreds of thousands, which a body has room for, would be answers of hundreds of megabytes.
+const MAX_TOLD: usize = 10_000;
 
 impl Status {
     /// A failure of its parts, without details.
@@ -256,8 +258,9 @@ impl Status {
         status
     }
 
-    /// 422: the object breaks rules. `kind` and `group` are the object's.
+    /// 422: the object breaks rules, of which the first ten thousand are told. `kind` and `group` are the object's.
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &ErrorList) -> Self {
+        let errors = &errors[..errors.len().min(MAX_TOLD)];
         let mut status = Self::failure(422, "Invalid", "");
         status.message = format!("{} {} is invalid", group_kind(group, kind), quote(name));
         if !errors.is_empty() {
@@ -477,7 +480,7 @@ fn group_kind(group: &str, kind: &str) -> String {
 }
 
 /// The messages as upstream's aggregate prints them: one bare, several in brackets, each once.
-pub fn aggregate(errors: &ErrorList) -> String {
+pub fn aggregate(errors: &[FieldError]) -> String {
     let mut messages: Vec<String> = errors.iter().map(FieldError::to_string).collect();
     let mut seen = HashSet::new();
     let new: Vec<bool> = messages.iter().map(|one| seen.insert(one)).collect();
@@ -503,6 +506,21 @@ mod tests {
 
     use super::*;
     use crate::field::{FieldError, Path};
+
+    #[test]
+    fn complaints_without_end_are_not_all_told() {
+        let labels = Path::new("metadata").child("labels");
+        let errors: Vec<_> = (0..MAX_TOLD + 1)
+            .map(|n| FieldError::required(&labels.key(&n.to_string()), ""))
+            .collect();
+        let status = Status::invalid("", "Pod", "p", &errors);
+        assert_eq!(status.details.unwrap().causes.len(), MAX_TOLD);
+        assert!(
+            status
+                .message
+                .ends_with("metadata.labels[9999]: Required value]")
+        );
+    }
 
     #[test]
     fn bodies_are_those_of_upstream() {
