@@ -255,7 +255,8 @@ fn components_tell_of_themselves(machine: &Machine) {
                 "scheduler_schedule_attempts_total{result=\"scheduled\",profile=\"default-scheduler\"} ",
                 "scheduler_scheduling_attempt_duration_seconds_count{",
                 "scheduler_pending_pods{queue=\"active\"} 0",
-                "scheduler_pod_scheduling_sli_duration_seconds_bucket{attempts=\"1\",",
+                // With the second attempt if the node is ready later than the pods are there.
+                "scheduler_pod_scheduling_sli_duration_seconds_bucket{attempts=\"",
                 "scheduler_queue_incoming_pods_total{queue=\"active\",event=\"UnschedulablePodAdd\"} ",
                 "scheduler_framework_extension_point_duration_seconds_count{extension_point=\"Bind\",status=\"Success\",",
                 "scheduler_scheduling_algorithm_duration_seconds_count ",
