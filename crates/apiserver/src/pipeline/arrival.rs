@@ -60,24 +60,25 @@ impl Arrivals {
             bytes: 0,
             of_all: Arc::clone(&self.bytes),
         };
-        let mut chunks: Vec<Bytes> = Vec::new();
+        // Put together as it comes: a frame for each byte would else cost many times what is counted.
+        let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let chunk = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(chunk)) => chunk,
                 // Trailers: nobody asks for them.
                 Ok(Err(_)) => continue,
-                Err(error) => return Ok((broken_off(chunks, error), Some(arrived))),
+                Err(error) => return Ok((broken_off(read.freeze(), error), Some(arrived))),
             };
             arrived.grow(chunk.len())?;
-            chunks.push(chunk);
+            read.extend_from_slice(&chunk);
             if arrived.bytes > MAX_REQUEST_BYTES {
-                return Ok((goes_on(chunks, body), Some(arrived)));
+                return Ok((goes_on(read.freeze(), body), Some(arrived)));
             }
             if body.is_end_stream() {
                 break;
             }
         }
-        Ok((Body::from(joined(chunks)), Some(arrived)))
+        Ok((Body::from(read.freeze()), Some(arrived)))
     }
 }
 
@@ -101,25 +102,13 @@ impl Drop for Arrived {
     }
 }
 
-/// Most bodies come in one piece, which is not copied.
-fn joined(mut chunks: Vec<Bytes>) -> Bytes {
-    if chunks.len() == 1 {
-        return chunks.remove(0);
-    }
-    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    for chunk in chunks {
-        whole.extend_from_slice(&chunk);
-    }
-    whole.freeze()
+fn broken_off(read: Bytes, error: BodyError) -> Body {
+    Body::stream(stream::iter([Ok(read), Err(error)]))
 }
 
-fn broken_off(chunks: Vec<Bytes>, error: BodyError) -> Body {
-    let end = stream::once(std::future::ready(Err(error)));
-    Body::stream(stream::iter(chunks.into_iter().map(Ok)).chain(end))
-}
-
-fn goes_on(chunks: Vec<Bytes>, rest: Body) -> Body {
-    Body::stream(stream::iter(chunks.into_iter().map(Ok)).chain(BodyDataStream::new(rest)))
+fn goes_on(read: Bytes, rest: Body) -> Body {
+    let read = stream::once(std::future::ready(Ok(read)));
+    Body::stream(read.chain(BodyDataStream::new(rest)))
 }
 
 #[cfg(test)]
