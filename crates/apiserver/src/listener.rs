@@ -204,7 +204,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
             finishing = true;
             serving.as_mut().graceful_shutdown();
         }
-        stood_back = !stood_back;
+        stood_back = !stood_back && !flusher.is_flowing();
         if stood_back {
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -64,6 +64,9 @@ struct Writer<S> {
     flush_due: bool,
     /// Bytes read in this turn.
     read: usize,
+    /// Records made in this turn, and in the one before.
+    records: usize,
+    last_records: usize,
 }
 
 /// A stream of TLS whose flushes wait for the flusher.
@@ -83,6 +86,8 @@ fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
         deferring: true,
         flush_due: false,
         read: 0,
+        records: 0,
+        last_records: 0,
     }));
     (Coalesce(Arc::clone(&writer)), Flusher(writer))
 }
@@ -97,12 +102,18 @@ impl<S: Sealer> Flusher<S> {
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
         writer.read = 0;
+        writer.last_records = std::mem::take(&mut writer.records);
         if !writer.flush_due && writer.is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(writer.flush(cx))?;
         writer.flush_due = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// Whether the last turn filled records: what is in full flow has nothing to gain from others' being ready, too.
+    pub(super) fn is_flowing(&self) -> bool {
+        lock(&self.0).last_records > 0
     }
 
     /// The stream belongs to somebody else from now on, who flushes when he means to.
@@ -141,6 +152,7 @@ impl<S: Sealer> Writer<S> {
         drop(record);
         self.waiting.clear();
         self.sealed += RECORD;
+        self.records += 1;
         Poll::Ready(Ok(room))
     }
 

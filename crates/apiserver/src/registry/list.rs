@@ -24,8 +24,10 @@ use crate::{
     storage,
 };
 
-/// Lists are sent in chunks of about this size.
+/// Lists are sent in chunks of about this size,
 pub(super) const CHUNK_BYTES: usize = 64 << 10;
+/// which grow up to this one for a client that takes them: each costs a turn of two tasks. One that takes nothing has the first.
+const GROWN_CHUNK_BYTES: usize = 512 << 10;
 
 /// A page of a list.
 pub(super) struct Page {
@@ -245,6 +247,7 @@ impl Call<'_> {
             endpoint: Arc::clone(self.endpoint),
             shape,
             items: page.items.into_iter(),
+            chunk_bytes: CHUNK_BYTES,
             first: true,
             ended: false,
         };
@@ -380,6 +383,8 @@ struct JsonList {
     endpoint: Arc<Endpoint>,
     shape: ItemShape,
     items: std::vec::IntoIter<Arc<CachedObject>>,
+    /// How large the next chunk is.
+    chunk_bytes: usize,
     first: bool,
     ended: bool,
 }
@@ -391,11 +396,13 @@ impl Iterator for JsonList {
         if self.ended {
             return None;
         }
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
+        let chunk_bytes = self.chunk_bytes;
+        self.chunk_bytes = (4 * chunk_bytes).min(GROWN_CHUNK_BYTES);
+        let mut chunk = Vec::with_capacity(chunk_bytes + CHUNK_BYTES / 4);
         if let Some(head) = self.head.take() {
             chunk.extend_from_slice(&head);
         }
-        while chunk.len() < CHUNK_BYTES {
+        while chunk.len() < chunk_bytes {
             let Some(item) = self.items.next() else {
                 chunk.extend_from_slice(b"]}\n");
                 self.ended = true;
