@@ -150,25 +150,34 @@ pub fn update(ty: TypeRef<'_>, live: Option<&Object>, new: &mut Object, write: &
             &blank_object
         }
     };
-    if !changed_parts(ty, live, new).all(|(value, ty)| check::items_have_keys(value, ty)) {
+    let changed = changed_members(live, new);
+    if !changed.iter().all(|name| can_be_owned(ty, name, new)) {
         meta::set_managed_fields(new, Vec::new());
         return;
     }
-    track(ty, live, new, &mut managers, write);
+    let changes = Changes::between(ty, live, new, &changed, &mut managers, write);
+    track(changes, &mut managers, write);
     managers.cap_updates();
     meta::set_managed_fields(new, managers.encode());
 }
 
-/// The members of an object that differ from those of another, with their types.
-fn changed_parts<'a>(
-    ty: TypeRef<'a>,
-    old: &'a Object,
-    new: &'a Object,
-) -> impl Iterator<Item = (&'a Value, TypeRef<'a>)> {
-    let changed = new
-        .iter()
-        .filter(|(name, value)| old.get(*name) != Some(value));
-    changed.filter_map(move |(name, value)| Some((value, ty.field(name)?.1)))
+/// The names of the members that differ between two objects.
+fn changed_members(old: &Object, new: &Object) -> Vec<String> {
+    let names = old
+        .keys()
+        .chain(new.keys().filter(|name| !old.contains_key(*name)));
+    names
+        .filter(|name| old.get(*name) != new.get(*name))
+        .cloned()
+        .collect()
+}
+
+/// Whether the items of lists in a member have the keys that tell them apart.
+fn can_be_owned(ty: TypeRef<'_>, name: &str, object: &Object) -> bool {
+    match (object.get(name), ty.field(name)) {
+        (Some(value), Some((_, ty))) => check::items_have_keys(value, ty),
+        _ => true,
+    }
 }
 
 fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Managers {
@@ -193,8 +202,7 @@ fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Manag
 }
 
 /// Gives the manager what it changed, and takes it from the others.
-fn track(ty: TypeRef<'_>, live: &Object, new: &Object, managers: &mut Managers, write: &Write<'_>) {
-    let changes = Changes::between(ty, live, new, managers, write);
+fn track(changes: Changes, managers: &mut Managers, write: &Write<'_>) {
     let this = Manager::update(write.manager, write.api_version, write.subresource);
     // In the end the manager's own set is joined with what it owned before, so that it may lose removed fields alone.
     managers.retain_fields(|owned| changes.take_from(owned), &this);
@@ -224,11 +232,12 @@ struct Changes {
 }
 
 impl Changes {
-    /// Managers of versions that there are not lose their entries here.
+    /// Of two objects that differ in the members `changed`. Managers of versions that there are not lose their entries here.
     fn between(
         ty: TypeRef<'_>,
         old: &Object,
         new: &Object,
+        changed: &[String],
         managers: &mut Managers,
         write: &Write<'_>,
     ) -> Self {
@@ -242,7 +251,8 @@ impl Changes {
             let convert = |object| write.versions.convert(object, write.api_version, version);
             match (convert(old), convert(new)) {
                 (Converted::Object(ty, old), Converted::Object(_, new)) => {
-                    let difference = differences(ty, &old, &new, write.ignored);
+                    let changed = changed_members(&old, &new);
+                    let difference = differences(ty, &old, &new, &changed, write.ignored);
                     others.insert(version.to_owned(), difference);
                 }
                 (Converted::Missing, _) => missing.push(version.to_owned()),
@@ -251,7 +261,7 @@ impl Changes {
         }
         managers.retain_versions(|version| !missing.iter().any(|m| m == version));
         Self {
-            own: differences(ty, old, new, write.ignored),
+            own: differences(ty, old, new, changed, write.ignored),
             others,
         }
     }
@@ -268,20 +278,19 @@ impl Changes {
     }
 }
 
-fn differences(ty: TypeRef<'_>, old: &Object, new: &Object, ignored: &FieldSet) -> Differences {
+fn differences(
+    ty: TypeRef<'_>,
+    old: &Object,
+    new: &Object,
+    changed: &[String],
+    ignored: &FieldSet,
+) -> Differences {
     let mut added = FieldSet::default();
     let mut modified = FieldSet::default();
     let mut removed = FieldSet::default();
-    let names = old
-        .keys()
-        .chain(new.keys().filter(|name| !old.contains_key(*name)));
-    for name in names {
-        let (a, b) = (old.get(name), new.get(name));
-        if a == b {
-            continue;
-        }
+    for name in changed {
         let inner = ty.field(name).map(|(_, ty)| ty);
-        let below = compare(a, b, inner);
+        let below = compare(old.get(name), new.get(name), inner);
         for (to, from) in [
             (&mut added, below.added),
             (&mut modified, below.modified),
@@ -372,7 +381,10 @@ fn apply_checked(
                     manager: "before-first-apply",
                     ..*write
                 };
-                track(ty, &blank(ty), live, &mut managers, &before);
+                let blank = blank(ty);
+                let changed = changed_members(&blank, live);
+                let changes = Changes::between(ty, &blank, live, &changed, &mut managers, &before);
+                track(changes, &mut managers, &before);
             }
             managers
         }
@@ -408,7 +420,8 @@ fn apply_checked(
         Value::Object(base) => base,
         _ => return Err(ApplyError::Typed("the live object is no object".to_owned())),
     };
-    let changes = Changes::between(ty, base, &object, &mut managers, write);
+    let changed = changed_members(base, &object);
+    let changes = Changes::between(ty, base, &object, &changed, &mut managers, write);
     if !force {
         let conflicts = conflict::find(&managers, &this, &changes);
         if !conflicts.is_empty() {
@@ -416,7 +429,7 @@ fn apply_checked(
         }
     }
     managers.retain_fields(|owned| changes.take_from(owned), &this);
-    let changed = *base != object;
+    let changed = !changed.is_empty();
     // An apply that changes nothing leaves the time of its entry as it was; a new entry then has none.
     let time = if changed {
         time::format(write.now)

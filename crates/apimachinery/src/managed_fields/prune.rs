@@ -44,16 +44,16 @@ impl<'t, 'v> Versioned<'t, 'v> {
     /// The fields that it sets, those on the way to them included.
     fn fields(&self) -> FieldSet {
         let Entry { children, .. } = field_set(&self.value, Some(self.ty));
-        with_named_fields(&children, Some(self.ty))
+        with_named_fields(children.view(), Some(self.ty))
     }
 
     fn named(&self, fields: &FieldSet) -> FieldSet {
-        with_named_fields(fields, Some(self.ty))
+        with_named_fields(fields.view(), Some(self.ty))
     }
 
     fn without(&self, fields: &FieldSet) -> Self {
         Self {
-            value: Cow::Owned(remove(&self.value, fields, Some(self.ty))),
+            value: Cow::Owned(remove(&self.value, fields.view(), Some(self.ty))),
             ..self.clone()
         }
     }

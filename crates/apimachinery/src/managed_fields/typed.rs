@@ -2,11 +2,12 @@
 //!
 //! `null` and absent differ here, and so do empty and absent: what a Go struct always shows is there before anybody sets it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+use smallvec::{SmallVec, smallvec};
 
-use super::set::{Entry, FieldSet, field_step};
+use super::set::{Entry, FieldSet, View, field_step};
 use crate::schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef};
 
 /// How a value takes part in ownership.
@@ -105,16 +106,33 @@ pub(super) fn item_step(
         Value::Object(object) => object,
         _ => return Err(ItemError::NoMapInKeyed),
     };
-    let mut found = BTreeMap::new();
+    let mut found: SmallVec<[(&str, Cow<'_, Value>); 4]> = SmallVec::new();
     for key in keys.iter() {
-        if let Some(value) = object.get(&**key).cloned().or_else(|| default_key(ty, key)) {
-            found.insert(&**key, value);
-        }
+        let value = object.get(&**key).map(Cow::Borrowed);
+        let value = value.or_else(|| default_key(ty, key).map(Cow::Owned));
+        found.extend(value.map(|value| (&**key, value)));
     }
     if found.is_empty() {
         return Err(ItemError::NoKeys(keys.clone()));
     }
-    Ok(format!("k:{}", json!(found)))
+    found.sort_unstable_by_key(|(key, _)| *key);
+    Ok(keys_step(&found))
+}
+
+/// `k:{"containerPort":80,"protocol":"TCP"}`
+fn keys_step(keys: &[(&str, Cow<'_, Value>)]) -> String {
+    let mut step = b"k:{".to_vec();
+    for (index, (key, value)) in keys.iter().enumerate() {
+        if index > 0 {
+            step.push(b',');
+        }
+        // Writing to a vector does not fail, nor is there a key that is no string.
+        let _ = serde_json::to_writer(&mut step, key);
+        step.push(b':');
+        let _ = serde_json::to_writer(&mut step, value);
+    }
+    step.push(b'}');
+    String::from_utf8(step).unwrap_or_default()
 }
 
 /// Whether there is a step to an item.
@@ -250,13 +268,16 @@ fn same(a: &Value, b: &Value) -> bool {
     a == b || matches!((a, b), (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64())
 }
 
+/// Items with the same step: one, mostly.
+type Same<'v> = SmallVec<[&'v Value; 1]>;
+
 /// Items by their step. Several with the same keys are owned together, as a whole.
 fn keyed<'v>(
     list: Option<&'v Value>,
     semantics: &ListSemantics,
     ty: TypeRef<'_>,
-) -> BTreeMap<String, Vec<&'v Value>> {
-    let mut out: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+) -> BTreeMap<String, Same<'v>> {
+    let mut out: BTreeMap<String, Same<'_>> = BTreeMap::new();
     for item in items(list) {
         if let Ok(step) = item_step(semantics, ty, item) {
             out.entry(step).or_default().push(item);
@@ -292,35 +313,31 @@ fn compare_items(old: &[&Value], new: &[&Value], ty: TypeRef<'_>) -> Comparison 
 /// All there is to a value that was not there before, or is not there any more: what comparing it with nothing would come to, without
 /// keeping three books for each of its fields. A create is nothing else.
 fn whole(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
-    let mut all = Entry {
+    let member_alone = || Entry {
         member: true,
         ..Entry::default()
     };
     if is_empty(Some(value)) {
-        return all;
+        return member_alone();
     }
-    let steps = &mut all.children.entries;
-    match shape(ty, value) {
-        Shape::Leaf => {}
-        Shape::Map(ty) => steps.extend(
-            entries(Some(value))
-                .map(|(name, value)| (field_step(name), whole(value, inner(ty, name).1))),
-        ),
+    let children = match shape(ty, value) {
+        Shape::Leaf => FieldSet::default(),
+        Shape::Map(ty) => entries(Some(value))
+            .map(|(name, value)| (field_step(name), whole(value, inner(ty, name).1)))
+            .collect(),
         Shape::List(semantics, ty) => {
             let keyed = keyed(Some(value), semantics, ty).into_iter();
-            steps.extend(keyed.map(|(step, same)| match same.as_slice() {
+            let below = keyed.map(|(step, same)| match same.as_slice() {
                 [item] => (step, whole(item, Some(ty))),
-                _ => (
-                    step,
-                    Entry {
-                        member: true,
-                        ..Entry::default()
-                    },
-                ),
-            }));
+                _ => (step, member_alone()),
+            });
+            below.collect()
         }
+    };
+    Entry {
+        member: true,
+        children,
     }
-    all
 }
 
 /// Compares; at least one of the two is there.
@@ -365,7 +382,7 @@ pub(super) fn compare(
         Shape::List(semantics, inner) => {
             let (old, new) = (keyed(old, semantics, inner), keyed(new, semantics, inner));
             let mut out = Comparison::default();
-            let none = Vec::new();
+            let none: Same<'_> = smallvec![];
             for (step, item) in &old {
                 let other = new.get(step).unwrap_or(&none);
                 if other != item {
@@ -476,8 +493,8 @@ fn merge_lists(
 }
 
 /// Takes fields away. What is left empty becomes `null`.
-pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) -> Value {
-    if fields.is_empty() {
+pub(super) fn remove(value: &Value, fields: View<'_>, ty: Option<TypeRef<'_>>) -> Value {
+    if !fields.has_steps() {
         return value.clone();
     }
     match shape(ty, value) {
@@ -485,13 +502,10 @@ pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) 
         Shape::Map(ty) => {
             let mut out = Map::new();
             for (name, value) in entries(Some(value)) {
-                match fields.entries.get(&field_step(name)) {
-                    Some(entry) if entry.member => {}
-                    Some(entry) => {
-                        out.insert(
-                            name.clone(),
-                            remove(value, &entry.children, inner(ty, name).1),
-                        );
+                match fields.get(&field_step(name)) {
+                    Some(below) if below.is_member() => {}
+                    Some(below) => {
+                        out.insert(name.clone(), remove(value, below, inner(ty, name).1));
                     }
                     None => {
                         out.insert(name.clone(), value.clone());
@@ -508,9 +522,9 @@ pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) 
             let mut out = Vec::new();
             for item in items(Some(value)) {
                 let step = item_step(semantics, inner, item).unwrap_or_default();
-                match fields.entries.get(&step) {
-                    Some(entry) if entry.member => {}
-                    Some(entry) => out.push(remove(item, &entry.children, Some(inner))),
+                match fields.get(&step) {
+                    Some(below) if below.is_member() => {}
+                    Some(below) => out.push(remove(item, below, Some(inner))),
                     None => out.push(item.clone()),
                 }
             }
@@ -524,19 +538,18 @@ pub(super) fn remove(value: &Value, fields: &FieldSet, ty: Option<TypeRef<'_>>) 
 }
 
 /// With the named fields on the way to its members made members themselves.
-pub(super) fn with_named_fields(set: &FieldSet, ty: Option<TypeRef<'_>>) -> FieldSet {
-    let mut out = FieldSet::default();
-    for (step, entry) in &set.entries {
-        let (named, below) = match step.strip_prefix("f:") {
+pub(super) fn with_named_fields(set: View<'_>, ty: Option<TypeRef<'_>>) -> FieldSet {
+    let named = set.steps().map(|(step, below)| {
+        let (is_named, ty) = match step.strip_prefix("f:") {
             Some(name) => {
                 let (field, inner) = inner(ty, name);
                 (field.is_some(), inner)
             }
             None => (false, ty.and_then(TypeRef::items)),
         };
-        let children = with_named_fields(&entry.children, below);
-        let member = entry.member || (named && !children.is_empty());
-        out.attach(step.clone(), Entry { member, children });
-    }
-    out
+        let children = with_named_fields(below, ty);
+        let member = below.is_member() || (is_named && !children.is_empty());
+        (step.clone(), Entry { member, children })
+    });
+    named.collect()
 }
