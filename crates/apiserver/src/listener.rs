@@ -167,7 +167,8 @@ async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Sh
 /// Serves a connection to its end.
 ///
 /// A connection that is woken stands back once before it goes to work: whatever else is ready at the moment runs first, and what an event gives to
-/// ten watches of one client goes out in one record and one system call instead of ten (see [`coalesce`]).
+/// ten watches of one client goes out in one record and one system call instead of ten (see [`coalesce`]). One in full flow, that sends a list, does not: its
+/// records are full anyhow, and each time would wake another core.
 async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);

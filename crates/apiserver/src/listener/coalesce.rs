@@ -326,6 +326,7 @@ mod tests {
         assert_eq!(records(&flusher), [10_000]);
         assert_eq!(lock(&flusher.0).stream.sent, [1]);
         assert_eq!(lock(&flusher.0).waiting.capacity(), 0);
+        assert!(!flusher.is_flowing());
     }
 
     #[tokio::test]
@@ -344,6 +345,9 @@ mod tests {
         assert_eq!(records(&flusher), lengths);
         assert_eq!(lock(&flusher.0).stream.sent, [4, 3]);
         assert_eq!(lock(&flusher.0).stream.records.concat(), expected);
+        assert!(flusher.is_flowing());
+        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
+        assert!(!flusher.is_flowing());
     }
 
     #[tokio::test]
