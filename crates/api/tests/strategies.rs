@@ -342,3 +342,24 @@ fn a_job_makes_its_selector() {
     );
     assert_eq!(row("Job").strategy.validate(&job), []);
 }
+
+#[test]
+fn what_attaching_said_is_judged_with_the_status() {
+    let kind = "VolumeAttachment";
+    let old = created(
+        kind,
+        json!({"spec": {"attacher": "csi.test", "nodeName": "n", "source": {"persistentVolumeName": "v"}}}),
+    );
+    let mut new = old.clone();
+    new["status"]["attachError"] = json!({"errorCode": -1});
+    let strategy = row(kind).strategy;
+    strategy.prepare_for_status_update(&mut new, &old);
+    let complaints = strategy.validate_status_update(&new, &old);
+    let complaints: Vec<String> = complaints.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        complaints,
+        [
+            "status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive"
+        ]
+    );
+}

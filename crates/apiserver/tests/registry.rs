@@ -413,6 +413,27 @@ async fn parameters_and_paths_are_judged_in_upstreams_order_and_words() {
 }
 
 #[tokio::test]
+async fn a_binding_says_which_pod_it_is_for() {
+    let cluster = start().await;
+    for (name, code, message) in [
+        ("", 400, "Name parameter required."),
+        (
+            "a/b",
+            400,
+            "Name parameter invalid: \"a/b\": may not contain '/'",
+        ),
+        ("absent", 404, "pods \"absent\" not found"),
+    ] {
+        let binding = json!({"metadata": {"name": name}, "target": {"name": "n"}});
+        let path = "/api/v1/namespaces/default/bindings";
+        let (status, answer) = cluster.json(Method::POST, path, Some(binding)).await;
+        assert_eq!(status.as_u16(), code, "{name}: {answer}");
+        assert_eq!(answer["message"], message, "{name}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_watch_that_begins_with_what_there_is_tells_where_that_ends() {
     let cluster = start().await;
     for version in ["", "&resourceVersion=0"] {

@@ -167,11 +167,13 @@ pub(super) fn persistent_volume_claim(object: &Object, now: Timestamp) -> Vec<Va
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
     let (mut capacity, mut modes) = ("", String::new());
-    if !spec.text("volumeName").is_empty()
-        && let Some(status) = object.object("status")
-    {
+    if !spec.text("volumeName").is_empty() {
+        let status = object.object("status").unwrap_or(&empty);
         modes = access_modes(status);
-        capacity = status.object("capacity").map_or("", |c| c.text("storage"));
+        // Bound and not told how large: a quantity that is not there is printed like none.
+        capacity = status
+            .object("capacity")
+            .map_or("0", |c| or(c.text("storage"), "0"));
     }
     vec![
         json!(meta::name(object)),

@@ -144,6 +144,8 @@ pub fn row_conditions(resource: &GroupVersionResource, object: &Object) -> Vec<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
     use crate::{facts, kinds::TABLE};
 
     #[test]
@@ -157,5 +159,23 @@ mod tests {
             let expected = columns.len() + unnamed;
             assert_eq!(cells.len(), expected, "{}", resource.gvr.resource);
         }
+    }
+
+    #[test]
+    fn a_claim_tells_its_volumes_size_once_it_has_one() {
+        let claim = |object: Value| {
+            let gvk = GroupVersionKind::new("", "v1", "PersistentVolumeClaim");
+            let Value::Object(object) = object else {
+                panic!("no object")
+            };
+            cells(&gvk, &object, Timestamp::UNIX_EPOCH)[3].clone()
+        };
+        let status = json!({"capacity": {"storage": "1Gi"}});
+        assert_eq!(claim(json!({"status": status})), "");
+        assert_eq!(
+            claim(json!({"spec": {"volumeName": "v"}, "status": status})),
+            "1Gi"
+        );
+        assert_eq!(claim(json!({"spec": {"volumeName": "v"}})), "0");
     }
 }

@@ -4,7 +4,7 @@ use apimachinery::{
     Object,
     field::{FieldError, Path},
     gvk::{GroupResource, GroupVersionKind},
-    meta,
+    meta, names,
     status::Status,
 };
 use async_trait::async_trait;
@@ -60,6 +60,7 @@ impl Call<'_> {
             .ok_or_else(Status::unknown_path)?;
         let cacher = pods.cacher()?;
         let (namespace, name) = (meta::namespace(&binding), meta::name(&binding));
+        check_name(name)?;
         let key = cacher.key(namespace, name);
         let cached = cacher
             .get(namespace, name)
@@ -84,6 +85,20 @@ impl Call<'_> {
         };
         let gvk = GroupVersionKind::new("", "v1", "Status");
         respond_object(&context.headers, StatusCode::CREATED, accept, &object, &gvk)
+    }
+}
+
+/// What may stand in the path of a pod: `bindings` take the name from the body, where nobody has looked at it.
+fn check_name(name: &str) -> Result<(), Status> {
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
+    match names::path_segment_name(name).as_slice() {
+        [] => Ok(()),
+        complaints => Err(Status::bad_request(format!(
+            "Name parameter invalid: {name:?}: {}",
+            complaints.join(";")
+        ))),
     }
 }
 

@@ -108,6 +108,9 @@ impl Strategy for VolumeAttachmentStrategy {
         }
         errors
     }
+    fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
+        self.validate_update(new, old)
+    }
     fn repeats_metadata_rules(&self) -> bool {
         false
     }
