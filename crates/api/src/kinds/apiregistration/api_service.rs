@@ -126,6 +126,21 @@ impl Strategy for ApiServiceStrategy {
     fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
         self.validate(new)
     }
+    fn validate_status_update(&self, new: &Object, _old: &Object) -> ErrorList {
+        const KNOWN: [&str; 3] = ["True", "False", "Unknown"];
+        let path = Path::new("status").child("conditions");
+        let Some(status) = new.object("status") else {
+            return Vec::new();
+        };
+        let conditions = status.objects("conditions");
+        let states = conditions.map(|(index, condition)| (index, condition.text("status")));
+        let unknown = states.filter(|(_, state)| !KNOWN.contains(state));
+        unknown
+            .map(|(index, state)| {
+                FieldError::not_supported(&path.index(index).child("status"), state, &KNOWN)
+            })
+            .collect()
+    }
     fn status_resets(&self) -> &'static [&'static str] {
         &["metadata", "spec"]
     }
@@ -187,6 +202,22 @@ mod tests {
         let object = json!({"metadata": {"name": "v1.example.com"}, "spec": spec});
         let errors = ApiServiceStrategy.validate(object.as_object().unwrap());
         errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn conditions_hold_or_do_not_or_nobody_knows() {
+        let object = json!({"status": {"conditions": [
+            {"type": "Available", "status": "True"}, {"type": "Other", "status": "true"},
+        ]}});
+        let object = object.as_object().unwrap();
+        let errors = ApiServiceStrategy.validate_status_update(object, object);
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            errors,
+            [
+                "status.conditions[1].status: Unsupported value: \"true\": supported values: \"True\", \"False\", \"Unknown\""
+            ]
+        );
     }
 
     #[test]

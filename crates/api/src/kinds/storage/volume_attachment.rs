@@ -65,37 +65,20 @@ impl Strategy for VolumeAttachmentStrategy {
         true
     }
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = Vec::new();
-        let empty = Object::new();
-        let spec = object.object("spec").unwrap_or(&empty);
-        let path = Path::new("spec");
-        volumes::csi_driver_name(&mut errors, &path.child("attacher"), spec.text("attacher"));
-        let source = spec.object("source").unwrap_or(&empty);
-        let at = path.child("source");
-        let name = source.text_opt("persistentVolumeName");
-        let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-        match (name, source.has("inlineVolumeSpec")) {
-            (None, false) => errors.push(FieldError::required(&at, one)),
-            (Some(_), true) => errors.push(FieldError::forbidden(&at, one)),
-            (Some(""), false) => errors.push(FieldError::required(
-                &at.child("persistentVolumeName"),
-                "must specify non empty persistentVolumeName",
-            )),
-            _ => {}
-        }
-        let node = spec.text("nodeName");
-        let rule = names::dns1123_subdomain(node);
-        text(&mut errors, &path.child("nodeName"), node, rule);
-        validate_status(&mut errors, object.object("status").unwrap_or(&empty));
-        if let Some(name) = name {
-            let at = at.child("persistentVolumeName");
+        let mut errors = validate(object);
+        // Judged of new objects alone.
+        let source = object.object("spec").and_then(|spec| spec.object("source"));
+        if let Some(name) = source.and_then(|source| source.text_opt("persistentVolumeName")) {
+            let at = Path::new("spec")
+                .child("source")
+                .child("persistentVolumeName");
             text(&mut errors, &at, name, names::dns1123_subdomain(name));
         }
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = validate(new);
         if !same_field(new, old, "spec") {
             errors.push(invalid_shown(
                 &Path::new("spec"),
@@ -114,6 +97,32 @@ impl Strategy for VolumeAttachmentStrategy {
     fn repeats_metadata_rules(&self) -> bool {
         false
     }
+}
+
+fn validate(object: &Object) -> ErrorList {
+    let mut errors = Vec::new();
+    let empty = Object::new();
+    let spec = object.object("spec").unwrap_or(&empty);
+    let path = Path::new("spec");
+    volumes::csi_driver_name(&mut errors, &path.child("attacher"), spec.text("attacher"));
+    let source = spec.object("source").unwrap_or(&empty);
+    let at = path.child("source");
+    let name = source.text_opt("persistentVolumeName");
+    let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    match (name, source.has("inlineVolumeSpec")) {
+        (None, false) => errors.push(FieldError::required(&at, one)),
+        (Some(_), true) => errors.push(FieldError::forbidden(&at, one)),
+        (Some(""), false) => errors.push(FieldError::required(
+            &at.child("persistentVolumeName"),
+            "must specify non empty persistentVolumeName",
+        )),
+        _ => {}
+    }
+    let node = spec.text("nodeName");
+    let rule = names::dns1123_subdomain(node);
+    text(&mut errors, &path.child("nodeName"), node, rule);
+    validate_status(&mut errors, object.object("status").unwrap_or(&empty));
+    errors
 }
 
 fn validate_status(errors: &mut ErrorList, status: &Object) {
