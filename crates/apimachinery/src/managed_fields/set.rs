@@ -180,18 +180,13 @@ impl FieldSet {
         set
     }
 
-    /// Reads `FieldsV1`.
+    /// Reads `FieldsV1`; `None` if it is none.
     pub fn from_fields_v1(value: &Value) -> Option<Self> {
-        Self::taken_from(value.clone())
-    }
-
-    /// Reads `FieldsV1`, which becomes the set.
-    pub fn taken_from(value: Value) -> Option<Self> {
-        match value {
-            Value::Object(set) if is_normal(&set) && !set.contains_key(SELF) => Some(Self(set)),
-            Value::Object(set) => normal(&set).map(Self),
-            _ => None,
+        let set = value.as_object()?;
+        if is_normal(set) && !set.contains_key(SELF) {
+            return Some(Self(set.clone()));
         }
+        normal(set).map(Self)
     }
 
     /// Writes `FieldsV1`.
