@@ -29,7 +29,7 @@ use tokio::{
     sync::{Notify, Semaphore},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{authn::Peer, body::Body, lifecycle::Lifecycle, pipeline::Pipeline};
 use coalesce::{Coalesce, Flusher, coalesce};
@@ -183,12 +183,16 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     } = opened;
     let go_away = Arc::new(Notify::new());
     let (pipeline, chance, going) = (shared.pipeline, shared.goaway_chance, Arc::clone(&go_away));
+    let under_way = TaskTracker::new();
+    let begun = under_way.clone();
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let (pipeline, peer, going) = (Arc::clone(&pipeline), peer.clone(), Arc::clone(&going));
+        let token = begun.token();
         // Boxed: what a request needs would else be part of each stream's task, idle watches' too.
         Box::pin(async move {
             let version = request.version();
             let response = pipeline.serve(request.map(Body::from), peer).await;
+            drop(token);
             if version == Version::HTTP_2 && (asks_to_close(&response) || happens(chance)) {
                 going.notify_one();
             }
@@ -215,7 +219,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
             flusher.stop_deferring();
         }
         // What is left then is the new owner's to send.
-        match flusher.poll(cx) {
+        match flusher.poll(cx, under_way.is_empty()) {
             Poll::Ready(Err(error)) if served.is_pending() => Poll::Ready(Err(error.into())),
             _ => served,
         }

@@ -10,7 +10,8 @@
 //! Bounded by [`BATCH`] and a record; the buffer is there only while something waits in it.
 //!
 //! HTTP/2 reads as long as there is something to read. A client that sends nothing but frames of control would keep a worker for milliseconds a turn, and all
-//! whose requests are next behind it. After [`TURN_BYTES`] the others' turn has come.
+//! whose requests are next behind it. After [`TURN_BYTES`] the others' turn has come; who goes on sending that much without asking for anything has half of it each time, down
+//! to [`LEAST_TURN_BYTES`].
 
 use std::{
     io::{self, IoSlice, Write as _},
@@ -27,8 +28,10 @@ use tokio_rustls::server::TlsStream;
 const RECORD: usize = 16 << 10;
 /// So much is sent with one system call.
 const BATCH: usize = 4 * RECORD;
-/// So much is read in a turn, and what the record that is being read has more.
+/// So much is read in a turn.
 const TURN_BYTES: usize = 8 << 10;
+/// So much of a client that asks for nothing: thirty pings.
+const LEAST_TURN_BYTES: usize = 512;
 
 /// A stream of records.
 pub(super) trait Sealer: AsyncWrite + Unpin {
@@ -62,7 +65,8 @@ struct Writer<S> {
     /// Flushes wait for the end of the turn.
     deferring: bool,
     flush_due: bool,
-    /// Bytes read in this turn.
+    /// Bytes that may be read in this turn, and those that have been.
+    allowance: usize,
     read: usize,
     /// Records made in this turn, and in the one before.
     records: usize,
@@ -85,6 +89,7 @@ fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
         sealed: 0,
         deferring: true,
         flush_due: false,
+        allowance: TURN_BYTES,
         read: 0,
         records: 0,
         last_records: 0,
@@ -98,9 +103,14 @@ fn lock<S>(writer: &Mutex<Writer<S>>) -> MutexGuard<'_, Writer<S>> {
 }
 
 impl<S: Sealer> Flusher<S> {
-    /// Ends a turn: sends what it has written.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ends a turn: sends what it has written. `is_idle` says that no request is being answered.
+    pub(super) fn poll(&self, cx: &mut Context<'_>, is_idle: bool) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
+        let floods = is_idle && writer.read >= writer.allowance;
+        writer.allowance = match floods {
+            true => (writer.allowance / 2).max(LEAST_TURN_BYTES),
+            false => TURN_BYTES,
+        };
         writer.read = 0;
         writer.last_records = std::mem::take(&mut writer.records);
         if !writer.flush_due && writer.is_empty() {
@@ -225,12 +235,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesce<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let mut writer = lock(&self.0);
-        if writer.deferring && writer.read >= TURN_BYTES {
+        if !writer.deferring {
+            return Pin::new(&mut writer.stream).poll_read(cx, buf);
+        }
+        let left = writer.allowance - writer.read;
+        if left == 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut writer.stream).poll_read(cx, buf))?;
+        if left < buf.remaining() {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(left));
+            ready!(Pin::new(&mut writer.stream).poll_read(cx, &mut part))?;
+            let taken = part.filled().len();
+            buf.advance(taken);
+        } else {
+            ready!(Pin::new(&mut writer.stream).poll_read(cx, buf))?;
+        }
         writer.read += buf.filled().len() - before;
         Poll::Ready(Ok(()))
     }
@@ -321,8 +342,8 @@ mod tests {
             stream.flush().await.unwrap();
         }
         assert_eq!(records(&flusher), [0_usize; 0]);
-        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
-        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
         assert_eq!(records(&flusher), [10_000]);
         assert_eq!(lock(&flusher.0).stream.sent, [1]);
         assert_eq!(lock(&flusher.0).waiting.capacity(), 0);
@@ -339,14 +360,14 @@ mod tests {
             stream.write_all(&[frame; RECORD]).await.unwrap();
             expected.extend([frame; RECORD + 9]);
         }
-        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
         let mut lengths = vec![RECORD; 6];
         lengths.push(6 * 9);
         assert_eq!(records(&flusher), lengths);
         assert_eq!(lock(&flusher.0).stream.sent, [4, 3]);
         assert_eq!(lock(&flusher.0).stream.records.concat(), expected);
         assert!(flusher.is_flowing());
-        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
         assert!(!flusher.is_flowing());
     }
 
@@ -357,11 +378,11 @@ mod tests {
         stream.write_all(&[2; 7000]).await.unwrap();
         let mut third = std::pin::pin!(stream.write_all(&[3; RECORD]));
         assert!(futures_util::poll!(third.as_mut()).is_pending());
-        assert!(futures_util::poll!(poll_fn(|cx| flusher.poll(cx))).is_pending());
+        assert!(futures_util::poll!(poll_fn(|cx| flusher.poll(cx, false))).is_pending());
         assert_eq!(records(&flusher), [RECORD; 4]);
         lock(&flusher.0).stream.room = 9;
         third.await.unwrap();
-        poll_fn(|cx| flusher.poll(cx)).await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
         let all = lock(&flusher.0).stream.records.concat();
         assert!(all.is_sorted());
         assert_eq!(all.len(), BATCH + 7000 + RECORD);
@@ -377,9 +398,28 @@ mod tests {
         }
         assert!((TURN_BYTES..TURN_BYTES + chunk.len()).contains(&read));
         // Who has been put off is woken, else this would wait for ever, and has the next turn.
-        let next_turn = poll_fn(|cx| flusher.poll(cx));
+        let next_turn = poll_fn(|cx| flusher.poll(cx, false));
         let (taken, ended) = tokio::join!(stream.read(&mut chunk), next_turn);
         assert_eq!((taken.unwrap(), ended.is_ok()), (1000, true));
+    }
+
+    #[tokio::test]
+    async fn who_floods_and_asks_for_nothing_has_ever_smaller_turns() {
+        let (mut stream, flusher) = recorder(0);
+        let mut chunk = [0; 20_000];
+        let mut turn = async |is_idle| {
+            let mut read = 0;
+            while let Poll::Ready(taken) = futures_util::poll!(pin!(stream.read(&mut chunk))) {
+                read += taken.unwrap();
+            }
+            poll_fn(|cx| flusher.poll(cx, is_idle)).await.unwrap();
+            read
+        };
+        let mut turns = Vec::new();
+        for is_idle in [false, true, true, true, true, true, true, false, true] {
+            turns.push(turn(is_idle).await);
+        }
+        assert_eq!(turns, [8192, 8192, 4096, 2048, 1024, 512, 512, 512, 8192]);
     }
 
     #[tokio::test]
