@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Object,
-    schema::{Either, Scalar, Type, TypeRef},
+    schema::{Either, Type, TypeRef},
 };
 
 /// Fills in the constant defaults of a built-in or custom kind.
@@ -32,7 +32,7 @@ pub fn apply(object: &mut Object, ty: TypeRef<'_>) {
                 object.insert(field.name.to_string(), default.clone());
             }
         }
-        if !matches!(inner.node(), Type::Scalar(_))
+        if inner.has_defaults()
             && let Some(value) = object.get_mut(&*field.name)
         {
             value_defaults(value, inner);
@@ -49,23 +49,22 @@ pub fn apply(object: &mut Object, ty: TypeRef<'_>) {
 }
 
 fn value_defaults(value: &mut Value, ty: TypeRef<'_>) {
+    if !ty.has_defaults() {
+        return;
+    }
     match (ty.node(), value) {
         (Type::Object(_), Value::Object(object)) => apply(object, ty),
         (Type::Map(map), Value::Object(entries)) => {
             let inner = ty.at(map.values);
-            if !is_leaf(inner) {
-                entries
-                    .values_mut()
-                    .for_each(|value| value_defaults(value, inner));
-            }
+            entries
+                .values_mut()
+                .for_each(|value| value_defaults(value, inner));
         }
         (Type::List(list), Value::Array(items)) => {
             let inner = ty.at(list.items);
-            if !is_leaf(inner) {
-                items
-                    .iter_mut()
-                    .for_each(|value| value_defaults(value, inner));
-            }
+            items
+                .iter_mut()
+                .for_each(|value| value_defaults(value, inner));
         }
         (
             Type::Either(
@@ -79,19 +78,12 @@ fn value_defaults(value: &mut Value, ty: TypeRef<'_>) {
     }
 }
 
-fn is_leaf(ty: TypeRef<'_>) -> bool {
-    matches!(
-        ty.node(),
-        Type::Scalar(Scalar::String | Scalar::Bytes | Scalar::Quantity | Scalar::Json)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Field, ListSemantics, ListType, ObjectType, Schema};
+    use crate::schema::{Field, ListSemantics, ListType, ObjectType, Scalar, Schema};
 
     #[test]
     fn defaults_reach_into_lists() {

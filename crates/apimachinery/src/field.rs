@@ -3,24 +3,32 @@
 use std::fmt;
 
 use serde_json::Value;
-use smallvec::SmallVec;
 
 use crate::go;
 
+/// Bytes that a path has without an allocation.
+const SHORT: usize = 94;
+
 /// Where in an object: `spec.containers[0].name`, `metadata.labels[app]`. Validation makes one for each field it looks at, right or wrong, so
 /// that paths of usual length stand without an allocation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Path(SmallVec<[u8; 96]>);
+#[derive(Clone)]
+pub struct Path(Text);
+
+#[derive(Clone)]
+enum Text {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(String),
+}
 
 impl Path {
     /// The path of a top-level field; `Path::new("")` is the root.
     pub fn new(name: &str) -> Self {
-        Self(SmallVec::from_slice(name.as_bytes()))
+        Self::default().with(&[name])
     }
 
     /// The field `name` of this one.
     pub fn child(&self, name: &str) -> Self {
-        match self.0.is_empty() {
+        match self.is_root() {
             true => Self::new(name),
             false => self.with(&[".", name]),
         }
@@ -28,7 +36,11 @@ impl Path {
 
     /// The `index`-th item of this list.
     pub fn index(&self, index: usize) -> Self {
-        self.with(&["[", &index.to_string(), "]"])
+        const SMALL: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        match SMALL.get(index) {
+            Some(digit) => self.with(&["[", digit, "]"]),
+            None => self.with(&["[", &index.to_string(), "]"]),
+        }
     }
 
     /// The entry `key` of this map.
@@ -38,23 +50,66 @@ impl Path {
 
     /// The path as it stands in messages.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).expect("put together from strings")
+        match &self.0 {
+            Text::Short { length, bytes } => std::str::from_utf8(&bytes[..usize::from(*length)])
+                .expect("put together from strings"),
+            Text::Long(text) => text,
+        }
+    }
+
+    fn is_root(&self) -> bool {
+        matches!(self.0, Text::Short { length: 0, .. })
     }
 
     fn with(&self, parts: &[&str]) -> Self {
-        let more: usize = parts.iter().map(|part| part.len()).sum();
-        let mut out = SmallVec::with_capacity(self.0.len() + more);
-        out.extend_from_slice(&self.0);
-        for part in parts {
-            out.extend_from_slice(part.as_bytes());
+        if let Text::Short { length, bytes } = &self.0
+            && let Some(short) = extended(usize::from(*length), *bytes, parts)
+        {
+            return Self(short);
         }
-        Self(out)
+        let mut out = self.as_str().to_owned();
+        out.extend(parts.iter().copied());
+        Self(Text::Long(out))
+    }
+}
+
+/// A short text and what follows it, if that is short, too.
+fn extended(mut length: usize, mut bytes: [u8; SHORT], parts: &[&str]) -> Option<Text> {
+    for part in parts {
+        let end = length + part.len();
+        bytes.get_mut(length..end)?.copy_from_slice(part.as_bytes());
+        length = end;
+    }
+    let length = u8::try_from(length).ok()?;
+    Some(Text::Short { length, bytes })
+}
+
+impl Default for Path {
+    fn default() -> Self {
+        Self(Text::Short {
+            length: 0,
+            bytes: [0; SHORT],
+        })
+    }
+}
+
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Path {}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() {
+        f.write_str(if self.is_root() {
             "<nil>"
         } else {
             self.as_str()
@@ -253,5 +308,40 @@ fn display_value(value: &Value) -> String {
             go::float(number.as_f64().unwrap_or_default())
         }
         other => go::json(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_any_length_read_as_they_were_put_together() {
+        let mut path = Path::new("");
+        assert_eq!((path.as_str(), path.to_string()), ("", "<nil>".to_owned()));
+        let mut expected = String::new();
+        for step in 0..60 {
+            let dot = if expected.is_empty() { "" } else { "." };
+            path = match step % 3 {
+                0 => path.child("ä"),
+                1 => path.index(step),
+                _ => path.key("k/ü"),
+            };
+            expected.push_str(&match step % 3 {
+                0 => format!("{dot}ä"),
+                1 => format!("[{step}]"),
+                _ => "[k/ü]".to_owned(),
+            });
+            assert_eq!(path.to_string(), expected);
+            assert_eq!(path, path.clone());
+        }
+        for length in SHORT - 1..=SHORT + 1 {
+            let name = "n".repeat(length);
+            assert_eq!(Path::new(&name).as_str(), name);
+            assert_eq!(
+                Path::new(&name[1..]).child("").as_str(),
+                format!("{}.", &name[1..])
+            );
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod default;
+pub mod encode;
 pub mod field;
 pub mod fields;
 pub mod go;

@@ -330,6 +330,9 @@ fn binary_nanos(whole: &str, fraction: &str, two: u32) -> i128 {
     let Some(whole) = read_digits(whole).and_then(|whole| whole.checked_mul(factor)) else {
         return MAX;
     };
+    if fraction.is_empty() {
+        return whole.min(MAX);
+    }
     let digits = |from: usize| {
         let digits = fraction.get(from.min(fraction.len())..).unwrap_or("");
         let digits = digits.get(..10).unwrap_or(digits);

@@ -9,7 +9,10 @@
 //!
 //! Names are `Arc<str>`: a thousand custom kinds share those of `metadata`.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
 
@@ -85,6 +88,28 @@ pub enum Type {
     Object(ObjectType),
     /// Either of two shapes, told apart by the JSON at hand.
     Either(Either),
+}
+
+impl Type {
+    /// Whether it has defaults, or refers to a type that is known to have some.
+    fn has_defaults(&self, known: &[bool]) -> bool {
+        let known = |id: TypeId| known[id.0 as usize];
+        match self {
+            Self::Scalar(_) => false,
+            Self::Map(map) => known(map.values),
+            Self::List(list) => known(list.items),
+            Self::Object(object) => {
+                let mut fields = object.fields.iter();
+                fields.any(|field| field.default.is_some() || known(field.ty))
+                    || object.additional.is_some_and(known)
+            }
+            Self::Either(
+                Either::ObjectOrList(inner)
+                | Either::ObjectOrBool(inner)
+                | Either::ObjectOrStrings(inner),
+            ) => known(*inner),
+        }
+    }
 }
 
 /// A map from strings to values of one type.
@@ -331,6 +356,8 @@ pub struct Schema {
     types: Vec<Type>,
     names: HashMap<Arc<str>, TypeId>,
     kinds: HashMap<GroupVersionKind, TypeId>,
+    /// Which types have defaults in them, themselves or further in; found when first asked for.
+    with_defaults: OnceLock<Box<[bool]>>,
 }
 
 impl Default for Schema {
@@ -350,6 +377,7 @@ impl Schema {
             types,
             names: HashMap::new(),
             kinds: HashMap::new(),
+            with_defaults: OnceLock::new(),
         }
     }
 
@@ -368,6 +396,7 @@ impl Schema {
         {
             self.names.insert(object.name.clone(), id);
         }
+        self.with_defaults.take();
         self.types.push(ty);
         id
     }
@@ -382,6 +411,7 @@ impl Schema {
 
     /// Gives a declared type its shape.
     pub fn set(&mut self, id: TypeId, ty: Type) {
+        self.with_defaults.take();
         self.types[id.0 as usize] = ty;
     }
 
@@ -399,6 +429,22 @@ impl Schema {
     /// Says which type a kind has.
     pub fn set_kind(&mut self, gvk: GroupVersionKind, id: TypeId) {
         self.kinds.insert(gvk, id);
+    }
+
+    fn with_defaults(&self) -> &[bool] {
+        self.with_defaults.get_or_init(|| {
+            let mut found = vec![false; self.types.len()].into_boxed_slice();
+            // Types refer to each other in circles: until a round finds no more.
+            loop {
+                let before = found.clone();
+                for (at, ty) in self.types.iter().enumerate() {
+                    found[at] = found[at] || ty.has_defaults(&found);
+                }
+                if found == before {
+                    return found;
+                }
+            }
+        })
     }
 
     /// The handle of a type.
@@ -520,6 +566,11 @@ impl<'s> TypeRef<'s> {
     /// The schema it stands in.
     pub fn schema(self) -> &'s Schema {
         self.schema
+    }
+
+    /// Whether there are defaults in it, its own or further in.
+    pub fn has_defaults(self) -> bool {
+        self.schema.with_defaults()[self.id.0 as usize]
     }
 
     /// What it is.

@@ -167,7 +167,7 @@ impl ObjectStore {
         ttl_seconds: Option<i64>,
     ) -> Result<Option<Stored>, Status> {
         meta::remove(&mut object, "resourceVersion");
-        let value = encode(&object)?;
+        let value = encode(&object);
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
@@ -233,7 +233,7 @@ impl ObjectStore {
                 Next::Delete => (Op::Delete(KeyRange::key(key.clone())), None),
                 Next::Put(mut object) => {
                     meta::remove(&mut object, "resourceVersion");
-                    let value = encode(&object)?;
+                    let value = encode(&object);
                     let lease = self.lease(ttl_seconds).await?;
                     // Looked at no more, whatever comes of it: freed by the thread that made it, while what waits for the write may go on in another.
                     current = None;
@@ -307,14 +307,14 @@ impl ObjectStore {
 
 /// An object's JSON in the order in which it is stored and served: kind, apiVersion, metadata, then the rest. The watch cache relies on
 /// it: what follows the apiVersion is the item of a list, as it stands. The answer is as long as its buffer, which lives as long as this version.
-pub fn encode(object: &Object) -> Result<Bytes, Status> {
+pub fn encode(object: &Object) -> Bytes {
     let mut out = Vec::with_capacity(ENCODED_BYTES);
-    write_json(object, &mut out)?;
-    Ok(out.into_boxed_slice().into())
+    write_json(object, &mut out);
+    out.into_boxed_slice().into()
 }
 
 /// Writes an object's JSON as [`encode`] does.
-pub fn write_json(object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
+pub fn write_json(object: &Object, out: &mut Vec<u8>) {
     const HEAD: [&str; 3] = ["kind", "apiVersion", "metadata"];
     out.push(b'{');
     let head = HEAD.iter().filter_map(|key| object.get_key_value(*key));
@@ -325,12 +325,9 @@ pub fn write_json(object: &Object, out: &mut Vec<u8>) -> Result<(), Status> {
         if index > 0 {
             out.push(b',');
         }
-        serde_json::to_writer(&mut *out, key).map_err(Status::internal)?;
-        out.push(b':');
-        serde_json::to_writer(&mut *out, value).map_err(Status::internal)?;
+        apimachinery::encode::member(key, value, out);
     }
     out.push(b'}');
-    Ok(())
 }
 
 /// The object in a stored value, its resourceVersion filled in.

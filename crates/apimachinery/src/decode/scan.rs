@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
-use crate::schema::TypeRef;
+use crate::{encode::plain_end, schema::TypeRef};
 
 /// Nesting beyond this is refused, as Go does.
 const MAX_DEPTH: usize = 10_000;
@@ -186,18 +186,15 @@ impl<'a> Scanner<'a> {
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         self.at += 1;
         let start = self.at;
-        let bytes = self.bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b'"') => {
-                    let text = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped(start).map(Cow::Owned),
-                Some(0..0x20) | None => return self.error("in string literal"),
-                Some(_) => self.at += 1,
+        self.at = plain_end(self.bytes(), start);
+        match self.bytes().get(self.at) {
+            Some(b'"') => {
+                let text = &self.text[start..self.at];
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
             }
+            Some(b'\\') => self.escaped(start).map(Cow::Owned),
+            _ => self.error("in string literal"),
         }
     }
 

@@ -496,11 +496,12 @@ fn equal_entries(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Whether two objects have the same members, one aside.
+/// Whether two objects have the same members, one aside. Looked at from the last, which is often the `status` and often the one that differs.
 fn equal_but(a: &Object, b: &Object, field: &str) -> bool {
     let members = |object: &Object| object.len() - usize::from(object.contains_key(field));
     members(a) == members(b)
         && a.iter()
+            .rev()
             .filter(|(name, _)| *name != field)
             .all(|(name, value)| b.get(name) == Some(value))
 }

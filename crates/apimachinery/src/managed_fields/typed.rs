@@ -8,7 +8,10 @@ use serde_json::{Map, Value};
 use smallvec::{SmallVec, smallvec};
 
 use super::set::{Entry, FieldSet, View, field_step};
-use crate::schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef};
+use crate::{
+    encode,
+    schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef},
+};
 
 /// How a value takes part in ownership.
 #[derive(Clone, Copy)]
@@ -126,10 +129,7 @@ fn keys_step(keys: &[(&str, Cow<'_, Value>)]) -> String {
         if index > 0 {
             step.push(b',');
         }
-        // Writing to a vector does not fail, nor is there a key that is no string.
-        let _ = serde_json::to_writer(&mut step, key);
-        step.push(b':');
-        let _ = serde_json::to_writer(&mut step, value);
+        encode::member(key, value, &mut step);
     }
     step.push(b'}');
     String::from_utf8(step).unwrap_or_default()

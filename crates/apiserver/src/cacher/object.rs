@@ -200,7 +200,7 @@ impl CachedObject {
             let mut object: Object =
                 serde_json::from_slice(&value.value).map_err(|e| malformed(e.to_string()))?;
             if coerce.is_some_and(|coerce| coerce.coerce(&mut object)) || !is_canonical {
-                stored = crate::storage::encode(&object).map_err(|e| malformed(e.to_string()))?;
+                stored = crate::storage::encode(&object);
             }
         }
         let indexed = index

@@ -20,7 +20,7 @@ pub fn encode_object(
         }
         Encoding::Json => {
             let mut out = Vec::with_capacity(8 << 10);
-            storage::write_json(object, &mut out)?;
+            storage::write_json(object, &mut out);
             out.push(b'\n');
             Ok(out.into())
         }

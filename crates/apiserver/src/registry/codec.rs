@@ -44,12 +44,18 @@ impl Call<'_> {
             ]));
         }
         let (json, mut findings) = to_json(encoding, body, gvk, options.field_validation)?;
-        if custom {
+        let mut object = if custom {
             check_version(&json, body, gvk)?;
+            self.decode_json(&json, gvk, &mut findings)?
         } else {
-            check_version_and_kind(&json, body, gvk)?;
-        }
-        let mut object = self.decode_json(&json, gvk, &mut findings)?;
+            // What a body that can be read says of itself stands in what was read; one that cannot be is first asked what it is.
+            let decoded = self.decode_json(&json, gvk, &mut findings);
+            match &decoded {
+                Ok(object) => is_of(meta::api_version(object), meta::kind(object), gvk, body)?,
+                Err(_) => check_version_and_kind(&json, body, gvk)?,
+            }
+            decoded?
+        };
         self.take_findings_of(gvk, findings, options)?;
         object.insert(
             "apiVersion".to_owned(),
@@ -187,18 +193,15 @@ fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> 
             summary(body)
         ))
     })?;
+    is_of(&version, &kind, gvk, body)
+}
+
+/// The same, of what the body has been found to state.
+fn is_of(version: &str, kind: &str, gvk: &GroupVersionKind, body: &Bytes) -> Result<(), Status> {
     let wanted = gvk.group_version().to_string();
-    let version = if version.is_empty() {
-        wanted.clone()
-    } else {
-        version
-    };
-    let kind = if kind.is_empty() {
-        gvk.kind.to_string()
-    } else {
-        kind
-    };
-    if version == wanted && kind == gvk.kind.as_ref() {
+    let version = if version.is_empty() { &wanted } else { version };
+    let kind = if kind.is_empty() { &*gvk.kind } else { kind };
+    if version == wanted && kind == &*gvk.kind {
         return Ok(());
     }
     let short = version.rsplit('/').next().unwrap_or_default();
@@ -208,15 +211,15 @@ fn check_version_and_kind(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> 
             gvk.kind
         ))
     };
-    let Some(group_version) = GroupVersion::parse(&version) else {
+    let Some(group_version) = GroupVersion::parse(version) else {
         let error = format!("unexpected GroupVersion string: {version}");
         return Err(unrecognized(gvk, &error, body));
     };
     let known = kind == "List" && group_version.group.is_empty()
-        || is_registered(gvk, &group_version.kind(kind.clone()));
+        || is_registered(gvk, &group_version.kind(kind.to_owned()));
     Err(if !known {
-        handled(not_registered(gvk, &kind, &version))
-    } else if kind == gvk.kind.as_ref() {
+        handled(not_registered(gvk, kind, version))
+    } else if kind == &*gvk.kind {
         Status::bad_request(format!(
             "the API version in the data ({version}) does not match the expected API version ({wanted})"
         ))

@@ -214,7 +214,7 @@ impl Endpoint {
             .collect();
         let trees = foreign.iter().map(|cached| cached.parse()).collect();
         for (cached, object) in foreign.iter().zip(custom.open_all(trees).await?) {
-            cached.encoding(tag, || storage::encode(&object))?;
+            cached.encoding(tag, || Ok::<_, Status>(storage::encode(&object)))?;
         }
         Ok(())
     }
@@ -320,7 +320,7 @@ impl Endpoint {
 
     fn converted(&self, cached: &CachedObject) -> Result<Bytes, Status> {
         cached.encoding(self.tag(Encoding::Json), || {
-            storage::encode(&self.tree(cached))
+            Ok(storage::encode(&self.tree(cached)))
         })
     }
 

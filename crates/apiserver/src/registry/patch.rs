@@ -49,6 +49,14 @@ struct Outcome {
     tree: Value,
     /// What is dubious about the patch's text.
     findings: Vec<String>,
+    /// The members of the top level that may differ; all, if none are named.
+    touched: Option<Vec<String>>,
+}
+
+/// The members of an object that a patch of these can change. Directives say something of all.
+fn touched(patch: &Object) -> Option<Vec<String>> {
+    let all = patch.keys().any(|name| name.starts_with('$'));
+    (!all).then(|| patch.keys().cloned().collect())
 }
 
 impl Call<'_> {
@@ -139,6 +147,7 @@ impl Patch {
                 Outcome {
                     tree,
                     findings: std::mem::take(&mut patch.findings),
+                    touched: None,
                 }
             }
             Sort::Merge => {
@@ -153,6 +162,7 @@ impl Patch {
                 Outcome {
                     tree: Value::Object(object),
                     findings,
+                    touched: touched(&patch),
                 }
             }
             Sort::Strategic => {
@@ -160,10 +170,12 @@ impl Patch {
                 let ty = api::facts::type_of(gvk)
                     .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
                 let mut object = original.clone();
+                let touched = touched(&patch);
                 patch::strategic(&mut object, patch, ty)?;
                 Outcome {
                     tree: Value::Object(object),
                     findings,
+                    touched,
                 }
             }
         })
@@ -178,7 +190,8 @@ impl Patch {
         options: &WriteOptions,
     ) -> Result<Object, Status> {
         let strict = options.field_validation != FieldValidation::Ignore;
-        let Outcome { tree, mut findings } = self.outcome(original, gvk, strict)?;
+        let outcome = self.outcome(original, gvk, strict)?;
+        let (tree, mut findings) = (outcome.tree, outcome.findings);
         let refuse = |tree: &Value, error: String| {
             let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, tree), error);
             Err(Status::invalid("", "", "", &vec![error]))
@@ -207,7 +220,7 @@ impl Patch {
                 return refuse(&tree, error);
             }
         }
-        let part = changed_members(original, patched);
+        let part = changed_members(original, patched, outcome.touched.as_deref());
         let json = serde_json::to_vec(&part).map_err(Status::internal)?;
         let kept: Vec<bool> = patched
             .keys()
@@ -297,12 +310,18 @@ fn is_still_custom(patched: &Object, gvk: &GroupVersionKind) -> Result<(), Statu
 }
 
 /// What of a patched object is to be decoded by its schema: the members of its top level that the patch changed, since the others were
-/// decoded when they came in; all of them where one was removed, since the schema says what then stands in its place.
-fn changed_members<'a>(original: &Object, patched: &'a Object) -> BTreeMap<&'a str, &'a Value> {
+/// decoded when they came in; all of them where one was removed, since the schema says what then stands in its place. Those that were not `touched` are not
+/// looked at.
+fn changed_members<'a>(
+    original: &Object,
+    patched: &'a Object,
+    touched: Option<&[String]>,
+) -> BTreeMap<&'a str, &'a Value> {
     let removed = original.keys().any(|name| !patched.contains_key(name));
+    let may_differ = |name: &str| touched.is_none_or(|names| names.iter().any(|n| n == name));
     let members = patched.iter().map(|(name, value)| (&**name, value));
     members
-        .filter(|(name, value)| removed || original.get(*name) != Some(value))
+        .filter(|(name, value)| removed || (may_differ(name) && original.get(*name) != Some(value)))
         .collect()
 }
 
