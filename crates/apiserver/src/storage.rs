@@ -114,10 +114,17 @@ pub trait Update: Send {
     async fn apply(&mut self, current: Option<&Stored>) -> Result<Next, Status>;
 }
 
+/// Hears what is about to be written: the watch cache, which has less to find out when it comes back.
+pub trait Foresee: Send + Sync {
+    /// This object, as these bytes. The write may fail.
+    fn foresee(&self, key: &Bytes, object: &Object, value: &Bytes);
+}
+
 /// Reads and changes objects in the store.
 #[derive(Clone)]
 pub struct ObjectStore {
     kv: Arc<dyn Kv>,
+    cache: Arc<dyn Foresee>,
     lease: Arc<Mutex<Option<SharedLease>>>,
     clock: Clock,
 }
@@ -135,10 +142,11 @@ impl std::fmt::Debug for ObjectStore {
 }
 
 impl ObjectStore {
-    /// Over a store.
-    pub fn new(kv: Arc<dyn Kv>, clock: Clock) -> Self {
+    /// Over a store, whose changes come to `cache`.
+    pub fn new(kv: Arc<dyn Kv>, cache: Arc<dyn Foresee>, clock: Clock) -> Self {
         Self {
             kv,
+            cache,
             lease: Arc::default(),
             clock,
         }
@@ -168,6 +176,7 @@ impl ObjectStore {
     ) -> Result<Option<Stored>, Status> {
         meta::remove(&mut object, "resourceVersion");
         let value = encode(&object);
+        self.cache.foresee(key, &object, &value);
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
@@ -234,6 +243,7 @@ impl ObjectStore {
                 Next::Put(mut object) => {
                     meta::remove(&mut object, "resourceVersion");
                     let value = encode(&object);
+                    self.cache.foresee(key, &object, &value);
                     let lease = self.lease(ttl_seconds).await?;
                     // Looked at no more, whatever comes of it: freed by the thread that made it, while what waits for the write may go on in another.
                     current = None;

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use apimachinery::Object;
 use bytes::Bytes;
 use etcd::{Change, KeyRange, KeyValue, Kv, KvError, RangeRequest, Revision, WatchRequest};
 use tokio::{
@@ -21,6 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Cacher, Ending, Ingest, ROOT};
+use crate::storage::Foresee;
 
 /// How many batches may wait in the store's watch for the hub.
 const BUFFER: usize = 1024;
@@ -296,6 +298,14 @@ impl Hub {
         }
         let (second, _) = rest.split_once('/')?;
         caches.get(&path[..first.len() + 1 + second.len()]).cloned()
+    }
+}
+
+impl Foresee for Hub {
+    fn foresee(&self, key: &Bytes, object: &Object, value: &Bytes) {
+        if let Some(cacher) = self.cache_of(key) {
+            cacher.foresee(object, value);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! Follows `k8s.io/apiserver/pkg/storage/cacher` in what clients see (freshness, 410, bookmarks), not in how.
 
 mod ending;
+mod foreseen;
 mod hub;
 mod object;
 mod predicate;
@@ -27,6 +28,7 @@ use std::{
 };
 
 use api::StrategyRef;
+use apimachinery::Object;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
@@ -42,6 +44,7 @@ pub use stats::Stats;
 pub use watcher::{Step, Watcher, WatcherOptions};
 
 use ending::Ending;
+use foreseen::Foreseen;
 use object::Index;
 use ring::Ring;
 use signature::Signature;
@@ -76,6 +79,7 @@ pub struct Cacher {
     prefix: Bytes,
     index: ArcSwap<Index>,
     coerce: Option<Arc<dyn Coerce>>,
+    foreseen: Foreseen,
     state: RwLock<State>,
     wakers: Wakers,
     hub_revision: watch::Receiver<Revision>,
@@ -114,6 +118,7 @@ impl Cacher {
             prefix,
             index: ArcSwap::from_pointee(Index::new(&ingest.strategy)),
             coerce: ingest.coerce,
+            foreseen: Foreseen::default(),
             state: RwLock::new(State {
                 objects: OrdMap::new(),
                 ring: Ring::new(Revision(0)),
@@ -230,7 +235,17 @@ impl Cacher {
     /// Takes in a version that was read from the store in another way than by the hub, such as at a past revision.
     pub fn ingest(&self, value: &KeyValue) -> Result<CachedObject, MalformedObject> {
         let key = value.key.slice(self.prefix.len().min(value.key.len())..);
-        CachedObject::ingest(key, value, &self.index.load(), self.coerce.as_deref())
+        let foreseen = self.foreseen.take(&value.value);
+        let (index, coerce) = (self.index.load(), self.coerce.as_deref());
+        CachedObject::ingest(key, value, &index, coerce, foreseen)
+    }
+
+    /// The object is about to be written as `value`.
+    fn foresee(&self, object: &Object, value: &Bytes) {
+        if self.coerce.is_none() && Foreseen::takes(value) {
+            let indexed = self.index.load().of(object);
+            self.foreseen.tell(value.clone(), indexed);
+        }
     }
 
     /// Past objects of the resource as a snapshot of their own; what is no object is left out.

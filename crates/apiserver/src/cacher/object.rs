@@ -56,6 +56,14 @@ type Labels = Box<[(Box<str>, Box<str>)]>;
 /// Selectable fields that are not empty.
 type Fields = Box<[(Arc<str>, Box<str>)]>;
 
+/// What an object is selected by.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Indexed {
+    labels: Labels,
+    /// Beyond name and namespace, without empty ones.
+    fields: Fields,
+}
+
 /// How the stored objects of a resource are taken in.
 #[derive(Debug, Default)]
 pub struct Ingest {
@@ -132,6 +140,14 @@ impl Index {
         self.projection = Projection::of_paths(fields.chain(["metadata.labels"]));
     }
 
+    /// What an object is selected by.
+    pub(super) fn of(&self, object: &Object) -> Indexed {
+        Indexed {
+            labels: Self::labels(object),
+            fields: self.fields(object),
+        }
+    }
+
     fn labels(object: &Object) -> Labels {
         let labels = meta::metadata(object).and_then(|metadata| metadata.get("labels"));
         let labels = labels.and_then(Value::as_object).into_iter().flatten();
@@ -183,12 +199,14 @@ pub struct MalformedObject {
 }
 
 impl CachedObject {
-    /// Takes a version in from the store. `key` is the part of the store's key after the resource's prefix.
+    /// Takes a version in from the store. `key` is the part of the store's key after the resource's prefix; `foreseen`, if given, is what its writer
+    /// says that it is selected by.
     pub(super) fn ingest(
         key: Bytes,
         value: &KeyValue,
         index: &Index,
         coerce: Option<&dyn Coerce>,
+        foreseen: Option<Indexed>,
     ) -> Result<Self, MalformedObject> {
         let malformed = |message: String| MalformedObject {
             key: String::from_utf8_lossy(&value.key).into_owned(),
@@ -203,13 +221,14 @@ impl CachedObject {
                 stored = crate::storage::encode(&object);
             }
         }
-        let indexed = index
-            .projection
-            .read(&stored)
-            .map_err(|e| malformed(e.to_string()))?;
+        let read = || match index.projection.read(&stored) {
+            Ok(object) => Ok(index.of(&object)),
+            Err(error) => Err(malformed(error.to_string())),
+        };
+        debug_assert!(foreseen.is_none() || read().ok() == foreseen);
+        let Indexed { labels, fields } = foreseen.map_or_else(read, Ok)?;
         let metadata_at =
             metadata_offset(&stored).ok_or_else(|| malformed("it has no metadata".to_owned()))?;
-        let (labels, fields) = (Index::labels(&indexed), index.fields(&indexed));
         let signature = Signature::of(
             labels.iter().map(|(key, value)| (&**key, &**value)),
             fields.iter().map(|(field, value)| (&**field, &**value)),
@@ -513,7 +532,14 @@ mod tests {
     }
 
     fn ingest_kv(value: &KeyValue) -> CachedObject {
-        CachedObject::ingest(Bytes::from_static(b"d/a"), value, &Index::new([]), None).unwrap()
+        CachedObject::ingest(
+            Bytes::from_static(b"d/a"),
+            value,
+            &Index::new([]),
+            None,
+            None,
+        )
+        .unwrap()
     }
 
     fn ingest(json: &str) -> CachedObject {
@@ -652,8 +678,13 @@ mod tests {
             r#"{"metadata":1}"#,
         ] {
             let value = kv(text, 7);
-            let refused =
-                CachedObject::ingest(Bytes::from_static(b"d/a"), &value, &Index::new([]), None);
+            let refused = CachedObject::ingest(
+                Bytes::from_static(b"d/a"),
+                &value,
+                &Index::new([]),
+                None,
+                None,
+            );
             assert!(refused.is_err(), "{text:?}");
         }
     }

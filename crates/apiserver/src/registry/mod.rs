@@ -147,8 +147,8 @@ impl Registry {
             endpoints.add(judged(row), &hub);
         }
         let registry = Arc::new(Self {
+            store: ObjectStore::new(Arc::clone(&kv), Arc::<Hub>::clone(&hub), clock.clone()),
             hub,
-            store: ObjectStore::new(Arc::clone(&kv), clock.clone()),
             kv,
             trees: Trees::default(),
             clock,
