@@ -315,6 +315,11 @@ impl Correlator {
                 (Ok(written), Decision::Create { message } | Decision::Repeat { message, .. }) => {
                     return self.remember(key, message, written);
                 }
+                // Nobody misses an event of what is going, or one that is there already.
+                (Err(error), _) if error.is_namespace_terminating() || error.is_already_exists() => {
+                    debug!(reason = record.reason, %error, "event refused");
+                    return;
+                }
                 // The server does not want this one, and would not at the next try.
                 (Err(ApiError::Status(status)), _)
                     if !matches!(status.code, Some(429 | 500..=599)) =>

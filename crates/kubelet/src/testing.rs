@@ -43,6 +43,10 @@ pub(crate) struct State {
     subscribers: Vec<mpsc::Sender<ContainerEventResponse>>,
     /// What was called, as `start web`, in order.
     pub(crate) calls: Vec<String>,
+    /// How often the containers were looked at.
+    pub(crate) looks: usize,
+    /// How often an image was pulled.
+    pub(crate) pulls: usize,
 }
 
 /// The runtime. Cheap to clone; clones are the same.
@@ -324,7 +328,8 @@ impl RuntimeService for FakeRuntime {
         request: ListContainersRequest,
     ) -> Result<ListContainersResponse> {
         let selector = request.filter.unwrap_or_default().label_selector;
-        let state = self.state();
+        let mut state = self.state();
+        state.looks += 1;
         let found = state
             .containers
             .iter()
@@ -492,6 +497,7 @@ impl ImageService for FakeRuntime {
     }
 
     async fn pull_image(&self, request: PullImageRequest) -> Result<PullImageResponse> {
+        self.state().pulls += 1;
         Err(CriError::not_found(format!(
             "{}: not found",
             request.image.unwrap_or_default().image

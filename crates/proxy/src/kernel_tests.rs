@@ -163,6 +163,12 @@ fn a_service_balances_and_follows_its_endpoints() {
         kernel.write(&[]).await;
         kernel.write(&[port(PODS)]).await;
         assert!(ask("10.96.0.5", 80).is_ok());
+        let refused = ask("10.96.0.5", 81).unwrap_err();
+        assert_eq!(
+            refused.kind(),
+            std::io::ErrorKind::ConnectionRefused,
+            "a port that the Service does not have"
+        );
     });
 }
 
@@ -204,6 +210,8 @@ fn a_service_of_ipv6_is_forwarded_as_well() {
         assert_eq!(ask("fd00:10:96::ffff", 30080).unwrap(), first, "node port");
         kernel.write(&[six(&PODS_V6[1..])]).await;
         assert_eq!(ask("fd00:10:96::5", 80).unwrap(), PODS_V6[1]);
+        let refused = ask("fd00:10:96::5", 81).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         kernel.write(&[six(&[])]).await;
         for (address, port) in [("fd00:10:96::5", 80), ("fd00:10:96::ffff", 30080)] {
             let refused = ask(address, port).unwrap_err();

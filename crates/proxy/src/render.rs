@@ -4,6 +4,7 @@
 //! prerouting, output ─▶ services ─┬ daddr . proto . port ─▶ service-…  ─ random ─▶ endpoint-… ─ dnat
 //!                                 └ local: proto . port  ─▶ external-… ─ mark, ─▶ service-…
 //! filter hooks ─▶ no-endpoints: reject what has nobody to answer it
+//! filter hooks after NAT ─▶ cluster-ips: reject what is still meant for a cluster IP, for a port that no Service has
 //! postrouting: masquerade what is marked
 //! ```
 //!
@@ -29,6 +30,7 @@ const SERVICE_FIELDS: &[KeyField] = &[
     KeyField::Protocol,
     KeyField::DestinationPort,
 ];
+const CLUSTER_IP_FIELDS: &[KeyField] = &[KeyField::Destination];
 const NODE_PORT_FIELDS: &[KeyField] = &[KeyField::Protocol, KeyField::DestinationPort];
 
 /// What the table depends on besides the Services.
@@ -66,6 +68,11 @@ fn skeleton(family: Family, facts: &NodeFacts) -> Table {
         Set::verdict_map(NODE_PORT_FIELDS),
     );
 
+    table.sets.insert(
+        "cluster-ips".to_owned(),
+        Set::verdict_map(CLUSTER_IP_FIELDS),
+    );
+
     // Which of the node's addresses have node ports: all, if nothing is said of this family.
     let given = facts.node_port_addresses.iter();
     let mut restrictions: Vec<Option<Statement>> = given
@@ -94,15 +101,23 @@ fn skeleton(family: Family, facts: &NodeFacts) -> Table {
     table.chain("services").rules = look_up("service-ips", "node-ports");
     table.chain("no-endpoints").rules = look_up("no-endpoint-services", "no-endpoint-node-ports");
     table.chain("reject").rules = vec![vec![Statement::Reject]];
+    let to_cluster_ip = Statement::VerdictMap(CLUSTER_IP_FIELDS.to_vec(), "cluster-ips".to_owned());
+    table.chain("cluster-ips").rules = vec![vec![to_cluster_ip]];
     for (name, hook, target) in [
         ("nat-prerouting", Hook::NatPrerouting, "services"),
         ("nat-output", Hook::NatOutput, "services"),
         ("filter-input", Hook::FilterInput, "no-endpoints"),
         ("filter-forward", Hook::FilterForward, "no-endpoints"),
         ("filter-output", Hook::FilterOutput, "no-endpoints"),
+        ("filter-forward", Hook::FilterForward, "cluster-ips"),
+        (
+            "filter-output-after-nat",
+            Hook::FilterOutputAfterNat,
+            "cluster-ips",
+        ),
     ] {
-        table.base_chain(name, hook).rules =
-            vec![vec![Statement::Verdict(Verdict::Jump(target.to_owned()))]];
+        let jump = Statement::Verdict(Verdict::Jump(target.to_owned()));
+        table.base_chain(name, hook).rules.push(vec![jump]);
     }
     table
         .base_chain("nat-postrouting", Hook::NatPostrouting)
@@ -148,6 +163,11 @@ fn add_port(table: &mut Table, port: &ForwardedPort, facts: &NodeFacts) {
 
     for address in &port.cluster_ips {
         add_address(table, *address, port, internal.clone());
+        let key = vec![Key::Address(*address)];
+        if let Some(addresses) = table.sets.get_mut("cluster-ips") {
+            let reject = Verdict::Goto("reject".to_owned());
+            addresses.elements.entry(key).or_insert(Some(reject));
+        }
     }
     let external_entry = match &external {
         Some(chain) if !port.source_ranges.is_empty() => {

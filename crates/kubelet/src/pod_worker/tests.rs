@@ -577,6 +577,35 @@ async fn an_image_that_is_not_to_be_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_long_back_off_of_an_image_is_waited_for() {
+    let bench = Bench::new("patience").await;
+    bench.update(&pod(
+        json!({"containers": [{"name": "a", "image": MISSING}]}),
+    ));
+    // The fourth failure is followed by 80 seconds, more than the worker sleeps otherwise.
+    for pulls in 1..=4 {
+        bench
+            .until("a pull", |_| bench.runtime.state().pulls == pulls)
+            .await;
+        if pulls < 4 {
+            bench.clock.advance(Duration::from_secs(10 << (pulls - 1)));
+            bench.prepared.workers().wake("u1");
+        }
+    }
+    bench.prepared.workers().wake("u1");
+    bench
+        .until("back-off", |status| {
+            waiting(status) == Some("ImagePullBackOff")
+        })
+        .await;
+    // Nothing happens any more, so that there is nothing to wait for: whoever does not wait looks hundreds of times.
+    let before = bench.runtime.state().looks;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let looks = bench.runtime.state().looks - before;
+    assert!(looks < 10, "looked at {looks} times while it waits");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_kubelet_adopts_what_runs() {
     let bench = Bench::new("adopts").await;
     let it = pod(json!({"containers": [{"name": "a", "image": RUNS}]}));

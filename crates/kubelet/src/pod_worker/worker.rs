@@ -322,7 +322,8 @@ impl PodWorker {
     ) -> Duration {
         let context = self.context.clone();
         let now = context.clock.now();
-        let mut pause = RESYNC;
+        // Longer than any that a step asks for.
+        let mut pause = Duration::MAX;
         let mut acted = false;
         for action in actions {
             match action {
@@ -422,14 +423,14 @@ impl PodWorker {
                 let more = next
                     .iter()
                     .any(|action| matches!(action, PodAction::StartContainer { .. }));
-                if more && pause == RESYNC {
+                if more && pause == Duration::MAX {
                     return Duration::ZERO;
                 }
             }
         } else {
             self.report(pod, &observed, Stage::Sync);
         }
-        pause
+        pause.min(RESYNC)
     }
 
     fn back_off(

@@ -34,6 +34,7 @@ pub(super) fn base_chain(hook: Hook) -> nft::BaseChain {
         Hook::FilterInput => BaseChain::filter(FilterHook::Input, Priority::Custom(-110)),
         Hook::FilterForward => BaseChain::filter(FilterHook::Forward, Priority::Custom(-110)),
         Hook::FilterOutput => BaseChain::filter(FilterHook::Output, Priority::Custom(-110)),
+        Hook::FilterOutputAfterNat => BaseChain::filter(FilterHook::Output, Priority::Custom(-90)),
         Hook::FilterPrerouting => BaseChain::filter(FilterHook::Prerouting, Priority::Raw),
     }
 }

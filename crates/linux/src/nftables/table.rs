@@ -37,8 +37,10 @@ pub enum Hook {
     FilterInput,
     /// What passes through.
     FilterForward,
-    /// What this machine sends.
+    /// What this machine sends, before its destination may change.
     FilterOutput,
+    /// What this machine sends, to where it goes.
+    FilterOutputAfterNat,
     /// What comes in, before any NAT and routing.
     FilterPrerouting,
 }
