@@ -27,8 +27,7 @@ pub enum LogTarget {
 
 /// Starts logging for the whole process; later calls do nothing. `default_filter` holds unless the environment says otherwise.
 pub fn init(target: LogTarget, default_filter: &str) {
-    let filter =
-        EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| filter_of(default_filter));
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match target {
@@ -57,6 +56,11 @@ pub fn set_verbosity(level: i32) -> Result<(), String> {
     };
     let handle = FILTER.get().ok_or("nothing is logged")?;
     handle
-        .reload(EnvFilter::new(filter))
+        .reload(filter_of(filter))
         .map_err(|error| error.to_string())
+}
+
+/// The netlink library warns of each refusal by the kernel, also of "no such device" to who asks whether there is one. Those who ask tell what is wrong.
+fn filter_of(level: &str) -> EnvFilter {
+    EnvFilter::new(format!("{level},nlink=error"))
 }

@@ -316,7 +316,9 @@ impl Correlator {
                     return self.remember(key, message, written);
                 }
                 // Nobody misses an event of what is going, or one that is there already.
-                (Err(error), _) if error.is_namespace_terminating() || error.is_already_exists() => {
+                (Err(error), _)
+                    if error.is_namespace_terminating() || error.is_already_exists() =>
+                {
                     debug!(reason = record.reason, %error, "event refused");
                     return;
                 }
