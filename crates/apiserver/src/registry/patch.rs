@@ -49,11 +49,11 @@ struct Outcome {
     tree: Value,
     /// What is dubious about the patch's text.
     findings: Vec<String>,
-    /// The members of the top level that may differ; all, if none are named.
+    /// The members of the top level that may differ, sorted; all, if none are named.
     touched: Option<Vec<String>>,
 }
 
-/// The members of an object that a patch of these can change. Directives say something of all.
+/// The members of an object that a patch of these can change, sorted as the patch's are. Directives say something of all.
 fn touched(patch: &Object) -> Option<Vec<String>> {
     let all = patch.keys().any(|name| name.starts_with('$'));
     (!all).then(|| patch.keys().cloned().collect())
@@ -318,7 +318,9 @@ fn changed_members<'a>(
     touched: Option<&[String]>,
 ) -> BTreeMap<&'a str, &'a Value> {
     let removed = original.keys().any(|name| !patched.contains_key(name));
-    let may_differ = |name: &str| touched.is_none_or(|names| names.iter().any(|n| n == name));
+    let is_among =
+        |names: &[String], name: &str| names.binary_search_by(|n| (**n).cmp(name)).is_ok();
+    let may_differ = |name: &str| touched.is_none_or(|names| is_among(names, name));
     let members = patched.iter().map(|(name, value)| (&**name, value));
     members
         .filter(|(name, value)| removed || (may_differ(name) && original.get(*name) != Some(value)))
