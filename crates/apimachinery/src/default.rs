@@ -86,6 +86,31 @@ mod tests {
     use crate::schema::{Field, ListSemantics, ListType, ObjectType, Scalar, Schema};
 
     #[test]
+    fn defaults_are_found_behind_circles() {
+        let mut schema = Schema::new();
+        let node = schema.declare("Node");
+        let semantics = ListSemantics::Atomic;
+        let nodes = schema.add(Type::List(ListType {
+            items: node,
+            semantics,
+            wrapped: false,
+        }));
+        let fields = vec![Field::new("nodes", nodes)];
+        schema.set(node, Type::Object(ObjectType::new("Node", fields)));
+        assert!(!schema.get(nodes).has_defaults());
+        let mut depth = Field::new("depth", Schema::scalar(Scalar::String));
+        depth.default = Some(json!("unknown"));
+        let fields = vec![Field::new("nodes", nodes), depth];
+        schema.set(node, Type::Object(ObjectType::new("Node", fields)));
+        let mut value = json!({"nodes": [{"nodes": [{"depth": "2"}]}]});
+        apply(value.as_object_mut().unwrap(), schema.get(node));
+        assert_eq!(
+            value,
+            json!({"depth": "unknown", "nodes": [{"depth": "unknown", "nodes": [{"depth": "2"}]}]})
+        );
+    }
+
+    #[test]
     fn defaults_reach_into_lists() {
         let mut schema = Schema::new();
         let mut protocol = Field::new("protocol", Schema::scalar(Scalar::String));

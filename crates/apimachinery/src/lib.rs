@@ -8,6 +8,7 @@ pub mod fields;
 pub mod go;
 pub mod gvk;
 pub mod intstr;
+mod json_string;
 pub mod labels;
 pub mod lookup;
 pub mod managed_fields;

@@ -86,7 +86,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_numbers_are_put() {
-        logging::init(logging::LogTarget::Stderr, "info");
+        logging::init(logging::LogTarget::Stderr);
         let set = "successfully set klog.logging.verbosity to 4\n".to_owned();
         let path = "/debug/flags/v";
         assert_eq!(ask(Method::PUT, path, "4").await, (200, set));

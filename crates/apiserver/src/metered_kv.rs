@@ -111,6 +111,10 @@ impl Kv for MeteredKv {
         self.kv.tells_progress()
     }
 
+    fn shares_values(&self, key: &[u8]) -> bool {
+        self.kv.shares_values(key)
+    }
+
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError> {
         self.kv.watch(request).await
     }

@@ -116,7 +116,7 @@ pub trait Update: Send {
 
 /// Hears what is about to be written: the watch cache, which has less to find out when it comes back.
 pub trait Foresee: Send + Sync {
-    /// This object, as these bytes. The write may fail.
+    /// This object, as these bytes, which a watch will hand out. The write may fail.
     fn foresee(&self, key: &Bytes, object: &Object, value: &Bytes);
 }
 
@@ -175,8 +175,7 @@ impl ObjectStore {
         ttl_seconds: Option<i64>,
     ) -> Result<Option<Stored>, Status> {
         meta::remove(&mut object, "resourceVersion");
-        let value = encode(&object);
-        self.cache.foresee(key, &object, &value);
+        let value = self.encode_for(key, &object);
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
@@ -242,8 +241,7 @@ impl ObjectStore {
                 Next::Delete => (Op::Delete(KeyRange::key(key.clone())), None),
                 Next::Put(mut object) => {
                     meta::remove(&mut object, "resourceVersion");
-                    let value = encode(&object);
-                    self.cache.foresee(key, &object, &value);
+                    let value = self.encode_for(key, &object);
                     let lease = self.lease(ttl_seconds).await?;
                     // Looked at no more, whatever comes of it: freed by the thread that made it, while what waits for the write may go on in another.
                     current = None;
@@ -283,6 +281,15 @@ impl ObjectStore {
             };
         }
         Err(Status::server_timeout(resource, "update", 1))
+    }
+
+    /// What is to be written at `key`; the cache is told, if it can know it again.
+    fn encode_for(&self, key: &Bytes, object: &Object) -> Bytes {
+        let value = encode(object);
+        if self.kv.shares_values(key) {
+            self.cache.foresee(key, object, &value);
+        }
+        value
     }
 
     /// The lease for something that lives `ttl_seconds`, shared with what was written shortly before.

@@ -14,6 +14,10 @@ use tracing_subscriber::{
 /// The environment variable that says what is logged.
 pub const VARIABLE: &str = "IRONCLAD_LOG";
 
+/// What is logged if nobody says anything else. The netlink library warns of each refusal by the kernel, also of "no such device" to who asks whether there is
+/// one; those who ask tell what is wrong.
+const DEFAULT: &str = "info,nlink=error";
+
 /// Exchanges the filter.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
@@ -25,9 +29,9 @@ pub enum LogTarget {
     File(File),
 }
 
-/// Starts logging for the whole process; later calls do nothing. `default_filter` holds unless the environment says otherwise.
-pub fn init(target: LogTarget, default_filter: &str) {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| filter_of(default_filter));
+/// Starts logging for the whole process; later calls do nothing. `info` holds unless the environment says otherwise.
+pub fn init(target: LogTarget) {
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
     let started = match target {
@@ -50,17 +54,12 @@ pub fn init(target: LogTarget, default_filter: &str) {
 /// Logs as much as klog does at this verbosity: up to 2 what `info` shows, up to 5 `debug`, from there on everything.
 pub fn set_verbosity(level: i32) -> Result<(), String> {
     let filter = match level {
-        ..=2 => "info",
+        ..=2 => DEFAULT,
         3..=5 => "debug",
         _ => "trace",
     };
     let handle = FILTER.get().ok_or("nothing is logged")?;
     handle
-        .reload(filter_of(filter))
+        .reload(EnvFilter::new(filter))
         .map_err(|error| error.to_string())
-}
-
-/// The netlink library warns of each refusal by the kernel, also of "no such device" to who asks whether there is one. Those who ask tell what is wrong.
-fn filter_of(level: &str) -> EnvFilter {
-    EnvFilter::new(format!("{level},nlink=error"))
 }

@@ -306,6 +306,10 @@ pub trait Kv: Send + Sync + 'static {
     fn tells_progress(&self) -> bool {
         true
     }
+    /// Whether a live watch hands out the very buffer that is put at a key, which so may be known by its address.
+    fn shares_values(&self, _key: &[u8]) -> bool {
+        false
+    }
     /// Opens a watch.
     async fn watch(&self, request: WatchRequest) -> Result<WatchStream, KvError>;
     /// The current revision, linearizable.

@@ -67,7 +67,6 @@ fn skeleton(family: Family, facts: &NodeFacts) -> Table {
         "no-endpoint-node-ports".to_owned(),
         Set::verdict_map(NODE_PORT_FIELDS),
     );
-
     table.sets.insert(
         "cluster-ips".to_owned(),
         Set::verdict_map(CLUSTER_IP_FIELDS),

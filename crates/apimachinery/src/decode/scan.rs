@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
-use crate::{encode::plain_end, schema::TypeRef};
+use crate::{json_string::plain_end, schema::TypeRef};
 
 /// Nesting beyond this is refused, as Go does.
 const MAX_DEPTH: usize = 10_000;

@@ -1,8 +1,8 @@
 //! What writers tell the watch cache of objects that it will hear of from the store.
 //!
 //! Taking a change in means finding its labels and selectable fields, and reading these out of JSON is the dearest part of that. Who writes an object has it
-//! as a tree, where they are found at once. A store in this process hands its watches the very buffer that was written, which tells whether a change is the one
-//! that was foreseen. Nobody relies on it: what comes otherwise, from another server or an etcd elsewhere, is read.
+//! as a tree, where they are found at once. A store in this process hands its watches the very buffer that was written ([`etcd::Kv::shares_values`]), which
+//! tells whether a change is the one that was foreseen. Nobody relies on it: what comes otherwise, from another server, an etcd elsewhere or encrypted, is read.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::object::Indexed;
 
-/// So many writes are remembered; the oldest may have failed, or come back in another buffer.
+/// So many writes are remembered; the oldest may have failed.
 const MAX_WRITES: usize = 256;
 /// Larger objects are read: they are few, and would be held for too long.
 const MAX_BYTES: usize = 32 << 10;

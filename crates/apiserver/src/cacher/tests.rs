@@ -75,6 +75,21 @@ fn selections_are_what_matches() {
     assert_eq!(snapshot.select(&of_node, None).count(), 72);
 }
 
+#[test]
+fn a_writer_says_what_an_object_is_selected_by() {
+    let cacher = pods();
+    let change = put("p", "n1", 2);
+    let value = change.new.as_ref().unwrap().value.clone();
+    cacher.foresee(&serde_json::from_slice(&value).unwrap(), &value);
+    cacher.apply(&[&change]);
+    assert!(
+        cacher.foreseen.take(&value).is_none(),
+        "it has been made use of"
+    );
+    let of_node = selecting("app=p", "spec.nodeName=n1");
+    assert_eq!(cacher.snapshot().select(&of_node, None).count(), 1);
+}
+
 #[tokio::test]
 async fn a_watcher_of_one_node_sleeps_through_the_others_and_does_not_fall_behind() {
     let cacher = pods();

@@ -157,6 +157,10 @@ impl Kv for EncryptedKv {
         self.kv.tells_progress()
     }
 
+    fn shares_values(&self, key: &[u8]) -> bool {
+        !self.transformers.load().concerns(key) && self.kv.shares_values(key)
+    }
+
     async fn range(&self, request: RangeRequest) -> Result<RangeResponse, KvError> {
         let empty = request.keys_only || request.count_only;
         let mut response = self.kv.range(request).await?;

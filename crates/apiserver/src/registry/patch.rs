@@ -1,7 +1,7 @@
 //! Patch: a JSON patch, a merge patch or a strategic merge patch on the object as it is, then an update with what comes out. The
 //! patch is applied anew whenever the object changed underneath.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::internal::{self, Touched};
 use apimachinery::{
@@ -49,12 +49,12 @@ struct Outcome {
     tree: Value,
     /// What is dubious about the patch's text.
     findings: Vec<String>,
-    /// The members of the top level that may differ, sorted; all, if none are named.
-    touched: Option<Vec<String>>,
+    /// The members of the top level that may differ; `None`: all.
+    touched: Option<BTreeSet<String>>,
 }
 
-/// The members of an object that a patch of these can change, sorted as the patch's are. Directives say something of all.
-fn touched(patch: &Object) -> Option<Vec<String>> {
+/// The members of an object that a patch of these can change. Directives say something of all.
+fn touched_by(patch: &Object) -> Option<BTreeSet<String>> {
     let all = patch.keys().any(|name| name.starts_with('$'));
     (!all).then(|| patch.keys().cloned().collect())
 }
@@ -162,7 +162,7 @@ impl Patch {
                 Outcome {
                     tree: Value::Object(object),
                     findings,
-                    touched: touched(&patch),
+                    touched: touched_by(&patch),
                 }
             }
             Sort::Strategic => {
@@ -170,7 +170,7 @@ impl Patch {
                 let ty = api::facts::type_of(gvk)
                     .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
                 let mut object = original.clone();
-                let touched = touched(&patch);
+                let touched = touched_by(&patch);
                 patch::strategic(&mut object, patch, ty)?;
                 Outcome {
                     tree: Value::Object(object),
@@ -190,8 +190,11 @@ impl Patch {
         options: &WriteOptions,
     ) -> Result<Object, Status> {
         let strict = options.field_validation != FieldValidation::Ignore;
-        let outcome = self.outcome(original, gvk, strict)?;
-        let (tree, mut findings) = (outcome.tree, outcome.findings);
+        let Outcome {
+            tree,
+            mut findings,
+            touched,
+        } = self.outcome(original, gvk, strict)?;
         let refuse = |tree: &Value, error: String| {
             let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, tree), error);
             Err(Status::invalid("", "", "", &vec![error]))
@@ -220,7 +223,7 @@ impl Patch {
                 return refuse(&tree, error);
             }
         }
-        let part = changed_members(original, patched, outcome.touched.as_deref());
+        let part = changed_members(original, patched, touched.as_ref());
         let json = serde_json::to_vec(&part).map_err(Status::internal)?;
         let kept: Vec<bool> = patched
             .keys()
@@ -315,12 +318,10 @@ fn is_still_custom(patched: &Object, gvk: &GroupVersionKind) -> Result<(), Statu
 fn changed_members<'a>(
     original: &Object,
     patched: &'a Object,
-    touched: Option<&[String]>,
+    touched: Option<&BTreeSet<String>>,
 ) -> BTreeMap<&'a str, &'a Value> {
     let removed = original.keys().any(|name| !patched.contains_key(name));
-    let is_among =
-        |names: &[String], name: &str| names.binary_search_by(|n| (**n).cmp(name)).is_ok();
-    let may_differ = |name: &str| touched.is_none_or(|names| is_among(names, name));
+    let may_differ = |name: &str| touched.is_none_or(|names| names.contains(name));
     let members = patched.iter().map(|(name, value)| (&**name, value));
     members
         .filter(|(name, value)| removed || (may_differ(name) && original.get(*name) != Some(value)))

@@ -268,6 +268,10 @@ impl Kv for Embedded {
         watch::watch(&self.shared, request)
     }
 
+    fn shares_values(&self, _key: &[u8]) -> bool {
+        true
+    }
+
     async fn revision(&self) -> Result<Revision, KvError> {
         Ok(self.shared.durable())
     }

@@ -70,7 +70,7 @@ where
     F: FnOnce(CancellationToken, TaskGroup) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    logging::init(LogTarget::Stderr, "info");
+    logging::init(LogTarget::Stderr);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

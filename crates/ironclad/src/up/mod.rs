@@ -126,7 +126,7 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
     ])
     .or_else(|error| explain_taken(&place, error))?;
     let lock = DataDirLock::take(place.data_dir())?;
-    logging::init(LogTarget::File(log_file(&place)?), "info");
+    logging::init(LogTarget::File(log_file(&place)?));
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

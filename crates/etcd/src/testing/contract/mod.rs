@@ -37,6 +37,7 @@ const CASES: &[(&str, Case)] = cases![
     leases::a_lease_follows_its_key,
     leases::a_lease_expires,
     watches::a_watch_delivers_what_comes,
+    watches::a_live_watch_shares_values_where_it_says_so,
     watches::a_watch_delivers_whole_revisions,
     watches::a_watch_starts_in_the_past,
     watches::a_watch_starts_in_the_future,

@@ -26,6 +26,20 @@ pub(super) async fn a_watch_delivers_what_comes(it: Subject) {
     assert_eq!(change.old.expect("it was there").value, "1");
 }
 
+pub(super) async fn a_live_watch_shares_values_where_it_says_so(it: Subject) {
+    let mut watch = it.watch(None, 16).await;
+    let op = it.put_op("a", "shared");
+    let Op::Put { key, value, .. } = op.clone() else {
+        panic!("a put is a put")
+    };
+    it.txn(vec![], vec![op], vec![]).await;
+    let seen = watch.next().await.new.expect("it was put").value;
+    assert_eq!(seen, value);
+    if it.kv.shares_values(&key) {
+        assert_eq!(seen.as_ptr(), value.as_ptr());
+    }
+}
+
 fn other_key(name: &'static str) -> Op {
     Op::Put {
         key: Bytes::from_static(name.as_bytes()),
