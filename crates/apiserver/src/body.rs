@@ -19,8 +19,11 @@ pub(crate) const MAX_REQUEST_BYTES: usize = 3 << 20;
 /// Why a body broke off.
 pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body's parts, made on demand.
+/// A body's parts as they come.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+
+/// A body's parts, each of which is work. An upper bound of none left tells that the last one has been made.
+pub(crate) type Making = Box<dyn Iterator<Item = Bytes> + Send>;
 
 /// A body. `Send + Sync`, so that it fits every client's boxed body.
 #[derive(Default)]
@@ -32,8 +35,10 @@ pub enum Body {
     Full(Bytes),
     /// As it comes off the connection.
     Incoming(hyper::body::Incoming),
-    /// Made on demand. The mutex is never locked: it lends `Sync` to a stream that is polled by one owner only.
+    /// As it comes from elsewhere. The mutex is never locked: it lends `Sync` to a stream that is polled by one owner only.
     Stream(Mutex<Chunks>),
+    /// Made while it is sent, without waiting for anything: a list. The mutex as above.
+    Made(Mutex<Making>),
 }
 
 impl std::fmt::Debug for Body {
@@ -43,14 +48,20 @@ impl std::fmt::Debug for Body {
             Self::Full(_) => "Full",
             Self::Incoming(_) => "Incoming",
             Self::Stream(_) => "Stream",
+            Self::Made(_) => "Made",
         })
     }
 }
 
 impl Body {
-    /// A body made on demand, chunk by chunk.
+    /// A body that comes chunk by chunk.
     pub fn stream(chunks: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
         Self::Stream(Mutex::new(Box::pin(chunks)))
+    }
+
+    /// A body that is made chunk by chunk, each when the one before has been taken.
+    pub(crate) fn made(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Self {
+        Self::Made(Mutex::new(Box::new(chunks)))
     }
 
     /// How many bytes it has, of a body that is all there.
@@ -62,10 +73,23 @@ impl Body {
         }
     }
 
-    /// The chunks of a body that is made on demand; any other is given back.
+    /// Whether the end is not known before the rest has been taken.
+    pub(crate) fn is_streamed(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::Made(_))
+    }
+
+    /// The chunks of a body that comes chunk by chunk; any other is given back.
     pub(crate) fn into_chunks(self) -> Result<Chunks, Self> {
         match self {
             Self::Stream(chunks) => Ok(chunks.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            other => Err(other),
+        }
+    }
+
+    /// What makes a body that is made; any other is given back.
+    pub(crate) fn into_making(self) -> Result<Making, Self> {
+        match self {
+            Self::Made(making) => Ok(making.into_inner().unwrap_or_else(PoisonError::into_inner)),
             other => Err(other),
         }
     }
@@ -127,6 +151,10 @@ impl http_body::Body for Body {
                 .as_mut()
                 .poll_next(cx)
                 .map(|chunk| chunk.map(|c| c.map(Frame::data))),
+            Self::Made(making) => {
+                let making = making.get_mut().unwrap_or_else(PoisonError::into_inner);
+                Poll::Ready(making.next().map(|chunk| Ok(Frame::data(chunk))))
+            }
         }
     }
 
@@ -135,7 +163,7 @@ impl http_body::Body for Body {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
-            Self::Stream(_) => false,
+            Self::Stream(_) | Self::Made(_) => false,
         }
     }
 
@@ -144,7 +172,7 @@ impl http_body::Body for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Incoming(incoming) => incoming.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Made(_) => SizeHint::default(),
         }
     }
 }

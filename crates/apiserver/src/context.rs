@@ -50,6 +50,7 @@ pub struct Context {
     pub(crate) waited: Duration,
     /// How many bytes the request's body had, once it has been read.
     body_bytes: OnceLock<usize>,
+    long_work: AtomicBool,
     warnings: Mutex<Warnings>,
     kept_empty: AtomicBool,
     annotations: Annotations,
@@ -112,6 +113,22 @@ impl Context {
     /// The body has been read. The first to say so is believed.
     pub(crate) fn note_body_bytes(&self, bytes: usize) {
         let _ = self.body_bytes.set(bytes);
+    }
+
+    /// What follows is work for many milliseconds. Gives others the processor, and comes back when it is the request's turn.
+    pub(crate) async fn begin_long_work(&self) {
+        self.note_long_work();
+        tokio::task::yield_now().await;
+    }
+
+    /// What the request is polled for from the next time on is long work.
+    pub(crate) fn note_long_work(&self) {
+        self.long_work.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether such work has begun.
+    pub(crate) fn is_long_work(&self) -> bool {
+        self.long_work.load(Ordering::Relaxed)
     }
 
     /// How many bytes the body had; none if nobody wanted it.

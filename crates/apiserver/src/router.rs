@@ -65,6 +65,10 @@ impl Handler for Router {
         {
             return answer;
         }
+        if path.starts_with("/openapi/") {
+            // A document is made when somebody asks for it first, of all that is served.
+            context.begin_long_work().await;
+        }
         if let Some(answer) = self.openapi.respond(path, headers, query) {
             return answer;
         }

@@ -57,6 +57,11 @@ impl Capture {
                 self.add(&bytes);
                 Body::Full(bytes)
             }
+            Body::Made(making) => {
+                let making = making.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let capture = self.clone();
+                Body::made(making.inspect(move |chunk| capture.add(chunk)))
+            }
             streamed => Body::stream(Listening {
                 capture: self.clone(),
                 body: streamed.into_data_stream(),

@@ -11,7 +11,8 @@
 //!
 //! HTTP/2 reads as long as there is something to read. A client that sends nothing but frames of control would keep a worker for milliseconds a turn, and all
 //! whose requests are next behind it. After [`TURN_BYTES`] the others' turn has come; who goes on sending that much without asking for anything has half of it each time, down
-//! to [`LEAST_TURN_BYTES`].
+//! to [`LEAST_TURN_BYTES`]. And it writes as long as the client takes something: megabytes of a list, whose encryption takes as many milliseconds. Where there is one
+//! worker, others have their turn after [`TURN_RECORDS`].
 
 use std::{
     io::{self, IoSlice, Write as _},
@@ -21,7 +22,10 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Handle,
+};
 use tokio_rustls::server::TlsStream;
 
 /// As much as a TLS record holds.
@@ -32,6 +36,9 @@ const BATCH: usize = 4 * RECORD;
 const TURN_BYTES: usize = 8 << 10;
 /// So much of a client that asks for nothing: thirty pings.
 const LEAST_TURN_BYTES: usize = 512;
+
+/// So many records are made in a turn by the only worker.
+const TURN_RECORDS: usize = 8;
 
 /// A stream of records.
 pub(super) trait Sealer: AsyncWrite + Unpin {
@@ -68,7 +75,8 @@ struct Writer<S> {
     /// Bytes that may be read in this turn, and those that have been.
     allowance: usize,
     read: usize,
-    /// Records made in this turn, and in the one before.
+    /// Records that may be made in a turn, those that have been, and those of the turn before.
+    most_records: usize,
     records: usize,
     last_records: usize,
 }
@@ -79,10 +87,15 @@ pub(super) fn coalesce<S>(
 ) -> (Coalesce<TlsStream<S>>, Flusher<TlsStream<S>>) {
     // The bound is the writer's.
     stream.get_mut().1.set_buffer_limit(None);
-    coalesce_records(stream)
+    // Another worker takes what waits, and would be woken for each turn.
+    let most_records = match Handle::current().metrics().num_workers() {
+        1 => TURN_RECORDS,
+        _ => usize::MAX,
+    };
+    coalesce_records(stream, most_records)
 }
 
-fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
+fn coalesce_records<S>(stream: S, most_records: usize) -> (Coalesce<S>, Flusher<S>) {
     let writer = Arc::new(Mutex::new(Writer {
         stream,
         waiting: Vec::new(),
@@ -91,6 +104,7 @@ fn coalesce_records<S>(stream: S) -> (Coalesce<S>, Flusher<S>) {
         flush_due: false,
         allowance: TURN_BYTES,
         read: 0,
+        most_records,
         records: 0,
         last_records: 0,
     }));
@@ -148,6 +162,10 @@ impl<S: Sealer> Writer<S> {
             bufs.iter()
                 .for_each(|buf| self.waiting.extend_from_slice(buf));
             return Poll::Ready(Ok(total));
+        }
+        if self.deferring && self.records >= self.most_records {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         ready!(self.make_room(cx))?;
         let mut record: SmallVec<[IoSlice<'_>; 8]> = SmallVec::new();
@@ -319,10 +337,11 @@ mod tests {
     }
 
     fn recorder(room: usize) -> (Coalesce<Recorder>, Flusher<Recorder>) {
-        coalesce_records(Recorder {
+        let stream = Recorder {
             room,
             ..Recorder::default()
-        })
+        };
+        coalesce_records(stream, TURN_RECORDS)
     }
 
     fn records(flusher: &Flusher<Recorder>) -> Vec<usize> {
@@ -401,6 +420,19 @@ mod tests {
         let next_turn = poll_fn(|cx| flusher.poll(cx, false));
         let (taken, ended) = tokio::join!(stream.read(&mut chunk), next_turn);
         assert_eq!((taken.unwrap(), ended.is_ok()), (1000, true));
+    }
+
+    #[tokio::test]
+    async fn a_turn_writes_so_much_and_no_more() {
+        let (mut stream, flusher) = recorder(9);
+        let mut list = pin!(stream.write_all(&[1; 2 * TURN_RECORDS * RECORD]));
+        assert!(futures_util::poll!(list.as_mut()).is_pending());
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
+        assert_eq!(records(&flusher), [RECORD; TURN_RECORDS]);
+        assert!(flusher.is_flowing());
+        list.await.unwrap();
+        poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
+        assert_eq!(records(&flusher), [RECORD; 2 * TURN_RECORDS]);
     }
 
     #[tokio::test]

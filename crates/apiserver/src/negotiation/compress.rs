@@ -10,6 +10,8 @@ use crate::body::Body;
 
 /// Answers up to this size are sent as they are.
 pub(super) const THRESHOLD: usize = 128 << 10;
+/// So much is compressed without looking whether it is enough for a chunk.
+const PORTION: usize = 256 << 10;
 
 /// Whether the client takes gzip.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -33,7 +35,7 @@ pub fn maybe_gzip(
     chunks: impl Iterator<Item = Bytes> + Send + 'static,
 ) -> http::Result<Response<Body>> {
     if size <= THRESHOLD || !accepts_gzip(request) {
-        return response.body(stream(chunks));
+        return response.body(Body::made(chunks));
     }
     if let Some(headers) = response.headers_mut() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -42,37 +44,50 @@ pub fn maybe_gzip(
             headers.append(header::VARY, encoding);
         }
     }
-    response.body(stream(Gzip {
+    response.body(Body::made(Gzip {
         chunks,
+        rest: Bytes::new(),
         encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
     }))
 }
 
-fn stream(chunks: impl Iterator<Item = Bytes> + Send + 'static) -> Body {
-    Body::stream(futures_util::stream::iter(chunks.map(Ok)))
-}
-
 struct Gzip<I> {
     chunks: I,
+    /// What is left of a chunk.
+    rest: Bytes,
+    /// None at the end.
     encoder: Option<GzEncoder<Vec<u8>>>,
+}
+
+impl<I: Iterator<Item = Bytes>> Gzip<I> {
+    fn next_portion(&mut self) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            self.rest = self.chunks.next()?;
+        }
+        let portion = self.rest.len().min(PORTION);
+        Some(self.rest.split_to(portion))
+    }
 }
 
 impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        loop {
+        while self.encoder.is_some() {
+            let Some(portion) = self.next_portion() else {
+                return self.encoder.take()?.finish().ok().map(Bytes::from);
+            };
             let encoder = self.encoder.as_mut()?;
-            match self.chunks.next() {
-                // Writing to a vector does not fail.
-                Some(chunk) => {
-                    encoder.write_all(&chunk).ok()?;
-                    if encoder.get_ref().len() >= 16 << 10 {
-                        return Some(Bytes::from(std::mem::take(encoder.get_mut())));
-                    }
-                }
-                None => return self.encoder.take()?.finish().ok().map(Bytes::from),
+            // Writing to a vector does not fail.
+            encoder.write_all(&portion).ok()?;
+            if encoder.get_ref().len() >= 16 << 10 {
+                return Some(Bytes::from(std::mem::take(encoder.get_mut())));
             }
         }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, self.encoder.is_none().then_some(0))
     }
 }

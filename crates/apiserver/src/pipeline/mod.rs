@@ -12,9 +12,9 @@ mod deadline;
 mod finish;
 mod flow_control;
 mod impersonation;
-mod large;
 mod retry_after;
 mod sending;
+mod turns;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -29,7 +29,7 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-pub(crate) use large::LARGE_BYTES;
+pub(crate) use turns::LARGE_BYTES;
 
 use crate::{
     audit::{Audit, Record},
@@ -111,7 +111,7 @@ pub struct Pipeline {
     audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
-    large: large::Large,
+    turns: turns::Turns,
     request_timeout: Duration,
     lifecycle: Lifecycle,
     tasks: TaskGroup,
@@ -163,7 +163,7 @@ impl Pipeline {
             audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
-            large: large::Large::new(),
+            turns: turns::Turns::new(),
             request_timeout: parts.request_timeout,
             lifecycle: parts.lifecycle,
             tasks: parts.tasks,
@@ -234,7 +234,10 @@ impl Pipeline {
             // A watch stands by now: it gives its seats back.
             held.leave = Leave::Free;
         }
-        response.map(|body| sending::hold(body, held, time_left, &self.tasks))
+        response.map(|body| {
+            let body = self.turns.make(body);
+            sending::hold(body, held, time_left, &self.tasks)
+        })
     }
 
     /// Writes of a request that was refused before anybody knew whose it is.
@@ -337,7 +340,7 @@ impl Pipeline {
             None => request,
         };
         let answering = self.handler.handle(&context, request);
-        let answer = self.large.run(&context, answering).await;
+        let answer = self.turns.run(&context, answering).await;
         self.metrics.note_request_body(&context);
         answer
     }
@@ -401,7 +404,7 @@ impl Held {
         record.started().await;
         let response = record.listen_response(response);
         let goes_on = response.extensions().get::<Upgraded>().is_some();
-        if !goes_on && !matches!(response.body(), Body::Stream(_)) {
+        if !goes_on && !response.body().is_streamed() {
             self.audit = None;
             record.completed().await;
         }

@@ -23,8 +23,7 @@ impl Call<'_> {
         let bytes = read(request.into_body()).await?;
         self.context.note_body_bytes(bytes.len());
         if bytes.len() >= LARGE_BYTES {
-            // What follows is work, for which [`crate::pipeline`] gives turns from the next poll on.
-            tokio::task::yield_now().await;
+            self.context.begin_long_work().await;
         }
         Ok(bytes)
     }

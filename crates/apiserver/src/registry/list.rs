@@ -21,18 +21,44 @@ use crate::{
     body::Body,
     cacher::{CachedObject, Predicate, Snapshot},
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform, maybe_gzip, respond_object},
+    pipeline::LARGE_BYTES,
     storage,
 };
 
-/// Lists are sent in chunks of about this size,
-pub(super) const CHUNK_BYTES: usize = 64 << 10;
-/// which grow up to this one for a client that takes them: each costs a turn of two tasks. One that takes nothing has the first.
-const GROWN_CHUNK_BYTES: usize = 512 << 10;
+/// How large a list's chunks are: they grow for a client that takes them, for each costs a turn of two threads. One that takes nothing has the
+/// first.
+pub(super) struct ChunkBytes(usize);
+
+impl ChunkBytes {
+    const FIRST: usize = 64 << 10;
+    const MOST: usize = 512 << 10;
+
+    pub(super) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// Of the next one.
+    pub(super) fn next(&mut self) -> usize {
+        let bytes = self.0;
+        self.0 = (4 * bytes).min(Self::MOST);
+        bytes
+    }
+}
+
+/// Few items are larger.
+const ITEM_BYTES: usize = 16 << 10;
 
 /// A page of a list.
 pub(super) struct Page {
     pub(super) metadata: ListMeta,
     pub(super) items: Vec<Arc<CachedObject>>,
+}
+
+impl Page {
+    /// How many bytes its items have as they are stored.
+    pub(super) fn bytes(&self) -> usize {
+        self.items.iter().map(|item| item.size()).sum()
+    }
 }
 
 impl Call<'_> {
@@ -230,6 +256,9 @@ impl Call<'_> {
             };
         }
         let Some((head, shape)) = self.streamed(&page, accept)? else {
+            if page.bytes() >= LARGE_BYTES {
+                self.context.begin_long_work().await;
+            }
             let (object, gvk) = match accept.transform {
                 Transform::None => self.list_tree(&page)?,
                 Transform::Table => super::table::of_page(self, &page)?,
@@ -237,7 +266,7 @@ impl Call<'_> {
             };
             return respond_object(&self.context.headers, StatusCode::OK, accept, &object, &gvk);
         };
-        let size = head.len() + page.items.iter().map(|item| item.size()).sum::<usize>();
+        let size = head.len() + page.bytes();
         let response = Response::builder().status(StatusCode::OK).header(
             header::CONTENT_TYPE,
             HeaderValue::from_static(accept.encoding.media_type()),
@@ -247,7 +276,7 @@ impl Call<'_> {
             endpoint: Arc::clone(self.endpoint),
             shape,
             items: page.items.into_iter(),
-            chunk_bytes: CHUNK_BYTES,
+            chunk_bytes: ChunkBytes::new(),
             first: true,
             ended: false,
         };
@@ -383,8 +412,7 @@ struct JsonList {
     endpoint: Arc<Endpoint>,
     shape: ItemShape,
     items: std::vec::IntoIter<Arc<CachedObject>>,
-    /// How large the next chunk is.
-    chunk_bytes: usize,
+    chunk_bytes: ChunkBytes,
     first: bool,
     ended: bool,
 }
@@ -396,9 +424,8 @@ impl Iterator for JsonList {
         if self.ended {
             return None;
         }
-        let chunk_bytes = self.chunk_bytes;
-        self.chunk_bytes = (4 * chunk_bytes).min(GROWN_CHUNK_BYTES);
-        let mut chunk = Vec::with_capacity(chunk_bytes + CHUNK_BYTES / 4);
+        let chunk_bytes = self.chunk_bytes.next();
+        let mut chunk = Vec::with_capacity(chunk_bytes + ITEM_BYTES);
         if let Some(head) = self.head.take() {
             chunk.extend_from_slice(&head);
         }
@@ -421,5 +448,9 @@ impl Iterator for JsonList {
             }
         }
         Some(chunk.into())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, self.ended.then_some(0))
     }
 }

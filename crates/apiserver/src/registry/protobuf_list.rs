@@ -16,7 +16,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::{
     Call, Endpoint,
-    list::{CHUNK_BYTES, Page},
+    list::{ChunkBytes, Page},
 };
 use crate::{
     body::Body,
@@ -74,6 +74,9 @@ impl Call<'_> {
         let Some(frame) = ListFrame::new(&version, &gvk.kind, &metadata, list) else {
             return Ok(Err(page));
         };
+        if page.bytes() >= KEPT_BYTES {
+            self.context.begin_long_work().await;
+        }
         let measured = Measured::of(&page.items, self.endpoint, item, &frame).await?;
         let head = frame.head(measured.length);
         let size = head.len() + measured.length;
@@ -82,6 +85,7 @@ impl Call<'_> {
             frame,
             endpoint: Arc::clone(self.endpoint),
             kept: measured.kept,
+            chunk_bytes: ChunkBytes::new(),
             items: page.items.into_iter().zip(measured.lengths),
             ended: false,
         };
@@ -148,6 +152,7 @@ struct ProtobufList {
     frame: ListFrame,
     endpoint: Arc<Endpoint>,
     kept: Option<Bytes>,
+    chunk_bytes: ChunkBytes,
     items: std::iter::Zip<std::vec::IntoIter<Arc<CachedObject>>, std::vec::IntoIter<u32>>,
     ended: bool,
 }
@@ -177,7 +182,8 @@ impl Iterator for ProtobufList {
             chunk.extend_from_slice(&kept);
             self.items = Vec::new().into_iter().zip(Vec::new());
         }
-        while chunk.len() < CHUNK_BYTES {
+        let chunk_bytes = self.chunk_bytes.next();
+        while chunk.len() < chunk_bytes {
             let Some((item, length)) = self.items.next() else {
                 chunk.extend_from_slice(&ListFrame::tail());
                 self.ended = true;
@@ -186,5 +192,9 @@ impl Iterator for ProtobufList {
             self.write_item(&item, length, &mut chunk);
         }
         Some(chunk.into())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, self.ended.then_some(0))
     }
 }

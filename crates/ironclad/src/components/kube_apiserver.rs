@@ -148,7 +148,7 @@ fn parse_port_range(text: &str) -> Result<(u16, u16), String> {
 
 /// Serves until stopped.
 pub(crate) fn run(flags: Flags) -> anyhow::Result<()> {
-    process::run(|cancel, _| async move {
+    process::run_server(|cancel, _| async move {
         flags.no_effect.report();
         let clock = Clock::system();
         let config = config(&flags, &clock)?;
