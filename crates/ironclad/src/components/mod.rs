@@ -8,7 +8,7 @@ pub(crate) mod kube_scheduler;
 pub(crate) mod kubelet;
 pub(crate) mod node_certificates;
 pub(crate) mod pod_network;
-mod process;
+pub(crate) mod process;
 pub(crate) mod serving;
 pub(crate) mod serving_certificate;
 

@@ -74,21 +74,24 @@ where
     run_on(&mut Builder::new_multi_thread(), component)
 }
 
-/// As [`run`], for what answers many short requests: on half of the cores, and one at least.
-///
-/// Each worker that finds something to do wakes another to look for more. Where requests take a tenth of a millisecond that costs as much as they
-/// do; and what takes long has threads besides the workers.
+/// As [`run`], on [`server_runtime`].
 pub(crate) fn run_server<F, Fut>(component: F) -> anyhow::Result<()>
 where
     F: FnOnce(CancellationToken, TaskGroup) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    run_on(&mut server_runtime(), component)
+}
+
+/// The runtime of what answers many short requests: workers on half of the cores, and one at least.
+///
+/// Each worker that finds something to do wakes another to look for more. Where requests take a tenth of a millisecond that costs as much as they
+/// do; and what takes long has threads besides the workers.
+pub(crate) fn server_runtime() -> Builder {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = (cores / 2).max(1);
-    run_on(
-        Builder::new_multi_thread().worker_threads(workers),
-        component,
-    )
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads((cores / 2).max(1)).enable_all();
+    builder
 }
 
 fn run_on<F, Fut>(runtime: &mut Builder, component: F) -> anyhow::Result<()>

@@ -19,6 +19,7 @@ use network::{Bridge, Cidr};
 use proxy::ProxyHealth;
 use runtime::Runtime;
 use scheduler::Readiness;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -96,10 +97,11 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes or renews keys, opens the store and serves the API.
+    /// Makes or renews keys, opens the store and serves the API, on a runtime of its own.
     pub(crate) async fn start_control_plane(
         place: &Place,
         settings: Settings,
+        serving: &Handle,
         cancel: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let clock = Clock::system();
@@ -138,7 +140,9 @@ impl Cluster {
             clock: clock.clone(),
             connector: None,
         };
-        let server = Server::start(config, deps, tasks.token()).await?;
+        let token = tasks.token().clone();
+        let starting = serving.spawn(async move { Server::start(config, deps, &token).await });
+        let server = starting.await??;
 
         let ranges = settings.cluster_ranges.clone();
         let (network, runtime) = node::open(place, ranges, &clock, &tasks).await?;

@@ -33,6 +33,7 @@ use clap::Args;
 use client::{Client, Kubeconfig, WatchEvent, WatchParams};
 use k8s_openapi::api::core::v1::{Node, Service};
 use network::Cidr;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -44,7 +45,10 @@ use self::{
     place::Place,
     progress::{Progress, format_time},
 };
-use crate::{cli::DataDir, components::host_name};
+use crate::{
+    cli::DataDir,
+    components::{host_name, process},
+};
 
 pub(crate) use control::request as control_request;
 
@@ -128,10 +132,12 @@ pub(crate) fn run(args: UpArgs) -> anyhow::Result<()> {
     let lock = DataDirLock::take(place.data_dir())?;
     logging::init(LogTarget::File(log_file(&place)?));
 
+    // What the node does, and blocks for, is not in the way of requests.
+    let serving = process::server_runtime().build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(args, &place, &manifests));
+    let result = runtime.block_on(serve(args, &place, &manifests, serving.handle()));
     drop(lock);
     result
 }
@@ -164,13 +170,18 @@ fn log_file(place: &Place) -> anyhow::Result<std::fs::File> {
         .with_context(|| format!("opening {}", path.display()))
 }
 
-async fn serve(args: UpArgs, place: &Place, manifests: &[(String, String)]) -> anyhow::Result<()> {
+async fn serve(
+    args: UpArgs,
+    place: &Place,
+    manifests: &[(String, String)],
+    serving: &Handle,
+) -> anyhow::Result<()> {
     let cancel = CancellationToken::new();
     // A group of its own: it listens for a second signal while everything else stops.
     let signals = TaskGroup::default();
     signals.spawn_cancellable("signals", shutdown::cancel_on_signal(cancel.clone()));
     let progress = Progress::start();
-    let started = start(&args, place, &progress, &cancel).await;
+    let started = start(&args, place, &progress, serving, &cancel).await;
     let result = match started {
         Ok(cluster) => {
             let deployed = deploy(&cluster, manifests, &progress);
@@ -204,6 +215,7 @@ async fn start(
     args: &UpArgs,
     place: &Place,
     progress: &Progress,
+    serving: &Handle,
     cancel: &CancellationToken,
 ) -> anyhow::Result<Cluster> {
     let stage = progress.stage("control plane");
@@ -212,7 +224,7 @@ async fn start(
         "https://{}",
         SocketAddr::new(local(args.bind_address), args.secure_port)
     );
-    let cluster = Cluster::start_control_plane(place, settings.clone(), cancel).await?;
+    let cluster = Cluster::start_control_plane(place, settings.clone(), serving, cancel).await?;
     let ready = async {
         cluster.wait_ready().await;
         stage.done(&server_url);
