@@ -256,6 +256,27 @@ async fn a_watch_from_a_list_misses_nothing() {
 }
 
 #[tokio::test]
+async fn a_watch_that_begins_with_much_lets_others_go_on() {
+    let cluster = start().await;
+    let large = "x".repeat(40 << 10);
+    for name in ["a", "b", "c"] {
+        cluster.create(CONFIG_MAPS, config_map(name, &large)).await;
+    }
+    let response = cluster
+        .send(Method::GET, &format!("{CONFIG_MAPS}?watch=1"), &[], None)
+        .await;
+    let mut body = response.into_body();
+    body.frame().await.unwrap().unwrap();
+    for _ in 0..2 {
+        // Everything is there, but it is the others' turn.
+        assert!(futures_util::poll!(body.frame()).is_pending());
+        let frame = body.frame().await.unwrap().unwrap();
+        assert!(frame.data_ref().unwrap().len() > large.len());
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
     let cluster = start().await;
     let path = format!("{CONFIG_MAPS}?dryRun=All");

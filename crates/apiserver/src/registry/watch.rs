@@ -24,8 +24,10 @@ use crate::{
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform, in_version},
 };
 
-/// Events that are there at the same time go out together, up to this size.
+/// Events that are there at the same time go out together, up to this size; then others have their turn.
 const BATCH_BYTES: usize = 32 << 10;
+/// Those that are made for one client alone: tables and metadata, a tree each.
+const OWN_BATCH_BYTES: usize = 8 << 10;
 /// On the bookmark behind the initial events.
 pub(super) const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -78,6 +80,7 @@ impl Call<'_> {
             },
             clock: self.registry.clock.clone(),
             first: true,
+            filled: false,
             series: self.registry.metrics.watch_of(self.endpoint),
             listing: self.listing(&watcher_options),
         };
@@ -198,6 +201,10 @@ struct Following {
 impl Following {
     /// The next frames, and whether they are the last; `None` at the end.
     async fn next(&mut self) -> Option<Result<(Bytes, bool), Status>> {
+        if std::mem::take(&mut self.encoder.filled) {
+            // There may be thousands behind them.
+            tokio::task::yield_now().await;
+        }
         loop {
             let step = self.watcher.next().await?;
             if !self.encoder.shows(&step) {
@@ -223,6 +230,8 @@ struct Encoder {
     clock: Clock,
     /// Whether no table has been sent: the first one carries the columns.
     first: bool,
+    /// Whether the last frames were as many as go out together.
+    filled: bool,
     series: WatchSeries,
     /// Until the initial objects have been sent, where the client wants to hear of their end.
     listing: Option<Listing>,
@@ -256,6 +265,10 @@ impl Encoder {
 
     /// The frame of a step, together with those that are ready behind it. True if it is the last.
     fn batch(&mut self, step: Step, watcher: &mut Watcher) -> Result<(Bytes, bool), Status> {
+        let bytes = match self.accept.transform {
+            Transform::None => BATCH_BYTES,
+            _ => OWN_BATCH_BYTES,
+        };
         let mut batch = Vec::new();
         let mut last = false;
         let mut next = Some(step);
@@ -263,7 +276,8 @@ impl Encoder {
             last = matches!(step, Step::Failed(_));
             self.write(&step, &mut batch)?;
             let alone = self.endpoint.needs_preparation();
-            next = if last || alone || batch.len() >= BATCH_BYTES {
+            self.filled = batch.len() >= bytes;
+            next = if last || alone || self.filled {
                 None
             } else {
                 watcher.try_next()
