@@ -50,6 +50,7 @@ pub struct Context {
     pub(crate) waited: Duration,
     /// How many bytes the request's body had, once it has been read.
     body_bytes: OnceLock<usize>,
+    /// Whether it has come to work for many milliseconds.
     long_work: AtomicBool,
     warnings: Mutex<Warnings>,
     kept_empty: AtomicBool,

@@ -235,7 +235,7 @@ impl Pipeline {
             held.leave = Leave::Free;
         }
         response.map(|body| {
-            let body = self.turns.make(body);
+            let body = self.turns.make(body, &self.tasks);
             sending::hold(body, held, time_left, &self.tasks)
         })
     }

@@ -15,12 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base::TaskGroup;
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
-    sync::Semaphore,
-    task::JoinHandle,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
 };
 use tokio_util::sync::PollSemaphore;
 
@@ -69,13 +69,15 @@ impl Turns {
         .await
     }
 
-    /// Has a body made in turns, if it is one that is made.
-    pub(super) fn make(&self, body: Body) -> Body {
+    /// Has a body made in turns, if it is one that is made. `tasks` wait for them.
+    pub(super) fn make(&self, body: Body, tasks: &TaskGroup) -> Body {
         match body.into_making() {
-            Ok(making) => {
-                let turns = PollSemaphore::new(Arc::clone(&self.0));
-                Body::stream(Made::new(making, turns))
-            }
+            Ok(making) => Body::stream(Made {
+                turns: Arc::clone(&self.0),
+                tasks: tasks.clone(),
+                chunks: VecDeque::new(),
+                progress: Progress::New(making),
+            }),
             Err(body) => body,
         }
     }
@@ -83,9 +85,10 @@ impl Turns {
 
 /// A body that is made in turns, the first chunk excepted: a short list has no other.
 ///
-/// While the client takes the last chunk of a turn the next turn's are made. One that takes nothing more has those.
+/// While the client takes the last chunk of a turn the next turn's are made. One that takes nothing more has those, and keeps nobody from his turn.
 struct Made {
-    turns: PollSemaphore,
+    turns: Arc<Semaphore>,
+    tasks: TaskGroup,
     /// Chunks that have been made.
     chunks: VecDeque<Bytes>,
     progress: Progress,
@@ -93,10 +96,10 @@ struct Made {
 
 enum Progress {
     New(Making),
-    /// For its turn.
-    Waiting(Making),
-    /// Has its turn.
-    Working(JoinHandle<Turn>),
+    /// Nobody works.
+    Resting(Making),
+    /// Waits for its turn or has it.
+    Working(oneshot::Receiver<Turn>),
     Ended,
 }
 
@@ -119,30 +122,36 @@ fn turn(mut making: Making, bytes: usize, time: Duration) -> Turn {
     (chunks, None)
 }
 
-impl Made {
-    fn new(making: Making, turns: PollSemaphore) -> Self {
-        Self {
-            turns,
-            chunks: VecDeque::new(),
-            progress: Progress::New(making),
-        }
-    }
+/// Makes a turn's chunks on a thread that is no worker.
+fn work(making: Making, permit: OwnedSemaphorePermit, done: oneshot::Sender<Turn>) {
+    tokio::task::spawn_blocking(move || {
+        let made = turn(making, TURN_BYTES, TURN_TIME);
+        drop(permit);
+        // The client may have gone.
+        let _ = done.send(made);
+    });
+}
 
-    /// Begins with the next turn if it may now; else the task is woken when it may.
-    fn poll_begin(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        if !matches!(self.progress, Progress::Waiting(_)) {
-            return Poll::Ready(());
+impl Made {
+    /// Begins with the next turn, or has a task wait for it: who reads slowly is not asked, and would keep a turn that he was given.
+    fn begin(&mut self) {
+        let making = match self.progress.take() {
+            Progress::Resting(making) => making,
+            other => return self.progress = other,
+        };
+        let (mut done, made) = oneshot::channel();
+        self.progress = Progress::Working(made);
+        let turns = Arc::clone(&self.turns);
+        match Arc::clone(&turns).try_acquire_owned() {
+            Ok(permit) => work(making, permit, done),
+            Err(_) => self.tasks.spawn_cancellable("turn", async move {
+                tokio::select! {
+                    biased;
+                    () = done.closed() => {}
+                    Ok(permit) = turns.acquire_owned() => work(making, permit, done),
+                }
+            }),
         }
-        // None of a closed semaphore, which this one never is.
-        let permit = ready!(self.turns.poll_acquire(cx));
-        if let Progress::Waiting(making) = self.progress.take() {
-            self.progress = Progress::Working(tokio::task::spawn_blocking(move || {
-                let made = turn(making, TURN_BYTES, TURN_TIME);
-                drop(permit);
-                made
-            }));
-        }
-        Poll::Ready(())
     }
 
     /// Brings chunks if none are there; none come at the end.
@@ -150,21 +159,21 @@ impl Made {
         if !self.chunks.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.poll_begin(cx));
+        self.begin();
         let (chunks, making) = match self.progress.take() {
             Progress::New(making) => turn(making, 0, Duration::ZERO),
-            Progress::Working(mut working) => match Pin::new(&mut working).poll(cx) {
-                // It may have panicked, or the runtime ends.
+            Progress::Working(mut made) => match Pin::new(&mut made).poll(cx) {
+                // Its making may have panicked, or the server ends.
                 Poll::Ready(made) => made?,
                 Poll::Pending => {
-                    self.progress = Progress::Working(working);
+                    self.progress = Progress::Working(made);
                     return Poll::Pending;
                 }
             },
-            Progress::Waiting(_) | Progress::Ended => return Poll::Ready(Ok(())),
+            Progress::Resting(_) | Progress::Ended => return Poll::Ready(Ok(())),
         };
         self.chunks = chunks;
-        self.progress = making.map_or(Progress::Ended, Progress::Waiting);
+        self.progress = making.map_or(Progress::Ended, Progress::Resting);
         Poll::Ready(Ok(()))
     }
 }
@@ -189,8 +198,7 @@ impl Stream for Made {
         }
         let chunk = this.chunks.pop_front();
         if this.chunks.is_empty() && !is_first {
-            // Who may not begin now waits for it when he is asked again.
-            let _ = this.poll_begin(cx);
+            this.begin();
         }
         Poll::Ready(chunk.map(Ok))
     }
@@ -294,7 +302,7 @@ mod tests {
     async fn a_body_that_is_made_is_whole() {
         for count in 0..5 {
             let made = Arc::default();
-            let body = Turns::with(1).make(numbered(count, &made));
+            let body = Turns::with(1).make(numbered(count, &made), &TaskGroup::default());
             let whole = body.collect().await.unwrap().to_bytes();
             assert_eq!(whole, (0..count).map(chunk).collect::<Vec<_>>().concat());
             assert_eq!(made.load(SeqCst), usize::from(count));
@@ -306,7 +314,7 @@ mod tests {
         let turns = Turns::with(1);
         let others = Arc::clone(&turns.0).acquire_owned().await.unwrap();
         let made = Arc::default();
-        let mut body = turns.make(numbered(3, &made));
+        let mut body = turns.make(numbered(3, &made), &TaskGroup::default());
         assert_eq!(taken(&mut body).await.unwrap(), 0);
         let mut next = pin!(taken(&mut body));
         assert!(futures_util::poll!(next.as_mut()).is_pending());
@@ -319,7 +327,7 @@ mod tests {
     async fn what_nobody_takes_is_not_made() {
         let turns = Turns::with(1);
         let made = Arc::default();
-        let mut body = turns.make(numbered(100, &made));
+        let mut body = turns.make(numbered(100, &made), &TaskGroup::default());
         assert_eq!(taken(&mut body).await.unwrap(), 0);
         assert_eq!(taken(&mut body).await.unwrap(), 1);
         // It has been made for when it is asked for, and gives its turn back.
@@ -330,12 +338,44 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_stops_reading_keeps_nobody_from_his_turn() {
+        let (turns, tasks) = (Turns::with(1), TaskGroup::default());
+        let made = Arc::default();
+        let mut slow = turns.make(numbered(9, &made), &tasks);
+        assert_eq!(taken(&mut slow).await.unwrap(), 0);
+        let others = turns.0.acquire().await.unwrap();
+        let mut next = pin!(taken(&mut slow));
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        // From here on it is not asked any more.
+        let made = Arc::default();
+        let body = turns.make(numbered(3, &made), &tasks);
+        let (all, ()) = tokio::join!(body.collect(), async { drop(others) });
+        assert_eq!(all.unwrap().to_bytes().len(), 3 * TURN_BYTES);
+        assert_eq!(next.await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_waits_for_no_turn() {
+        let (turns, tasks) = (Turns::with(1), TaskGroup::default());
+        let others = turns.0.acquire().await.unwrap();
+        let made = Arc::default();
+        let mut body = turns.make(numbered(9, &made), &tasks);
+        assert_eq!(taken(&mut body).await.unwrap(), 0);
+        assert!(futures_util::poll!(pin!(taken(&mut body))).is_pending());
+        drop(body);
+        drop(others);
+        tokio::task::yield_now().await;
+        drop(turns.0.acquire().await.unwrap());
+        assert_eq!(made.load(SeqCst), 1);
+    }
+
+    #[tokio::test]
     async fn a_body_breaks_off_where_its_making_fails() {
         let making = (0..3u8).map(|number| match number {
             2 => panic!("on purpose"),
             number => chunk(number),
         });
-        let mut body = Turns::with(1).make(Body::made(making));
+        let mut body = Turns::with(1).make(Body::made(making), &TaskGroup::default());
         assert_eq!(taken(&mut body).await.unwrap(), 0);
         assert_eq!(taken(&mut body).await.unwrap(), 1);
         taken(&mut body).await.unwrap_err();
