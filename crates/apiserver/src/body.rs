@@ -22,7 +22,7 @@ pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 /// A body's parts as they come.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
 
-/// A body's parts, each of which is work. An upper bound of none left tells that the last one has been made.
+/// A body's parts, each of which is work. An empty one: there is nothing to send yet. An upper bound of none left: the last one has been made.
 pub(crate) type Making = Box<dyn Iterator<Item = Bytes> + Send>;
 
 /// A body. `Send + Sync`, so that it fits every client's boxed body.
@@ -35,7 +35,7 @@ pub enum Body {
     Full(Bytes),
     /// As it comes off the connection.
     Incoming(hyper::body::Incoming),
-    /// As it comes from elsewhere. The mutex is never locked: it lends `Sync` to a stream that is polled by one owner only.
+    /// As it comes. The mutex is never locked: it lends `Sync` to a stream that is polled by one owner only.
     Stream(Mutex<Chunks>),
     /// Made while it is sent, without waiting for anything: a list. The mutex as above.
     Made(Mutex<Making>),

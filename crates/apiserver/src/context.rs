@@ -118,13 +118,8 @@ impl Context {
 
     /// What follows is work for many milliseconds. Gives others the processor, and comes back when it is the request's turn.
     pub(crate) async fn begin_long_work(&self) {
-        self.note_long_work();
-        tokio::task::yield_now().await;
-    }
-
-    /// What the request is polled for from the next time on is long work.
-    pub(crate) fn note_long_work(&self) {
         self.long_work.store(true, Ordering::Relaxed);
+        tokio::task::yield_now().await;
     }
 
     /// Whether such work has begun.

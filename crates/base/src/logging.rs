@@ -29,7 +29,7 @@ pub enum LogTarget {
     File(File),
 }
 
-/// Starts logging for the whole process; later calls do nothing. `info` holds unless the environment says otherwise.
+/// Starts logging for the whole process; later calls do nothing. `info`, without the netlink library's warnings, holds unless the environment says otherwise.
 pub fn init(target: LogTarget) {
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let (filter, handle) = reload::Layer::new(filter);

@@ -57,15 +57,16 @@ impl Capture {
                 self.add(&bytes);
                 Body::Full(bytes)
             }
-            Body::Made(making) => {
-                let making = making.into_inner().unwrap_or_else(PoisonError::into_inner);
+            streamed => {
                 let capture = self.clone();
-                Body::made(making.inspect(move |chunk| capture.add(chunk)))
+                match streamed.into_making() {
+                    Ok(making) => Body::made(making.inspect(move |chunk| capture.add(chunk))),
+                    Err(streamed) => Body::stream(Listening {
+                        capture,
+                        body: streamed.into_data_stream(),
+                    }),
+                }
             }
-            streamed => Body::stream(Listening {
-                capture: self.clone(),
-                body: streamed.into_data_stream(),
-            }),
         }
     }
 

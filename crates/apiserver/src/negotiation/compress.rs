@@ -10,8 +10,10 @@ use crate::body::Body;
 
 /// Answers up to this size are sent as they are.
 pub(super) const THRESHOLD: usize = 128 << 10;
-/// So much is compressed without looking whether it is enough for a chunk.
+/// So much is compressed at once: what compresses well would else take long before there is anything to send.
 const PORTION: usize = 256 << 10;
+/// Compressed bytes go out from so many on.
+const CHUNK: usize = 16 << 10;
 
 /// Whether the client takes gzip.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -59,35 +61,54 @@ struct Gzip<I> {
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-impl<I: Iterator<Item = Bytes>> Gzip<I> {
-    fn next_portion(&mut self) -> Option<Bytes> {
-        if self.rest.is_empty() {
-            self.rest = self.chunks.next()?;
-        }
-        let portion = self.rest.len().min(PORTION);
-        Some(self.rest.split_to(portion))
-    }
-}
-
 impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        while self.encoder.is_some() {
-            let Some(portion) = self.next_portion() else {
+        let encoder = self.encoder.as_mut()?;
+        if self.rest.is_empty() {
+            let Some(chunk) = self.chunks.next() else {
                 return self.encoder.take()?.finish().ok().map(Bytes::from);
             };
-            let encoder = self.encoder.as_mut()?;
-            // Writing to a vector does not fail.
-            encoder.write_all(&portion).ok()?;
-            if encoder.get_ref().len() >= 16 << 10 {
-                return Some(Bytes::from(std::mem::take(encoder.get_mut())));
-            }
+            self.rest = chunk;
         }
-        None
+        let portion = self.rest.split_to(self.rest.len().min(PORTION));
+        // Writing to a vector does not fail.
+        encoder.write_all(&portion).ok()?;
+        if encoder.get_ref().len() < CHUNK {
+            return Some(Bytes::new());
+        }
+        Some(Bytes::from(std::mem::take(encoder.get_mut())))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, self.encoder.is_none().then_some(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn what_compresses_well_is_made_portion_by_portion() {
+        let zeros = Bytes::from(vec![0; 8 * PORTION]);
+        let mut taken = 0;
+        let chunks = std::iter::repeat_n(zeros.clone(), 4).inspect(|_| taken += 1);
+        let mut gzip = Gzip {
+            chunks,
+            rest: Bytes::new(),
+            encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
+        };
+        let made: Vec<Bytes> = gzip.by_ref().collect();
+        assert_eq!(gzip.size_hint(), (0, Some(0)));
+        assert_eq!(taken, 4);
+        assert_eq!(made.len(), 4 * 8 + 1);
+        let (mut whole, made) = (Vec::new(), made.concat());
+        let mut reader = flate2::read::GzDecoder::new(&*made);
+        reader.read_to_end(&mut whole).unwrap();
+        assert_eq!(whole.len(), 4 * zeros.len());
     }
 }

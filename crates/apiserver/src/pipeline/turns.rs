@@ -45,8 +45,7 @@ pub(super) struct Turns(Arc<Semaphore>);
 impl Turns {
     /// Half of the cores at once, and one at least.
     pub(super) fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with((cores / 2).max(1))
+        Self::with(base::half_of_cores())
     }
 
     fn with(turns: usize) -> Self {
@@ -111,7 +110,9 @@ fn turn(mut making: Making, bytes: usize, time: Duration) -> Turn {
     let (start, mut chunks, mut made) = (Instant::now(), VecDeque::new(), 0);
     while let Some(chunk) = making.next() {
         made += chunk.len();
-        chunks.push_back(chunk);
+        if !chunk.is_empty() {
+            chunks.push_back(chunk);
+        }
         if making.size_hint().1 == Some(0) {
             break;
         }
@@ -122,7 +123,7 @@ fn turn(mut making: Making, bytes: usize, time: Duration) -> Turn {
     (chunks, None)
 }
 
-/// Makes a turn's chunks on a thread that is no worker.
+/// Makes a turn's chunks on a thread that is no worker. It ends by itself, with the turn.
 fn work(making: Making, permit: OwnedSemaphorePermit, done: oneshot::Sender<Turn>) {
     tokio::task::spawn_blocking(move || {
         let made = turn(making, TURN_BYTES, TURN_TIME);
@@ -156,24 +157,23 @@ impl Made {
 
     /// Brings chunks if none are there; none come at the end.
     fn poll_chunks(&mut self, cx: &mut std::task::Context<'_>) -> Poll<Result<(), BodyError>> {
-        if !self.chunks.is_empty() {
-            return Poll::Ready(Ok(()));
+        while self.chunks.is_empty() {
+            self.begin();
+            let (chunks, making) = match self.progress.take() {
+                Progress::New(making) => turn(making, 0, Duration::ZERO),
+                Progress::Working(mut made) => match Pin::new(&mut made).poll(cx) {
+                    // Its making may have panicked, or the server ends.
+                    Poll::Ready(made) => made?,
+                    Poll::Pending => {
+                        self.progress = Progress::Working(made);
+                        return Poll::Pending;
+                    }
+                },
+                Progress::Resting(_) | Progress::Ended => break,
+            };
+            self.chunks = chunks;
+            self.progress = making.map_or(Progress::Ended, Progress::Resting);
         }
-        self.begin();
-        let (chunks, making) = match self.progress.take() {
-            Progress::New(making) => turn(making, 0, Duration::ZERO),
-            Progress::Working(mut made) => match Pin::new(&mut made).poll(cx) {
-                // Its making may have panicked, or the server ends.
-                Poll::Ready(made) => made?,
-                Poll::Pending => {
-                    self.progress = Progress::Working(made);
-                    return Poll::Pending;
-                }
-            },
-            Progress::Resting(_) | Progress::Ended => return Poll::Ready(Ok(())),
-        };
-        self.chunks = chunks;
-        self.progress = making.map_or(Progress::Ended, Progress::Resting);
         Poll::Ready(Ok(()))
     }
 }
@@ -224,9 +224,9 @@ mod tests {
 
     use super::*;
 
-    fn long() -> Context {
+    async fn long() -> Context {
         let context = Context::default();
-        context.note_long_work();
+        context.begin_long_work().await;
         context
     }
 
@@ -235,7 +235,7 @@ mod tests {
         let (other, served) = mpsc::channel();
         let mut requests = JoinSet::new();
         requests.spawn(async move {
-            let context = long();
+            let context = long().await;
             let answering = async move { served.recv().unwrap() };
             let turns = Turns::with(1);
             turns.run(&context, Box::pin(answering)).await
@@ -276,7 +276,7 @@ mod tests {
                     barrier.wait().await;
                     work();
                 };
-                let context = long();
+                let context = long().await;
                 turns.run(&context, Box::pin(answering)).await;
             });
         }
@@ -307,6 +307,16 @@ mod tests {
             assert_eq!(whole, (0..count).map(chunk).collect::<Vec<_>>().concat());
             assert_eq!(made.load(SeqCst), usize::from(count));
         }
+    }
+
+    #[tokio::test]
+    async fn work_that_has_nothing_to_show_yet_is_gone_on_with() {
+        let chunks = [Bytes::new(), Bytes::new(), chunk(1), Bytes::new(), chunk(2)];
+        let made = Body::made(chunks.into_iter());
+        let mut body = Turns::with(1).make(made, &TaskGroup::default());
+        assert_eq!(taken(&mut body).await.unwrap(), 1);
+        assert_eq!(taken(&mut body).await.unwrap(), 2);
+        assert!(body.frame().await.is_none());
     }
 
     #[tokio::test]

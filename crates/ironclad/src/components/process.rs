@@ -71,7 +71,7 @@ where
     F: FnOnce(CancellationToken, TaskGroup) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    run_on(&mut Builder::new_multi_thread(), component)
+    run_on(Builder::new_multi_thread().enable_all(), component)
 }
 
 /// As [`run`], on [`server_runtime`].
@@ -88,9 +88,8 @@ where
 /// Each worker that finds something to do wakes another to look for more. Where requests take a tenth of a millisecond that costs as much as they
 /// do; and what takes long has threads besides the workers.
 pub(crate) fn server_runtime() -> Builder {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads((cores / 2).max(1)).enable_all();
+    builder.worker_threads(base::half_of_cores()).enable_all();
     builder
 }
 
@@ -100,7 +99,7 @@ where
     Fut: Future<Output = anyhow::Result<()>>,
 {
     logging::init(LogTarget::Stderr);
-    let runtime = runtime.enable_all().build()?;
+    let runtime = runtime.build()?;
     runtime.block_on(async {
         let cancel = CancellationToken::new();
         let tasks = TaskGroup::new(&cancel);
