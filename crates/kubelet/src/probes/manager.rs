@@ -145,12 +145,23 @@ impl ProbeManager {
                         .and_then(|sandbox| sandbox.ips.first().cloned())
                         .unwrap_or_default()
                 };
+                let mut state = ProbeState::new(probe, type_);
+                let passed = was_passed(pod, &key);
+                if passed {
+                    state.adopt();
+                }
+                // Not by the worker: whoever asks for verdicts next must not find a ready container without a result.
+                self.results.set(&run.id, type_, state.result());
+                if type_ == ProbeType::Startup && passed {
+                    continue;
+                }
                 let worker = Worker {
                     manager: self.clone(),
                     pod: pod.clone(),
                     kind,
                     container: container.clone(),
-                    state: ProbeState::new(probe, type_),
+                    state,
+                    early: EarlyAttempts::new(probe, type_, passed),
                     probe: probe.clone(),
                     key,
                     pod_ip: ip,
@@ -216,6 +227,7 @@ struct Worker {
     container: Container,
     probe: Probe,
     state: ProbeState,
+    early: EarlyAttempts,
     key: Key,
     pod_ip: String,
     wake: Arc<Notify>,
@@ -225,15 +237,6 @@ struct Worker {
 
 impl Worker {
     async fn run(mut self) {
-        let passed = self.was_passed();
-        if passed {
-            self.state.adopt();
-        }
-        let mut early = EarlyAttempts::new(&self.probe, self.key.probe, passed);
-        self.publish(self.state.result());
-        if self.key.probe == ProbeType::Startup && self.state.result() == ProbeResult::Success {
-            return;
-        }
         let seconds = |value: Option<i32>, default: u64| {
             Duration::from_secs(
                 value
@@ -280,7 +283,7 @@ impl Worker {
             metrics.count(&self.pod, &self.container.name, self.key.probe, outcome);
             let success = match answer {
                 Answer::Success => {
-                    early.end();
+                    self.early.end();
                     true
                 }
                 Answer::Warning(message) => {
@@ -288,11 +291,11 @@ impl Worker {
                         "ProbeWarning",
                         &format!("{} probe warning: {message}", self.key.probe.as_str()),
                     );
-                    early.end();
+                    self.early.end();
                     true
                 }
                 Answer::Failure(message) => {
-                    if let Some(pause) = early.after_failure(period) {
+                    if let Some(pause) = self.early.after_failure(period) {
                         ticks.reset_after(pause);
                         continue;
                     }
@@ -324,25 +327,6 @@ impl Worker {
         }
     }
 
-    /// Whether the API remembers this very run as started or ready: a restarted kubelet does not take it back.
-    fn was_passed(&self) -> bool {
-        let Some(status) = &self.pod.status else {
-            return false;
-        };
-        let lists = [&status.container_statuses, &status.init_container_statuses];
-        lists.into_iter().flatten().flatten().any(|status| {
-            let same = status
-                .container_id
-                .as_deref()
-                .is_some_and(|id| id.ends_with(&self.key.container_id));
-            same && match self.key.probe {
-                ProbeType::Startup => status.started == Some(true),
-                ProbeType::Readiness => status.ready,
-                ProbeType::Liveness => true,
-            }
-        })
-    }
-
     fn must_wait(&self) -> bool {
         self.key.probe != ProbeType::Startup
             && self.container.startup_probe.is_some()
@@ -372,5 +356,75 @@ impl Worker {
             reason,
             message,
         );
+    }
+}
+
+/// Whether the API remembers this very run as started or ready: a restarted kubelet does not take it back.
+fn was_passed(pod: &Pod, key: &Key) -> bool {
+    let Some(status) = &pod.status else {
+        return false;
+    };
+    let lists = [&status.container_statuses, &status.init_container_statuses];
+    lists.into_iter().flatten().flatten().any(|status| {
+        let same = status
+            .container_id
+            .as_deref()
+            .is_some_and(|id| id.ends_with(&key.container_id));
+        same && match key.probe {
+            ProbeType::Startup => status.started == Some(true),
+            ProbeType::Readiness => status.ready,
+            ProbeType::Liveness => true,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{observed::ObservedContainer, testing::FakeRuntime};
+
+    #[tokio::test]
+    async fn what_was_ready_is_ready_for_the_next_kubelet_before_any_probe_has_run() {
+        let probe = json!({"tcpSocket": {"port": 1}});
+        let container = |name: &str| json!({"name": name, "startupProbe": probe, "livenessProbe": probe, "readinessProbe": probe});
+        let status = |name: &str, passed: bool| {
+            json!({"name": name, "containerID": format!("ironclad://{name}-id"), "started": passed, "ready": passed,
+                   "image": "", "imageID": "", "restartCount": 0})
+        };
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+            "spec": {"containers": [container("old"), container("new")]},
+            "status": {"containerStatuses": [status("old", true), status("new", false)]},
+        }))
+        .unwrap();
+        let run = |name: &str| ObservedContainer {
+            id: format!("{name}-id"),
+            name: name.to_owned(),
+            state: ContainerState::Running,
+            ..Default::default()
+        };
+        let observed = ObservedPod {
+            containers: vec![run("old"), run("new")],
+            ..Default::default()
+        };
+        let cancel = CancellationToken::new();
+        let manager = ProbeManager::new(
+            Arc::new(FakeRuntime::new(base::Clock::system())),
+            PodEvents::new(None),
+            TaskGroup::new(&cancel),
+            "127.0.0.1".to_owned(),
+            &Registry::default(),
+        );
+
+        manager.sync(&pod, &observed, &Arc::default());
+
+        let expected = HashMap::from([("old-id".to_owned(), true), ("new-id".to_owned(), false)]);
+        assert_eq!(
+            manager.verdicts(&pod, &observed),
+            (expected.clone(), expected)
+        );
+        cancel.cancel();
     }
 }
