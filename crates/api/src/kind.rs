@@ -293,6 +293,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
             .filter_map(|(field, _)| field.split('.').next());
         tops.chain(["metadata.name"]).collect()
     }
+    /// The one of [`Strategy::selectable_fields`] by which a few of very many are asked for all the time: the watch cache keeps its objects by it, too.
+    fn indexed_field(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether a field selector on `field` is known, with upstream's error otherwise.
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "metadata.namespace")

@@ -144,7 +144,7 @@ impl Cleanup {
             }
         }
         let empty = async {
-            while objects.snapshot().count("", None) > 0 {
+            while objects.snapshot().count() > 0 {
                 if changes.changed().await.is_err() {
                     return;
                 }

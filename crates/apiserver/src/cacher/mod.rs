@@ -12,19 +12,18 @@ mod ending;
 mod foreseen;
 mod hub;
 mod object;
+mod objects;
 mod predicate;
+mod remaining;
 mod ring;
 mod signature;
 mod stats;
 mod wakers;
 mod watcher;
 
-use std::{
-    ops::Bound,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
 };
 
 use api::StrategyRef;
@@ -32,7 +31,6 @@ use apimachinery::Object;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use etcd::{Change, KeyValue, Revision};
-use imbl::OrdMap;
 use tokio::{sync::watch, time::Instant};
 
 pub use hub::{Hub, HubError};
@@ -46,26 +44,10 @@ pub use watcher::{Step, Watcher, WatcherOptions};
 use ending::Ending;
 use foreseen::Foreseen;
 use object::Index;
+use objects::Objects;
+use remaining::Remaining;
 use ring::Ring;
-use signature::Signature;
 use wakers::Wakers;
-
-/// The objects of a resource in key order.
-type Objects = OrdMap<Bytes, Entry>;
-
-/// An object, and what most selectors need to know of it.
-#[derive(Clone, Debug)]
-struct Entry {
-    signature: Signature,
-    object: Arc<CachedObject>,
-}
-
-impl From<Arc<CachedObject>> for Entry {
-    fn from(object: Arc<CachedObject>) -> Self {
-        let signature = object.signature();
-        Self { signature, object }
-    }
-}
 
 /// The root of all keys of objects.
 pub const ROOT: &str = "/registry/";
@@ -82,6 +64,7 @@ pub struct Cacher {
     foreseen: Foreseen,
     state: RwLock<State>,
     wakers: Wakers,
+    remaining: Remaining,
     hub_revision: watch::Receiver<Revision>,
     stats: Stats,
     /// Nothing more will come.
@@ -114,18 +97,20 @@ impl Cacher {
         ending: Arc<Ending>,
     ) -> Self {
         let prefix = Bytes::from(format!("{ROOT}{prefix}/"));
+        let field = ingest.strategy.as_ref().and_then(|s| s.indexed_field());
         Self {
             prefix,
             index: ArcSwap::from_pointee(Index::new(&ingest.strategy)),
             coerce: ingest.coerce,
             foreseen: Foreseen::default(),
             state: RwLock::new(State {
-                objects: OrdMap::new(),
+                objects: Objects::new(field),
                 ring: Ring::new(Revision(0)),
                 revision: Revision(0),
                 loaded: false,
             }),
             wakers: Wakers::default(),
+            remaining: Remaining::default(),
             hub_revision,
             stats: Stats::default(),
             ended: AtomicBool::new(false),
@@ -187,8 +172,7 @@ impl Cacher {
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<CachedObject>> {
         let key = suffix(namespace, name);
         let state = self.read();
-        let entry = state.objects.get(key.as_bytes())?;
-        Some(Arc::clone(&entry.object))
+        state.objects.get(key.as_bytes()).cloned()
     }
 
     /// The resource now.
@@ -210,11 +194,24 @@ impl Cacher {
         let mut objects = state.objects.clone();
         for event in state.ring.backwards_to(revision) {
             match &event.old {
-                Some(old) => objects.insert(old.key.clone(), Arc::clone(old).into()),
-                None => objects.remove(event.new.key.as_ref()),
+                Some(old) => objects.insert(Arc::clone(old)),
+                None => objects.remove(&event.new.key),
             };
         }
         Some(Snapshot { objects, revision })
+    }
+
+    /// How many objects of a namespace (empty: all) follow a page of a list: one of `length` objects, from after the key `after` to the key `last`.
+    pub fn count_remaining(
+        &self,
+        snapshot: &Snapshot,
+        namespace: &str,
+        after: Option<&[u8]>,
+        length: usize,
+        last: &Bytes,
+    ) -> usize {
+        self.remaining
+            .count(snapshot, namespace, after, length, last)
     }
 
     /// Tells of each change of the resource.
@@ -250,43 +247,40 @@ impl Cacher {
 
     /// Past objects of the resource as a snapshot of their own; what is no object is left out.
     pub fn snapshot_of(&self, values: &[KeyValue], revision: Revision) -> Snapshot {
-        let objects = self.objects_of(values);
+        let objects = self.read().objects.with(self.objects_of(values));
         Snapshot { objects, revision }
     }
 
     /// Many values are read by as many threads as there are processors: this is most of what a start with a full store takes.
-    fn objects_of(&self, values: &[KeyValue]) -> Objects {
+    fn objects_of(&self, values: &[KeyValue]) -> Vec<Arc<CachedObject>> {
+        let read = |values: &[KeyValue]| -> Vec<_> {
+            let ingested = values.iter().filter_map(|value| {
+                self.ingest(value)
+                    .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
+                    .ok()
+            });
+            ingested.map(Arc::new).collect()
+        };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let share = values.len().div_ceil(processors).max(SHARE);
         if values.len() <= share {
-            return self.entries_of(values).into_iter().collect();
+            return read(values);
         }
         std::thread::scope(|scope| {
             let readers: Vec<_> = values
                 .chunks(share)
-                .map(|values| scope.spawn(|| self.entries_of(values)))
+                .map(|values| scope.spawn(move || read(values)))
                 .collect();
-            let entries = readers
+            let objects = readers
                 .into_iter()
                 .flat_map(|reader| reader.join().expect("reading a value does not panic"));
-            entries.collect()
+            objects.collect()
         })
-    }
-
-    fn entries_of(&self, values: &[KeyValue]) -> Vec<(Bytes, Entry)> {
-        let ingested = values.iter().filter_map(|value| {
-            self.ingest(value)
-                .inspect_err(|error| tracing::error!(%error, "left out of the watch cache"))
-                .ok()
-        });
-        ingested
-            .map(|object| (object.key.clone(), Entry::from(Arc::new(object))))
-            .collect()
     }
 
     /// Fills the cache anew with the state at `revision`. Watchers that follow the old history end with 410.
     fn load(&self, values: &[KeyValue], revision: Revision) {
-        let objects = self.objects_of(values);
+        let objects = self.snapshot_of(values, revision).objects;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.objects = objects;
         state.revision = revision;
@@ -355,11 +349,11 @@ impl State {
         let event = match new {
             Some(new) => {
                 let new = Arc::new(new);
-                let old = self.objects.insert(key, Arc::clone(&new).into());
-                Event::new(revision, old.map(|old| old.object), new, false)
+                let old = self.objects.insert(Arc::clone(&new));
+                Event::new(revision, old, new, false)
             }
             None => {
-                let old = self.objects.remove(key.as_ref())?.object;
+                let old = self.objects.remove(&key)?;
                 let tombstone = Arc::new(old.tombstone(revision));
                 Event::new(revision, Some(old), tombstone, true)
             }
@@ -377,10 +371,8 @@ impl Snapshot {
         predicate: &'a Predicate,
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = &'a Arc<CachedObject>> {
-        let demanded = predicate.signature();
-        self.entries(&predicate.namespace, after)
-            .filter(move |entry| entry.signature.covers(demanded))
-            .map(|entry| &entry.object)
+        self.objects
+            .candidates(predicate, after)
             .filter(|object| predicate.matches(object))
     }
 
@@ -390,52 +382,17 @@ impl Snapshot {
         namespace: &str,
         after: Option<&[u8]>,
     ) -> impl Iterator<Item = &'a Arc<CachedObject>> + use<'a> {
-        self.entries(namespace, after).map(|entry| &entry.object)
-    }
-
-    fn entries<'a>(
-        &'a self,
-        namespace: &str,
-        after: Option<&[u8]>,
-    ) -> impl Iterator<Item = &'a Entry> + use<'a> {
-        let (first, end) = namespace_bounds(namespace);
-        let start: Bound<Vec<u8>> = match after {
-            Some(after) if after >= first.as_slice() => Bound::Excluded(after.to_vec()),
-            _ => Bound::Included(first),
-        };
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        let range: (Bound<&[u8]>, Bound<&[u8]>) = (
-            start.as_ref().map(Vec::as_slice),
-            end.as_ref().map(Vec::as_slice),
-        );
-        self.objects.range::<_, [u8]>(range).map(|(_, entry)| entry)
+        self.objects.iter(namespace, after)
     }
 
     /// The first object and the last.
     pub fn ends(&self) -> [Option<&Arc<CachedObject>>; 2] {
-        [self.objects.get_min(), self.objects.get_max()]
-            .map(|end| end.map(|(_, entry)| &entry.object))
+        self.objects.ends()
     }
 
-    /// How many objects there are in a namespace (empty: all) after a key.
-    pub fn count(&self, namespace: &str, after: Option<&[u8]>) -> usize {
-        if namespace.is_empty() && after.is_none() {
-            return self.objects.len();
-        }
-        self.iter(namespace, after).count()
-    }
-}
-
-/// First key of a namespace, and one past its last; all keys for the empty one.
-fn namespace_bounds(namespace: &str) -> (Vec<u8>, Option<Vec<u8>>) {
-    if namespace.is_empty() {
-        (Vec::new(), None)
-    } else {
-        // '0' is the byte after '/'.
-        (
-            format!("{namespace}/").into_bytes(),
-            Some(format!("{namespace}0").into_bytes()),
-        )
+    /// How many objects there are.
+    pub fn count(&self) -> usize {
+        self.objects.len()
     }
 }
 

@@ -1,8 +1,8 @@
 //! A few bits that tell most objects that a selector does not select, without looking at them.
 //!
-//! Each label and each selectable field sets two bits of its object's signature, chosen by a hash of key and value; each requirement of equality
+//! Each label and each selectable field sets four bits of its object's signature, chosen by a hash of key and value; each requirement of equality
 //! sets the same bits in the signature of a selector. An object lacking one of a selector's bits cannot match. Signatures lie side by side
-//! in the cache's map, so that a list of the pods of one node passes over ten thousand others in the time of a few cache lines each.
+//! in the cache's map, so that a list of the pods of one release passes over ten thousand others in the time of a few cache lines each.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
@@ -42,7 +42,9 @@ impl Signature {
 
     fn add(&mut self, sort: &str, key: &str, value: &str) {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one((sort, key, value));
-        self.0 |= 1 << (hash % 128) | 1 << (hash / 128 % 128);
+        for bit in (0..4).map(|number| hash >> (7 * number) & 127) {
+            self.0 |= 1 << bit;
+        }
     }
 
     /// The bits of both.

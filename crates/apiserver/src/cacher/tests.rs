@@ -36,6 +36,13 @@ fn put(name: &str, node: &str, revision: i64) -> Change {
     }
 }
 
+fn gone(name: &str, revision: i64) -> Change {
+    Change {
+        new: None,
+        ..put(name, "", revision)
+    }
+}
+
 fn selecting(labels: &str, fields: &str) -> Predicate {
     Predicate {
         labels: apimachinery::labels::Selector::parse(labels).unwrap(),
@@ -47,12 +54,37 @@ fn selecting(labels: &str, fields: &str) -> Predicate {
 #[test]
 fn selections_are_what_matches() {
     let cacher = pods();
+    let empty = cacher.snapshot();
     for number in 0..500 {
         let (name, node) = (format!("p{number}"), format!("n{}", number % 7));
         cacher.apply(&[&put(&name, &node, number + 2)]);
     }
-    let snapshot = cacher.snapshot();
-    for (labels, fields) in [
+    let before = cacher.snapshot();
+    let expected = selected_as_matches(&before);
+    // One comes to a node, one leaves its node, one changes where it is, one goes.
+    for (number, (name, node)) in [("p500", "n1"), ("p1", "n10"), ("p8", "n1")]
+        .into_iter()
+        .enumerate()
+    {
+        cacher.apply(&[&put(name, node, 502 + number as i64)]);
+    }
+    cacher.apply(&[&gone("p15", 505)]);
+    assert_eq!(selected_as_matches(&before), expected);
+    assert_eq!(
+        selected_as_matches(&cacher.snapshot_at(Revision(501)).unwrap()),
+        expected
+    );
+    assert_eq!(selected_as_matches(&empty), [0; 9]);
+    assert_ne!(selected_as_matches(&cacher.snapshot()), expected);
+
+    let of_node = selecting("", "spec.nodeName=n1");
+    assert_eq!(before.select(&of_node, None).count(), 72);
+    assert_eq!(cacher.snapshot().select(&of_node, None).count(), 71);
+}
+
+/// Selects in many ways, page by page as well, and compares with what matches of everything. How much each way selected.
+fn selected_as_matches(snapshot: &Snapshot) -> [usize; 9] {
+    [
         ("", ""),
         ("app=p3", ""),
         ("app in (p3,p4)", ""),
@@ -61,18 +93,74 @@ fn selections_are_what_matches() {
         ("", "spec.nodeName!=n1"),
         ("", "spec.nodeName="),
         ("app=p3", "spec.nodeName=n4"),
-    ] {
-        let predicate = selecting(labels, fields);
-        let names = |objects: Vec<&Arc<CachedObject>>| -> Vec<Bytes> {
-            objects.iter().map(|object| object.key.clone()).collect()
-        };
-        let selected = names(snapshot.select(&predicate, None).collect());
-        let all = snapshot.iter("", None);
-        let expected = names(all.filter(|object| predicate.matches(object)).collect());
-        assert_eq!(selected, expected, "{labels} {fields}");
+        ("", "metadata.name=p9"),
+    ]
+    .map(|(labels, fields)| {
+        let counts = ["", "d", "e"].map(|namespace| {
+            let predicate = Predicate {
+                namespace: namespace.to_owned(),
+                ..selecting(labels, fields)
+            };
+            let key = |object: &Arc<CachedObject>| object.key.clone();
+            let all = snapshot.iter(namespace, None);
+            let expected: Vec<Bytes> = all
+                .filter(|object| predicate.matches(object))
+                .map(key)
+                .collect();
+            let mut paged: Vec<Bytes> = Vec::new();
+            loop {
+                let after = paged.last().cloned();
+                let page = snapshot.select(&predicate, after.as_deref()).take(7);
+                paged.extend(page.map(key));
+                if paged.last() == after.as_ref() {
+                    break;
+                }
+            }
+            assert_eq!(paged, expected, "{labels} {fields} in {namespace:?}");
+            let selected: Vec<Bytes> = snapshot.select(&predicate, None).map(key).collect();
+            assert_eq!(selected, expected, "{labels} {fields} in {namespace:?}");
+            selected.len()
+        });
+        assert_eq!(counts, [counts[0], counts[0], 0]);
+        counts[0]
+    })
+}
+
+#[test]
+fn what_follows_a_page_is_counted() {
+    let cacher = pods();
+    for number in 0..20 {
+        let mut change = put(&format!("p{number:02}"), "n", number + 2);
+        if number % 4 == 0 {
+            let key = Bytes::from(format!("{ROOT}{PODS}/a/p{number:02}"));
+            change.key = key.clone();
+            change.new.as_mut().unwrap().key = key;
+        }
+        cacher.apply(&[&change]);
     }
-    let of_node = selecting("", "spec.nodeName=n1");
-    assert_eq!(snapshot.select(&of_node, None).count(), 72);
+    let snapshot = cacher.snapshot();
+    cacher.apply(&[&gone("p01", 22)]);
+    let later = cacher.snapshot();
+    for (snapshot, namespace, length) in [
+        (&snapshot, "", 3),
+        (&later, "", 3),
+        (&snapshot, "d", 3),
+        (&snapshot, "", 7),
+        // A page that nobody was given begins in the middle.
+        (&later, "d", 4),
+        (&snapshot, "a", 1),
+    ] {
+        let all: Vec<_> = snapshot.iter(namespace, None).collect();
+        let mut after = None;
+        let mut seen = 0;
+        for page in all.chunks(length) {
+            let last = &page.last().unwrap().key;
+            let left = cacher.count_remaining(snapshot, namespace, after, page.len(), last);
+            seen += page.len();
+            assert_eq!(left, all.len() - seen, "{namespace:?} after {seen}");
+            after = Some(last.as_ref());
+        }
+    }
 }
 
 #[test]

@@ -150,7 +150,13 @@ impl Call<'_> {
             };
             metadata.continue_token = token.encode(&predicate.namespace);
             if predicate.is_everything() {
-                let left = snapshot.count(&predicate.namespace, Some(&last.key));
+                let left = self.endpoint.cacher()?.count_remaining(
+                    &snapshot,
+                    &predicate.namespace,
+                    after.as_deref(),
+                    items.len(),
+                    &last.key,
+                );
                 metadata.remaining_item_count = i64::try_from(left).ok();
             }
         }

@@ -47,7 +47,7 @@ impl Registry {
                     .cacher
                     .as_ref()
                     .filter(|cacher| cacher.is_loaded())?;
-                Some((resource.clone(), cacher.snapshot().count("", None)))
+                Some((resource.clone(), cacher.snapshot().count()))
             });
         let mut counts: Vec<_> = counted.collect();
         counts.sort();
@@ -77,7 +77,7 @@ impl Registry {
         let snapshot = self.cacher_of(resource)?.snapshot();
         let sizes = snapshot.ends().map(|end| end.map_or(0, |it| it.size()));
         Some(ObjectStats {
-            count: snapshot.count("", None) as u64,
+            count: snapshot.count() as u64,
             average_bytes: (sizes[0] + sizes[1]) as u64 / 2,
         })
     }

@@ -196,6 +196,9 @@ impl Strategy for PodStrategy {
             ),
         ]
     }
+    fn indexed_field(&self) -> Option<&'static str> {
+        Some("spec.nodeName")
+    }
     fn selectable_paths(&self) -> Vec<&str> {
         vec![
             "spec.nodeName",
