@@ -255,6 +255,70 @@ async fn a_watch_from_a_list_misses_nothing() {
     cluster.stop().await;
 }
 
+/// What is made of the stored bytes (v1) is what is made of trees (v1beta1).
+#[tokio::test]
+async fn tables_and_metadata_of_a_watch_say_the_same_in_both_versions() {
+    let cluster = start().await;
+    let sets = "/apis/apps/v1/namespaces/default/daemonsets";
+    let labels = json!({"app": "a"});
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "d", "annotations": {"deprecated.daemonset.template.generation": "7"}},
+        "spec": {"selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }},
+    });
+    cluster.create(sets, set).await;
+    cluster.create(CONFIG_MAPS, config_map("m", "1")).await;
+    for (path, shape) in [
+        (CONFIG_MAPS, "Table"),
+        (CONFIG_MAPS, "PartialObjectMetadata"),
+        (sets, "Table"),
+        (sets, "PartialObjectMetadata"),
+    ] {
+        for include in ["Metadata", "Object", "None"] {
+            let path = format!("{path}?watch=1&includeObject={include}");
+            let mut seen = Vec::new();
+            for version in ["v1", "v1beta1"] {
+                let accept = format!("application/json;as={shape};v={version};g=meta.k8s.io");
+                let (kind, event) = cluster.watch_as(&path, &accept).await.next().await;
+                let mut event = event
+                    .to_string()
+                    .replace("meta.k8s.io/v1beta1", "meta.k8s.io/v1");
+                // A second may pass between the two.
+                for age in ["0s", "1s", "2s"] {
+                    event = event.replace(&format!("\"{age}\""), "\"age\"");
+                }
+                seen.push((kind, event));
+            }
+            assert_eq!(seen[0], seen[1], "{path} as {shape}");
+            assert!(seen[0].1.contains(shape), "{seen:?}");
+        }
+    }
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let mut events = cluster
+        .watch_as(&format!("{CONFIG_MAPS}?watch=1"), table)
+        .await;
+    let (_, first) = events.next().await;
+    assert_eq!(first["columnDefinitions"][0]["name"], "Name");
+    let path = format!("{CONFIG_MAPS}/m");
+    let (_, gone) = cluster.json(Method::DELETE, &path, None).await;
+    let (kind, last) = events.next().await;
+    assert_eq!(
+        (kind.as_str(), &last["columnDefinitions"]),
+        ("DELETED", &Value::Null)
+    );
+    assert_eq!(
+        last["rows"][0]["object"]["metadata"]["uid"],
+        gone["details"]["uid"]
+    );
+    assert_eq!(
+        last["metadata"],
+        json!({"resourceVersion": version(&last["rows"][0]["object"])})
+    );
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn a_watch_that_begins_with_much_lets_others_go_on() {
     let cluster = start().await;

@@ -300,6 +300,17 @@ impl CachedObject {
         object
     }
 
+    /// The object's metadata as a tree, alone in it; parsed anew at each call.
+    pub fn parse_metadata(&self) -> Object {
+        let mut json = b"{".to_vec();
+        self.write_json_metadata(&mut json);
+        json.push(b'}');
+        serde_json::from_slice(&json).unwrap_or_else(|error| {
+            tracing::error!(key = ?self.key, %error, "cached metadata does not parse");
+            Object::new()
+        })
+    }
+
     /// Some fields of the object as a tree; of `metadata.managedFields` nothing. These are half of most objects, and not even passed over here.
     pub fn project(&self, projection: &Projection) -> Object {
         let (start, end) = self.landmarks().managed_fields;

@@ -151,6 +151,12 @@ impl Endpoint {
         self.hub().is_some()
     }
 
+    /// Whether an object's row in a table and its metadata can be made of the bytes that are stored: what is converted has others, and some
+    /// versions show annotations of their own.
+    pub fn is_served_as_stored(&self) -> bool {
+        !self.is_converted() && self.strategy().annotations_of_version().is_empty()
+    }
+
     /// Turns an object of this version into the stored one.
     pub fn to_storage(&self, object: &mut Object) {
         if let Some(hub) = self.hub() {

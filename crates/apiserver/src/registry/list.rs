@@ -306,10 +306,8 @@ impl Call<'_> {
         if accept.encoding != Encoding::Json || accept.pretty || accept.v1beta1 {
             return Ok(None);
         }
-        // What upstream shows where there are no items differs by kind; converted objects have metadata of their own.
-        let annotations = self.endpoint.strategy().annotations_of_version();
-        let by_pieces =
-            !page.items.is_empty() && !self.endpoint.is_converted() && annotations.is_empty();
+        // What upstream shows where there are no items differs by kind.
+        let by_pieces = !page.items.is_empty() && self.endpoint.is_served_as_stored();
         Ok(match accept.transform {
             Transform::None => Some((self.list_head(&page.metadata)?, ItemShape::Item)),
             _ if !by_pieces => None,

@@ -195,6 +195,29 @@ pub(super) fn json_head(call: &Call<'_>, metadata: &ListMeta) -> Result<Vec<u8>,
     Ok(head.into())
 }
 
+/// Writes the table of the object of a watch event, which is stored as it is served; columns come with the first.
+pub(super) fn write_event(
+    endpoint: &Endpoint,
+    options: TableOptions,
+    item: &CachedObject,
+    with_columns: bool,
+    now: Timestamp,
+    out: &mut Vec<u8>,
+) -> Result<(), Status> {
+    let columns = match with_columns {
+        true => columns(endpoint),
+        false => Value::Null,
+    };
+    let head = format!(
+        r#"{{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"{}"}},"columnDefinitions":{columns},"rows":["#,
+        item.revision
+    );
+    out.extend_from_slice(head.as_bytes());
+    Rows { options, now }.write(endpoint, item, out)?;
+    out.extend_from_slice(b"]}");
+    Ok(())
+}
+
 /// The rows of a table, written one by one: of an object no more is read than its cells need.
 pub(super) struct Rows {
     options: TableOptions,
@@ -319,7 +342,7 @@ pub(super) fn partial_object_metadata_list(
     endpoint: &Endpoint,
     page: &Page,
 ) -> (Object, GroupVersionKind) {
-    let items = page.items.iter().map(|item| item.parse());
+    let items = page.items.iter().map(|item| item.parse_metadata());
     let items = items.map(|item| metadata_of(endpoint, &item).0).collect();
     let metadata = serde_json::to_value(&page.metadata).unwrap_or_default();
     metadata_list(items, metadata)

@@ -20,13 +20,13 @@ use super::{
 };
 use crate::{
     body::{Body, BodyError},
-    cacher::{CachedObject, EventType, Step, Watcher, WatcherOptions},
+    cacher::{CachedObject, EventType, JSON_SUFFIX, Step, Watcher, WatcherOptions},
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform, in_version},
 };
 
 /// Events that are there at the same time go out together, up to this size; then others have their turn.
 const BATCH_BYTES: usize = 32 << 10;
-/// Those that are made for one client alone: tables and metadata, a tree each.
+/// Those that are made for one client alone: tables and metadata.
 const OWN_BATCH_BYTES: usize = 8 << 10;
 /// On the bookmark behind the initial events.
 pub(super) const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -287,16 +287,13 @@ impl Encoder {
     }
 
     fn write(&mut self, step: &Step, out: &mut Vec<u8>) -> Result<(), Status> {
-        let plain =
-            self.accept.transform == Transform::None && self.accept.encoding != Encoding::Protobuf;
-        let before = out.len();
         let frame = match step {
-            Step::Event(kind, object) if plain => {
-                self.endpoint.write_json_event(*kind, object, out)?;
+            Step::Event(kind, object) => {
+                let before = out.len();
+                self.write_event(*kind, object, out)?;
                 self.series.sent(out.len() - before);
                 return Ok(());
             }
-            Step::Event(kind, object) => self.event(*kind, object)?,
             Step::Bookmark {
                 revision,
                 initial_events_end,
@@ -316,19 +313,50 @@ impl Encoder {
         Ok(())
     }
 
-    fn event(&mut self, kind: EventType, cached: &CachedObject) -> Result<Bytes, Status> {
+    /// JSON is made of the bytes that are stored wherever these are what is served.
+    fn write_event(
+        &mut self,
+        kind: EventType,
+        cached: &CachedObject,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Status> {
+        let endpoint = &self.endpoint;
+        let is_json = self.accept.encoding != Encoding::Protobuf;
+        let from_stored = is_json
+            && !self.accept.v1beta1
+            && endpoint.is_served_as_stored()
+            && !endpoint.needs_preparation();
         match self.accept.transform {
-            Transform::None => self.wrap_protobuf_object(kind, cached),
+            Transform::None if is_json => return endpoint.write_json_event(kind, cached, out),
+            Transform::None => {
+                out.extend_from_slice(&self.wrap_protobuf_object(kind, cached)?);
+            }
+            Transform::Table if from_stored => {
+                let with_columns = std::mem::take(&mut self.first);
+                let now = self.clock.now();
+                out.extend_from_slice(kind.json_prefix().as_bytes());
+                super::table::write_event(endpoint, self.table, cached, with_columns, now, out)?;
+                out.extend_from_slice(JSON_SUFFIX.as_bytes());
+            }
             Transform::Table => {
                 let object = self.table_of(&self.endpoint.tree(cached))?;
-                self.wrap(kind.as_str(), object)
+                out.extend_from_slice(&self.wrap(kind.as_str(), object)?);
+            }
+            _ if from_stored => {
+                out.extend_from_slice(kind.json_prefix().as_bytes());
+                super::table::write_partial_object_metadata(cached, out);
+                out.extend_from_slice(JSON_SUFFIX.as_bytes());
             }
             _ => {
-                let (object, _) =
-                    super::table::metadata_of(&self.endpoint, &self.endpoint.tree(cached));
-                self.wrap(kind.as_str(), object)
+                let object = match endpoint.needs_preparation() || endpoint.is_converted() {
+                    true => endpoint.tree(cached),
+                    false => cached.parse_metadata(),
+                };
+                let (object, _) = super::table::metadata_of(endpoint, &object);
+                out.extend_from_slice(&self.wrap(kind.as_str(), object)?);
             }
         }
+        Ok(())
     }
 
     /// An object of the kind of which nothing is known but the revision.

@@ -157,7 +157,12 @@ impl Cluster {
     }
 
     pub(crate) async fn watch(&self, path: &str) -> Events {
-        let response = self.send(Method::GET, path, &[], None).await;
+        self.watch_as(path, "application/json").await
+    }
+
+    pub(crate) async fn watch_as(&self, path: &str, accept: &str) -> Events {
+        let headers = [("accept", accept)];
+        let response = self.send(Method::GET, path, &headers, None).await;
         assert_eq!(response.status(), StatusCode::OK);
         Events {
             body: response.into_body(),
