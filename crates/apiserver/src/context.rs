@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, Uri};
@@ -17,8 +17,10 @@ use crate::{
     audit::{Annotations, Record},
     authn::Peer,
     flow_control::Leave,
+    pipeline::Arrived,
     query::Query,
     request_info::RequestInfo,
+    traces::Span,
     user::UserInfo,
     warnings::Warnings,
 };
@@ -46,7 +48,13 @@ pub struct Context {
     pub flow: Option<FlowIds>,
     /// The seats it has taken.
     pub(crate) leave: Leave,
-    /// How long it has waited for them.
+    /// Its body, as long as it has come and has no seats yet.
+    pub(crate) arrived: Option<Arrived>,
+    /// What is told of it, if it is traced.
+    pub(crate) span: Option<Span>,
+    /// When it came.
+    pub(crate) came: Option<Instant>,
+    /// How long it has waited for its seats.
     pub(crate) waited: Duration,
     /// How many bytes the request's body had, once it has been read.
     body_bytes: OnceLock<usize>,
@@ -85,6 +93,7 @@ impl Context {
             headers: request.headers.clone(),
             uri: request.uri.clone(),
             peer,
+            came: Some(Instant::now()),
             ..Self::default()
         }
     }

@@ -345,11 +345,6 @@ pub struct InFlight {
 }
 
 impl InFlight {
-    /// How long ago it came.
-    pub fn age(&self) -> Duration {
-        self.start.elapsed()
-    }
-
     /// It has been answered with this code.
     pub fn finish(self, code: u16) {
         self.series.answered(code);

@@ -9,11 +9,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
+use http::Request;
 use http_body::Body as _;
 use http_body_util::{BodyDataStream, BodyExt as _};
 
+use super::{Refusal, Stage, flow_control};
 use crate::{
     body::{Body, BodyError, MAX_REQUEST_BYTES},
     context::Context,
@@ -33,19 +36,45 @@ pub(super) struct Arrivals {
 
 /// Too much has come.
 #[derive(Debug)]
-pub(super) struct Overflow;
+struct Overflow;
 
 /// One of them; it counts until it is dropped.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(crate) struct Arrived {
     bytes: usize,
     of_all: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Stage for Arrivals {
+    fn filter(&self) -> Option<&'static str> {
+        None
+    }
+
+    async fn enter(
+        &self,
+        context: &mut Context,
+        request: &mut Request<Body>,
+    ) -> Result<(), Refusal> {
+        let body = std::mem::take(request.body_mut());
+        match self.wait_for(context, body).await {
+            Ok((body, arrived)) => {
+                *request.body_mut() = body;
+                context.arrived = arrived;
+                Ok(())
+            }
+            Err(Overflow) => {
+                let answer = flow_control::too_many_requests(1);
+                Err(Refusal::Answer(Box::new(answer)))
+            }
+        }
+    }
 }
 
 impl Arrivals {
     /// The body, all there, if it is one that its handler would wait for. One that breaks off or is too long is passed on as far as it has been read, for the
     /// handler to say what is wrong.
-    pub(super) async fn wait_for(
+    async fn wait_for(
         &self,
         context: &Context,
         mut body: Body,

@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use apimachinery::status::Status;
 use async_trait::async_trait;
+use http::Request;
 
 use super::{Refusal, Stage};
 use crate::{
     authn::{AuthenticationMetrics, Authenticator},
+    body::Body,
     context::Context,
 };
 
@@ -18,11 +20,11 @@ pub(super) struct Authentication {
 
 #[async_trait]
 impl Stage for Authentication {
-    fn name(&self) -> &'static str {
-        "authentication"
+    fn filter(&self) -> Option<&'static str> {
+        Some("authentication")
     }
 
-    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
+    async fn enter(&self, context: &mut Context, _: &mut Request<Body>) -> Result<(), Refusal> {
         let start = Instant::now();
         let Context {
             headers,

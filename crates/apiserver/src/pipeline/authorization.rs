@@ -3,10 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
+use http::Request;
 
 use super::{Refusal, Stage};
 use crate::{
     authz::{Attributes, AuthorizationMetrics, Authorizer, Decision, forbidden},
+    body::Body,
     context::Context,
 };
 
@@ -17,11 +19,11 @@ pub(super) struct Authorization {
 
 #[async_trait]
 impl Stage for Authorization {
-    fn name(&self) -> &'static str {
-        "authorization"
+    fn filter(&self) -> Option<&'static str> {
+        Some("authorization")
     }
 
-    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
+    async fn enter(&self, context: &mut Context, _: &mut Request<Body>) -> Result<(), Refusal> {
         let attributes = Attributes {
             user: &context.user,
             request: &context.info,

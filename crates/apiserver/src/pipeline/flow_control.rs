@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use super::{Refusal, Stage};
 use crate::{
@@ -16,11 +16,11 @@ pub(super) struct PriorityAndFairness(pub(super) Arc<FlowControl>);
 
 #[async_trait]
 impl Stage for PriorityAndFairness {
-    fn name(&self) -> &'static str {
-        "priorityandfairness"
+    fn filter(&self) -> Option<&'static str> {
+        Some("priorityandfairness")
     }
 
-    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
+    async fn enter(&self, context: &mut Context, _: &mut Request<Body>) -> Result<(), Refusal> {
         match self.0.enter(context).await {
             Ok(leave) => {
                 context.leave = leave;

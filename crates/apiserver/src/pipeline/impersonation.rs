@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Request;
 
 use super::{Refusal, Stage};
 use crate::{
     authn::impersonation::{ImpersonationMetrics, Impersonator},
     authz::Authorizer,
+    body::Body,
     context::Context,
 };
 
@@ -21,11 +23,11 @@ impl Impersonation {
 
 #[async_trait]
 impl Stage for Impersonation {
-    fn name(&self) -> &'static str {
-        "constrainedimpersonation"
+    fn filter(&self) -> Option<&'static str> {
+        Some("constrainedimpersonation")
     }
 
-    async fn enter(&self, context: &mut Context) -> Result<(), Refusal> {
+    async fn enter(&self, context: &mut Context, _: &mut Request<Body>) -> Result<(), Refusal> {
         let Context {
             headers,
             user,

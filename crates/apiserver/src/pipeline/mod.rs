@@ -14,6 +14,7 @@ mod flow_control;
 mod impersonation;
 mod retry_after;
 mod sending;
+mod spans;
 mod turns;
 
 use std::{
@@ -29,6 +30,7 @@ use futures_util::FutureExt as _;
 use http::{Request, Response};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
+pub(crate) use arrival::Arrived;
 pub(crate) use turns::LARGE_BYTES;
 
 use crate::{
@@ -49,10 +51,14 @@ use crate::{
 /// A stage: learns something about the request or ends it.
 #[async_trait]
 trait Stage: Send + Sync {
-    /// As upstream calls it in `apiserver_request_filter_duration_seconds`.
-    fn name(&self) -> &'static str;
+    /// As upstream calls it in `apiserver_request_filter_duration_seconds`, if it has it.
+    fn filter(&self) -> Option<&'static str>;
 
-    async fn enter(&self, context: &mut Context) -> Result<(), Refusal>;
+    async fn enter(
+        &self,
+        context: &mut Context,
+        request: &mut Request<Body>,
+    ) -> Result<(), Refusal>;
 }
 
 /// How a stage ends a request: with a `Status`, or with an answer that is none.
@@ -104,10 +110,7 @@ pub struct Parts {
 
 /// The stages, and the handler behind them.
 pub struct Pipeline {
-    stages: Vec<(Box<dyn Stage>, HistogramSeries)>,
-    /// Those before which the body is waited for: they give seats away.
-    seats_from: usize,
-    arrivals: arrival::Arrivals,
+    stages: Vec<(Box<dyn Stage>, Option<HistogramSeries>)>,
     audit: Option<Arc<Audit>>,
     metrics: Metrics,
     handler: Arc<dyn Handler>,
@@ -115,7 +118,6 @@ pub struct Pipeline {
     request_timeout: Duration,
     lifecycle: Lifecycle,
     tasks: TaskGroup,
-    tracer: Option<Tracer>,
     /// Requests under way, except those that may last as long as they like.
     under_way: TaskTracker,
 }
@@ -130,36 +132,38 @@ impl Pipeline {
     /// The stages in their order.
     pub fn new(parts: Parts) -> Self {
         let authorizer = parts.authorizer;
-        let audit = parts
-            .audit
-            .clone()
-            .map(|audit| Box::new(audit::Audit(audit)) as Box<dyn Stage>);
         let registry = parts.metrics.registry();
-        let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(authentication::Authentication {
-            authenticator: parts.authenticator,
-            metrics: AuthenticationMetrics::new(registry),
-        })];
-        stages.extend(audit);
-        stages.push(Box::new(impersonation::Impersonation::new(
-            Arc::clone(&authorizer),
-            ImpersonationMetrics::new(registry),
-        )));
-        let seats_from = stages.len();
-        stages.extend::<[Box<dyn Stage>; 2]>([
-            Box::new(flow_control::PriorityAndFairness(parts.flow_control)),
-            Box::new(authorization::Authorization {
+        let stages: [Option<Box<dyn Stage>>; 7] = [
+            Some(Box::new(authentication::Authentication {
+                authenticator: parts.authenticator,
+                metrics: AuthenticationMetrics::new(registry),
+            })),
+            parts
+                .tracer
+                .map(|tracer| Box::new(spans::Spans(tracer)) as _),
+            parts
+                .audit
+                .clone()
+                .map(|audit| Box::new(audit::Audit(audit)) as _),
+            Some(Box::new(impersonation::Impersonation::new(
+                Arc::clone(&authorizer),
+                ImpersonationMetrics::new(registry),
+            ))),
+            Some(Box::new(arrival::Arrivals::default())),
+            Some(Box::new(flow_control::PriorityAndFairness(
+                parts.flow_control,
+            ))),
+            Some(Box::new(authorization::Authorization {
                 authorizer,
                 metrics: AuthorizationMetrics::new(registry),
-            }),
-        ]);
-        let timed = stages.into_iter().map(|stage| {
-            let seconds = parts.metrics.of_filter(stage.name());
+            })),
+        ];
+        let timed = stages.into_iter().flatten().map(|stage| {
+            let seconds = stage.filter().map(|name| parts.metrics.of_filter(name));
             (stage, seconds)
         });
         Self {
             stages: timed.collect(),
-            seats_from,
-            arrivals: arrival::Arrivals::default(),
             audit: parts.audit,
             metrics: parts.metrics,
             handler: parts.handler,
@@ -167,7 +171,6 @@ impl Pipeline {
             request_timeout: parts.request_timeout,
             lifecycle: parts.lifecycle,
             tasks: parts.tasks,
-            tracer: parts.tracer,
             under_way: TaskTracker::new(),
         }
     }
@@ -284,35 +287,13 @@ impl Pipeline {
         context: &mut Context,
         mut request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
-        let mut arrived = None;
-        for (number, (stage, seconds)) in self.stages.iter().enumerate() {
-            if number == self.seats_from {
-                let body = std::mem::take(request.body_mut());
-                match self.arrivals.wait_for(context, body).await {
-                    Ok((body, counted)) => {
-                        *request.body_mut() = body;
-                        arrived = counted;
-                    }
-                    Err(arrival::Overflow) => {
-                        held.note_terminated();
-                        return Ok(flow_control::too_many_requests(1));
-                    }
-                }
-            }
+        for (stage, seconds) in &self.stages {
             let start = Instant::now();
-            let passed = stage.enter(context).await;
-            if number == 0
-                && passed.is_ok()
-                && let Some(tracer) = &self.tracer
-            {
-                // Whether a request is traced depends on whose it is, which is known from here on.
-                held.span = tracer.begin(context, request.method(), held.age());
+            let passed = stage.enter(context, &mut request).await;
+            if let Some(seconds) = seconds {
+                seconds.observe(start.elapsed().as_secs_f64());
             }
-            seconds.observe(start.elapsed().as_secs_f64());
             marks.flow.clone_from(&context.flow);
-            if let Some(in_flight) = &mut held.in_flight {
-                in_flight.note_wait(std::mem::take(&mut context.waited));
-            }
             held.follow(context);
             match passed {
                 Ok(()) => {}
@@ -331,7 +312,7 @@ impl Pipeline {
                 }
             }
         }
-        drop(arrived);
+        context.arrived = None;
         held.leave = std::mem::take(&mut context.leave);
         let context = Arc::new(std::mem::take(context));
         marks.follow(&context);
@@ -358,12 +339,6 @@ struct Held {
 }
 
 impl Held {
-    /// How long ago the request came.
-    fn age(&self) -> Duration {
-        let in_flight = self.in_flight.as_ref();
-        in_flight.map_or(Duration::ZERO, InFlight::age)
-    }
-
     /// The server ends the request, in its own defence.
     fn note_terminated(&mut self) {
         if let Some(in_flight) = &mut self.in_flight {
@@ -372,7 +347,11 @@ impl Held {
     }
 
     /// Takes over what a stage has found out.
-    fn follow(&mut self, context: &Context) {
+    fn follow(&mut self, context: &mut Context) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.note_wait(std::mem::take(&mut context.waited));
+        }
+        self.span = self.span.take().or_else(|| context.span.take());
         if let Some(record) = &context.audit {
             record.note(context);
             self.audit = Some(Arc::clone(record));

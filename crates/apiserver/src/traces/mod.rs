@@ -9,7 +9,7 @@ pub mod configuration;
 mod exporter;
 mod trace_context;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use base::{Clock, TaskGroup};
 use http::{HeaderMap, Method};
@@ -59,7 +59,7 @@ impl Tracer {
     }
 
     /// A span of a request whose user is known, if it is sampled.
-    pub(crate) fn begin(&self, context: &Context, method: &Method, age: Duration) -> Option<Span> {
+    pub(crate) fn begin(&self, context: &Context, method: &Method) -> Option<Span> {
         let remote = TraceContext::of(&context.headers);
         let (own, link) = match remote {
             Some(parent) if is_trusted(&context.user) => {
@@ -71,7 +71,8 @@ impl Tracer {
             link => (TraceContext::root(self.0.per_million)?, link),
         };
         let now = self.0.clock.now();
-        let started = now.checked_sub(age).unwrap_or(now);
+        let age = context.came.map(|came| came.elapsed());
+        let started = now.checked_sub(age.unwrap_or_default()).unwrap_or(now);
         let span = otlp::Span {
             trace_id: own.trace_id.to_vec(),
             span_id: own.span_id.to_vec(),

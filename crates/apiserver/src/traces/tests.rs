@@ -1,4 +1,7 @@
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use http::Request;
 use otlp::trace_service_server::{TraceService, TraceServiceServer};
@@ -67,10 +70,9 @@ async fn a_collector_is_told_of_requests() {
     let (collecting, tasks) = (TaskGroup::default(), TaskGroup::default());
     let (address, mut received) = collector(&collecting).await;
     let tracer = Tracer::start(&configuration(address, 0), Clock::system(), &tasks).unwrap();
-    let (context, method) = context(Some(SAMPLED), MASTERS);
-    let mut span = tracer
-        .begin(&context, &method, Duration::from_secs(1))
-        .unwrap();
+    let (mut context, method) = context(Some(SAMPLED), MASTERS);
+    context.came = Instant::now().checked_sub(Duration::from_secs(1));
+    let mut span = tracer.begin(&context, &method).unwrap();
     span.answered(503);
     drop(span);
     // What waits is sent when the server stops.
@@ -118,7 +120,7 @@ async fn strangers_do_not_decide_what_is_traced() {
         let configuration = configuration(nowhere, rate);
         let tracer = Tracer::start(&configuration, Clock::system(), &tasks).unwrap();
         let (context, method) = context(parent, group);
-        let span = tracer.begin(&context, &method, Duration::ZERO);
+        let span = tracer.begin(&context, &method);
         span.map(|mut span| *span.span.take().unwrap())
     };
     assert!(begin(0, None, MASTERS).is_none());
