@@ -17,6 +17,7 @@ use crate::{
     audit::{Annotations, Record},
     authn::Peer,
     flow_control::Leave,
+    pace::Pace,
     pipeline::Arrived,
     query::Query,
     request_info::RequestInfo,
@@ -98,6 +99,14 @@ impl Context {
         }
     }
 
+    /// How its work lets others have their turn.
+    pub(crate) fn pace(&self) -> Pace {
+        match self.peer.address {
+            Some(_) => Pace::Served,
+            None => Pace::InProcess,
+        }
+    }
+
     /// Warns the client, once.
     pub fn warn(&self, warning: impl Into<String>) {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,7 +137,7 @@ impl Context {
     /// What follows is work for many milliseconds. Gives others the processor, and comes back when it is the request's turn.
     pub(crate) async fn begin_long_work(&self) {
         self.long_work.store(true, Ordering::Relaxed);
-        tokio::task::yield_now().await;
+        self.pace().give_way().await;
     }
 
     /// Whether such work has begun.

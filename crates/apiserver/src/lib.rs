@@ -32,6 +32,7 @@ pub mod metered_kv;
 pub mod metrics;
 pub mod negotiation;
 pub mod openapi;
+mod pace;
 pub mod pipeline;
 pub mod proxy;
 pub mod query;

@@ -9,6 +9,11 @@
 
 mod cluster;
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -337,6 +342,43 @@ async fn a_watch_that_begins_with_much_lets_others_go_on() {
         let frame = body.frame().await.unwrap().unwrap();
         assert!(frame.data_ref().unwrap().len() > large.len());
     }
+    cluster.stop().await;
+}
+
+/// The workers of a caller in the process may never be idle. A watch that puts itself aside until they are would be told a little every
+/// sixty turns of all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_watch_within_the_process_goes_on_beside_tasks_that_are_always_ready() {
+    const OBJECTS: usize = 40;
+    let cluster = start().await;
+    let large = "x".repeat(40 << 10);
+    for number in 0..OBJECTS {
+        let object = config_map(&format!("m{number}"), &large);
+        cluster.create(CONFIG_MAPS, object).await;
+    }
+    let path = format!("{CONFIG_MAPS}?watch=1");
+    let response = cluster.send(Method::GET, &path, &[], None).await;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let others = tokio::spawn({
+        let turns = Arc::clone(&turns);
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::Relaxed);
+                base::requeue().await;
+            }
+        }
+    });
+    let reading = tokio::spawn(async move {
+        let mut body = response.into_body();
+        let before = turns.load(Ordering::Relaxed);
+        for _ in 0..OBJECTS {
+            body.frame().await.unwrap().unwrap();
+        }
+        turns.load(Ordering::Relaxed) - before
+    });
+    let turns = reading.await.unwrap();
+    others.abort();
+    assert!(turns < 10 * OBJECTS, "{turns}");
     cluster.stop().await;
 }
 

@@ -6,7 +6,10 @@
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use apimachinery::gvk::GroupVersionResource;
@@ -99,6 +102,8 @@ struct Shared<T> {
     store: Store<T>,
     events: broadcast::Sender<Event<T>>,
     synced: watch::Sender<bool>,
+    /// The resource version up to which the store has everything.
+    reached: AtomicU64,
 }
 
 impl<T: Object> Informer<T> {
@@ -108,6 +113,7 @@ impl<T: Object> Informer<T> {
                 store: Store::default(),
                 events: broadcast::Sender::new(BACKLOG),
                 synced: watch::Sender::new(false),
+                reached: AtomicU64::new(0),
             }),
         }
     }
@@ -133,6 +139,15 @@ impl<T: Object> Informer<T> {
     /// Whether the store has been filled once.
     pub fn is_synced(&self) -> bool {
         *self.shared.synced.borrow()
+    }
+
+    /// Whether the store has all that the server had at a resource version. Those of all resources of one server can be compared (KEP-5504); of a
+    /// resource of which nothing is heard it is not known until a bookmark comes.
+    pub fn has_reached(&self, resource_version: &str) -> bool {
+        let reached = self.shared.reached.load(Ordering::Acquire);
+        resource_version
+            .parse()
+            .is_ok_and(|wanted: u64| wanted <= reached)
     }
 
     /// Waits until the store has been filled once. Cancel safe.
@@ -168,6 +183,11 @@ impl<T: Object> Sink<T> for Shared<T> {
             }
             WatchEvent::Bookmark { .. } => {}
         }
+    }
+
+    fn reach(&self, resource_version: &str) {
+        let reached = resource_version.parse().unwrap_or(0);
+        self.reached.store(reached, Ordering::Release);
     }
 }
 

@@ -102,6 +102,8 @@ pub(crate) trait Sink<T>: Send + Sync {
     fn replace(&self, items: Vec<T>);
     /// One change. Bookmarks do not come here.
     fn apply(&self, event: WatchEvent<T>);
+    /// All changes up to here have been taken in.
+    fn reach(&self, resource_version: &str);
 }
 
 /// One list-and-watch.
@@ -123,6 +125,7 @@ impl<T: Object> Reflector<T> {
                     Ok(list) => {
                         let version = list.metadata.resource_version.unwrap_or_default();
                         sink.replace(list.items);
+                        sink.reach(&version);
                         state = state.next(&Outcome::Listed {
                             resource_version: &version,
                         });
@@ -221,6 +224,7 @@ impl<T: Object> Reflector<T> {
             if !matches!(event, WatchEvent::Bookmark { .. }) {
                 sink.apply(event);
             }
+            sink.reach(&resource_version);
             *state = state.clone().next(&Outcome::Event {
                 resource_version: &resource_version,
             });

@@ -22,6 +22,7 @@ use crate::{
     body::Body,
     cacher::CachedObject,
     negotiation::{Accept, maybe_gzip},
+    pace::Pace,
 };
 
 /// Lists up to this size are kept as they were measured.
@@ -77,7 +78,8 @@ impl Call<'_> {
         if page.bytes() >= KEPT_BYTES {
             self.context.begin_long_work().await;
         }
-        let measured = Measured::of(&page.items, self.endpoint, item, &frame).await?;
+        let pace = self.context.pace();
+        let measured = Measured::of(&page.items, self.endpoint, item, &frame, pace).await?;
         let head = frame.head(measured.length);
         let size = head.len() + measured.length;
         let chunks = ProtobufList {
@@ -114,6 +116,7 @@ impl Measured {
         endpoint: &Endpoint,
         ty: TypeRef<'_>,
         frame: &ListFrame,
+        pace: Pace,
     ) -> Result<Self, Status> {
         let (mut length, mut breath) = (0, 0);
         let mut lengths = Vec::with_capacity(items.len());
@@ -135,7 +138,7 @@ impl Measured {
             }
             if breath >= BREATH_BYTES {
                 breath = 0;
-                tokio::task::yield_now().await;
+                pace.give_way().await;
             }
         }
         Ok(Self {

@@ -22,12 +22,13 @@ use crate::{
     body::{Body, BodyError},
     cacher::{CachedObject, EventType, JSON_SUFFIX, Step, Watcher, WatcherOptions},
     negotiation::{Accept, Encoding, Endpoint as Sort, Transform, in_version},
+    pace::Pace,
 };
 
 /// Events that are there at the same time go out together, up to this size; then others have their turn.
 const BATCH_BYTES: usize = 32 << 10;
-/// Those that are made for one client alone: tables and metadata.
-const OWN_BATCH_BYTES: usize = 8 << 10;
+/// Those that take a tree each.
+const TREE_BATCH_BYTES: usize = 8 << 10;
 /// On the bookmark behind the initial events.
 pub(super) const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
@@ -83,6 +84,7 @@ impl Call<'_> {
             filled: false,
             series: self.registry.metrics.watch_of(self.endpoint),
             listing: self.listing(&watcher_options),
+            pace: context.pace(),
         };
         let events = match Watcher::start(cacher, predicate, watcher_options) {
             Ok(watcher) => Events::Following(Box::new(Following { watcher, encoder })),
@@ -203,7 +205,7 @@ impl Following {
     async fn next(&mut self) -> Option<Result<(Bytes, bool), Status>> {
         if std::mem::take(&mut self.encoder.filled) {
             // There may be thousands behind them.
-            tokio::task::yield_now().await;
+            self.encoder.pace.give_way().await;
         }
         loop {
             let step = self.watcher.next().await?;
@@ -235,6 +237,7 @@ struct Encoder {
     series: WatchSeries,
     /// Until the initial objects have been sent, where the client wants to hear of their end.
     listing: Option<Listing>,
+    pace: Pace,
 }
 
 impl Encoder {
@@ -265,9 +268,9 @@ impl Encoder {
 
     /// The frame of a step, together with those that are ready behind it. True if it is the last.
     fn batch(&mut self, step: Step, watcher: &mut Watcher) -> Result<(Bytes, bool), Status> {
-        let bytes = match self.accept.transform {
-            Transform::None => BATCH_BYTES,
-            _ => OWN_BATCH_BYTES,
+        let bytes = match self.accept.transform == Transform::None || self.is_from_stored() {
+            true => BATCH_BYTES,
+            false => TREE_BATCH_BYTES,
         };
         let mut batch = Vec::new();
         let mut last = false;
@@ -313,7 +316,15 @@ impl Encoder {
         Ok(())
     }
 
-    /// JSON is made of the bytes that are stored wherever these are what is served.
+    /// Whether rows and metadata are made of the bytes that are stored, which are what is served.
+    fn is_from_stored(&self) -> bool {
+        self.accept.encoding != Encoding::Protobuf
+            && !self.accept.v1beta1
+            && self.endpoint.is_served_as_stored()
+            && !self.endpoint.needs_preparation()
+    }
+
+    /// The event in the encoding and shape asked for.
     fn write_event(
         &mut self,
         kind: EventType,
@@ -322,10 +333,7 @@ impl Encoder {
     ) -> Result<(), Status> {
         let endpoint = &self.endpoint;
         let is_json = self.accept.encoding != Encoding::Protobuf;
-        let from_stored = is_json
-            && !self.accept.v1beta1
-            && endpoint.is_served_as_stored()
-            && !endpoint.needs_preparation();
+        let from_stored = self.is_from_stored();
         match self.accept.transform {
             Transform::None if is_json => return endpoint.write_json_event(kind, cached, out),
             Transform::None => {

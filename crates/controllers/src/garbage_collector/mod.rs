@@ -1,20 +1,21 @@
 //! The garbage collector: deletes what has lost all its owners, and carries out foreground deletion and orphaning.
 //!
 //! [`graph`] knows who owns whom; [`monitors`](crate::monitors) feed it; two queues hold what must be looked at. Before anything is deleted the object and
-//! its owners are read at the server: the graph may be behind.
+//! its owners are read at the server: the graph may be behind. So it may be when an owner's dependents are to be kept, see [`orphaning`].
 
 mod graph;
+mod orphaning;
 mod sweep;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use apimachinery::gvk::GroupVersionResource;
 use async_trait::async_trait;
-use client::{Discovery, Event, PartialObjectMetadata, Store, Workqueue};
+use client::{Discovery, Event, Informer, PartialObjectMetadata, Store, Workqueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::watch;
 
@@ -33,6 +34,7 @@ const MAX_ABSENT: usize = 500;
 struct GarbageCollector {
     ctx: ControllerContext,
     graph: Mutex<Graph>,
+    informers: Mutex<HashMap<GroupVersionResource, Informer<PartialObjectMetadata>>>,
     discovery: Mutex<Arc<Discovery>>,
     absent_owners: Mutex<HashSet<Uid>>,
     attempt_to_delete: Workqueue<Key>,
@@ -57,6 +59,7 @@ pub(crate) fn start(ctx: ControllerContext) {
     let workers = ctx.config.concurrent_syncs.garbage_collector;
     let gc = Arc::new(GarbageCollector {
         graph: Mutex::default(),
+        informers: Mutex::default(),
         discovery: Mutex::default(),
         absent_owners: Mutex::default(),
         attempt_to_delete: ctx.queue("garbage_collector_attempt_to_delete"),
@@ -169,6 +172,10 @@ impl Watcher for GarbageCollector {
         *lock(&self.discovery) = Arc::new(discovery);
     }
 
+    fn started(&self, gvr: &GroupVersionResource, informer: &Informer<PartialObjectMetadata>) {
+        lock(&self.informers).insert(gvr.clone(), informer.clone());
+    }
+
     fn observe(
         &self,
         gvr: &GroupVersionResource,
@@ -185,6 +192,7 @@ impl Watcher for GarbageCollector {
     }
 
     fn forget(&self, gvr: &GroupVersionResource) {
+        lock(&self.informers).remove(gvr);
         self.observe_all(gvr, Vec::new());
     }
 }

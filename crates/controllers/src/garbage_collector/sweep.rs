@@ -1,11 +1,10 @@
-//! What is done about one object: [`GarbageCollector::attempt_to_delete`] and [`GarbageCollector::attempt_to_orphan`].
+//! What is done about an object that may be garbage: [`GarbageCollector::attempt_to_delete`].
 
 use std::time::Duration;
 
 use client::{
     ApiError, DeleteOptionsExt as _, DynamicApi, Object as _, PartialObjectMetadata, Patch,
 };
-use futures_util::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, OwnerReference};
 use serde_json::json;
 use tracing::debug;
@@ -63,7 +62,7 @@ fn judge(standings: &[(String, Standing)], has_dependents: bool) -> Verdict {
 
 impl GarbageCollector {
     /// The API of a node's resource; an error if discovery does not know it (yet).
-    fn api(&self, node: &Node) -> Result<DynamicApi, Error> {
+    pub(super) fn api(&self, node: &Node) -> Result<DynamicApi, Error> {
         let client = &self.ctx.client;
         match &node.place {
             Place::Resource(gvr) => Ok(client.dynamic(gvr, node.namespace.as_str())),
@@ -255,7 +254,7 @@ impl GarbageCollector {
         Ok(())
     }
 
-    async fn drop_owners(
+    pub(super) async fn drop_owners(
         &self,
         api: &DynamicApi,
         latest: &PartialObjectMetadata,
@@ -278,7 +277,7 @@ impl GarbageCollector {
         self.set_owners(api, latest, &owners).await
     }
 
-    async fn remove_finalizer(
+    pub(super) async fn remove_finalizer(
         &self,
         api: &DynamicApi,
         node: &Node,
@@ -311,38 +310,6 @@ impl GarbageCollector {
             "updateMaxRetries({MAX_CONFLICTS}) has reached for {}/{}",
             node.namespace, node.name
         )))
-    }
-
-    /// Takes an owner out of all its dependents, then lets it go.
-    pub(super) async fn attempt_to_orphan(&self, uid: &str) -> Result<Next, Error> {
-        let (node, dependents) = {
-            let graph = lock(&self.graph);
-            let Some(node) = graph.get(uid).cloned() else {
-                return Ok(Next::OnEvent);
-            };
-            (node, graph.dependents(uid))
-        };
-        let orphaned = join_all(
-            dependents
-                .iter()
-                .map(|dependent| self.orphan(dependent, uid)),
-        )
-        .await;
-        Error::aggregate(orphaned.into_iter().filter_map(Result::err).collect())?;
-        let api = self.api(&node)?;
-        self.remove_finalizer(&api, &node, ORPHAN).await?;
-        Ok(Next::OnEvent)
-    }
-
-    async fn orphan(&self, dependent: &Node, owner: &str) -> Result<(), Error> {
-        let api = self.api(dependent)?;
-        let latest = ApiError::not_found_is_none(api.get_metadata(&dependent.name).await)?;
-        match latest.filter(|latest| latest.uid() == dependent.uid) {
-            Some(latest) if latest.owner_references().iter().any(|o| o.uid == owner) => {
-                self.drop_owners(&api, &latest, &[owner.to_owned()]).await
-            }
-            _ => Ok(()),
-        }
     }
 }
 

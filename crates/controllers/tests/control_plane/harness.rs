@@ -219,8 +219,10 @@ impl ControlPlane {
     /// Waits until `holds` does, looking at each change.
     pub(crate) async fn wait<K: Kind>(&self, what: &str, holds: impl Fn(&Store<K>) -> bool) {
         let informer = self.informers.informer::<K>();
-        let mut events = informer.subscribe();
         let waiting = async {
+            // What it does not know yet is not gone.
+            informer.has_synced().await;
+            let mut events = informer.subscribe();
             while let Some(_event) = events.next().await {
                 if holds(informer.store()) {
                     return;

@@ -193,6 +193,9 @@ async fn background_deletion_collects_and_orphaning_does_not() {
                     .all(|pod| pod.label("app") == Some("kept"))
         })
         .await;
+    plane
+        .wait::<Deployment>("both deployments are gone", |store| store.is_empty())
+        .await;
     // Made again, the deployment adopts them.
     api.create(&deployment("kept", 2, "image:1")).await.unwrap();
     plane
@@ -204,6 +207,60 @@ async fn background_deletion_collects_and_orphaning_does_not() {
                     .is_some_and(|owner| owner.name == "kept")
         })
         .await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_made_a_moment_before_its_owner_went_is_orphaned_too() {
+    let plane = ControlPlane::start(controllers::Config::default()).await;
+    let (owners, dependents) = (
+        plane.client.api::<Secret>("default"),
+        plane.client.api::<ConfigMap>("default"),
+    );
+    for round in 0..4 {
+        let name = format!("owner-{round}");
+        let owner = owners
+            .create(&decode(&json!({"metadata": {"name": name}})))
+            .await
+            .unwrap();
+        let dependent = |number: usize| {
+            decode(
+                &json!({"metadata": {"name": format!("{name}-{number}"), "ownerReferences": [
+                    {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": owner.uid()},
+                ]}}),
+            )
+        };
+        let made = (0..50).map(|number| {
+            let (dependents, dependent) = (dependents.clone(), dependent(number));
+            async move { dependents.create(&dependent).await.unwrap() }
+        });
+        futures_util::future::join_all(made).await;
+        owners
+            .delete(&name, &DeleteOptions::propagation("Orphan"))
+            .await
+            .unwrap();
+    }
+    plane
+        .wait::<Secret>("the owners are gone", |store| store.is_empty())
+        .await;
+    // Whatever was forgotten is looked at by the collector after its owner; so would be one that comes now, whose owner never was.
+    let lost = json!({"metadata": {"name": "lost", "ownerReferences": [
+        {"apiVersion": "v1", "kind": "Secret", "name": "nobody", "uid": "0"},
+    ]}});
+    dependents.create(&decode(&lost)).await.unwrap();
+    plane
+        .wait::<ConfigMap>("the lost one is collected", |store| {
+            store.get("default", "lost").is_none()
+        })
+        .await;
+    let left = dependents
+        .list(&client::ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    let left = left.iter().filter(|left| left.name().starts_with("owner-"));
+    let owned: Vec<usize> = left.map(|left| left.owner_references().len()).collect();
+    assert_eq!(owned, [0; 200]);
     plane.stop().await;
 }
 

@@ -48,7 +48,7 @@ impl Shared {
             if after.is_none() {
                 return Ok(response);
             }
-            tokio::task::yield_now().await;
+            base::requeue().await;
         }
     }
 }
