@@ -8,7 +8,7 @@ use base::tls::ServingCertificate;
 use base::{Clock, TaskGroup};
 use client::{
     Auth, Client, Config, DeleteOptionsExt as _, Event, Https, Informer, InformerFactory, Kind,
-    Object as _, Patch, Pem, Store, TlsConfig,
+    Object as _, Patch, Pem, Store, TlsConfig, Transport,
 };
 use k8s_openapi::{
     api::{
@@ -38,7 +38,15 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     /// With one node, `node-1`, whose kubelet runs every pod at once.
-    pub(crate) async fn start(mut config: controllers::Config) -> Self {
+    pub(crate) async fn start(config: controllers::Config) -> Self {
+        Self::start_by(config, |transport| transport).await
+    }
+
+    /// The same, whose controllers go by another way to the server.
+    pub(crate) async fn start_by(
+        mut config: controllers::Config,
+        way: impl Fn(Arc<dyn Transport>) -> Arc<dyn Transport>,
+    ) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
@@ -91,17 +99,17 @@ impl ControlPlane {
             auth,
             namespace: None,
         };
-        let client_of = |token: &str, agent: &str| {
-            Client::from_config(config_of(Auth::Token(token.to_owned())), agent).unwrap()
-        };
-        let client = client_of("secret", "control-plane-test");
-        let manager = client_of("manager", "kube-controller-manager");
+        let https = |auth: Auth| Arc::new(Https::new(config_of(auth)).unwrap());
+        let admin = https(Auth::Token("secret".to_owned()));
+        let client = Client::new(admin, "control-plane-test");
+        let manager = way(https(Auth::Token("manager".to_owned())));
+        let manager = Client::new(manager, "kube-controller-manager");
         let tasks = TaskGroup::new(&cancel);
         let informers = InformerFactory::new(client.clone(), tasks.clone());
         let deps = controllers::Deps {
             informers: InformerFactory::new(manager.clone(), tasks.clone()),
             client: manager,
-            bare_transport: Some(Arc::new(Https::new(config_of(Auth::None)).unwrap())),
+            bare_transport: Some(way(https(Auth::None))),
             clock,
             metrics: base::metrics::Registry::new(),
             leader_healthz: client::LeaderHealthz::default(),

@@ -7,12 +7,13 @@
 
 mod autoscaling;
 mod harness;
+mod late;
 mod quotas;
 mod schedules;
 mod sets;
 mod storage;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use client::{DeleteOptionsExt as _, Kind, Object as _, Patch};
 use k8s_openapi::{
@@ -29,8 +30,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use self::harness::ControlPlane;
+use self::{harness::ControlPlane, late::Late};
 
 fn decode<K: Kind>(value: &Value) -> K {
     K::from_json(value.to_string().as_bytes()).unwrap()
@@ -211,56 +213,49 @@ async fn background_deletion_collects_and_orphaning_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_made_a_moment_before_its_owner_went_is_orphaned_too() {
-    let plane = ControlPlane::start(controllers::Config::default()).await;
-    let (owners, dependents) = (
-        plane.client.api::<Secret>("default"),
-        plane.client.api::<ConfigMap>("default"),
-    );
-    for round in 0..4 {
-        let name = format!("owner-{round}");
-        let owner = owners
-            .create(&decode(&json!({"metadata": {"name": name}})))
-            .await
-            .unwrap();
-        let dependent = |number: usize| {
-            decode(
-                &json!({"metadata": {"name": format!("{name}-{number}"), "ownerReferences": [
-                    {"apiVersion": "v1", "kind": "Secret", "name": name, "uid": owner.uid()},
-                ]}}),
-            )
-        };
-        let made = (0..50).map(|number| {
-            let (dependents, dependent) = (dependents.clone(), dependent(number));
-            async move { dependents.create(&dependent).await.unwrap() }
-        });
-        futures_util::future::join_all(made).await;
-        owners
-            .delete(&name, &DeleteOptions::propagation("Orphan"))
-            .await
-            .unwrap();
-    }
-    plane
-        .wait::<Secret>("the owners are gone", |store| store.is_empty())
-        .await;
-    // Whatever was forgotten is looked at by the collector after its owner; so would be one that comes now, whose owner never was.
-    let lost = json!({"metadata": {"name": "lost", "ownerReferences": [
-        {"apiVersion": "v1", "kind": "Secret", "name": "nobody", "uid": "0"},
-    ]}});
-    dependents.create(&decode(&lost)).await.unwrap();
-    plane
-        .wait::<ConfigMap>("the lost one is collected", |store| {
-            store.get("default", "lost").is_none()
+async fn dependents_that_the_collector_has_not_heard_of_are_orphaned_too() {
+    let (time, is_time) = watch::channel(true);
+    let plane = ControlPlane::start_by(controllers::Config::default(), |transport| {
+        Arc::new(Late {
+            transport,
+            resource: "/configmaps",
+            is_time: is_time.clone(),
         })
-        .await;
-    let left = dependents
-        .list(&client::ListParams::default())
+    })
+    .await;
+    let owners = plane.client.api::<Secret>("default");
+    let dependents = plane.client.api::<ConfigMap>("default");
+    let make = async |name: &str, owner: &str, uid: &str| {
+        let metadata = json!({"name": name, "ownerReferences": [
+            {"apiVersion": "v1", "kind": "Secret", "name": owner, "uid": uid},
+        ]});
+        let made = decode(&json!({ "metadata": metadata }));
+        dependents.create(&made).await.unwrap();
+    };
+    let collected = async |name: &'static str| {
+        let gone = |store: &client::Store<ConfigMap>| store.get("default", name).is_none();
+        plane.wait::<ConfigMap>("garbage is collected", gone).await;
+    };
+    // The collector works; from now on it hears nothing of ConfigMaps.
+    make("first", "nobody", "0").await;
+    collected("first").await;
+    time.send_replace(false);
+    let owner = json!({"metadata": {"name": "owner"}});
+    let owner = owners.create(&decode(&owner)).await.unwrap();
+    make("kept", "owner", owner.uid()).await;
+    owners
+        .delete("owner", &DeleteOptions::propagation("Orphan"))
         .await
-        .unwrap()
-        .items;
-    let left = left.iter().filter(|left| left.name().starts_with("owner-"));
-    let owned: Vec<usize> = left.map(|left| left.owner_references().len()).collect();
-    assert_eq!(owned, [0; 200]);
+        .unwrap();
+    plane
+        .wait::<Secret>("the owner is gone", |store| store.is_empty())
+        .await;
+    // It catches up, and has looked at whatever came before what it collects now.
+    time.send_replace(true);
+    make("last", "nobody", "1").await;
+    collected("last").await;
+    let kept = dependents.get("kept").await.unwrap();
+    assert_eq!(kept.owner_references(), []);
     plane.stop().await;
 }
 
