@@ -5,7 +5,7 @@
 use apimachinery::{Object, meta};
 use serde_json::Value;
 
-use crate::fields::{Fields, same_field};
+use crate::{fields::Fields, internal};
 
 /// A new object of a kind whose desired state is counted: generation 1.
 pub fn first_generation(object: &mut Object) {
@@ -14,7 +14,9 @@ pub fn first_generation(object: &mut Object) {
 
 /// Raises the generation when one of `desired` differs, keeps it otherwise.
 pub fn bump_generation(new: &mut Object, old: &Object, desired: &[&str]) {
-    let changed = desired.iter().any(|field| !same_field(new, old, field));
+    let changed = desired
+        .iter()
+        .any(|field| !internal::same_field_of_kind(new, old, field));
     meta::set_generation(new, meta::generation(old) + i64::from(changed));
 }
 

@@ -399,7 +399,8 @@ pub fn immutable_field(
     path: &Path,
 ) -> Option<FieldError> {
     let shown = || internal::shown_field(type_name, new, name);
-    (!same_field(new, old, name)).then(|| invalid_shown(&path.child(name), &shown(), IMMUTABLE))
+    (!internal::same_field(type_name, new, old, name))
+        .then(|| invalid_shown(&path.child(name), &shown(), IMMUTABLE))
 }
 
 /// `field is immutable`, when the two differ.

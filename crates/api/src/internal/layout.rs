@@ -199,6 +199,41 @@ const PERSISTENT_VOLUME_SOURCE: &[&str] = &[
     "csi",
 ];
 
+/// The source stands between the capacity and the rest.
+const PERSISTENT_VOLUME_SPEC: &[&str] = &[
+    "capacity",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "hostPath",
+    "glusterfs",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "iscsi",
+    "flexVolume",
+    "cinder",
+    "cephfs",
+    "fc",
+    "flocker",
+    "azureFile",
+    "vsphereVolume",
+    "azureDisk",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+    "accessModes",
+    "claimRef",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "mountOptions",
+    "volumeMode",
+    "nodeAffinity",
+    "volumeAttributesClassName",
+];
+
 const SERVICE_SPEC: &[&str] = &[
     "type",
     "ports",
@@ -246,6 +281,7 @@ pub(super) fn order(type_name: &str) -> Option<&'static [&'static str]> {
     match type_name {
         "io.k8s.api.core.v1.Volume" => Some(VOLUME),
         "io.k8s.api.core.v1.PersistentVolumeSource" => Some(PERSISTENT_VOLUME_SOURCE),
+        "io.k8s.api.core.v1.PersistentVolumeSpec" => Some(PERSISTENT_VOLUME_SPEC),
         "io.k8s.api.core.v1.ServiceSpec" => Some(SERVICE_SPEC),
         "io.k8s.api.batch.v1.JobSpec" => Some(JOB_SPEC),
         "io.k8s.api.autoscaling.v2.ContainerResourceMetricSource" => {

@@ -8,10 +8,13 @@
 mod diff;
 mod layout;
 mod node;
+mod same;
 mod wire;
 
 use apimachinery::{
-    go,
+    Object, go,
+    gvk::GroupVersion,
+    meta,
     schema::{Field, Omit, Scalar, Type, TypeRef},
 };
 use serde_json::Value;
@@ -28,7 +31,7 @@ pub fn shown(type_name: &str, value: Option<&Value>) -> String {
 }
 
 /// A field of an object of the type with this full name.
-pub fn shown_field(type_name: &str, object: &apimachinery::Object, field: &str) -> String {
+pub fn shown_field(type_name: &str, object: &Object, field: &str) -> String {
     let value = object.get(field);
     let ty = facts::schema().type_named(type_name);
     match ty.and_then(|ty| ty.field(field)) {
@@ -39,7 +42,29 @@ pub fn shown_field(type_name: &str, object: &apimachinery::Object, field: &str) 
 
 /// Whether two values of a type are equal as upstream compares them: what is absent is zero where it is not behind a pointer.
 pub fn same(type_name: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
-    node(type_name, a).same(&node(type_name, b))
+    match facts::schema().type_named(type_name) {
+        Some(ty) => same::same(ty, false, a, b),
+        None => crate::fields::same(a, b),
+    }
+}
+
+/// Whether two objects of a type agree in a field.
+pub fn same_field(type_name: &str, a: &Object, b: &Object, field: &str) -> bool {
+    same_field_of(facts::schema().type_named(type_name), a, b, field)
+}
+
+/// Whether two objects of a kind agree in a field.
+pub fn same_field_of_kind(a: &Object, b: &Object, field: &str) -> bool {
+    let group_version = GroupVersion::parse(meta::api_version(a));
+    let ty = group_version.and_then(|gv| facts::type_of(&gv.kind(meta::kind(a).to_owned())));
+    same_field_of(ty, a, b, field)
+}
+
+fn same_field_of(ty: Option<TypeRef<'_>>, a: &Object, b: &Object, field: &str) -> bool {
+    match ty.and_then(|ty| ty.field(field)) {
+        Some((Some(known), inner)) => same::same(inner, known.pointer, a.get(field), b.get(field)),
+        _ => crate::fields::same_field(a, b, field),
+    }
 }
 
 /// A list of values of a type without JSON tags.

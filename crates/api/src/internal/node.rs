@@ -18,29 +18,6 @@ impl Node {
         Self::Leaf(Value::Null)
     }
 
-    /// Whether two are the same to upstream's semantic equality: an empty list or map is one that is not there.
-    pub(super) fn same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::List(a), Self::List(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
-            }
-            (Self::Map(a), Self::Map(b)) => {
-                a.len() == b.len() && a.iter().zip(b).all(|((x, a), (y, b))| x == y && a.same(b))
-            }
-            (a, b) if a.is_nothing() || b.is_nothing() => a.is_nothing() && b.is_nothing(),
-            (Self::Leaf(a), Self::Leaf(b)) => a == b,
-            _ => false,
-        }
-    }
-
-    fn is_nothing(&self) -> bool {
-        match self {
-            Self::Leaf(value) => value.is_null(),
-            Self::List(items) => items.is_empty(),
-            Self::Map(members) => members.is_empty(),
-        }
-    }
-
     /// On one line, without spaces.
     pub(super) fn compact(&self) -> String {
         let mut out = String::new();

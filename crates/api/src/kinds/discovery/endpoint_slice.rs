@@ -11,7 +11,8 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     lifecycle, names,
     validate::{fully_qualified_domain_name, one_of, text},
@@ -38,8 +39,6 @@ impl Strategy for EndpointSliceStrategy {
     fn default(&self, object: &mut Object) {
         object.each_object("endpoints", |endpoint| {
             endpoint.ensure_object("conditions");
-            // Read-only since v1: clients of older versions saw it.
-            endpoint.remove("deprecatedTopology");
         });
         object.each_object("ports", |port| {
             port.set_default("name", "");
@@ -49,6 +48,7 @@ impl Strategy for EndpointSliceStrategy {
         object.set_default("ports", Value::Null);
     }
     fn prepare_for_create(&self, object: &mut Object) {
+        drop_topology(object);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
@@ -57,6 +57,7 @@ impl Strategy for EndpointSliceStrategy {
         {
             meta::set_generation(new, meta::generation(old) + 1);
         }
+        drop_topology(new);
     }
 
     fn repeats_creation_rules(&self) -> bool {
@@ -92,6 +93,13 @@ impl Strategy for EndpointSliceStrategy {
     }
 }
 
+/// Read-only since v1: clients of older versions saw it. Who sends it all the same has changed the slice.
+fn drop_topology(slice: &mut Object) {
+    slice.each_object("endpoints", |endpoint| {
+        endpoint.remove("deprecatedTopology");
+    });
+}
+
 fn validate_slice(errors: &mut ErrorList, slice: &Object, old: Option<&Object>) {
     let kind = slice.text("addressType");
     let at = Path::new("addressType");
@@ -102,7 +110,7 @@ fn validate_slice(errors: &mut ErrorList, slice: &Object, old: Option<&Object>) 
     }
     validate_ports(errors, slice);
     // Endpoints that stay as they were are not judged again.
-    if old.is_none_or(|old| !same_field(slice, old, "endpoints")) {
+    if old.is_none_or(|old| !internal::same_field_of_kind(slice, old, "endpoints")) {
         validate_endpoints(errors, slice, kind);
     }
 }

@@ -8,7 +8,7 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
     internal,
     kind::{Hub, Resource, Scope, Storage, Strategy, verbs},
     kinds::core::event,
@@ -138,7 +138,7 @@ impl Strategy for EventStrategy {
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        if !same_field(new, old, "series") {
+        if !internal::same_field(EVENT, new, old, "series") {
             series(&mut errors, new);
         }
         // Upstream asks after the reason twice.
@@ -158,7 +158,7 @@ impl Strategy for EventStrategy {
             ("reportingComponent", "reportingController"),
             ("reportingInstance", "reportingInstance"),
         ] {
-            if !same_field(new, old, field) {
+            if !internal::same_field(EVENT, new, old, field) {
                 errors.push(crate::validate::invalid_shown(
                     &Path::new(shown),
                     &internal::shown_field(EVENT, new, field),

@@ -7,7 +7,7 @@ use apimachinery::{
 };
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::resource::resource_claim::{default_claim_spec, validate_claim_spec},
@@ -56,7 +56,7 @@ impl Strategy for ResourceClaimTemplateStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = self.validate(new);
-        if !same_field(new, old, "spec") {
+        if !internal::same_field_of_kind(new, old, "spec") {
             let ty = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec";
             let shown = internal::shown(ty, new.get("spec"));
             errors.push(invalid_shown(&Path::new("spec"), &shown, IMMUTABLE));

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     fields::{Fields, same_field},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::core::pod_spec::volumes,
     names,
@@ -65,24 +66,23 @@ impl Strategy for CsiNodeStrategy {
             new.object("spec").unwrap_or(&empty),
             old.object("spec").unwrap_or(&empty),
         );
-        for (_, driver) in after.objects("drivers") {
-            let was = before
-                .objects("drivers")
-                .find(|(_, d)| d.text("name") == driver.text("name"));
-            if let Some((_, was)) = was
-                && !["nodeID", "topologyKeys", "allocatable"]
+        // How many volumes a node can hold may change, and is not shown either.
+        for (_, was) in before.objects("drivers") {
+            let named_so = |driver: &Object| driver.text("name") == was.text("name");
+            for (_, driver) in after.objects("drivers").filter(|(_, d)| named_so(d)) {
+                if ["nodeID", "topologyKeys"]
                     .iter()
-                    .all(|f| same_field(driver, was, f))
-            {
-                let shown = |f: &str| driver.value(f).map_or("null".to_owned(), |v| v.to_string());
+                    .all(|field| same_field(driver, was, field))
+                {
+                    continue;
+                }
+                let mut shown = driver.clone();
+                shown.remove("allocatable");
                 errors.push(invalid_shown(
                     &Path::new("spec").child("drivers"),
-                    &format!(
-                        "{{\"Name\":{:?},\"NodeID\":{:?},\"TopologyKeys\":{},\"Allocatable\":{}}}",
-                        driver.text("name"),
-                        driver.text("nodeID"),
-                        shown("topologyKeys"),
-                        shown("allocatable")
+                    &internal::shown(
+                        "io.k8s.api.storage.v1.CSINodeDriver",
+                        Some(&Value::Object(shown)),
                     ),
                     "field is immutable",
                 ));

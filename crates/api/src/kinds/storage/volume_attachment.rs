@@ -8,7 +8,7 @@ use apimachinery::{
 use serde_json::json;
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::core::pod_spec::volumes,
@@ -65,21 +65,12 @@ impl Strategy for VolumeAttachmentStrategy {
         true
     }
     fn validate(&self, object: &Object) -> ErrorList {
-        let mut errors = validate(object);
-        // Judged of new objects alone.
-        let source = object.object("spec").and_then(|spec| spec.object("source"));
-        if let Some(name) = source.and_then(|source| source.text_opt("persistentVolumeName")) {
-            let at = Path::new("spec")
-                .child("source")
-                .child("persistentVolumeName");
-            text(&mut errors, &at, name, names::dns1123_subdomain(name));
-        }
-        errors
+        validate(object)
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = validate(new);
-        if !same_field(new, old, "spec") {
+        if !internal::same_field_of_kind(new, old, "spec") {
             errors.push(invalid_shown(
                 &Path::new("spec"),
                 &internal::shown(
@@ -122,6 +113,10 @@ fn validate(object: &Object) -> ErrorList {
     let rule = names::dns1123_subdomain(node);
     text(&mut errors, &path.child("nodeName"), node, rule);
     validate_status(&mut errors, object.object("status").unwrap_or(&empty));
+    if let Some(name) = name {
+        let at = at.child("persistentVolumeName");
+        text(&mut errors, &at, name, names::dns1123_subdomain(name));
+    }
     errors
 }
 
