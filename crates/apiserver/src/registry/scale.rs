@@ -5,7 +5,7 @@
 
 use apimachinery::{
     Object,
-    gvk::GroupVersionKind,
+    gvk::{GroupResource, GroupVersionKind},
     managed_fields::{self, FieldSet, OneVersion, Write},
     meta,
     status::Status,
@@ -21,7 +21,7 @@ use super::{
     patch::Patch,
     table,
     update::Want,
-    write::Part,
+    write::{Part, version_number},
 };
 use crate::{
     admission::Operation,
@@ -153,14 +153,21 @@ impl Scaled<'_> {
         };
         let mut scale = match &self.change {
             Change::Given(scale) => scale.clone(),
-            Change::Patch(patch) => patch.apply_as(call, before, &SCALE, options)?,
+            Change::Patch(patch) => {
+                let mut scale = patch.apply_as(call, before, &SCALE, options)?;
+                call.set_namespace(&mut scale)?;
+                call.check_name(&scale)?;
+                scale
+            }
             Change::Apply(bytes) => {
                 let force = options.force.unwrap_or(false);
                 let config = call.applied_config(bytes, &SCALE)?;
                 let applied = managed_fields::apply(ty, Some(before), &config, force, &write)?;
                 call.check_applied_text(bytes, options)?;
-                call.check_name(&applied.object)?;
-                return Ok(applied.object);
+                let mut scale = applied.object;
+                call.set_namespace(&mut scale)?;
+                call.check_name(&scale)?;
+                return Ok(scale);
             }
         };
         managed_fields::update(ty, Some(before), &mut scale, &write);
@@ -193,19 +200,31 @@ impl Want for Scaled<'_> {
         };
         call.admit(gate, Some(&mut scale), Some(&before)).await?;
         let mut object = current.clone();
-        let version = meta::resource_version(&scale);
-        if !version.is_empty() && version != meta::resource_version(current) {
-            let resource = call.endpoint.group_resource();
-            return Err(Status::modified(&resource, &call.context.info.name));
-        }
+        let resource = call.endpoint.group_resource();
+        let name = &call.context.info.name;
         if let Some(custom) = &self.call.endpoint.custom {
             custom.set_scale(&mut object, &scale)?;
         } else {
-            let mut errors = api::scale::validate_scale(&scale);
-            errors.extend(api::scale::apply_scale(&mut object, &scale));
+            let errors = api::scale::validate_scale(&scale);
             if !errors.is_empty() {
                 return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));
             }
+            let (wanted, uid) = (meta::uid(&scale), meta::uid(current));
+            if !wanted.is_empty() && wanted != uid {
+                let what = format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+                );
+                let resource = GroupResource {
+                    group: resource.group,
+                    resource: format!("{}/scale", resource.resource).into(),
+                };
+                return Err(Status::conflict(&resource, name, what));
+            }
+            api::scale::apply_scale(&mut object, &scale);
+        }
+        let version = version_number(&scale)?;
+        if version != 0 && version != version_number(current)? {
+            return Err(Status::modified(&resource, name));
         }
         let version = call.endpoint.row.gvk.group_version().to_string();
         let owners = managed_fields::of_parent(
