@@ -135,6 +135,14 @@ impl Subresource {
 pub trait Strategy: Send + Sync + std::fmt::Debug {
     /// Fills what the client left out, beyond the constant defaults that stand in the facts.
     fn default(&self, _object: &mut Object) {}
+    /// Whether defaulting gives an object, as it was sent, the labels of the pods it describes: not a copy, but the same ones.
+    fn shares_labels(&self, _sent: &Object) -> bool {
+        false
+    }
+    /// After [`Strategy::prepare_for_create`] of such an object: what was added to the labels of its pods is among its own.
+    fn share_labels(&self, _object: &mut Object) {}
+    /// Fills times that the client left out with `now`, in RFC 3339. Asked once for each write.
+    fn default_times(&self, _object: &mut Object, _now: &str) {}
     /// Clears what a client may not set at creation (mostly `status`) and sets `metadata.generation`.
     fn prepare_for_create(&self, _object: &mut Object) {}
     /// Takes over from `old` what an update may not change silently (mostly `status`), raises `metadata.generation` when the

@@ -117,6 +117,15 @@ pub fn dns1123_subdomain(value: &str) -> Vec<String> {
     errors
 }
 
+/// The same, of the kinds whose names upstream judges by a declaration: its bound is of bytes.
+pub fn long_name(value: &str) -> Vec<String> {
+    let mut errors = dns1123_subdomain(value);
+    if value.len() > DNS_SUBDOMAIN_MAX {
+        errors[0] = max_bytes(DNS_SUBDOMAIN_MAX);
+    }
+    errors
+}
+
 /// A DNS label as RFC 1035 has it: it begins with a letter.
 pub fn dns1035_label(value: &str) -> Vec<String> {
     let mut errors = Vec::new();
@@ -588,11 +597,22 @@ pub fn network_of(ip: IpAddr, bits: u8) -> IpAddr {
 
 /// A CIDR in a field that once took sloppy ones; see [`legacy_ip`].
 pub fn legacy_cidr(value: &str) -> Vec<String> {
-    strict_cidr(value)
+    unambiguous_cidr(value)
 }
 
-/// A CIDR in a newer field: no host bits, no leading zeros, no mapped addresses.
+/// A CIDR in a newer field: as [`legacy_cidr`], and written as everybody writes it.
 pub fn strict_cidr(value: &str) -> Vec<String> {
+    let errors = unambiguous_cidr(value);
+    match parse_cidr_sloppy(value).map(|(ip, bits)| format!("{ip}/{bits}")) {
+        Some(canonical) if errors.is_empty() && canonical != value => {
+            vec![format!("must be in canonical form ({canonical:?})")]
+        }
+        _ => errors,
+    }
+}
+
+/// No host bits, no leading zeros, no mapped addresses.
+fn unambiguous_cidr(value: &str) -> Vec<String> {
     let Some((ip, bits)) = parse_cidr_sloppy(value) else {
         return vec![NOT_A_CIDR.to_owned()];
     };
@@ -612,6 +632,16 @@ pub fn strict_cidr(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newer_fields_take_cidrs_written_in_one_way() {
+        assert!(legacy_cidr("2001:DB8::/112").is_empty());
+        assert_eq!(
+            strict_cidr("2001:DB8::/112"),
+            ["must be in canonical form (\"2001:db8::/112\")"]
+        );
+        assert!(strict_cidr("2001:db8::/112").is_empty());
+    }
 
     #[test]
     fn a_uuid_is_written_in_one_way() {

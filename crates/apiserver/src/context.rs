@@ -63,6 +63,7 @@ pub struct Context {
     long_work: AtomicBool,
     warnings: Mutex<Warnings>,
     kept_empty: AtomicBool,
+    shares_labels: AtomicBool,
     annotations: Annotations,
     /// What the audit log writes of it; none if it is not interested.
     pub(crate) audit: Option<Arc<Record>>,
@@ -127,6 +128,16 @@ impl Context {
     /// Whether anything decoded had such.
     pub(crate) fn kept_empty(&self) -> bool {
         self.kept_empty.load(Ordering::Relaxed)
+    }
+
+    /// What was decoded has its labels from the pods it describes: they are one map until it is stored.
+    pub(crate) fn note_shared_labels(&self) {
+        self.shares_labels.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything decoded had such.
+    pub(crate) fn shares_labels(&self) -> bool {
+        self.shares_labels.load(Ordering::Relaxed)
     }
 
     /// The body has been read. The first to say so is believed.

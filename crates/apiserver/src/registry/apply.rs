@@ -193,7 +193,7 @@ impl Want for Applied<'_> {
             gvk.group_version().to_string().into(),
         );
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
-        call.endpoint.default(&mut object);
+        call.default(&mut object);
         call.set_namespace(&mut object)?;
         call.check_name(&object)?;
         if current.is_none() {

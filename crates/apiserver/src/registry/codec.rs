@@ -66,9 +66,17 @@ impl Call<'_> {
             object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         }
         if *gvk == self.endpoint.row.gvk {
-            self.endpoint.default(&mut object);
+            self.default(&mut object);
         }
         Ok(object)
+    }
+
+    /// Fills what was left out.
+    pub(super) fn default(&self, object: &mut Object) {
+        if self.endpoint.strategy().shares_labels(object) {
+            self.context.note_shared_labels();
+        }
+        self.endpoint.default(object);
     }
 
     /// Decodes by the schema of the kind, without looking at version and kind.

@@ -106,6 +106,8 @@ impl<'a> Write<'a> {
         let call = self.call;
         call.set_namespace(&mut object)?;
         wipe_system_fields(&mut object);
+        let now = call.registry.now();
+        self.strategy().default_times(&mut object, &now);
         if self.books {
             call.track(self.options, self.part, None, &mut object);
         }
@@ -122,6 +124,9 @@ impl<'a> Write<'a> {
         fill_system_fields(&mut object, &call.registry.now());
         call.endpoint.to_storage(&mut object);
         strategy.prepare_for_create(&mut object);
+        if call.context.shares_labels() {
+            strategy.share_labels(&mut object);
+        }
         if strategy.names_the_nameless() && meta::name(&object).is_empty() {
             meta::set_name(&mut object, &uuid::Uuid::new_v4().to_string());
         }
@@ -161,6 +166,7 @@ impl<'a> Write<'a> {
         let old = &current.object;
         let old_view = call.endpoint.view(old);
         self.check_preconditions(&mut new, old)?;
+        strategy.default_times(&mut new, &call.registry.now());
         if self.books {
             call.track(self.options, self.part, Some(&old_view), &mut new);
         }

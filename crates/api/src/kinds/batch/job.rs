@@ -40,6 +40,12 @@ pub static RESOURCE: Resource = Resource {
 struct JobStrategy;
 
 impl Strategy for JobStrategy {
+    fn shares_labels(&self, sent: &Object) -> bool {
+        bears_labels_of_pods(sent)
+    }
+    fn share_labels(&self, object: &mut Object) {
+        take_labels_of_pods(object);
+    }
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         defaults::template(spec, "template");
@@ -57,7 +63,9 @@ impl Strategy for JobStrategy {
                 6
             },
         );
-        own_labels(object);
+        if bears_labels_of_pods(object) {
+            take_labels_of_pods(object);
+        }
         let spec = object.ensure_object("spec");
         spec.set_default("completionMode", "NonIndexed");
         spec.set_default("suspend", false);
@@ -70,11 +78,7 @@ impl Strategy for JobStrategy {
             };
             spec.set("podReplacementPolicy", policy);
         }
-        if let Some(policy) = spec.object_mut("podFailurePolicy") {
-            policy.each_object("rules", |rule| {
-                rule.each_object("onPodConditions", |c| c.set_default_zero("status", "True"));
-            });
-        }
+        job_spec::default_failure_policy(spec);
         object.ensure_object("status");
     }
     fn prepare_for_create(&self, object: &mut Object) {
@@ -87,7 +91,6 @@ impl Strategy for JobStrategy {
         {
             generate_selector(object);
         }
-        own_labels(object);
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
@@ -109,13 +112,13 @@ impl Strategy for JobStrategy {
 
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
-        validate_job(&mut errors, object);
+        validate_job(&mut errors, object, true);
         errors
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = crate::meta::validate_new(new, &RESOURCE);
-        errors.extend(self.validate(new));
+        validate_job(&mut errors, new, has_prefixed_labels(old));
         errors.extend(crate::meta::validate_update(new, old));
         validate_change(&mut errors, new, old);
         errors
@@ -164,20 +167,22 @@ impl Strategy for JobStrategy {
     }
 }
 
+/// The labels of the pods, when there are any.
+fn labels_of_pods(job: &Object) -> Option<&Object> {
+    let template = job.object("spec")?.object("template")?;
+    let labels = template.object("metadata")?.object("labels")?;
+    (!labels.is_empty()).then_some(labels)
+}
+
 /// A Job without labels bears those of its pods.
-fn own_labels(job: &mut Object) {
-    let labels = job
-        .object("spec")
-        .and_then(|s| s.object("template"))
-        .and_then(|t| t.object("metadata"))
-        .and_then(|m| m.object("labels"))
-        .filter(|l| !l.is_empty())
-        .cloned();
-    if let Some(labels) = labels {
-        let metadata = job.ensure_object("metadata");
-        if metadata.object("labels").is_none_or(Object::is_empty) {
-            metadata.set("labels", labels);
-        }
+fn bears_labels_of_pods(job: &Object) -> bool {
+    let own = job.object("metadata").and_then(|m| m.object("labels"));
+    own.is_none_or(Object::is_empty) && labels_of_pods(job).is_some()
+}
+
+fn take_labels_of_pods(job: &mut Object) {
+    if let Some(labels) = labels_of_pods(job).cloned() {
+        job.ensure_object("metadata").set("labels", labels);
     }
 }
 
@@ -197,11 +202,20 @@ fn generate_selector(job: &mut Object) {
     selector.set_default("batch.kubernetes.io/controller-uid", uid);
 }
 
-fn validate_job(errors: &mut ErrorList, job: &Object) {
+const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
+/// Jobs made before there were labels with a prefix need not get them.
+fn has_prefixed_labels(job: &Object) -> bool {
+    labels_of_pods(job).is_some_and(|labels| labels.has(CONTROLLER_UID) && labels.has(JOB_NAME))
+}
+
+/// `prefixed` says whether the pods must have the labels with a prefix, too.
+fn validate_job(errors: &mut ErrorList, job: &Object, prefixed: bool) {
     let empty = Object::new();
     let spec = job.object("spec").unwrap_or(&empty);
     if !spec.is_true("manualSelector") {
-        generated_selector(errors, job, spec);
+        generated_selector(errors, job, spec, prefixed);
     }
     selected_job_spec(errors, &Path::new("spec"), spec);
     let completions = spec.int("completions").unwrap_or(0);
@@ -232,7 +246,7 @@ fn selected_job_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
 }
 
 /// The selector and labels that the server makes are as it makes them.
-fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
+fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object, prefixed: bool) {
     let uid = meta::uid(job);
     let Some(selector) = spec.object("selector") else {
         return;
@@ -250,13 +264,12 @@ fn generated_selector(errors: &mut ErrorList, job: &Object, spec: &Object) {
         .and_then(|m| m.object("labels"))
         .unwrap_or(&empty);
     let at = path.child("template").child("metadata").child("labels");
-    let expected = [
-        ("controller-uid", uid),
-        ("job-name", meta::name(job)),
-        ("batch.kubernetes.io/controller-uid", uid),
-        ("batch.kubernetes.io/job-name", meta::name(job)),
-    ];
-    for (key, value) in expected {
+    let mut expected = vec![("controller-uid", uid), ("job-name", meta::name(job))];
+    if prefixed {
+        expected.push((CONTROLLER_UID, uid));
+        expected.push((JOB_NAME, meta::name(job)));
+    }
+    for (key, value) in expected.iter().copied() {
         if !labels.has(key) {
             errors.push(FieldError::required(
                 &at.key(key),

@@ -4,6 +4,7 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         apps::replica_set::validate_replica_status,
         core::pod_spec::{self, defaults, template},
     },
-    lifecycle,
+    lifecycle, names,
     validate::{non_negative, selectors},
 };
 
@@ -38,6 +39,14 @@ pub static RESOURCE: Resource = Resource {
 struct ReplicationControllerStrategy;
 
 impl Strategy for ReplicationControllerStrategy {
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        // What a name is generated from is not judged, but what comes of it.
+        if prefix {
+            Vec::new()
+        } else {
+            names::long_name(name)
+        }
+    }
     fn default(&self, object: &mut Object) {
         let spec = object.ensure_object("spec");
         if spec.has("template") {
@@ -105,8 +114,14 @@ impl Strategy for ReplicationControllerStrategy {
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
         let path = Path::new("spec").child("template");
+        let mut warnings = Vec::new();
+        if old.is_none() {
+            warnings.extend(pod_spec::warnings::of_name_of_pods(meta::name(new)));
+        }
         let old = old.and_then(template);
-        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+        let of_pods = pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref());
+        warnings.extend(of_pods);
+        warnings
     }
 }
 

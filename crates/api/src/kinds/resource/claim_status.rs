@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use super::{device_names, resource_claim::RequestNames};
 use crate::{
-    fields::{Fields, same},
+    fields::Fields,
     internal, names,
     validate::{conditions, invalid_shown, selectors, shown_as},
 };
 
+const ALLOCATION: &str = "io.k8s.api.resource.v1.AllocationResult";
 const MAX_CONSUMERS: usize = 256;
 const MAX_RESULTS: usize = 32;
 const MAX_CONFIGURATIONS: usize = 64;
@@ -30,7 +31,7 @@ pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
     let path = Path::new("status");
     consumers(&mut errors, &path.child("reservedFor"), status);
     let allocation = status.object("allocation");
-    devices(&mut errors, &path.child("devices"), status, allocation);
+    devices(&mut errors, &path.child("devices"), status);
     if !status.list("reservedFor").is_empty() {
         let at = path.child("reservedFor");
         let added = || {
@@ -52,9 +53,9 @@ pub(super) fn validate(new: &Object, old: &Object) -> ErrorList {
     let at = path.child("allocation");
     match (before.get("allocation"), status.get("allocation")) {
         (Some(then @ Value::Object(_)), Some(now @ Value::Object(_)))
-            if !same(Some(then), Some(now)) =>
+            if !internal::same(ALLOCATION, Some(then), Some(now)) =>
         {
-            let ty = "io.k8s.api.resource.v1.AllocationResult";
+            let ty = ALLOCATION;
             let shown = internal::shown(ty, Some(now));
             errors.push(invalid_shown(&at, &shown, "field is immutable"));
         }
@@ -115,13 +116,36 @@ fn share_id(errors: &mut ErrorList, path: &Path, device: &Object) {
     }
 }
 
-fn devices(errors: &mut ErrorList, path: &Path, status: &Object, allocation: Option<&Object>) {
-    let allocated: Vec<_> = allocation
-        .and_then(|a| a.object("devices"))
-        .into_iter()
-        .flat_map(|d| d.objects("results"))
-        .map(|(_, result)| device_id(result))
-        .collect();
+/// The devices that a status says are allocated.
+fn allocated(status: Option<&Object>) -> Vec<[&str; 4]> {
+    let devices = status
+        .and_then(|status| status.object("allocation"))
+        .and_then(|allocation| allocation.object("devices"));
+    let results = devices.into_iter().flat_map(|d| d.objects("results"));
+    results.map(|(_, result)| device_id(result)).collect()
+}
+
+/// What was reported on a device goes with its allocation.
+pub(super) fn forget_deallocated(new: &mut Object, old: &Object) {
+    let before = allocated(old.object("status"));
+    let Some(status) = new.object_mut("status") else {
+        return;
+    };
+    let Some(Value::Array(mut devices)) = status.remove("devices") else {
+        return;
+    };
+    let now = allocated(Some(status));
+    devices.retain(|device| {
+        let id = device.as_object().map(device_id);
+        id.is_none_or(|id| !before.contains(&id) || now.contains(&id))
+    });
+    if !devices.is_empty() {
+        status.set("devices", devices);
+    }
+}
+
+fn devices(errors: &mut ErrorList, path: &Path, status: &Object) {
+    let allocated = allocated(Some(status));
     let mut seen = BTreeSet::new();
     for (index, device) in status.objects("devices") {
         let at = path.index(index);
@@ -225,5 +249,36 @@ fn allocation_result(
     }
     if let Some(selector) = allocation.object("nodeSelector") {
         selectors::node_selector(errors, &path.child("nodeSelector"), selector);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reports_go_with_their_allocation() {
+        let claim = |allocated: &[&str], reported: &[&str]| {
+            let named = |name: &&str| json!({"driver": "d", "pool": "p", "device": name});
+            let named = |names: &[&str]| names.iter().map(named).collect::<Vec<_>>();
+            let status = json!({
+                "allocation": {"devices": {"results": named(allocated)}}, "devices": named(reported),
+            });
+            json!({ "status": status }).as_object().cloned().unwrap()
+        };
+        for (before, now, reported, left) in [
+            (["a", "b"], &["a"][..], &["a", "b"][..], &["a"][..]),
+            (["a", "b"], &["a"], &["b"], &[]),
+            // What never was allocated is a mistake, and kept to be complained of.
+            (["a", "b"], &["a", "b"], &["c"], &["c"]),
+        ] {
+            let mut new = claim(now, reported);
+            forget_deallocated(&mut new, &claim(&before, &[]));
+            let status = new.object("status").unwrap();
+            let names = status.objects("devices").map(|(_, d)| d.text("device"));
+            assert_eq!(names.collect::<Vec<_>>(), left);
+        }
     }
 }

@@ -34,6 +34,14 @@ pub static RESOURCE: Resource = Resource {
 struct DeviceClassStrategy;
 
 impl Strategy for DeviceClassStrategy {
+    fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
+        // What a name is generated from is not judged, but what comes of it.
+        if prefix {
+            Vec::new()
+        } else {
+            names::long_name(name)
+        }
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         lifecycle::first_generation(object);
     }

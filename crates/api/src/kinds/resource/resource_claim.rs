@@ -8,7 +8,7 @@ use apimachinery::{
 use serde_json::Value;
 
 use crate::{
-    fields::{Fields, same_field},
+    fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
     kinds::resource::{device_names, lists, selectors},
@@ -70,7 +70,7 @@ impl Strategy for ResourceClaimStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        if same_field(new, old, "spec") {
+        if internal::same_field_of_kind(new, old, "spec") {
             return Vec::new();
         }
         let ty = "io.k8s.api.resource.v1.ResourceClaimSpec";
@@ -83,6 +83,7 @@ impl Strategy for ResourceClaimStrategy {
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
         lifecycle::reset_metadata_for_status(new, old);
+        super::claim_status::forget_deallocated(new, old);
     }
 }
 

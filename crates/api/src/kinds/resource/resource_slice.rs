@@ -37,6 +37,14 @@ pub static RESOURCE: Resource = Resource {
 struct ResourceSliceStrategy;
 
 impl Strategy for ResourceSliceStrategy {
+    fn default_times(&self, object: &mut Object, now: &str) {
+        let Some(spec) = object.object_mut("spec") else {
+            return;
+        };
+        spec.each_object("devices", |device| {
+            device.each_object("taints", |taint| taint.set_default("timeAdded", now));
+        });
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         drop_disabled(object, None);
         lifecycle::first_generation(object);
