@@ -210,7 +210,9 @@ impl ServiceAllocator {
                     .await?;
             }
         }
-        self.node_ports(service, &had, &mut taken, dry_run).await?;
+        let updating = old.is_some();
+        self.node_ports(service, &had, &mut taken, updating, dry_run)
+            .await?;
         self.health_check_port(service, &had, &mut taken, dry_run)
             .await?;
         if dry_run {
@@ -272,6 +274,7 @@ impl ServiceAllocator {
         service: &mut Object,
         had: &Resources,
         taken: &mut Taken,
+        updating: bool,
         dry_run: bool,
     ) -> Result<(), Status> {
         if !needs_node_ports(service) {
@@ -279,15 +282,22 @@ impl ServiceAllocator {
         }
         let automatic = lookup::text(service, &["spec", "type"]) == "NodePort"
             || lookup::flag(service, &["spec", "allocateLoadBalancerNodePorts"]).unwrap_or(true);
-        let ports: Vec<(i64, u16)> = lookup::objects(service, &["spec", "ports"])
-            .map(|port| {
-                let node_port = lookup::number(port, &["nodePort"]).unwrap_or_default();
-                (
-                    lookup::number(port, &["port"]).unwrap_or_default(),
-                    u16::try_from(node_port).unwrap_or_default(),
-                )
-            })
-            .collect();
+        let mut ports: Vec<(i64, u16)> = Vec::new();
+        let mut protocols = Vec::new();
+        for (index, port) in lookup::objects(service, &["spec", "ports"]).enumerate() {
+            let given = lookup::number(port, &["nodePort"]).unwrap_or_default();
+            let Ok(node_port) = u16::try_from(given) else {
+                // A dry run does not look at the range.
+                if dry_run {
+                    return Ok(());
+                }
+                let error = PortError::NotInRange(self.ports.range());
+                return Err(port_refusal(service, index, given, &error));
+            };
+            let number = lookup::number(port, &["port"]).unwrap_or_default();
+            ports.push((number, node_port));
+            protocols.push(lookup::text(port, &["protocol"]).to_owned());
+        }
         let mut by_port: Vec<(i64, u16)> = Vec::with_capacity(ports.len());
         let mut own: BTreeSet<u16> = BTreeSet::new();
         let mut allocated = Vec::with_capacity(ports.len());
@@ -315,19 +325,25 @@ impl ServiceAllocator {
             let node_port = match wanted {
                 Some(wanted)
                     if shared == Some(wanted)
+                        || updating && own.contains(&wanted)
                         || had.ports.contains(&wanted) && !own.contains(&wanted) =>
                 {
                     wanted
                 }
                 Some(wanted) => match self.ports.allocate(wanted, dry_run).await {
                     Ok(()) if dry_run && own.contains(&wanted) => {
-                        return Err(port_refusal(service, index, wanted, &PortError::Allocated));
+                        return Err(port_refusal(
+                            service,
+                            index,
+                            wanted.into(),
+                            &PortError::Allocated,
+                        ));
                     }
                     Ok(()) => {
                         taken.resources.ports.push(wanted);
                         wanted
                     }
-                    Err(error) => return Err(port_refusal(service, index, wanted, &error)),
+                    Err(error) => return Err(port_refusal(service, index, wanted.into(), &error)),
                 },
                 None if dry_run => {
                     let port = NodePortAllocator::guess(taken.resources.ports.iter().copied());
@@ -347,6 +363,17 @@ impl ServiceAllocator {
                 },
             };
             own.insert(node_port);
+            let once_more = allocated.iter().zip(&protocols);
+            if updating
+                && once_more
+                    .into_iter()
+                    .any(|(port, protocol)| *port == node_port && *protocol == protocols[index])
+            {
+                return Err(Status::unclassified(format!(
+                    "duplicate nodePort: {{{} {node_port}}}",
+                    protocols[index]
+                )));
+            }
             by_port.push((port, node_port));
             allocated.push(node_port);
         }
@@ -376,7 +403,10 @@ impl ServiceAllocator {
             return Ok(());
         }
         let given = lookup::number(service, &["spec", "healthCheckNodePort"]).unwrap_or_default();
-        let given = u16::try_from(given).unwrap_or_default();
+        let Ok(given) = u16::try_from(given) else {
+            // Validation refuses it.
+            return Ok(());
+        };
         if given != 0 && had.ports.contains(&given) {
             return Ok(());
         }
@@ -502,7 +532,7 @@ fn address_refusal(
     }
 }
 
-fn port_refusal(service: &Object, index: usize, port: u16, error: &PortError) -> Status {
+fn port_refusal(service: &Object, index: usize, port: i64, error: &PortError) -> Status {
     let path = Path::new("spec")
         .child("ports")
         .index(index)

@@ -157,6 +157,34 @@ async fn refusals_are_worded_as_upstream_words_them() {
 }
 
 #[tokio::test]
+async fn an_update_keeps_its_own_ports() {
+    let cluster = Cluster::new();
+    let server = cluster.server("10.96.0.0/16", "30000-32767");
+    let port = |protocol: &str, number: i64| json!({"protocol": protocol, "port": number, "nodePort": 30001});
+    let spec = |ports: Value| json!({"type": "NodePort", "ports": ports});
+    let old = create(&server, spec(json!([port("TCP", 80), port("UDP", 80)]))).await;
+    let old = old.unwrap();
+    for (ports, refusal) in [
+        (json!([port("TCP", 80), port("UDP", 81)]), None),
+        (
+            json!([port("TCP", 80), port("TCP", 81)]),
+            Some("duplicate nodePort: {TCP 30001}"),
+        ),
+        (
+            json!([{"protocol": "TCP", "port": 80, "nodePort": 70_000}]),
+            Some(
+                "Service \"s\" is invalid: spec.ports[0].nodePort: Invalid value: 70000: provided port is not in the valid range. The range of valid ports is 30000-32767",
+            ),
+        ),
+    ] {
+        let mut new = old.clone();
+        new.insert("spec".to_owned(), spec(ports));
+        let outcome = server.begin_update(&mut new, &old, false).await;
+        assert_eq!(outcome.err().map(|e| e.message.clone()).as_deref(), refusal);
+    }
+}
+
+#[tokio::test]
 async fn what_is_taken_in_vain_or_no_longer_needed_is_given_back() {
     let cluster = Cluster::new();
     let server = cluster.server("10.96.0.0/16", "30000-32767");
