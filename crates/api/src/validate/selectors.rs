@@ -204,8 +204,8 @@ pub fn topology_selector_terms(errors: &mut ErrorList, path: &Path, terms: &[Val
                 errors.push(FieldError::duplicate(&at.child("key"), key));
             }
         }
-        // Upstream compares with all places there are: those still to be filled hold what a term without expressions is.
-        let unfilled = usize::from(expressions.is_empty()) * (terms.len() - index);
+        // Upstream compares with as many empty places as there are terms, too: they equal a term without expressions.
+        let unfilled = usize::from(expressions.is_empty()) * terms.len();
         let same = seen.iter().filter(|other| **other == expressions).count();
         for _ in 0..same + unfilled {
             errors.push(FieldError::duplicate(&at, ""));

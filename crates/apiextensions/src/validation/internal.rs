@@ -50,6 +50,11 @@ impl<'d> Internal<'d> {
             .is_some_and(|spec| spec.is_true("preserveUnknownFields"))
     }
 
+    /// Whether there is a list of versions, be it empty.
+    fn has_versions(&self) -> bool {
+        self.spec.is_some_and(|spec| spec.has("versions"))
+    }
+
     pub(super) fn versions(&self) -> impl Iterator<Item = &'d Object> {
         self.spec
             .map(|spec| spec.list("versions"))
@@ -142,6 +147,9 @@ impl<'d> Internal<'d> {
             .versions()
             .map(|version| self.show_version(version))
             .collect();
+        if shown.is_empty() && !self.has_versions() {
+            return "null".to_owned();
+        }
         format!("[{}]", shown.join(","))
     }
 

@@ -167,7 +167,12 @@ pub(crate) fn zero(ty: TypeRef<'_>) -> Value {
 
 /// What `null` becomes as an item of a list or a value of a map in a Go struct; elsewhere it stays.
 pub(crate) fn zero_item(ty: TypeRef<'_>, in_go_struct: bool) -> Option<Value> {
-    Some(if in_go_struct { zero(ty) } else { Value::Null })
+    Some(match ty.node() {
+        _ if !in_go_struct => Value::Null,
+        // Go's conversions leave no bytes of none.
+        Type::Scalar(Scalar::Bytes) => Value::String(String::new()),
+        _ => zero(ty),
+    })
 }
 
 fn is_zero(ty: TypeRef<'_>, object: &ObjectType, value: &Value) -> bool {

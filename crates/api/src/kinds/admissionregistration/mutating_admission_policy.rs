@@ -90,7 +90,7 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
     if policy::match_conditions_changed(spec, old) {
         policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
     }
-    let expressions = policy::variables(&mut errors, &path, spec);
+    let expressions = policy::variables(&mut errors, &path, spec, true);
     if spec.list("mutations").is_empty() {
         errors.push(FieldError::required(
             &path.child("mutations"),

@@ -207,10 +207,16 @@ fn is_identifier(name: &str) -> bool {
         && !cel::is_reserved(name)
 }
 
-/// `variables`: each has a name and an expression, which may use those before it. All expressions of the policy after them.
-pub(super) fn variables(errors: &mut ErrorList, path: &Path, spec: &Object) -> Expressions {
-    let has_any = !spec.list("variables").is_empty();
-    let mut expressions = Expressions::new(spec.has("paramKind"), has_any);
+/// `variables`: each has a name and an expression, which may use those before it. All expressions of the policy after them; a policy
+/// without any knows the word only if it is `always` known.
+pub(super) fn variables(
+    errors: &mut ErrorList,
+    path: &Path,
+    spec: &Object,
+    always: bool,
+) -> Expressions {
+    let known = always || !spec.list("variables").is_empty();
+    let mut expressions = Expressions::new(spec.has("paramKind"), known);
     for (index, variable) in spec.objects("variables") {
         let at = path.child("variables").index(index);
         let name = variable.text("name");

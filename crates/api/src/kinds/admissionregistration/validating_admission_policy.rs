@@ -115,7 +115,7 @@ fn validate(object: &Object, old: Option<&Object>) -> ErrorList {
     if policy::match_conditions_changed(spec, old) {
         policy::match_conditions(&mut errors, &path, spec, spec.has("paramKind"));
     }
-    let expressions = policy::variables(&mut errors, &path, spec);
+    let expressions = policy::variables(&mut errors, &path, spec, false);
     if spec.list("validations").is_empty() && spec.list("auditAnnotations").is_empty() {
         for field in ["validations", "auditAnnotations"] {
             errors.push(FieldError::required(

@@ -101,13 +101,7 @@ impl Strategy for CustomResourceDefinitionStrategy {
     }
     fn prepare_for_create(&self, object: &mut Object) {
         object.remove("status");
-        let storage = storage_version(object);
         status_fields(object);
-        if let Some(version) = storage {
-            object
-                .ensure_object("status")
-                .set("storedVersions", vec![version]);
-        }
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
@@ -173,8 +167,12 @@ fn storage_version(object: &Object) -> Option<Value> {
 }
 
 fn status_fields(object: &mut Object) {
+    let storage = storage_version(object);
     let status = object.ensure_object("status");
     status.set_default("conditions", Value::Null);
-    status.set_default("storedVersions", Value::Null);
+    if status.list("storedVersions").is_empty() {
+        let stored = storage.map_or(Value::Null, |version| json!([version]));
+        status.set("storedVersions", stored);
+    }
     status.set_default("acceptedNames", json!({"plural": "", "kind": ""}));
 }

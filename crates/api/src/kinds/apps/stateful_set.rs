@@ -53,11 +53,15 @@ impl Strategy for StatefulSetStrategy {
         spec.set_default_zero("podManagementPolicy", "OrderedReady");
         spec.set_default("serviceName", "");
         let strategy = spec.ensure_object("updateStrategy");
-        strategy.set_default_zero("type", "RollingUpdate");
-        if strategy.text("type") == "RollingUpdate" {
-            strategy
-                .ensure_object("rollingUpdate")
-                .set_default("partition", 0);
+        // Who names the type and says no more gets no more.
+        if strategy.text("type").is_empty() {
+            strategy.set("type", "RollingUpdate");
+            strategy.ensure_object("rollingUpdate");
+        }
+        if strategy.text("type") == "RollingUpdate"
+            && let Some(rolling) = strategy.object_mut("rollingUpdate")
+        {
+            rolling.set_default("partition", 0);
         }
         let retention = spec.ensure_object("persistentVolumeClaimRetentionPolicy");
         retention.set_default_zero("whenDeleted", "Retain");

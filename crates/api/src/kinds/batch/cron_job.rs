@@ -46,7 +46,9 @@ impl Strategy for CronJobStrategy {
         spec.set_default("failedJobsHistoryLimit", 1);
         let template = spec.ensure_object("jobTemplate");
         template.ensure_object("metadata");
-        defaults::template(template.ensure_object("spec"), "template");
+        let job = template.ensure_object("spec");
+        defaults::template(job, "template");
+        job_spec::default_failure_policy(job);
         object.ensure_object("status");
     }
     fn prepare_for_create(&self, object: &mut Object) {
@@ -144,16 +146,16 @@ fn validate_cron_job(errors: &mut ErrorList, object: &Object, old: Option<&Objec
             errors.push(FieldError::invalid(&at, schedule, complaint));
         }
     }
-    if let Some(zone) = spec.text_opt("timeZone")
-        && old.is_none_or(|old| old.text_opt("timeZone") != Some(zone))
-    {
-        time_zone(errors, &path.child("timeZone"), zone);
-    }
     non_negative(
         errors,
         &path.child("startingDeadlineSeconds"),
         spec.int("startingDeadlineSeconds"),
     );
+    if let Some(zone) = spec.text_opt("timeZone")
+        && old.is_none_or(|old| old.text_opt("timeZone") != Some(zone))
+    {
+        time_zone(errors, &path.child("timeZone"), zone);
+    }
     match spec.text("concurrencyPolicy") {
         "" => errors.push(FieldError::required(&path.child("concurrencyPolicy"), "")),
         policy => one_of(
@@ -203,8 +205,9 @@ fn time_zone(errors: &mut ErrorList, path: &Path, zone: &str) {
                 .all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
     };
     let unknown = format!("unknown time zone {zone}");
-    for _ in zone.split('/').filter(|part| !good(part)) {
+    if !zone.split('/').all(good) {
         refuse(&unknown);
+        return;
     }
     if zone.eq_ignore_ascii_case("local") {
         refuse(

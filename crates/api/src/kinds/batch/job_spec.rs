@@ -26,6 +26,15 @@ const MAX_RULES: usize = 20;
 const MAX_EXIT_CODES: usize = 255;
 const MAX_INDEXES: usize = 64 * 1024;
 
+/// A pattern that names a condition and no more matches where it is true; also in the template of a CronJob.
+pub(super) fn default_failure_policy(spec: &mut Object) {
+    if let Some(policy) = spec.object_mut("podFailurePolicy") {
+        policy.each_object("rules", |rule| {
+            rule.each_object("onPodConditions", |c| c.set_default_zero("status", "True"));
+        });
+    }
+}
+
 /// A `JobSpec` at `path`, but for its selector.
 pub(super) fn validate(errors: &mut ErrorList, path: &Path, spec: &Object) {
     non_negatives(

@@ -257,8 +257,10 @@ fn pods_left(errors: &mut ErrorList, path: &Path, touched: &Touched<'_>) {
             "terminating>0 is invalid for finished job",
         ));
     }
-    let ready = number("ready");
-    if (touched.field("ready") || touched.field("active")) && ready > number("active") {
+    if let Some(ready) = status.int("ready")
+        && (touched.field("ready") || touched.field("active"))
+        && ready > number("active")
+    {
         errors.push(FieldError::invalid(
             &path.child("ready"),
             ready,

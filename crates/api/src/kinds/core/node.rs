@@ -188,10 +188,11 @@ fn validate_node(errors: &mut ErrorList, node: &Object) {
         .filter_map(|cidr| names::parse_cidr_sloppy(cidr))
         .map(|(ip, _)| ip.is_ipv4())
         .collect();
-    if let Some(bad) = cidrs.iter().find(|c| names::parse_cidr_sloppy(c).is_none()) {
+    let mut unread = cidrs.iter().enumerate();
+    if let Some((index, bad)) = unread.find(|(_, c)| names::parse_cidr_sloppy(c).is_none()) {
         errors.push(FieldError::internal(
             &path,
-            format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: {bad}"),
+            format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{index}]: <nil> (invalid CIDR address: {bad})"),
         ));
     }
     let dual = families.contains(&true) && families.contains(&false);

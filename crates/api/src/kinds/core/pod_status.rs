@@ -303,12 +303,9 @@ fn addresses(errors: &mut ErrorList, path: &Path, status: &Object, before: &Obje
         match names::parse_ip_sloppy(ip) {
             Some(ip) => families.push(ip.is_ipv4()),
             None => {
-                let shown = apimachinery::quote(ip);
                 errors.push(FieldError::internal(
                     path,
-                    format!(
-                        "failed to check for dual stack with error:ip {index} is invalid: {shown}"
-                    ),
+                    format!("failed to check for dual stack with error:invalid IP[{index}]: {ip}"),
                 ));
                 families.clear();
                 break;

@@ -352,34 +352,41 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
     if errors.len() > known {
         return errors;
     }
-    let mut others_changed = false;
+    let each = |list: &'static str| {
+        let known = before.objects(list);
+        spec.objects(list)
+            .zip(known)
+            .map(|((i, now), (_, was))| (i, now, was))
+    };
     for list in ["initContainers", "containers"] {
-        for (index, container) in spec.objects(list) {
-            let Some((_, was)) = before.objects(list).nth(index) else {
-                continue;
-            };
+        for (index, container, was) in each(list) {
             for part in PARTS {
                 let (now, then) = (amounts(container, part), amounts(was, part));
-                let at = path.child(list).index(index).child("resources").child(part);
                 if removed(&now, &then) {
+                    let at = path.child(list).index(index).child("resources").child(part);
                     let message = format!("resource {part} cannot be removed");
                     errors.push(FieldError::forbidden(&at, message));
                 }
-                others_changed |= changed_beside_cpu_and_memory(&now, &then);
-            }
-            if list == "initContainers" && restarts_for_nothing(container, was) {
-                errors.push(FieldError::forbidden(
-                    &path.child(list).index(index),
-                    "non-sidecar init containers with a resize policy of RestartContainer cannot be resized",
-                ));
             }
         }
     }
-    if others_changed {
-        errors.push(FieldError::forbidden(
-            &path,
-            "only cpu and memory resources are mutable",
-        ));
+    for (_, container, was) in each("containers") {
+        if changed_beside_cpu_and_memory(container, was) {
+            let message = "only cpu and memory resources are mutable";
+            errors.push(FieldError::forbidden(&path, message));
+        }
+    }
+    for (index, container, was) in each("initContainers") {
+        let at = path.child("initContainers").index(index);
+        if changed_beside_cpu_and_memory(container, was) {
+            let message =
+                "only cpu and memory resources for init or sidecar containers are mutable";
+            errors.push(FieldError::forbidden(&at, message));
+        }
+        if restarts_for_nothing(container, was) {
+            let message = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized";
+            errors.push(FieldError::forbidden(&at, message));
+        }
     }
     errors
 }
@@ -403,7 +410,22 @@ fn removed(now: &Object, then: &Object) -> bool {
         .any(|name| is_resizable(name) && !now.contains_key(name))
 }
 
-fn changed_beside_cpu_and_memory(now: &Object, then: &Object) -> bool {
+/// Whether a container differs in anything but its CPU and memory. Claims of it go by the pod's, and are not looked at.
+fn changed_beside_cpu_and_memory(container: &Object, was: &Object) -> bool {
+    let mut resources = Object::new();
+    for part in PARTS {
+        let (mut now, then) = (amounts(container, part), amounts(was, part));
+        now.retain(|name, _| !is_resizable(name));
+        now.extend(then.into_iter().filter(|(name, _)| is_resizable(name)));
+        resources.set(part, now);
+    }
+    let mut container = container.clone();
+    container.set("resources", resources);
+    let (now, then) = (Value::Object(container), Value::Object(was.clone()));
+    !internal::same("io.k8s.api.core.v1.Container", Some(&now), Some(&then))
+}
+
+fn other_amounts_changed(now: &Object, then: &Object) -> bool {
     now.keys()
         .chain(then.keys())
         .any(|name| !is_resizable(name) && now.get(name) != then.get(name))
@@ -443,7 +465,7 @@ fn pod_level_resize(errors: &mut ErrorList, path: &Path, spec: &Object, before: 
                 message,
             ));
         }
-        others_changed |= changed_beside_cpu_and_memory(&now, &then);
+        others_changed |= other_amounts_changed(&now, &then);
     }
     if others_changed {
         errors.push(FieldError::forbidden(

@@ -36,7 +36,7 @@ impl Strategy for NetworkPolicyStrategy {
         let spec = object.ensure_object("spec");
         for direction in ["ingress", "egress"] {
             spec.each_object(direction, |rule| {
-                rule.each_object("ports", |port| port.set_default_zero("protocol", "TCP"));
+                rule.each_object("ports", |port| port.set_default("protocol", "TCP"));
             });
         }
         // The PodSelector is always written; an empty one means all pods.
