@@ -124,6 +124,12 @@ fn labels_that_a_job_has_from_its_pods_stay_theirs() {
 }
 
 #[test]
+fn a_job_whose_pods_had_no_labels_has_those_made_for_them() {
+    let job = stored("batch/v1", "Job", json!({"spec": {"template": {}}}));
+    assert_eq!(job["metadata"]["labels"]["controller-uid"], "u");
+}
+
+#[test]
 fn labels_with_a_prefix_are_demanded_where_they_were() {
     let job = |manual: bool| json!({"spec": {"manualSelector": manual, "selector": {"matchLabels": {"app": "a"}}, "template": pods()}});
     let old = stored("batch/v1", "Job", job(true));
@@ -193,6 +199,32 @@ fn an_empty_protocol_of_a_policy_is_no_default() {
     );
     let ports = &policy["spec"]["egress"][0]["ports"];
     assert_eq!(*ports, json!([{"protocol": ""}, {"protocol": "TCP"}]));
+}
+
+#[test]
+fn a_set_warns_of_its_claims_and_of_endless_history() {
+    let claim = json!({"metadata": {"name": "v"}, "kind": "Other", "spec": {"resources": {"requests": {"storage": "1500m"}}}});
+    let spec =
+        json!({"template": pods(), "revisionHistoryLimit": -1, "volumeClaimTemplates": [claim]});
+    let set = stored("apps/v1", "StatefulSet", json!({ "spec": spec }));
+    assert_eq!(
+        set["spec"]["volumeClaimTemplates"][0]["kind"],
+        "PersistentVolumeClaim"
+    );
+    let strategy = row("apps/v1", "StatefulSet").strategy;
+    let (new, changed) = (
+        strategy.warnings(&set, None),
+        strategy.warnings(&set, Some(&set)),
+    );
+    assert!(
+        new[0].starts_with("spec.volumeClaimTemplates[0].resources"),
+        "{new:?}"
+    );
+    assert!(
+        changed[0].starts_with("spec.volumeClaimTemplates[0].Spec.resources"),
+        "{changed:?}"
+    );
+    assert!(new[1].starts_with("spec.revisionHistoryLimit"), "{new:?}");
 }
 
 #[test]

@@ -317,8 +317,11 @@ impl ServiceAllocator {
                     .find(|(number, given)| *number == port && *given != 0)
                     .map(|(_, given)| *given)
             };
+            // Of an update, ports of one number share nothing that was not asked for.
             let wanted = if given != 0 {
                 Some(given)
+            } else if updating {
+                None
             } else {
                 shared.or_else(later)
             };

@@ -164,14 +164,22 @@ async fn an_update_keeps_its_own_ports() {
     let spec = |ports: Value| json!({"type": "NodePort", "ports": ports});
     let old = create(&server, spec(json!([port("TCP", 80), port("UDP", 80)]))).await;
     let old = old.unwrap();
-    for (ports, refusal) in [
-        (json!([port("TCP", 80), port("UDP", 81)]), None),
+    for (ports, shared, refusal) in [
+        (json!([port("TCP", 80), port("UDP", 81)]), true, None),
+        (
+            // Nothing is shared that was not asked for.
+            json!([port("TCP", 80), {"protocol": "UDP", "port": 80}]),
+            false,
+            None,
+        ),
         (
             json!([port("TCP", 80), port("TCP", 81)]),
+            true,
             Some("duplicate nodePort: {TCP 30001}"),
         ),
         (
             json!([{"protocol": "TCP", "port": 80, "nodePort": 70_000}]),
+            true,
             Some(
                 "Service \"s\" is invalid: spec.ports[0].nodePort: Invalid value: 70000: provided port is not in the valid range. The range of valid ports is 30000-32767",
             ),
@@ -180,6 +188,9 @@ async fn an_update_keeps_its_own_ports() {
         let mut new = old.clone();
         new.insert("spec".to_owned(), spec(ports));
         let outcome = server.begin_update(&mut new, &old, false).await;
+        if let (true, [tcp, udp]) = (outcome.is_ok(), &node_ports(&new)[..]) {
+            assert_eq!((*tcp, tcp == udp), (30001, shared));
+        }
         assert_eq!(outcome.err().map(|e| e.message.clone()).as_deref(), refusal);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use apimachinery::{Object, meta, status::Status};
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use base::tls::{Trust, client_config};
 use etcd::{KeyRange, RangeRequest};
 use http::{Request, Response, StatusCode};
@@ -31,12 +31,13 @@ impl Call<'_> {
     /// `GET componentstatuses`, or one of them.
     pub(super) async fn components(&self) -> Result<Response<Body>, Status> {
         let name = self.context.info.name.as_str();
-        let sort = if name.is_empty() {
-            Sort::List
-        } else {
-            Sort::Object
-        };
+        let is_list = self.context.info.verb == "list";
+        let sort = if is_list { Sort::List } else { Sort::Object };
         let accept = self.accept(sort)?;
+        let predicate = self.predicate()?;
+        if is_list {
+            self.check_fields(&predicate)?;
+        }
         let [(manager, manager_port), (scheduler, scheduler_port)] = COMPONENTS;
         let (manager_health, scheduler_health, store_health) = tokio::join!(
             probe(manager_port),
@@ -48,11 +49,17 @@ impl Call<'_> {
             component(scheduler, scheduler_health),
             component(STORE, store_health),
         ];
-        if !name.is_empty() {
+        if !is_list {
             let found = components.into_iter().find(|c| meta::name(c) == name);
-            let component = found.ok_or_else(|| self.not_found())?;
+            // Here alone upstream names the resource in the singular.
+            let missing = || Status::not_found(&GroupResource::new("", "componentstatus"), name);
+            let component = found.ok_or_else(missing)?;
             return self.respond_tree(component, accept, StatusCode::OK);
         }
+        components.retain(|component| {
+            let field = |field: &str| (field == "metadata.name").then(|| meta::name(component));
+            predicate.labels.matches(meta::labels(component)) && predicate.fields.matches(field)
+        });
         let (object, gvk) = match accept.transform {
             Transform::PartialObjectMetadata => return Err(self.is_a_list()),
             Transform::PartialObjectMetadataList => {

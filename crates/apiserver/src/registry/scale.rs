@@ -205,12 +205,17 @@ impl Want for Scaled<'_> {
         if let Some(custom) = &self.call.endpoint.custom {
             custom.set_scale(&mut object, &scale)?;
         } else {
+            let (wanted, uid) = (meta::uid(&scale), meta::uid(current));
+            let is_another = !wanted.is_empty() && wanted != uid;
+            // Of a Scale that was sent whole the store asks first; of a patched one the scale alone.
+            if is_another && matches!(self.change, Change::Given(_)) {
+                return Err(call.of_another_uid(wanted, current, self.options.dry_run)?);
+            }
             let errors = api::scale::validate_scale(&scale);
             if !errors.is_empty() {
                 return Err(Status::invalid_kind(&SCALE, meta::name(&scale), &errors));
             }
-            let (wanted, uid) = (meta::uid(&scale), meta::uid(current));
-            if !wanted.is_empty() && wanted != uid {
+            if is_another {
                 let what = format!(
                     "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
                 );

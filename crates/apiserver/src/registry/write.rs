@@ -233,19 +233,7 @@ impl<'a> Write<'a> {
         let name = &call.context.info.name;
         let uid = meta::uid(new);
         if self.demands_uid && !uid.is_empty() && uid != meta::uid(old) {
-            let key = call.endpoint.cacher()?.key(meta::namespace(old), name);
-            let key = String::from_utf8_lossy(&key).into_owned();
-            // A dry run is stopped before the store's prefix is put before the key.
-            let key = match key.strip_prefix("/registry") {
-                Some(key) if self.options.dry_run => key,
-                _ => &key,
-            };
-            let reason = format!(
-                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                key,
-                meta::uid(old)
-            );
-            return Err(Status::conflict(&resource, name, reason));
+            return Err(call.of_another_uid(uid, old, self.options.dry_run)?);
         }
         let version = version_number(new)?;
         if version == 0 {
@@ -349,6 +337,30 @@ impl<'a> Write<'a> {
 }
 
 impl Call<'_> {
+    /// The store's refusal of a write that is meant for an object of another uid.
+    pub(super) fn of_another_uid(
+        &self,
+        uid: &str,
+        old: &Object,
+        dry_run: bool,
+    ) -> Result<Status, Status> {
+        let name = &self.context.info.name;
+        let key = self.endpoint.cacher()?.key(meta::namespace(old), name);
+        let key = String::from_utf8_lossy(&key).into_owned();
+        // A dry run is stopped before the store's prefix is put before the key.
+        let key = match key.strip_prefix("/registry") {
+            Some(key) if dry_run => key,
+            _ => &key,
+        };
+        let reason = format!(
+            "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            key,
+            meta::uid(old)
+        );
+        let resource = self.endpoint.group_resource();
+        Ok(Status::conflict(&resource, name, reason))
+    }
+
     /// The namespace of an object in a body is the path's, or empty, which means the path's.
     pub(super) fn set_namespace(&self, object: &mut Object) -> Result<(), Status> {
         let wanted = self.namespace();

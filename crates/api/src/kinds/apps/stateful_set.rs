@@ -69,8 +69,8 @@ impl Strategy for StatefulSetStrategy {
         spec.set_default("replicas", 1);
         spec.set_default("revisionHistoryLimit", 10);
         spec.each_object("volumeClaimTemplates", |claim| {
-            claim.set_default_zero("apiVersion", "v1");
-            claim.set_default_zero("kind", "PersistentVolumeClaim");
+            claim.set("apiVersion", "v1");
+            claim.set("kind", "PersistentVolumeClaim");
             persistent_volume_claim::default(claim);
         });
         lifecycle::zeroes(
@@ -188,9 +188,31 @@ impl Strategy for StatefulSetStrategy {
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
         let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
-        let path = Path::new("spec").child("template");
-        let old = old.and_then(template);
-        pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref())
+        let path = Path::new("spec");
+        let mut warnings = Vec::new();
+        if old.is_none_or(|old| of::generation(new) != of::generation(old)) {
+            let old = old.and_then(template);
+            warnings = pod_spec::warnings::of_template(
+                &path.child("template"),
+                template(new).as_ref(),
+                old.as_ref(),
+            );
+        }
+        let empty = Object::new();
+        let spec = new.object("spec").unwrap_or(&empty);
+        for (index, claim) in spec.objects("volumeClaimTemplates") {
+            let mut at = path.child("volumeClaimTemplates").index(index);
+            // So upstream names it, when it is not new.
+            if old.is_some() {
+                at = at.child("Spec");
+            }
+            let spec = claim.object("spec").unwrap_or(&empty);
+            warnings.extend(persistent_volume_claim::warnings_of_spec(&at, spec));
+        }
+        if spec.int("revisionHistoryLimit").is_some_and(|n| n < 0) {
+            warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".to_owned());
+        }
+        warnings
     }
 }
 

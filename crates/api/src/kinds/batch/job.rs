@@ -91,6 +91,9 @@ impl Strategy for JobStrategy {
         {
             generate_selector(object);
         }
+        if bears_labels_of_pods(object) {
+            take_labels_of_pods(object);
+        }
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {

@@ -128,6 +128,11 @@ impl Strategy for PodStrategy {
             .map_or("", |s| s.text("qosClass"))
             .to_owned();
         let status = new.ensure_object("status");
+        // Behind a feature gate that is off by default: it stays only where it is in use.
+        const CLAIMED: &str = "nodeAllocatableResourceClaimStatuses";
+        if old.object("status").is_none_or(|s| !s.has(CLAIMED)) {
+            status.remove(CLAIMED);
+        }
         // The class follows from the spec; a kubelet that leaves it out does not unset it.
         if !class.is_empty() {
             status.set_default_zero("qosClass", class);
@@ -313,6 +318,7 @@ pub fn prepare_for_ephemeral_containers(new: &mut Object, old: &Object) {
     take_old_but_its_version(new, old);
     new.ensure_object("spec")
         .set_or_remove("ephemeralContainers", containers);
+    pod_spec::disabled::drop_from_pod(new);
     lifecycle::bump_generation(new, old, &["spec"]);
 }
 

@@ -118,8 +118,12 @@ impl Strategy for ReplicationControllerStrategy {
         if old.is_none() {
             warnings.extend(pod_spec::warnings::of_name_of_pods(meta::name(new)));
         }
-        let old = old.and_then(template);
-        let of_pods = pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref());
+        // Of an update upstream warns of what was there, in the light of what is to be.
+        let (new, old) = match old {
+            None => (template(new), None),
+            Some(old) => (template(old), template(new)),
+        };
+        let of_pods = pod_spec::warnings::of_template(&path, new.as_ref(), old.as_ref());
         warnings.extend(of_pods);
         warnings
     }
