@@ -98,6 +98,32 @@ fn the_name_of_an_attached_volume_is_judged_on_updates_too() {
 }
 
 #[test]
+fn a_volume_that_stands_in_an_attachment_is_of_a_driver_and_of_nobody() {
+    let spec = json!({
+        "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1"}, "storageClassName": "c", "volumeMode": "Block",
+        "persistentVolumeReclaimPolicy": "Delete", "hostPath": {"path": "/x"},
+    });
+    let body =
+        json!({"spec": {"attacher": "d", "nodeName": "n", "source": {"inlineVolumeSpec": spec}}});
+    let errors = complaints("storage.k8s.io/v1", "VolumeAttachment", body);
+    let fields = [
+        "capacity",
+        "csi",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "volumeMode",
+    ];
+    assert_eq!(errors.len(), fields.len(), "{errors:?}");
+    for (error, field) in errors.iter().zip(fields) {
+        let at = format!("spec.source.inlineVolumeSpec.{field}: ");
+        assert!(
+            error.starts_with(&at) && error.ends_with("in the context of inline volumes"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_definition_always_has_stored_versions() {
     let versions = json!({"versions": [{"name": "v1", "storage": true}, {"name": "v2"}]});
     let body = json!({"spec": versions, "status": {"storedVersions": []}});

@@ -165,19 +165,55 @@ static SOURCES: &[Source] = &[
 fn validate_spec(errors: &mut ErrorList, volume: &Object) {
     let empty = Object::new();
     let spec = volume.object("spec").unwrap_or(&empty);
-    let path = Path::new("spec");
+    validate_spec_at(errors, &Path::new("spec"), spec, meta::name(volume), false);
+}
+
+/// The spec of a volume that stands in another object: it is of a CSI driver, has no life of its own, and is anybody's.
+pub fn validate_inline_spec(errors: &mut ErrorList, path: &Path, spec: &Object) {
+    validate_spec_at(errors, path, spec, "", true);
+}
+
+fn not_inline(errors: &mut ErrorList, path: &Path, spec: &Object, field: &str) {
+    let is_set = match spec.get(field) {
+        None | Some(Value::Null) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty() || field != "capacity",
+        Some(_) => true,
+    };
+    if is_set {
+        let words = "may not be specified in the context of inline volumes";
+        errors.push(FieldError::forbidden(&path.child(field), words));
+    }
+}
+
+fn validate_spec_at(errors: &mut ErrorList, path: &Path, spec: &Object, name: &str, inline: bool) {
+    if inline {
+        not_inline(errors, path, spec, "claimRef");
+        not_inline(errors, path, spec, "capacity");
+        if !spec.has("csi") {
+            let words = "has to be specified in the context of inline volumes";
+            errors.push(FieldError::required(&path.child("csi"), words));
+        }
+    }
     let modes = path.child("accessModes");
     if spec.list("accessModes").is_empty() {
         errors.push(FieldError::required(&modes, ""));
     }
     persistent_volume_claim::access_modes(errors, &modes, spec);
-    capacity(errors, &path.child("capacity"), spec.object("capacity"));
+    if !inline {
+        capacity(errors, &path.child("capacity"), spec.object("capacity"));
+    }
     let policy = spec.text("persistentVolumeReclaimPolicy");
-    if !policy.is_empty() {
-        let at = path.child("persistentVolumeReclaimPolicy");
+    let at = path.child("persistentVolumeReclaimPolicy");
+    if inline && !matches!(policy, "" | "Retain") {
+        let words = "may only be Retain in the context of inline volumes";
+        errors.push(FieldError::forbidden(&at, words));
+    } else if !policy.is_empty() {
         one_of(errors, &at, policy, &["Delete", "Recycle", "Retain"]);
     }
-    if let Some(affinity) = spec.object("nodeAffinity") {
+    if inline {
+        not_inline(errors, path, spec, "nodeAffinity");
+    } else if let Some(affinity) = spec.object("nodeAffinity") {
         let at = path.child("nodeAffinity").child("required");
         match affinity.object("required") {
             Some(required) => selectors::node_selector(errors, &at, required),
@@ -189,8 +225,8 @@ fn validate_spec(errors: &mut ErrorList, volume: &Object) {
     }
     let owner = Owner {
         volume: spec,
-        name: meta::name(volume),
-        path: &path,
+        name,
+        path,
         persistent: true,
         pod: None,
     };
@@ -202,7 +238,7 @@ fn validate_spec(errors: &mut ErrorList, volume: &Object) {
             "may not be 'recycle' for a hostPath mount of '/'",
         ));
     }
-    classes(errors, &path, spec);
+    classes(errors, path, spec, inline);
 }
 
 /// Whether a path is that of the root, once it is cleaned.
@@ -210,15 +246,23 @@ fn is_root(path: &str) -> bool {
     path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."))
 }
 
-fn classes(errors: &mut ErrorList, path: &Path, spec: &Object) {
+fn classes(errors: &mut ErrorList, path: &Path, spec: &Object, inline: bool) {
     let class = spec.text("storageClassName");
-    if !class.is_empty() {
+    if inline {
+        not_inline(errors, path, spec, "storageClassName");
+    } else if !class.is_empty() {
         let at = path.child("storageClassName");
         text(errors, &at, class, names::dns1123_subdomain(class));
     }
     if let Some(mode) = spec.text_opt("volumeMode") {
         let at = path.child("volumeMode");
-        one_of(errors, &at, mode, &["Block", "Filesystem"]);
+        if !inline {
+            one_of(errors, &at, mode, &["Block", "Filesystem"]);
+        } else if mode != "Filesystem" {
+            let words =
+                "may not specify volumeMode other than Filesystem in the context of inline volumes";
+            errors.push(FieldError::forbidden(&at, words));
+        }
     }
     if let Some(class) = spec.text_opt("volumeAttributesClassName") {
         let at = path.child("volumeAttributesClassName");

@@ -11,7 +11,7 @@ use crate::{
     fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::pod_spec::volumes,
+    kinds::core::{persistent_volume, pod_spec::volumes},
     lifecycle, names,
     validate::{invalid_shown, text},
 };
@@ -107,6 +107,12 @@ fn validate(object: &Object) -> ErrorList {
             &at.child("persistentVolumeName"),
             "must specify non empty persistentVolumeName",
         )),
+        (None, true) => {
+            if let Some(spec) = source.object("inlineVolumeSpec") {
+                let at = at.child("inlineVolumeSpec");
+                persistent_volume::validate_inline_spec(&mut errors, &at, spec);
+            }
+        }
         _ => {}
     }
     let node = spec.text("nodeName");

@@ -194,7 +194,8 @@ fn is_reference(image: &str) -> bool {
         || host.0.split('.').all(of_host)
             && !host.1.is_empty()
             && host.1.bytes().all(|b| b.is_ascii_digit());
-    hosted && tagged && !hashed && path.split('/').all(of_path)
+    const MAX_PATH: usize = 255;
+    path.len() <= MAX_PATH && hosted && tagged && !hashed && path.split('/').all(of_path)
 }
 
 /// `Always` for images that can change below their name: no tag, or `latest`. A digest never changes.
@@ -285,14 +286,6 @@ pub fn volume_source(owner: &mut Object) {
             ],
         ),
         (
-            "azureDisk",
-            &[
-                ("cachingMode", "ReadWrite"),
-                ("kind", "Shared"),
-                ("fsType", "ext4"),
-            ],
-        ),
-        (
             "scaleIO",
             &[("storageMode", "ThinProvisioned"), ("fsType", "xfs")],
         ),
@@ -305,6 +298,10 @@ pub fn volume_source(owner: &mut Object) {
         }
     }
     if let Some(disk) = owner.object_mut("azureDisk") {
+        // Unlike the others, these are behind pointers: what is empty stays so.
+        disk.set_default("cachingMode", "ReadWrite");
+        disk.set_default("fsType", "ext4");
+        disk.set_default("kind", "Shared");
         disk.set_default("readOnly", false);
     }
     if let Some(path) = owner.object_mut("hostPath") {
@@ -335,6 +332,7 @@ mod tests {
         ] {
             assert_eq!(pull_policy(image), policy, "{image}");
         }
+        assert_eq!(pull_policy(&"x".repeat(256)), "IfNotPresent");
     }
 
     #[test]
