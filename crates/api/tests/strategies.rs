@@ -348,7 +348,10 @@ fn what_attaching_said_is_judged_with_the_status() {
     let kind = "VolumeAttachment";
     let old = created(
         kind,
-        json!({"spec": {"attacher": "csi.test", "nodeName": "n", "source": {"persistentVolumeName": "v"}}}),
+        json!({
+            "metadata": {"name": "a", "uid": "u"},
+            "spec": {"attacher": "csi.test", "nodeName": "n", "source": {"persistentVolumeName": "v"}},
+        }),
     );
     let mut new = old.clone();
     new["status"]["attachError"] = json!({"errorCode": -1});

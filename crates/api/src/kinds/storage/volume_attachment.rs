@@ -11,7 +11,10 @@ use crate::{
     fields::Fields,
     internal,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::core::{persistent_volume, pod_spec::volumes},
+    kinds::core::{
+        persistent_volume,
+        pod_spec::{defaults, volumes},
+    },
     lifecycle, names,
     validate::{invalid_shown, text},
 };
@@ -39,7 +42,10 @@ struct VolumeAttachmentStrategy;
 
 impl Strategy for VolumeAttachmentStrategy {
     fn default(&self, object: &mut Object) {
-        object.ensure_object("spec").ensure_object("source");
+        let source = object.ensure_object("spec").ensure_object("source");
+        if let Some(spec) = source.object_mut("inlineVolumeSpec") {
+            defaults::volume_source(spec);
+        }
         object
             .ensure_object("status")
             .set_default("attached", false);
@@ -83,7 +89,9 @@ impl Strategy for VolumeAttachmentStrategy {
         errors
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
-        self.validate_update(new, old)
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        errors.extend(self.validate_update(new, old));
+        errors
     }
     fn repeats_metadata_rules(&self) -> bool {
         false
