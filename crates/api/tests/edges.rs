@@ -169,6 +169,19 @@ fn labels_with_a_prefix_are_demanded_where_they_were() {
 }
 
 #[test]
+fn no_failed_indexes_are_not_an_empty_list_of_them() {
+    let old = stored("batch/v1", "Job", json!({"spec": {"template": pods()}}));
+    let mut new = old.clone();
+    new["status"]["failedIndexes"] = json!("");
+    let strategy = row("batch/v1", "Job").strategy;
+    let errors = strategy.validate_status_update(&new, &old);
+    assert_eq!(
+        errors[0].to_string(),
+        "status.failedIndexes: Invalid value: \"\": cannot set non-null failedIndexes when backoffLimitPerIndex is null"
+    );
+}
+
+#[test]
 fn a_set_that_names_its_strategy_is_told_no_more() {
     let set = |strategy: Value| {
         let body = json!({"spec": {"updateStrategy": strategy, "template": pods()}});

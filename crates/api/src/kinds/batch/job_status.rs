@@ -35,13 +35,8 @@ struct Touched<'a> {
 
 impl Touched<'_> {
     fn field(&self, name: &str) -> bool {
-        let zero = |status: &Object| -> Option<Value> {
-            status
-                .value(name)
-                .filter(|value| !matches!(value.as_i64(), Some(0)) && value.as_str() != Some(""))
-                .cloned()
-        };
-        zero(self.status) != zero(self.before)
+        const STATUS: &str = "io.k8s.api.batch.v1.JobStatus";
+        !internal::same_field(STATUS, self.status, self.before, name)
     }
 
     fn condition(&self, kind: &str) -> bool {
