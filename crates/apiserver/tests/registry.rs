@@ -17,6 +17,7 @@ use std::sync::{
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use cluster::{Backend, Cluster};
 
@@ -359,7 +360,8 @@ async fn a_watch_within_the_process_goes_on_beside_tasks_that_are_always_ready()
     let path = format!("{CONFIG_MAPS}?watch=1");
     let response = cluster.send(Method::GET, &path, &[], None).await;
     let turns = Arc::new(AtomicUsize::new(0));
-    let others = tokio::spawn({
+    let mut others = JoinSet::new();
+    others.spawn({
         let turns = Arc::clone(&turns);
         async move {
             loop {
@@ -368,7 +370,8 @@ async fn a_watch_within_the_process_goes_on_beside_tasks_that_are_always_ready()
             }
         }
     });
-    let reading = tokio::spawn(async move {
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
         let mut body = response.into_body();
         let before = turns.load(Ordering::Relaxed);
         for _ in 0..OBJECTS {
@@ -376,8 +379,8 @@ async fn a_watch_within_the_process_goes_on_beside_tasks_that_are_always_ready()
         }
         turns.load(Ordering::Relaxed) - before
     });
-    let turns = reading.await.unwrap();
-    others.abort();
+    let turns = reading.join_next().await.unwrap().unwrap();
+    others.shutdown().await;
     assert!(turns < 10 * OBJECTS, "{turns}");
     cluster.stop().await;
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base::TaskGroup;
 use bytes::Bytes;
 use client::{Body, Transport, TransportError};
 use futures_util::stream;
@@ -14,6 +15,7 @@ pub(crate) struct Late {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) resource: &'static str,
     pub(crate) is_time: watch::Receiver<bool>,
+    pub(crate) tasks: TaskGroup,
 }
 
 #[async_trait]
@@ -27,21 +29,24 @@ impl Transport for Late {
         let is_late = is_watch && uri.path().ends_with(self.resource);
         let response = self.transport.send(request).await?;
         Ok(match is_late {
-            true => response.map(|body| late(body, self.is_time.clone())),
+            true => response.map(|body| self.late(body)),
             false => response,
         })
     }
 }
 
-fn late(mut body: Body, mut is_time: watch::Receiver<bool>) -> Body {
-    let (told, mut heard) = mpsc::channel(1);
-    tokio::spawn(async move {
-        while let Some(frame) = body.frame().await {
-            let _ = is_time.wait_for(|is_time| *is_time).await;
-            if told.send(frame).await.is_err() {
-                break;
+impl Late {
+    fn late(&self, mut body: Body) -> Body {
+        let (told, mut heard) = mpsc::channel(1);
+        let mut is_time = self.is_time.clone();
+        self.tasks.spawn_cancellable("late", async move {
+            while let Some(frame) = body.frame().await {
+                let _ = is_time.wait_for(|is_time| *is_time).await;
+                if told.send(frame).await.is_err() {
+                    break;
+                }
             }
-        }
-    });
-    StreamBody::new(stream::poll_fn(move |cx| heard.poll_recv(cx))).boxed()
+        });
+        StreamBody::new(stream::poll_fn(move |cx| heard.poll_recv(cx))).boxed()
+    }
 }

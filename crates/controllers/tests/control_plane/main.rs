@@ -215,11 +215,13 @@ async fn background_deletion_collects_and_orphaning_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn dependents_that_the_collector_has_not_heard_of_are_orphaned_too() {
     let (time, is_time) = watch::channel(true);
+    let tasks = base::TaskGroup::default();
     let plane = ControlPlane::start_by(controllers::Config::default(), |transport| {
         Arc::new(Late {
             transport,
             resource: "/configmaps",
             is_time: is_time.clone(),
+            tasks: tasks.clone(),
         })
     })
     .await;
@@ -256,6 +258,7 @@ async fn dependents_that_the_collector_has_not_heard_of_are_orphaned_too() {
     collected("last").await;
     let kept = dependents.get("kept").await.unwrap();
     assert_eq!(kept.owner_references(), []);
+    tasks.shutdown().await;
     plane.stop().await;
 }
 
