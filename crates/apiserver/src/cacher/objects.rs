@@ -163,7 +163,7 @@ fn field_key(value: &str, key: &[u8]) -> Vec<u8> {
     [value.as_bytes(), b"\0", key].concat()
 }
 
-/// Keys from the first to before the end.
+/// Keys that lie side by side.
 struct Stretch {
     first: Vec<u8>,
     end: Bound<Vec<u8>>,
