@@ -26,21 +26,36 @@ pub fn json(value: &Value, out: &mut Vec<u8>) {
 
 /// Writes an object.
 pub fn object(members: &Object, out: &mut Vec<u8>) {
+    object_with(members, out, |_, value, out| json(value, out));
+}
+
+/// Writes an object of these members, whose values `write` writes.
+pub fn object_with<'a>(
+    members: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    out: &mut Vec<u8>,
+    write: impl Fn(&str, &Value, &mut Vec<u8>),
+) {
     out.push(b'{');
-    for (index, (name, value)) in members.iter().enumerate() {
+    for (index, (name, value)) in members.into_iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        member(name, value, out);
+        self::name(name, out);
+        write(name, value, out);
     }
     out.push(b'}');
 }
 
 /// Writes `"name":value`.
 pub fn member(name: &str, value: &Value, out: &mut Vec<u8>) {
+    self::name(name, out);
+    json(value, out);
+}
+
+/// Writes `"name":`.
+pub(crate) fn name(name: &str, out: &mut Vec<u8>) {
     string(name, out);
     out.push(b':');
-    json(value, out);
 }
 
 fn string(text: &str, out: &mut Vec<u8>) {

@@ -5,7 +5,7 @@
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
-use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
+use apimachinery::{Object, gvk::GroupResource, managed_fields, meta, status::Status};
 use async_trait::async_trait;
 use base::Clock;
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const LEASE_SHARED_FOR: Duration = Duration::from_secs(60);
 /// An object as the store has it, with its resourceVersion.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// In storage version.
+    /// In storage version, with owned fields as text ([`managed_fields::read`]).
     pub object: Object,
     /// Revision of its last change.
     pub revision: Revision,
@@ -333,23 +333,16 @@ pub fn encode(object: &Object) -> Bytes {
 /// Writes an object's JSON as [`encode`] does.
 pub fn write_json(object: &Object, out: &mut Vec<u8>) {
     const HEAD: [&str; 3] = ["kind", "apiVersion", "metadata"];
-    out.push(b'{');
     let head = HEAD.iter().filter_map(|key| object.get_key_value(*key));
     let rest = object
         .iter()
         .filter(|(key, _)| !HEAD.contains(&key.as_str()));
-    for (index, (key, value)) in head.chain(rest).enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        apimachinery::encode::member(key, value, out);
-    }
-    out.push(b'}');
+    managed_fields::write(head.chain(rest), out);
 }
 
 /// The object in a stored value, its resourceVersion filled in.
 pub fn decode(value: &KeyValue) -> Result<Stored, Status> {
-    let object: Object = serde_json::from_slice(&value.value).map_err(|error| {
+    let object = managed_fields::read(&value.value).map_err(|error| {
         Status::internal(format_args!("stored object {:?}: {error}", value.key))
     })?;
     Ok(stamp(object, value.mod_revision))

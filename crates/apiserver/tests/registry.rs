@@ -448,6 +448,101 @@ async fn one_version_does_not_lose_what_only_the_other_has_fields_for() {
     cluster.stop().await;
 }
 
+/// Inside the server they are text on their way to the store and back; nobody outside sees that.
+#[tokio::test]
+async fn owned_fields_are_trees_to_clients() {
+    let cluster = start().await;
+    let path = format!("{CONFIG_MAPS}/owned");
+    let owned =
+        |object: &Value| object["metadata"]["managedFields"][0]["fieldsV1"]["f:data"].clone();
+    let data = json!({".": {}, "f:k": {}});
+    let created = cluster.create(CONFIG_MAPS, config_map("owned", "1")).await;
+    assert_eq!(owned(&created), data);
+    let preview = cluster
+        .create(&format!("{CONFIG_MAPS}?dryRun=All"), config_map("no", "1"))
+        .await;
+    assert_eq!(owned(&preview), data);
+
+    let send = |method: Method, path: &str, sent: &str, accepted: &str, body: Value| {
+        let (path, sent, accepted) = (path.to_owned(), sent.to_owned(), accepted.to_owned());
+        let cluster = &cluster;
+        async move {
+            let headers = [("content-type", &*sent), ("accept", &*accepted)];
+            let answer = cluster.send(method, &path, &headers, Some(body)).await;
+            let status = answer.status();
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, bytes)
+        }
+    };
+    let json_of = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+    let (merge, json_patch) = (
+        "application/merge-patch+json",
+        "application/json-patch+json",
+    );
+    let label = |value: &str| json!({"metadata": {"labels": {"l": value}}});
+    let patch = |accepted: &str, query: &str, value: &str| {
+        let path = format!("{path}{query}");
+        send(Method::PATCH, &path, merge, accepted, label(value))
+    };
+
+    // Written, dry, without effect; as JSON, in protobuf, as a table.
+    for (query, value) in [("", "1"), ("?dryRun=All", "2"), ("", "1")] {
+        let (status, answer) = patch("application/json", query, value).await;
+        assert_eq!(
+            (status, owned(&json_of(&answer))),
+            (StatusCode::OK, data.clone())
+        );
+        let (_, answer) = patch("application/vnd.kubernetes.protobuf", query, value).await;
+        let gvk = apimachinery::gvk::GroupVersionKind::new("", "v1", "ConfigMap");
+        let ty = api::facts::type_of(&gvk).unwrap();
+        let envelope = apimachinery::protobuf::open(&answer).unwrap();
+        let object =
+            apimachinery::protobuf::decode(envelope.raw, ty, envelope.api_version, envelope.kind);
+        assert_eq!(owned(&Value::Object(object.unwrap())), data);
+        let table = "application/json;as=Table;g=meta.k8s.io;v=v1";
+        let (_, answer) = patch(table, query, value).await;
+        assert_eq!(owned(&json_of(&answer)["rows"][0]["object"]), data);
+    }
+
+    // Patches look into them.
+    let first = "/metadata/managedFields/0/fieldsV1/f:data/f:k";
+    let operations = json!([{"op": "test", "path": first, "value": {}}, {"op": "add", "path": "/data/m", "value": "1"}]);
+    let (status, answer) = send(Method::PATCH, &path, json_patch, "*/*", operations).await;
+    assert_eq!(status, StatusCode::OK, "{answer:?}");
+    let wrong = json!([{"op": "test", "path": first, "value": {}}, {"op": "add", "path": "/data", "value": 1}]);
+    let (status, answer) = send(Method::PATCH, &path, json_patch, "*/*", wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let message = json_of(&answer)["message"].as_str().unwrap().to_owned();
+    let shown = r#"\"fieldsV1\":{\"f:data\":{"#;
+    assert!(message.contains(shown), "{message}");
+
+    // A string is no set of fields: it is as if nothing had been sent.
+    let (_, before) = cluster.get(&path).await;
+    let mut sent = before.clone();
+    sent["metadata"]["managedFields"][0]["fieldsV1"] = json!("{}");
+    let (status, after) = cluster.json(Method::PUT, &path, Some(sent)).await;
+    assert_eq!((status, &after), (StatusCode::OK, &before));
+    // And what was sent as it is changes nothing.
+    let (_, after) = cluster.json(Method::PUT, &path, Some(before.clone())).await;
+    assert_eq!(after, before);
+    let entries = json!([{"manager": "me", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": data}}]);
+    let patched = json!({"metadata": {"managedFields": entries}});
+    let (_, after) = cluster.json(Method::PATCH, &path, Some(patched)).await;
+    assert_eq!(after["metadata"]["managedFields"], entries);
+
+    // Marked, and gone.
+    let finalizers = json!({"metadata": {"finalizers": ["example.com/f"]}});
+    cluster.json(Method::PATCH, &path, Some(finalizers)).await;
+    for _ in 0..2 {
+        let (_, marked) = cluster.json(Method::DELETE, &path, None).await;
+        assert_eq!(owned(&marked), data);
+    }
+    let finalizers = json!({"metadata": {"finalizers": []}});
+    let (_, gone) = cluster.json(Method::PATCH, &path, Some(finalizers)).await;
+    assert_eq!(owned(&gone), data);
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn concurrent_patches_all_arrive() {
     let cluster = start().await;

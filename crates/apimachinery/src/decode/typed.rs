@@ -321,6 +321,11 @@ impl Decoder<'_, '_> {
             (Scalar::Time | Scalar::MicroTime | Scalar::Duration, _) => {
                 self.self_decoded(kind, "string", around, path)
             }
+            // What is no set of fields says so, and not as a string, which would be one of ours ([`crate::managed_fields::read`]).
+            (Scalar::FieldsV1, Kind::String) => {
+                self.scanner.skip()?;
+                Ok(Some(Value::Array(Vec::new())))
+            }
             (Scalar::RawExtension | Scalar::FieldsV1 | Scalar::Json, _) => {
                 // Raw JSON: duplicates in it are nobody's business.
                 let mut ignore = |_| {};

@@ -22,7 +22,7 @@ pub(super) fn find(managers: &Managers, this: &Manager, changes: &Changes) -> Ve
     let mut found = Vec::new();
     for (manager, owned) in managers.iter().filter(|(manager, _)| *manager != this) {
         let changed = &changes.of(&owned.api_version).changed;
-        let fields = owned.fields.intersection(changed);
+        let fields = owned.fields.set().intersection(changed);
         if !fields.is_empty() {
             found.push(Conflict {
                 manager: print(manager, &owned.api_version),

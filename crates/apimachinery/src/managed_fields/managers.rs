@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use super::set::FieldSet;
+use super::{fields::Fields, set::FieldSet};
 use crate::time;
 
 /// More entries of updates than this are joined, the oldest first.
@@ -60,7 +60,7 @@ impl Manager {
 /// What a manager owns.
 #[derive(Clone, Debug)]
 pub(super) struct Owned {
-    pub(super) fields: FieldSet,
+    pub(super) fields: Fields,
     /// The version whose fields they are.
     pub(super) api_version: String,
     /// As it stands in the object; empty if it has none.
@@ -74,24 +74,38 @@ pub(super) struct Managers {
 }
 
 impl Managers {
-    /// `None` if an entry is malformed.
-    pub(super) fn decode(list: &[Value]) -> Option<Self> {
+    /// Or what is wrong with the first entry that is malformed.
+    pub(super) fn decode(list: &[Value]) -> Result<Self, String> {
         let mut entries = BTreeMap::new();
-        for entry in list {
+        for (index, entry) in list.iter().enumerate() {
             let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
             let operation = match text("operation") {
                 "Apply" => OperationType::Apply,
                 "Update" => OperationType::Update,
-                _ => return None,
-            };
-            if !matches!(text("fieldsType"), "FieldsV1") || text("apiVersion").is_empty() {
-                return None;
-            }
-            let fields = match entry.get("fieldsV1") {
-                None | Some(Value::Null) => FieldSet::default(),
-                Some(fields) => FieldSet::from_fields_v1(fields)?,
+                _ => return Err("operation must be `Apply` or `Update`".to_owned()),
             };
             let version = text("apiVersion");
+            if version.is_empty() {
+                return Err("apiVersion must not be empty".to_owned());
+            }
+            match text("fieldsType") {
+                "FieldsV1" => {}
+                "" => {
+                    return Err(format!(
+                        "missing fieldsType in managed fields entry {index}"
+                    ));
+                }
+                other => {
+                    let other = crate::quote(other);
+                    return Err(format!(
+                        "invalid fieldsType {other} in managed fields entry {index}"
+                    ));
+                }
+            }
+            let fields = Fields::of_value(entry.get("fieldsV1").unwrap_or(&Value::Null))
+                .ok_or_else(|| {
+                    format!("error decoding versioned set from {entry}: error decoding set")
+                })?;
             let manager = Manager::new(operation, text("manager"), version, text("subresource"));
             let owned = Owned {
                 fields,
@@ -100,11 +114,20 @@ impl Managers {
             };
             entries.insert(manager, owned);
         }
-        Some(Self { entries })
+        Ok(Self { entries })
     }
 
-    /// Applies first, then by time, then by name.
+    /// For clients: applies first, then by time, then by name.
     pub(super) fn encode(self) -> Vec<Value> {
+        self.encode_with(Fields::into_tree)
+    }
+
+    /// The same for the store.
+    pub(super) fn encode_for_store(self) -> Vec<Value> {
+        self.encode_with(Fields::into_text)
+    }
+
+    fn encode_with(self, fields: impl Fn(Fields) -> Value) -> Vec<Value> {
         let mut rows: Vec<(Manager, Owned)> = self.entries.into_iter().collect();
         rows.sort_by(|(a, owned_a), (b, owned_b)| {
             (
@@ -123,7 +146,7 @@ impl Managers {
                 ))
         });
         rows.into_iter()
-            .map(|(manager, owned)| entry(manager, owned))
+            .map(|(manager, owned)| entry(manager, owned, &fields))
             .collect()
     }
 
@@ -149,10 +172,10 @@ impl Managers {
             .retain(|_, owned| is_served(&owned.api_version));
     }
 
-    /// Changes what one manager owns; an entry left empty goes.
-    pub(super) fn change_fields(&mut self, manager: &Manager, change: impl Fn(&mut FieldSet)) {
+    /// Takes from what one manager owns; an entry left empty goes.
+    pub(super) fn take_from(&mut self, manager: &Manager, removed: &FieldSet) {
         if let Some(owned) = self.entries.get_mut(manager) {
-            change(&mut owned.fields);
+            owned.fields.subtract(removed);
             if owned.fields.is_empty() {
                 self.entries.remove(manager);
             }
@@ -174,11 +197,11 @@ impl Managers {
         &mut self,
         manager: Manager,
         api_version: &str,
-        fields: FieldSet,
+        fields: Fields,
         now: Timestamp,
     ) {
         let owned = self.entries.entry(manager).or_insert_with(|| Owned {
-            fields: FieldSet::default(),
+            fields: Fields::default(),
             api_version: api_version.to_owned(),
             time: String::new(),
         });
@@ -236,7 +259,7 @@ impl Managers {
     }
 }
 
-fn entry(manager: Manager, owned: Owned) -> Value {
+fn entry(manager: Manager, owned: Owned, fields: impl Fn(Fields) -> Value) -> Value {
     let operation = match manager.operation {
         OperationType::Apply => "Apply",
         OperationType::Update => "Update",
@@ -252,7 +275,7 @@ fn entry(manager: Manager, owned: Owned) -> Value {
         put("time", Value::from(owned.time));
     }
     put("fieldsType", Value::from("FieldsV1"));
-    put("fieldsV1", owned.fields.into_fields_v1());
+    put("fieldsV1", fields(owned.fields));
     if !manager.subresource.is_empty() {
         put("subresource", Value::from(manager.subresource));
     }

@@ -7,11 +7,14 @@
 
 mod check;
 mod conflict;
+mod created;
+mod fields;
 mod last_applied;
 mod managers;
 mod prune;
 mod scale;
 mod set;
+mod stored;
 mod typed;
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -26,6 +29,7 @@ use typed::{compare, field_set, merge};
 pub use conflict::Conflict;
 pub use scale::{of_parent, of_scale};
 pub use set::FieldSet;
+pub use stored::{read, spell_out, write};
 
 /// A write, as far as ownership is concerned.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +135,8 @@ pub fn blank(ty: TypeRef<'_>) -> Object {
         .unwrap_or_default()
 }
 
-/// Tracks a create (`live` is `None`), update or patch: puts `metadata.managedFields` into `new`, which is complete otherwise.
+/// Tracks a create (`live` is `None`), update or patch: puts `metadata.managedFields` into `new`, which is complete otherwise, in the form in which
+/// they are stored ([`spell_out`]).
 ///
 /// `managedFields` that the client sent count if they are valid, those of the live object if not; a subresource cannot change them
 /// directly; `[]` and `[{}]` clear them. An object whose lists have items without their keys is tracked no longer.
@@ -142,6 +147,7 @@ pub fn update(ty: TypeRef<'_>, live: Option<&Object>, new: &mut Object, write: &
         meta::set_managed_fields(new, Vec::new());
         return;
     }
+    let is_new = live.is_none();
     let blank_object;
     let live = match live {
         Some(live) => live,
@@ -155,10 +161,30 @@ pub fn update(ty: TypeRef<'_>, live: Option<&Object>, new: &mut Object, write: &
         meta::set_managed_fields(new, Vec::new());
         return;
     }
-    let changes = Changes::between(ty, live, new, &changed, &mut managers, write);
-    track(changes, &mut managers, write);
-    managers.cap_updates();
-    meta::set_managed_fields(new, managers.encode());
+    if is_new && managers.is_empty() && live.values().all(created::is_bare) {
+        let left = created::Left {
+            ignored: Some(write.ignored.view()),
+            stripped: Some(STRIPPED.view()),
+        };
+        let fields = created::fields(ty, live, new, &changed, left);
+        if !fields.is_empty() {
+            let this = Manager::update(write.manager, write.api_version, write.subresource);
+            managers.add(this, write.api_version, fields, write.now);
+        }
+    } else {
+        let changes = Changes::between(ty, live, new, &changed, &mut managers, write);
+        track(changes, &mut managers, write);
+        managers.cap_updates();
+    }
+    meta::set_managed_fields(new, managers.encode_for_store());
+}
+
+/// Whether `managedFields` can be read.
+///
+/// # Errors
+/// What is wrong with the first entry that cannot, in upstream's words.
+pub fn check(entries: &[Value]) -> Result<(), String> {
+    Managers::decode(entries).map(drop)
 }
 
 /// The names of the members that differ between two objects.
@@ -196,7 +222,7 @@ fn sent_or_live(live: Option<&Object>, new: &Object, write: &Write<'_>) -> Manag
         return Managers::default();
     }
     match Managers::decode(sent) {
-        Some(managers) if !managers.is_empty() => managers,
+        Ok(managers) if !managers.is_empty() => managers,
         _ => of_live().unwrap_or_default(),
     }
 }
@@ -210,10 +236,10 @@ fn track(changes: Changes, managers: &mut Managers, write: &Write<'_>) {
         mut changed,
         removed,
     } = changes.own;
-    managers.change_fields(&this, |set| set.subtract(&removed));
+    managers.take_from(&this, &removed);
     changed.subtract(&STRIPPED);
     if !changed.is_empty() {
-        managers.add(this, write.api_version, changed, write.now);
+        managers.add(this, write.api_version, changed.into(), write.now);
     }
 }
 
@@ -401,7 +427,7 @@ fn apply_checked(
         .children
         .recursive_difference(write.ignored);
     let owned = Owned {
-        fields: stated.clone(),
+        fields: stated.clone().into(),
         api_version: write.api_version.to_owned(),
         time: time::format(write.now),
     };
@@ -437,7 +463,7 @@ fn apply_checked(
         last.map(|last| last.time).unwrap_or_default()
     };
     let owned = Owned {
-        fields: stated.difference(&STRIPPED),
+        fields: stated.difference(&STRIPPED).into(),
         api_version: write.api_version.to_owned(),
         time,
     };
@@ -490,10 +516,16 @@ pub fn equal_but_times(a: &Object, b: &Object) -> bool {
 }
 
 fn equal_entries(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => equal_but(a, b, "time"),
-        _ => a == b,
-    }
+    let (Value::Object(a), Value::Object(b)) = (a, b) else {
+        return a == b;
+    };
+    let members = |entry: &Object| entry.len() - usize::from(entry.contains_key("time"));
+    members(a) == members(b)
+        && a.iter().all(|(name, value)| match name.as_str() {
+            "time" => true,
+            "fieldsV1" => stored::same_fields(Some(value), b.get(name)),
+            _ => b.get(name) == Some(value),
+        })
 }
 
 /// Whether two objects have the same members, one aside. Looked at from the last, which is often the `status` and often the one that differs.

@@ -88,7 +88,7 @@ fn taken_away<'t, 'v>(
     managers: &'v Managers,
     write: &Write<'_>,
 ) -> Option<Versioned<'t, 'v>> {
-    let stated = whole.named(&last.fields);
+    let stated = whole.named(last.fields.set());
     let mut pruned = whole.without(&stated);
     // What anybody owns comes back, in the version that was pruned first.
     let mut owned: BTreeMap<(bool, &str), FieldSet> = BTreeMap::new();
@@ -97,7 +97,7 @@ fn taken_away<'t, 'v>(
             other.api_version != last.api_version,
             other.api_version.as_str(),
         );
-        owned.entry(key).or_default().extend(&other.fields);
+        owned.entry(key).or_default().extend(other.fields.set());
     }
     for ((_, version), fields) in owned {
         let (Some(all), Some(left)) = (

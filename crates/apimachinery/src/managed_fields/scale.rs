@@ -22,9 +22,9 @@ pub fn of_scale(parent: &[Value], path: &str) -> Vec<Value> {
     let mut scale = Managers::default();
     let parent = Managers::decode(parent).unwrap_or_default();
     for (manager, owned) in parent.iter() {
-        if !owned.fields.intersection(&there).is_empty() {
+        if !owned.fields.set().intersection(&there).is_empty() {
             let owned = Owned {
-                fields: replicas.clone(),
+                fields: replicas.clone().into(),
                 api_version: SCALE_VERSION.to_owned(),
                 time: owned.time.clone(),
             };
@@ -43,13 +43,15 @@ pub fn of_parent(parent: &[Value], scale: &[Value], api_version: &str, path: &st
     parent.retain_fields(|owned| owned.fields.subtract(&there), &nobody);
     let scale = Managers::decode(scale).unwrap_or_default();
     for (manager, owned) in scale.iter() {
-        if owned.fields.intersection(&replicas).is_empty() {
+        if owned.fields.set().intersection(&replicas).is_empty() {
             continue;
         }
         let manager = manager.in_version(api_version);
         let before = parent.get(&manager);
         let owned = Owned {
-            fields: before.map_or_else(|| there.clone(), |others| others.fields.union(&there)),
+            fields: before
+                .map_or_else(|| there.clone(), |others| others.fields.set().union(&there))
+                .into(),
             api_version: api_version.to_owned(),
             time: before.map(|b| b.time.clone()).unwrap_or_default(),
         };

@@ -62,7 +62,13 @@ fn fields(object: &Object, manager: &str) -> Value {
     let entry = meta::managed_fields(object)
         .iter()
         .find(|e| e["manager"] == manager);
-    entry.map_or(Value::Null, |e| e["fieldsV1"].clone())
+    entry.map_or(Value::Null, |e| tree(&e["fieldsV1"]))
+}
+
+/// Whether it is to be stored or not.
+fn tree(fields: &Value) -> Value {
+    let text = fields.as_str();
+    text.map_or(fields.clone(), |text| serde_json::from_str(text).unwrap())
 }
 
 #[test]
@@ -245,4 +251,101 @@ fn kubectl_takes_over_what_it_applied_before() {
         applied.object["metadata"]["annotations"][annotation],
         "{\"apiVersion\":\"x/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"a\"},\"spec\":{\"replicas\":2}}\n"
     );
+}
+
+mod creations {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn name() -> impl Strategy<Value = String> {
+        "[ab\"-]{1,3}"
+    }
+
+    fn leaf() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            Just(json!({})),
+            Just(json!([])),
+            any::<u8>().prop_map(Value::from),
+            name().prop_map(Value::from),
+        ]
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        leaf().prop_recursive(3, 20, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(name(), inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    prop_compose! {
+        fn new_object()(
+            labels in prop_oneof![any_value(), prop::collection::btree_map(name(), name(), 0..4).prop_map(|map| json!(map))],
+            containers in prop::collection::vec((name(), any_value()), 0..4),
+            replicas in leaf(),
+            unknown in any_value(),
+            of_metadata in any_value(),
+        ) -> Object {
+            let containers: Vec<Value> = containers.into_iter().map(|(name, image)| json!({"name": name, "image": image})).collect();
+            object(json!({"kind": "Thing", "apiVersion": "x/v1",
+                "metadata": {"name": "a", "uid": "u", "labels": labels, "x": of_metadata},
+                "spec": {"replicas": replicas, "containers": containers, "x": unknown}, "data": unknown}))
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn what_a_creator_owns_is_what_differs_from_a_blank_object(
+            new in new_object(),
+            blank in prop_oneof![Just(json!({})), Just(json!({"spec": {"replicas": null}, "metadata": {"labels": null, "x": {}}}))],
+            ignored in prop_oneof![Just(vec![]), Just(vec!["spec"]), Just(vec!["spec.x", "metadata.labels.a", "metadata.x"]), Just(vec!["spec.containers"])],
+        ) {
+            let (schema, root) = schema();
+            let (ty, blank) = (schema.get(root), object(blank));
+            let ignored = FieldSet::of_paths(&ignored);
+            let changed = changed_members(&blank, &new);
+            let mut expected = differences(ty, &blank, &new, &changed, &ignored).changed;
+            expected.subtract(&STRIPPED);
+            let left = created::Left { ignored: Some(ignored.view()), stripped: Some(STRIPPED.view()) };
+            let text = created::fields(ty, &blank, &new, &changed, left).into_text();
+            prop_assert_eq!(text.as_str().unwrap(), expected.into_fields_v1().to_string());
+        }
+    }
+}
+
+#[test]
+fn what_nobody_asks_for_stays_text() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let mut live = object(
+        json!({"kind": "Thing", "apiVersion": "x/v1", "metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"replicas": 1}}),
+    );
+    update(ty, None, &mut live, &write("one", &none));
+    let mut new = live.clone();
+    new["spec"]["replicas"] = json!(2);
+    new["metadata"]["labels"]["m"] = json!("1");
+    update(ty, Some(&live), &mut new, &write("two", &none));
+    assert_eq!(
+        meta::managed_fields(&new)
+            .iter()
+            .map(|e| e["fieldsV1"].clone())
+            .collect::<Vec<_>>(),
+        [
+            json!(r#"{"f:metadata":{"f:labels":{".":{},"f:l":{}}},"f:spec":{}}"#),
+            json!(r#"{"f:metadata":{"f:labels":{"f:m":{}}},"f:spec":{"f:replicas":{}}}"#)
+        ]
+    );
+    // The same in whatever form, and what a client sends is no text of ours.
+    let mut shown = new.clone();
+    spell_out(&mut shown);
+    assert_ne!(shown, new);
+    assert!(equal_but_times(&shown, &new));
+    shown["metadata"]["managedFields"][0]["fieldsV1"] = json!({"f:spec": {}});
+    assert!(!equal_but_times(&shown, &new));
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// How a value takes part in ownership.
 #[derive(Clone, Copy)]
-enum Shape<'s> {
+pub(super) enum Shape<'s> {
     /// Owned as a whole.
     Leaf,
     /// Fields or entries are owned one by one.
@@ -25,7 +25,7 @@ enum Shape<'s> {
 }
 
 /// What a value is owned like. A type that nobody knows is told from the value: maps by entry, all else as a whole.
-fn shape<'s>(ty: Option<TypeRef<'s>>, value: &Value) -> Shape<'s> {
+pub(super) fn shape<'s>(ty: Option<TypeRef<'s>>, value: &Value) -> Shape<'s> {
     let Some(ty) = ty else {
         return if value.is_object() {
             Shape::Map(None)
@@ -52,14 +52,17 @@ fn shape<'s>(ty: Option<TypeRef<'s>>, value: &Value) -> Shape<'s> {
     }
 }
 
-fn inner<'s>(ty: Option<TypeRef<'s>>, name: &str) -> (Option<&'s Field>, Option<TypeRef<'s>>) {
+pub(super) fn inner<'s>(
+    ty: Option<TypeRef<'s>>,
+    name: &str,
+) -> (Option<&'s Field>, Option<TypeRef<'s>>) {
     match ty.and_then(|ty| ty.field(name)) {
         Some((field, ty)) => (field, Some(ty)),
         None => (None, None),
     }
 }
 
-fn entries(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn entries(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
     value.and_then(Value::as_object).into_iter().flatten()
 }
 
@@ -70,7 +73,7 @@ fn items(value: Option<&Value>) -> &[Value] {
         .unwrap_or_default()
 }
 
-fn is_empty(value: Option<&Value>) -> bool {
+pub(super) fn is_empty(value: Option<&Value>) -> bool {
     match value {
         None | Some(Value::Null) => true,
         Some(Value::Array(items)) => items.is_empty(),
@@ -264,15 +267,15 @@ impl Comparison {
 }
 
 /// Numbers are equal by value.
-fn same(a: &Value, b: &Value) -> bool {
+pub(super) fn same(a: &Value, b: &Value) -> bool {
     a == b || matches!((a, b), (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64())
 }
 
 /// Items with the same step: one, mostly.
-type Same<'v> = SmallVec<[&'v Value; 1]>;
+pub(super) type Same<'v> = SmallVec<[&'v Value; 1]>;
 
 /// Items by their step. Several with the same keys are owned together, as a whole.
-fn keyed<'v>(
+pub(super) fn keyed<'v>(
     list: Option<&'v Value>,
     semantics: &ListSemantics,
     ty: TypeRef<'_>,

@@ -50,7 +50,7 @@ mod test_cluster;
 mod tolerations;
 mod webhook;
 
-use apimachinery::{Object, gvk::GroupVersionKind, meta, status::Status};
+use apimachinery::{Object, gvk::GroupVersionKind, managed_fields, meta, status::Status};
 use async_trait::async_trait;
 
 pub use chain::{Chain, Link};
@@ -124,6 +124,21 @@ impl Admission<'_> {
         self.request.group_version.group == group
             && self.request.resource == resource
             && self.request.subresource == subresource
+    }
+
+    /// What somebody outside made of the object takes its place. Owners that are in disorder stay what they were, with a warning, as upstream.
+    fn replace_object(&mut self, mut changed: Object) {
+        let Some(object) = self.object.as_deref_mut() else {
+            return;
+        };
+        if let Err(reason) = managed_fields::check(meta::managed_fields(&changed)) {
+            self.notes.warn(format!(
+                ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {reason}"
+            ));
+            let owners = meta::managed_fields(object).to_vec();
+            meta::set_managed_fields(&mut changed, owners);
+        }
+        *object = changed;
     }
 
     /// The object as it would be stored.

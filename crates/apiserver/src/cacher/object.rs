@@ -8,14 +8,14 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use api::StrategyRef;
-use apimachinery::{Object, Projection, meta};
+use apimachinery::{Object, Projection, managed_fields, meta};
 use bytes::Bytes;
 use etcd::{KeyValue, Revision};
 use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::signature::Signature;
-use crate::storage::{METADATA, VERSION_BYTES, write_json_from_metadata};
+use crate::storage::{METADATA, Stored, VERSION_BYTES, write_json_from_metadata};
 
 /// What happened to an object, in the words of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -292,7 +292,17 @@ impl CachedObject {
 
     /// The object as a tree, parsed anew at each call: for those who look at single objects.
     pub fn parse(&self) -> Object {
-        let mut object: Object = serde_json::from_slice(&self.stored).unwrap_or_else(|error| {
+        self.parsed(serde_json::from_slice(&self.stored))
+    }
+
+    /// The same for who changes the object: owned fields are text ([`managed_fields::read`]).
+    pub fn parse_for_change(&self) -> Stored {
+        let object = self.parsed(managed_fields::read(&self.stored));
+        Stored::new(object, self.revision)
+    }
+
+    fn parsed(&self, object: serde_json::Result<Object>) -> Object {
+        let mut object = object.unwrap_or_else(|error| {
             tracing::error!(key = ?self.key, %error, "cached object does not parse");
             Object::new()
         });

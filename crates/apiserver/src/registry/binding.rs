@@ -64,7 +64,7 @@ impl Call<'_> {
         let key = cacher.key(namespace, name);
         let cached = cacher
             .get(namespace, name)
-            .map(|cached| Stored::new(cached.parse(), cached.revision));
+            .map(|cached| cached.parse_for_change());
         let now = self.registry.now();
         let mut assignment = Assignment {
             binding: &binding,

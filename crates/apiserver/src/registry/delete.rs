@@ -130,7 +130,7 @@ impl Call<'_> {
         let cacher = self.endpoint.cacher()?;
         let cached = cacher
             .get(namespace, name)
-            .map(|cached| Stored::new(cached.parse(), cached.revision));
+            .map(|cached| cached.parse_for_change());
         let deleted = self.remove(namespace, name, options, cached).await?;
         // Whoever watches an object that ends gracefully sees first that its time is up, then that it is gone, as upstream.
         match deleted {

@@ -15,7 +15,7 @@ use api::{Hub, Scope, ServedResource, Strategy};
 use apimachinery::{
     Object, TypeRef,
     gvk::{GroupResource, GroupVersionKind},
-    meta,
+    managed_fields, meta,
     status::Status,
 };
 use bytes::Bytes;
@@ -184,8 +184,9 @@ impl Endpoint {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
     }
 
-    /// What the strategy works on, of what is stored. The hub's version for built-in kinds, this one for custom kinds.
+    /// What clients are shown and strategies of custom kinds work on, of what is stored. The hub's version for built-in kinds, this one for custom kinds.
     pub async fn open(&self, mut object: Object) -> Result<Object, Status> {
+        managed_fields::spell_out(&mut object);
         let Some(custom) = &self.custom else {
             return Ok(object);
         };

@@ -6,7 +6,7 @@ use apimachinery::{
     Object,
     fields::{Requirement, Selector},
     gvk::GroupResource,
-    meta,
+    managed_fields, meta,
     status::Status,
 };
 use async_trait::async_trait;
@@ -25,6 +25,7 @@ use crate::{
     flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
     request_info::RequestInfo,
+    storage::Stored,
     user::{MASTERS, UserInfo},
 };
 
@@ -107,6 +108,7 @@ impl ObjectReader for Registry {
             let stored = self.store.get(&cacher.key(namespace, name)).await?;
             return Ok(stored.map(|stored| {
                 let mut object = stored.object;
+                managed_fields::spell_out(&mut object);
                 endpoint.from_storage(&mut object);
                 Arc::new(object)
             }));
@@ -190,7 +192,7 @@ impl ObjectWriter for ServerWriter {
         let stored = call
             .create_object(object, &server_options(), &Object::new())
             .await?;
-        Ok(Arc::new(stored.object))
+        Ok(shown(stored))
     }
 
     async fn update(
@@ -258,7 +260,7 @@ impl ServerWriter {
         let updated = call
             .update_object(&mut want, Part::Status, &options, &Object::new())
             .await?;
-        Ok(Arc::new(updated.stored.object))
+        Ok(shown(updated.stored))
     }
 
     async fn update_part(
@@ -283,7 +285,7 @@ impl ServerWriter {
         let updated = call
             .update_object(&mut want, part, options, &Object::new())
             .await?;
-        Ok(Arc::new(updated.stored.object))
+        Ok(shown(updated.stored))
     }
 
     /// A request such as a client would send, from within.
@@ -316,6 +318,12 @@ impl ServerWriter {
         context.info.group_version.version = gvr.version.clone();
         Ok((endpoint, Arc::new(context)))
     }
+}
+
+fn shown(stored: Stored) -> Arc<Object> {
+    let mut object = stored.object;
+    managed_fields::spell_out(&mut object);
+    Arc::new(object)
 }
 
 fn server_user() -> UserInfo {

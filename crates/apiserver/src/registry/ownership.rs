@@ -89,7 +89,12 @@ impl Call<'_> {
         };
         self.with_write(gvk, options, part, |write| {
             if !(self.endpoint.is_converted() && *gvk == self.endpoint.row.gvk) {
-                return managed_fields::update(ty, live, new, write);
+                managed_fields::update(ty, live, new, write);
+                if self.endpoint.custom.is_some() {
+                    // A webhook may be asked to convert it.
+                    managed_fields::spell_out(new);
+                }
+                return;
             }
             // What is owned is what the version shows of the object once it is kept in another.
             let mut shown = new.clone();

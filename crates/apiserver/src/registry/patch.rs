@@ -1,7 +1,7 @@
 //! Patch: a JSON patch, a merge patch or a strategic merge patch on the object as it is, then an update with what comes out. The
 //! patch is applied anew whenever the object changed underneath.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use api::internal::{self, Touched};
 use apimachinery::{
@@ -9,7 +9,7 @@ use apimachinery::{
     field::{ErrorList, FieldError, Path},
     go,
     gvk::{GroupVersion, GroupVersionKind},
-    meta, patch,
+    managed_fields, meta, patch,
     status::Status,
 };
 use async_trait::async_trait;
@@ -57,6 +57,20 @@ struct Outcome {
 fn touched_by(patch: &Object) -> Option<BTreeSet<String>> {
     let all = patch.keys().any(|name| name.starts_with('$'));
     (!all).then(|| patch.keys().cloned().collect())
+}
+
+/// What a patch is put to, with the owned fields as trees if it looks into them.
+fn original_for(patch: &Object, original: &Object) -> Object {
+    let mut object = original.clone();
+    if meta::metadata(patch).is_some_and(|metadata| metadata.contains_key("managedFields")) {
+        managed_fields::spell_out(&mut object);
+    }
+    object
+}
+
+fn spelled_out(mut object: Object) -> Value {
+    managed_fields::spell_out(&mut object);
+    Value::Object(object)
 }
 
 impl Call<'_> {
@@ -143,7 +157,7 @@ impl Patch {
         Ok(match self.sort {
             Sort::Json => {
                 let mut patch = patch::JsonPatch::parse(&self.bytes, strict)?;
-                let tree = patch.apply(Value::Object(original.clone()))?;
+                let tree = patch.apply(spelled_out(original.clone()))?;
                 Outcome {
                     tree,
                     findings: std::mem::take(&mut patch.findings),
@@ -157,7 +171,7 @@ impl Patch {
                 if decode::kind_name(&self.bytes) == "null" {
                     return Err(Status::bad_request("Invalid JSON Patch"));
                 }
-                let mut object = original.clone();
+                let mut object = original_for(&patch, original);
                 patch::merge(&mut object, &patch);
                 Outcome {
                     tree: Value::Object(object),
@@ -169,7 +183,7 @@ impl Patch {
                 let (patch, findings) = object_of(&self.bytes).map_err(Status::bad_request)?;
                 let ty = api::facts::type_of(gvk)
                     .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
-                let mut object = original.clone();
+                let mut object = original_for(&patch, original);
                 let touched = touched_by(&patch);
                 patch::strategic(&mut object, patch, ty)?;
                 Outcome {
@@ -196,7 +210,11 @@ impl Patch {
             touched,
         } = self.outcome(original, gvk, strict)?;
         let refuse = |tree: &Value, error: String| {
-            let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, tree), error);
+            let tree = match tree {
+                Value::Object(patched) => spelled_out(patched.clone()),
+                other => other.clone(),
+            };
+            let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, &tree), error);
             Err(Status::invalid("", "", "", &vec![error]))
         };
         let Value::Object(patched) = &tree else {
@@ -224,10 +242,11 @@ impl Patch {
             }
         }
         let part = changed_members(original, patched, touched.as_ref());
-        let json = serde_json::to_vec(&part).map_err(Status::internal)?;
+        let mut json = Vec::new();
+        managed_fields::write(part.iter().copied(), &mut json);
         let kept: Vec<bool> = patched
             .keys()
-            .map(|name| !part.contains_key(&**name))
+            .map(|name| part.binary_search_by_key(&name, |(name, _)| name).is_err())
             .collect();
         let mut unknown = Vec::new();
         let mut object = match call.decode_untold(&json, gvk, &mut unknown) {
@@ -319,12 +338,14 @@ fn changed_members<'a>(
     original: &Object,
     patched: &'a Object,
     touched: Option<&BTreeSet<String>>,
-) -> BTreeMap<&'a str, &'a Value> {
+) -> Vec<(&'a String, &'a Value)> {
     let removed = original.keys().any(|name| !patched.contains_key(name));
     let may_differ = |name: &str| touched.is_none_or(|names| names.contains(name));
-    let members = patched.iter().map(|(name, value)| (&**name, value));
-    members
-        .filter(|(name, value)| removed || (may_differ(name) && original.get(*name) != Some(value)))
+    patched
+        .iter()
+        .filter(|(name, value)| {
+            removed || (may_differ(name) && original.get(*name) != Some(*value))
+        })
         .collect()
 }
 

@@ -93,7 +93,7 @@ impl Call<'_> {
         let key = cacher.key(self.namespace(), name);
         let cached = cacher
             .get(self.namespace(), name)
-            .map(|cached| Stored::new(cached.parse(), cached.revision));
+            .map(|cached| cached.parse_for_change());
         let mut change = Change {
             want,
             write: Write::new(self, options, options_object, part),

@@ -314,9 +314,7 @@ impl MutatingAdmissionPolicy {
                         Status::internal(format!("failed to convert object: {error}"))
                     })?
             };
-            if let Some(object) = admission.object.as_deref_mut() {
-                *object = own;
-            }
+            admission.replace_object(own);
             admission.reinvocation.changed(NAME);
         }
         if policy.body.reinvocable {

@@ -1,6 +1,6 @@
 //! Asking one webhook about one request.
 
-use apimachinery::{Object, status::Status};
+use apimachinery::{Object, managed_fields, status::Status};
 use uuid::Uuid;
 
 use super::{
@@ -114,7 +114,9 @@ pub(in super::super) async fn versioned(
         return Ok(None);
     };
     if invocation.kind == *admission.kind {
-        return Ok(Some(object.clone()));
+        let mut object = object.clone();
+        managed_fields::spell_out(&mut object);
+        return Ok(Some(object));
     }
     let converted = resources.convert(object, &invocation.kind).await;
     converted.map(Some).map_err(Status::internal)

@@ -72,9 +72,7 @@ impl MutatingAdmissionWebhook {
             let own = resources.convert(&after, admission.kind).await;
             own.map_err(|error| Refusal::Internal(Status::internal(error)))?
         };
-        if let Some(object) = admission.object.as_deref_mut() {
-            *object = after;
-        }
+        admission.replace_object(after);
         Ok(changed.then_some(patch))
     }
 

@@ -53,6 +53,9 @@ fn say(path: &str, request: &Value) -> Value {
         "/wrong-type" => patch(&json!([{"op": "add", "path": "/data", "value": 7}])),
         "/invalid" => patch(&json!([{"op": "add", "path": "/data/not valid!", "value": "1"}])),
         "/no-such-path" => patch(&json!([{"op": "remove", "path": "/data/absent"}])),
+        "/disown" => patch(&json!([
+            {"op": "replace", "path": "/metadata/managedFields/0/fieldsV1", "value": "{}"},
+        ])),
         "/other-uid" => {
             return json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {"uid": "?", "allowed": true}});
         }
@@ -179,12 +182,21 @@ async fn validating_webhooks_see_all_of_a_request_and_may_refuse_it() {
     );
     assert_eq!(request["userInfo"]["username"], "system:anonymous");
 
+    let owned = |object: &Value| object["metadata"]["managedFields"][0]["fieldsV1"].clone();
+    assert_eq!(
+        owned(&request["object"]),
+        json!({"f:data": {".": {}, "f:k": {}}})
+    );
+
     let path = format!("{CONFIG_MAPS}/c");
     assert_eq!(
         cluster.patch(&path, json!({"data": {"k": "w"}})).await.code,
         200
     );
     let (_, question) = hooks.asked().remove(0);
+    for object in ["object", "oldObject"] {
+        assert!(owned(&question["request"][object]).is_object());
+    }
     assert_eq!(question["request"]["operation"], "UPDATE");
     assert_eq!(question["request"]["options"]["kind"], "UpdateOptions");
     assert_eq!(question["request"]["object"]["data"]["k"], "w");
@@ -226,6 +238,30 @@ async fn validating_webhooks_see_all_of_a_request_and_may_refuse_it() {
     // The configuration itself is beyond webhooks, else nobody could repair it.
     unconfigure(&cluster, "validating", "refuse").await;
     assert_eq!(cluster.delete(&path).await.code, 200);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn owners_that_a_webhook_left_in_disorder_are_what_they_were() {
+    let (cluster, hooks) = (TestCluster::start().await, Hooks::start().await);
+    configure(
+        &cluster,
+        "mutating",
+        "m",
+        vec![hooks.webhook("/disown", json!({}))],
+    )
+    .await;
+    let created = cluster.create_config_map("c", json!({"k": "v"})).await;
+    assert_eq!(created.code, 201, "{created:?}");
+    assert_eq!(
+        created.body["metadata"]["managedFields"][0]["fieldsV1"],
+        json!({"f:data": {".": {}, "f:k": {}}})
+    );
+    let [warning] = &*created.warnings else {
+        panic!("{:?}", created.warnings)
+    };
+    let expected = "299 - \".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: error decoding versioned set";
+    assert!(warning.starts_with(expected), "{warning}");
     cluster.stop().await;
 }
 
