@@ -15,8 +15,8 @@ use tracing_subscriber::{
 pub const VARIABLE: &str = "IRONCLAD_LOG";
 
 /// What is logged if nobody says anything else. The netlink library warns of each refusal by the kernel, also of "no such device" to who asks whether there is
-/// one; those who ask tell what is wrong.
-const DEFAULT: &str = "info,nlink=error";
+/// one; those who ask tell what is wrong. The DNS library has two lines for each query.
+const DEFAULT: &str = "info,hickory_server=warn,nlink=error";
 
 /// Exchanges the filter.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
@@ -29,7 +29,7 @@ pub enum LogTarget {
     File(File),
 }
 
-/// Starts logging for the whole process; later calls do nothing. `info`, without the netlink library's warnings, holds unless the environment says otherwise.
+/// Starts logging for the whole process; later calls do nothing. `info`, less what libraries say too often, holds unless the environment says otherwise.
 pub fn init(target: LogTarget) {
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let (filter, handle) = reload::Layer::new(filter);

@@ -1,6 +1,6 @@
 //! What can go wrong between a client and the API server, and which of it is worth another try.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Status, StatusCause};
 use thiserror::Error;
 
 /// A boxed error of a transport or a body.
@@ -128,13 +128,24 @@ impl ApiError {
     pub fn is_namespace_terminating(&self) -> bool {
         self.is_forbidden()
             && self
-                .status()
-                .and_then(|s| s.details.as_ref()?.causes.as_ref())
-                .is_some_and(|causes| {
-                    causes
-                        .iter()
-                        .any(|c| c.reason.as_deref() == Some("NamespaceTerminating"))
-                })
+                .causes()
+                .iter()
+                .any(|cause| cause.reason.as_deref() == Some("NamespaceTerminating"))
+    }
+
+    /// Refused because the object of that name is another one by now: the uid that was written is not its own.
+    pub fn is_of_another_uid(&self) -> bool {
+        self.is_invalid()
+            && self
+                .causes()
+                .iter()
+                .any(|cause| cause.field.as_deref() == Some("metadata.uid"))
+    }
+
+    fn causes(&self) -> &[StatusCause] {
+        let details = self.status().and_then(|status| status.details.as_ref());
+        let causes = details.and_then(|details| details.causes.as_deref());
+        causes.unwrap_or_default()
     }
 
     /// Whether the same request may succeed later: no answer, overload, or the server's own trouble.
@@ -161,5 +172,25 @@ impl ApiError {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_writes_to_the_successor_of_an_object_is_told_so() {
+        let refused = |code: u16, reason: &str, field: &str| {
+            let details = json!({"causes": [{"reason": "FieldValueInvalid", "field": field}]});
+            let status =
+                json!({"status": "Failure", "code": code, "reason": reason, "details": details});
+            ApiError::Status(Box::new(serde_json::from_value(status).unwrap()))
+        };
+        assert!(refused(422, "Invalid", "metadata.uid").is_of_another_uid());
+        assert!(!refused(422, "Invalid", "metadata.name").is_of_another_uid());
+        assert!(!refused(409, "Conflict", "metadata.uid").is_of_another_uid());
     }
 }

@@ -226,7 +226,9 @@ impl StatusManager {
         match outcome {
             Ok(()) => {}
             // The pod of that uid is gone: there is nobody to tell.
-            Err(error) if error.is_not_found() || error.is_conflict() => {
+            Err(error)
+                if error.is_not_found() || error.is_conflict() || error.is_of_another_uid() =>
+            {
                 debug!(pod = entry.name, namespace = entry.namespace, %error, "pod is gone from the API");
             }
             Err(error) => {
