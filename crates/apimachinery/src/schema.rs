@@ -10,6 +10,7 @@
 //! Names are `Arc<str>`: a thousand custom kinds share those of `metadata`.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
@@ -182,14 +183,37 @@ pub struct ObjectType {
     pub additional: Option<TypeId>,
 }
 
-/// The first eight bytes of a name, as a number in whose order names stand; shorter names are filled with zeros.
-type Beginning = u64;
+/// How a name begins, which is all of it for most.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    /// The first bytes as numbers in whose order names stand, filled up with zeros.
+    bytes: [u64; 2],
+    /// Of the name; one more than fits for all that do not fit.
+    length: u8,
+}
 
-fn beginning(name: &str) -> Beginning {
-    let mut first = [0; 8];
-    let length = name.len().min(first.len());
-    first[..length].copy_from_slice(&name.as_bytes()[..length]);
-    Beginning::from_be_bytes(first)
+impl Beginning {
+    const BYTES: usize = 16;
+
+    fn of(name: &str) -> Self {
+        let mut bytes = [0; Self::BYTES];
+        let fits = name.len().min(Self::BYTES);
+        bytes[..fits].copy_from_slice(&name.as_bytes()[..fits]);
+        let bytes = u128::from_be_bytes(bytes);
+        Self {
+            bytes: [(bytes >> 64) as u64, bytes as u64],
+            length: name.len().min(Self::BYTES + 1) as u8,
+        }
+    }
+
+    /// The order of two names. `whole` compares them, if how they begin does not tell.
+    fn compare(&self, other: &Self, whole: impl FnOnce() -> Ordering) -> Ordering {
+        let fit = usize::from(self.length.max(other.length)) <= Self::BYTES;
+        self.bytes.cmp(&other.bytes).then_with(|| match fit {
+            true => self.length.cmp(&other.length),
+            false => whole(),
+        })
+    }
 }
 
 /// See [`ObjectType::inlines`].
@@ -293,7 +317,7 @@ impl ObjectType {
     pub fn set_fields(&mut self, fields: Vec<Field>) {
         let name = |at: u16| &*fields[usize::from(at)].name;
         let mut by_name: Vec<_> = (0..u16::try_from(fields.len()).unwrap_or(u16::MAX))
-            .map(|at| (beginning(name(at)), at))
+            .map(|at| (Beginning::of(name(at)), at))
             .collect();
         by_name.sort_by(|(_, a), (_, b)| name(*a).cmp(name(*b)));
         by_name.dedup_by(|(_, a), (_, b)| name(*a) == name(*b));
@@ -329,11 +353,10 @@ impl ObjectType {
 
     /// Position of a field in [`ObjectType::fields`].
     pub fn position(&self, name: &str) -> Option<usize> {
-        let wanted = beginning(name);
+        let wanted = Beginning::of(name);
         self.by_name
             .binary_search_by(|(begins, at)| {
-                let rest = || (*self.fields[usize::from(*at)].name).cmp(name);
-                begins.cmp(&wanted).then_with(rest)
+                begins.compare(&wanted, || (*self.fields[usize::from(*at)].name).cmp(name))
             })
             .ok()
             .map(|at| usize::from(self.by_name[at].1))
@@ -655,6 +678,9 @@ mod tests {
             "abcdefgh",
             "a",
             "abcdefghi",
+            "abcdefghijklmnop",
+            "abcdefghijklmnopq",
+            "a\0\0",
             "terminationGracePeriodSeconds",
             "über",
         ];
@@ -663,7 +689,17 @@ mod tests {
         for (at, name) in names.iter().enumerate() {
             assert_eq!(object.position(name), Some(at), "{name}");
         }
-        for absent in ["b", "abc", "abcdefg", "abcdefghj", "terminat", "a\0"] {
+        for absent in [
+            "b",
+            "abc",
+            "abcdefg",
+            "abcdefghj",
+            "abcdefghijklmno",
+            "abcdefghijklmnopr",
+            "terminat",
+            "a\0",
+            "a\0\0\0",
+        ] {
             assert_eq!(object.position(absent), None, "{absent}");
         }
     }
