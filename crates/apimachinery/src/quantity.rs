@@ -1,8 +1,9 @@
 //! `resource.Quantity`: `500m`, `1Gi`, `1e3`: exact numbers with the suffix families of upstream.
 //!
-//! Held as billionths in an `i128`: upstream knows nothing finer (it rounds away from zero) and caps what is larger than `i64::MAX`
-//! units. Printing gives the canonical form: no fraction, the largest suffix that allows so, in the family it was written in. A
-//! binary value below 1024, or with a fraction, prints in the decimal family.
+//! Held as billionths in an `i128`: upstream knows nothing finer (it rounds away from zero). What does not fit has a power of ten beside
+//! it, and the first 38 digits count. Upstream caps binary amounts at `i64::MAX` units, and those alone. Printing gives the canonical
+//! form: no fraction, the largest suffix that allows so, in the family it was written in. A binary value below 1024, or with a fraction,
+//! prints in the decimal family.
 
 use std::{
     cmp::Ordering,
@@ -14,8 +15,10 @@ use std::{
 
 /// Billionths in one.
 const NANO: i128 = 1_000_000_000;
-/// Larger amounts become this.
-const MAX: i128 = i64::MAX as i128 * NANO;
+/// Larger binary amounts become this.
+const MAX_BINARY: i128 = i64::MAX as i128 * NANO;
+/// Billionths from here on are held with a power of ten.
+const LARGE: i128 = 10_i128.pow(38);
 
 /// The family of suffixes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Format {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quantity {
     nanos: i128,
+    /// The power of ten that the billionths are to be multiplied by: only of what is [`LARGE`], whose billionths do not end in zero then.
+    ten: u32,
     format: Format,
 }
 
@@ -56,6 +61,7 @@ impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self {
         nanos: 0,
+        ten: 0,
         format: Format::DecimalSi,
     };
 
@@ -63,6 +69,7 @@ impl Quantity {
     pub const fn new(units: i64, format: Format) -> Self {
         Self {
             nanos: units as i128 * NANO,
+            ten: 0,
             format,
         }
     }
@@ -71,6 +78,7 @@ impl Quantity {
     pub const fn from_milli(milli: i64) -> Self {
         Self {
             nanos: milli as i128 * (NANO / 1000),
+            ten: 0,
             format: Format::DecimalSi,
         }
     }
@@ -90,36 +98,102 @@ impl Quantity {
         self.nanos.signum() as i32
     }
 
+    /// So many billionths times a power of ten.
+    fn of(mut nanos: i128, mut ten: u32, format: Format) -> Self {
+        if ten > 0 || nanos.unsigned_abs() >= LARGE.unsigned_abs() {
+            while nanos != 0 && nanos % 10 == 0 {
+                nanos /= 10;
+                ten += 1;
+            }
+        }
+        Self { nanos, ten, format }
+    }
+
     /// Units, rounded away from zero (upstream's `Value()`).
     pub fn value(&self) -> i64 {
-        clamp(divide_away_from_zero(self.nanos, NANO))
+        self.counted_in(NANO)
     }
 
     /// Thousandths, rounded away from zero (upstream's `MilliValue()`).
     pub fn milli_value(&self) -> i64 {
-        clamp(divide_away_from_zero(self.nanos, NANO / 1000))
+        self.counted_in(NANO / 1000)
     }
 
-    /// Units, if it has no fraction.
+    /// How many of so many billionths. Upstream holds a number of few digits as these and a power of ten, and gives nothing when they do
+    /// not fit together; of others it gives the bits that fit.
+    fn counted_in(&self, unit: i128) -> i64 {
+        let count = match self.ten {
+            0 => divide_away_from_zero(self.nanos, unit),
+            _ => i128::MAX,
+        };
+        if let Ok(count) = i64::try_from(count) {
+            return count;
+        }
+        let mut digits = self.nanos;
+        while digits % 10 == 0 {
+            digits /= 10;
+        }
+        if digits.unsigned_abs() < FEW_DIGITS.unsigned_abs() {
+            return 0;
+        }
+        match self.ten {
+            0 => count as i64,
+            ten => {
+                let places = ten.saturating_sub(unit.ilog10());
+                (self.nanos as i64).wrapping_mul(10_i64.wrapping_pow(places))
+            }
+        }
+    }
+
+    /// Units, if it has no fraction and they fit.
     pub fn as_i64(&self) -> Option<i64> {
-        (self.nanos % NANO == 0).then(|| clamp(self.nanos / NANO))
+        (self.ten == 0 && self.nanos % NANO == 0).then(|| clamp(self.nanos / NANO))
     }
 
     /// As floating point, for ratios.
     pub fn as_f64(&self) -> f64 {
-        self.nanos as f64 / NANO as f64
+        self.nanos as f64 / NANO as f64 * 10_f64.powf(f64::from(self.ten))
     }
 
-    /// With the sum's format taken from the other if this is zero, as upstream adds.
-    fn sum(self, other: Self, nanos: i128) -> Self {
+    /// The sum, with its format taken from the other if this is zero, as upstream adds. Beside what is [`LARGE`] the rest is lost.
+    fn sum(self, other: Self) -> Self {
         let format = if self.nanos == 0 {
             other.format
         } else {
             self.format
         };
-        Self { nanos, format }
+        if self.ten == 0 && other.ten == 0 {
+            return Self::of(self.nanos.saturating_add(other.nanos), 0, format);
+        }
+        let larger = match self.cmp_size(&other) {
+            Ordering::Equal if self.nanos == -other.nanos => Self::ZERO,
+            Ordering::Less => other,
+            _ => self,
+        };
+        Self { format, ..larger }
+    }
+
+    /// Which is larger, whatever their signs.
+    fn cmp_size(&self, other: &Self) -> Ordering {
+        let (a, b) = (self.nanos.unsigned_abs(), other.nanos.unsigned_abs());
+        if self.ten == other.ten {
+            return a.cmp(&b);
+        }
+        let places =
+            |nanos: u128, ten: u32| u64::from(ten) + u64::from(nanos.checked_ilog10().unwrap_or(0));
+        // Of as many places, the one with the greater power of ten has fewer digits, which fit when filled up.
+        let filled = |nanos: u128, more: u32| nanos.saturating_mul(10_u128.saturating_pow(more));
+        places(a, self.ten)
+            .cmp(&places(b, other.ten))
+            .then_with(|| match self.ten.checked_sub(other.ten) {
+                Some(more) => filled(a, more).cmp(&b),
+                None => a.cmp(&filled(b, other.ten - self.ten)),
+            })
     }
 }
+
+/// Numbers below have few digits.
+const FEW_DIGITS: i128 = 10_i128.pow(18);
 
 impl From<i64> for Quantity {
     fn from(units: i64) -> Self {
@@ -142,7 +216,7 @@ fn divide_away_from_zero(value: i128, by: i128) -> i128 {
 
 impl PartialEq for Quantity {
     fn eq(&self, other: &Self) -> bool {
-        self.nanos == other.nanos
+        (self.nanos, self.ten) == (other.nanos, other.ten)
     }
 }
 
@@ -150,7 +224,7 @@ impl Eq for Quantity {}
 
 impl Hash for Quantity {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.nanos.hash(state);
+        (self.nanos, self.ten).hash(state);
     }
 }
 
@@ -162,21 +236,28 @@ impl PartialOrd for Quantity {
 
 impl Ord for Quantity {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.nanos.cmp(&other.nanos)
+        if self.ten == other.ten {
+            return self.nanos.cmp(&other.nanos);
+        }
+        let by_sign = self.sign().cmp(&other.sign());
+        by_sign.then_with(|| match self.sign() {
+            -1 => other.cmp_size(self),
+            _ => self.cmp_size(other),
+        })
     }
 }
 
 impl Add for Quantity {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        self.sum(other, self.nanos.saturating_add(other.nanos))
+        self.sum(other)
     }
 }
 
 impl Sub for Quantity {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        self.sum(other, self.nanos.saturating_sub(other.nanos))
+        self.sum(-other)
     }
 }
 
@@ -284,43 +365,42 @@ impl FromStr for Quantity {
         if whole.is_empty() && fraction.is_empty() {
             return Err(QuantityError::Number);
         }
-        let nanos = nanos(whole, fraction, &suffix);
-        Ok(Self {
-            nanos: if negative { -nanos } else { nanos },
-            format: suffix.format,
-        })
+        let (nanos, ten) = nanos(whole, fraction, &suffix);
+        let nanos = if negative { -nanos } else { nanos };
+        Ok(Self::of(nanos, ten, suffix.format))
     }
 }
 
-/// `whole.fraction` times the suffix, in billionths, rounded up; not more than [`MAX`].
-fn nanos(whole: &str, fraction: &str, suffix: &Suffix) -> i128 {
+/// `whole.fraction` times the suffix, in billionths, rounded up, and a power of ten where they are too many.
+fn nanos(whole: &str, fraction: &str, suffix: &Suffix) -> (i128, u32) {
     let whole = whole.trim_start_matches('0');
     let fraction = fraction.trim_end_matches('0');
     if suffix.two > 0 {
-        binary_nanos(whole, fraction, suffix.two)
+        (binary_nanos(whole, fraction, suffix.two), 0)
     } else {
         decimal_nanos(whole, fraction, suffix.ten)
     }
 }
 
 /// Times a power of ten: the point moves, and what stands behind the billionths rounds up.
-fn decimal_nanos(whole: &str, fraction: &str, ten: i32) -> i128 {
+fn decimal_nanos(whole: &str, fraction: &str, ten: i32) -> (i128, u32) {
     let mut digits = whole.bytes().chain(fraction.bytes());
     let mut places = whole.len() as i64 + i64::from(ten) + 9;
     let mut sum = 0i128;
     while places > 0 {
         match digits.next() {
             Some(digit) => sum = sum * 10 + i128::from(digit - b'0'),
-            None if sum == 0 => return 0,
+            None if sum == 0 => return (0, 0),
             None => sum *= 10,
         }
-        if sum >= MAX {
-            return MAX;
-        }
         places -= 1;
+        if sum >= LARGE / 10 && places > 0 {
+            return (sum, u32::try_from(places).unwrap_or(u32::MAX));
+        }
     }
-    sum + i128::from(places == 0 && digits.any(|digit| digit != b'0'))
-        + i128::from(places < 0 && !(whole.is_empty() && fraction.is_empty()))
+    let rounded = i128::from(places == 0 && digits.any(|digit| digit != b'0'))
+        + i128::from(places < 0 && !(whole.is_empty() && fraction.is_empty()));
+    (sum + rounded, 0)
 }
 
 /// Times a power of two, at most 2^60. Of the fraction twenty digits count, what is behind them rounds up.
@@ -328,10 +408,10 @@ fn binary_nanos(whole: &str, fraction: &str, two: u32) -> i128 {
     const TEN_DIGITS: i128 = 10_i128.pow(10);
     let factor = NANO << two;
     let Some(whole) = read_digits(whole).and_then(|whole| whole.checked_mul(factor)) else {
-        return MAX;
+        return MAX_BINARY;
     };
     if fraction.is_empty() {
-        return whole.min(MAX);
+        return whole.min(MAX_BINARY);
     }
     let digits = |from: usize| {
         let digits = fraction.get(from.min(fraction.len())..).unwrap_or("");
@@ -344,7 +424,7 @@ fn binary_nanos(whole: &str, fraction: &str, two: u32) -> i128 {
     let lost = i128::from(fraction.len() > 20);
     whole
         .saturating_add(first / TEN_DIGITS + rounded + lost)
-        .min(MAX)
+        .min(MAX_BINARY)
 }
 
 /// A number of digits; none if it is far too large.
@@ -373,23 +453,28 @@ impl fmt::Display for Quantity {
                 ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][power]
             );
         }
+        const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+        let is_exponent = self.format == Format::DecimalExponent;
         let mut amount = self.nanos;
         let mut power = 0;
-        while amount % 1000 == 0 && power < 9 {
+        while amount % 1000 == 0 && (is_exponent || power < SUFFIXES.len() - 1) {
             amount /= 1000;
             power += 1;
         }
-        if self.format == Format::DecimalExponent {
-            return match power {
-                3 => write!(f, "{amount}"),
-                _ => write!(f, "{amount}e{}", (power as i32 - 3) * 3),
-            };
+        // What has a power of ten of its own takes as much of it as the next step down allows, and the rest as zeros.
+        let ten = usize::try_from(self.ten).unwrap_or(usize::MAX);
+        let steps = match is_exponent {
+            true => ten / 3,
+            false => (ten / 3).min(SUFFIXES.len() - 1 - power),
+        };
+        let zeros = ten - steps * 3;
+        power += steps;
+        write!(f, "{amount}{:0<zeros$}", "")?;
+        match is_exponent {
+            true if power == 3 => Ok(()),
+            true => write!(f, "e{}", (power as i64 - 3) * 3),
+            false => f.write_str(SUFFIXES[power]),
         }
-        write!(
-            f,
-            "{amount}{}",
-            ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"][power]
-        )
     }
 }
 
@@ -419,11 +504,14 @@ mod tests {
                 "111111111111111111004004441n",
                 "111111111111111111004004441n",
             ),
-            ("123456789012345678901234567890n", "9223372036854775807"),
+            (
+                "123456789012345678901234567890n",
+                "123456789012345678901234567890n",
+            ),
             ("0.000000000000000000000000000001e30", "1"),
             ("1e-30", "1e-9"),
             ("0e2147483647", "0"),
-            ("1e2147483647", "9223372036854775807"),
+            ("1e2147483647", "10e2147483646"),
             ("0.00000000000000000001Ei", "11529216n"),
             ("1.1Ei", "1268213655067531673600m"),
             ("0.5Ki", "512"),
@@ -438,8 +526,20 @@ mod tests {
             ("12e1", "120"),
             ("1E3", "1e3"),
             ("1E", "1E"),
-            ("9223372036854775808", "9223372036854775807"),
-            ("1e40", "9223372036854775807"),
+            ("9223372036854775808", "9223372036854775808"),
+            ("12345678901234567890", "12345678901234567890"),
+            ("123456789012345678e5", "12345678901234567800e3"),
+            ("1234567890123456789e5", "123456789012345678900e3"),
+            ("-1234567890123456789000", "-1234567890123456789k"),
+            ("123456789012345678E", "123456789012345678E"),
+            ("1e100", "10e99"),
+            ("-1e100", "-10e99"),
+            ("1.5e30", "1500e27"),
+            ("0.000000001e40", "10e30"),
+            ("1e19", "10e18"),
+            ("10000P", "10E"),
+            ("16Ei", "9223372036854775807"),
+            ("1e40", "10e39"),
             (".5", "500m"),
             ("5.", "5"),
             ("+1", "1"),
@@ -457,6 +557,48 @@ mod tests {
                 .value(),
             357_913_942
         );
+    }
+
+    #[test]
+    fn what_is_large_keeps_its_order() {
+        let ordered = [
+            "-1e101",
+            "-11e99",
+            "-1e100",
+            "-1e30",
+            "-1",
+            "0",
+            "1",
+            "16Ei",
+            "1e30",
+            "1e100",
+            "11e99",
+            "123456789e93",
+            "1e2147483647",
+        ];
+        let parsed = ordered.map(|text| text.parse::<Quantity>().unwrap());
+        assert!(parsed.is_sorted_by(|a, b| a < b));
+        let [a, b, c] = ["10e99", "1e100", "100e98"].map(|t| t.parse::<Quantity>().unwrap());
+        assert!(a == b && b == c);
+        assert_eq!((a - b).to_string(), "0");
+        assert_eq!((a + Quantity::from(1)).to_string(), "10e99");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_nothing_or_its_last_bits() {
+        for (text, milli_value) in [
+            ("1e100", 0),
+            ("9e18", 0),
+            ("9223372036854775807", -1000),
+            ("9223372036854775808", 0),
+            ("16Ei", -1000),
+        ] {
+            let quantity: Quantity = text.parse().unwrap();
+            assert_eq!(quantity.milli_value(), milli_value, "{text}");
+        }
+        let long: Quantity = "1234567890123456789e5".parse().unwrap();
+        assert_ne!(long.milli_value() % 1000, 0);
+        assert_eq!("1e100".parse::<Quantity>().unwrap().value(), 0);
     }
 
     #[test]
