@@ -267,6 +267,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn has_dependents(&self) -> bool {
         true
     }
+    /// Whether it is stored as JSON, in which an empty list that shows is not none; all else is stored as protobuf, which does not tell.
+    fn is_stored_as_json(&self) -> bool {
+        false
+    }
     /// Annotations by which a version shows what upstream's internal type has fields for: they are no part of the metadata alone.
     fn annotations_of_version(&self) -> &'static [&'static str] {
         &[]

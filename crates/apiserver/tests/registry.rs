@@ -399,6 +399,28 @@ async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_sent_empty_is_judged_and_neither_owned_nor_kept() {
+    let cluster = start().await;
+    let path = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let reset = json!({"name": "c", "labels": {}, "finalizers": []});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}, "limits": {}}, "selector": {"matchExpressions": []}});
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": reset, "spec": spec});
+    let (code, made) = cluster.json(Method::POST, path, Some(claim)).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let shown = &made["spec"];
+    assert_eq!(shown["selector"], json!({}));
+    assert_eq!(shown["resources"], json!({"requests": {"storage": "1"}}));
+    let owners = made["metadata"]["managedFields"].to_string();
+    assert!(
+        !owners.contains("f:limits") && !owners.contains("f:labels"),
+        "{owners}"
+    );
+    let (_, again) = cluster.json(Method::GET, &format!("{path}/c"), None).await;
+    assert_eq!(made, again);
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_limit_range_without_a_name_gets_one() {
     let cluster = start().await;
     let path = "/api/v1/namespaces/default/limitranges";

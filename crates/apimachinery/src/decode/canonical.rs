@@ -1,8 +1,9 @@
 //! What a Go struct would write again: zero values that `omitempty` drops, and those that always show.
 //!
-//! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list or map from none; until then one that was
-//! sent for a field that always shows is told from none: it is owned, and messages show it. [`settle`] is what the storage makes of it, and
-//! a dry run, too.
+//! Built-in objects go through upstream's storage as protobuf, which does not tell an empty list, map or string of bytes from none. Until
+//! then one that was sent is told from none: validation judges it, and messages show it. Where the field always shows, it is owned as
+//! well; where `omitempty` drops it, whoever sees the object as JSON does not see it ([`hide`]): field management, webhooks, policies.
+//! [`settle`] is what the storage makes of it all, and a dry run, too.
 
 use serde_json::{Map, Value};
 
@@ -12,28 +13,32 @@ use crate::schema::{Field, ObjectType, Omit, Scalar, Type, TypeRef};
 pub(crate) enum Slot {
     /// It shows this.
     Filled(Value),
-    /// It shows this empty list or map until it is stored.
+    /// It holds this empty list or map until it is stored.
     Kept(Value),
     /// It does not show, unless [`fill`] gives it a zero value.
     Empty,
 }
 
-/// A decoded value put into its field.
-pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot {
+/// A decoded value put into its field. `keep` is whether what is empty is kept where it does not show.
+pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>, keep: bool) -> Slot {
     let Some(value) = value else {
         return Slot::Empty;
     };
+    let shows = field.omit == Omit::Never;
+    if is_nil_when_stored(&value, ty) {
+        let bytes = value.is_string();
+        if !keep && means_something_empty(ty) {
+            return Slot::Filled(value);
+        }
+        return if keep || (shows && !bytes) {
+            Slot::Kept(value)
+        } else {
+            Slot::Empty
+        };
+    }
     let empty = match &value {
-        // A list where anything may stand is no Go slice.
-        Value::Array(items) => {
-            let is_slice = matches!(ty.node(), Type::List(_));
-            items.is_empty() && is_slice && !means_something_empty(ty)
-        }
-        Value::Object(map) => map.is_empty() && matches!(ty.node(), Type::Map(_)),
         _ if field.pointer => false,
-        Value::String(text) => {
-            text.is_empty() && matches!(ty.node(), Type::Scalar(Scalar::String | Scalar::Bytes))
-        }
+        Value::String(text) => text.is_empty() && matches!(ty.node(), Type::Scalar(Scalar::String)),
         Value::Bool(flag) => !flag && matches!(ty.node(), Type::Scalar(Scalar::Bool)),
         Value::Number(number) => {
             matches!(
@@ -43,9 +48,6 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
         }
         _ => false,
     };
-    if empty && field.omit == Omit::Never && (value.is_array() || value.is_object()) {
-        return Slot::Kept(value);
-    }
     // Structs without pointer are filled to the end before they come here; `omitzero` asks whether all of it is zero.
     let zero = field.omit == Omit::Zero
         && !field.pointer
@@ -56,6 +58,17 @@ pub(crate) fn slot(field: &Field, ty: TypeRef<'_>, value: Option<Value>) -> Slot
         Slot::Empty
     } else {
         Slot::Filled(value)
+    }
+}
+
+/// Whether a value is an empty slice, map or string of bytes in Go.
+fn is_nil_when_stored(value: &Value, ty: TypeRef<'_>) -> bool {
+    match value {
+        // A list where anything may stand is no Go slice.
+        Value::Array(items) => items.is_empty() && matches!(ty.node(), Type::List(_)),
+        Value::Object(map) => map.is_empty() && matches!(ty.node(), Type::Map(_)),
+        Value::String(text) => text.is_empty() && matches!(ty.node(), Type::Scalar(Scalar::Bytes)),
+        _ => false,
     }
 }
 
@@ -86,39 +99,77 @@ pub(crate) fn fill(ty: TypeRef<'_>, object: &ObjectType, out: &mut Map<String, V
     }
 }
 
-/// What is left of an object when it has been stored: the empty lists and maps that were kept are gone.
+/// What becomes of what was kept empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// Gone where it does not show.
+    Hidden,
+    /// Gone.
+    Stored,
+}
+
+/// What is left of an object when it has been stored: all that was kept empty is gone.
 pub(crate) fn settle(ty: TypeRef<'_>, value: &mut Value) {
+    shed(ty, value, Fate::Stored);
+}
+
+/// What is seen of an object as JSON: what was kept empty shows where its field always does.
+pub(crate) fn hide(ty: TypeRef<'_>, value: &mut Value) {
+    shed(ty, value, Fate::Hidden);
+}
+
+fn shed(ty: TypeRef<'_>, value: &mut Value, fate: Fate) {
     match (ty.node(), value) {
         (Type::Object(object), Value::Object(out)) => {
-            for (name, value) in out.iter_mut() {
-                let Some(field) = object.field(name) else {
-                    continue;
-                };
-                let inner = ty.at(field.ty);
-                let container = matches!(inner.node(), Type::List(_) | Type::Map(_));
-                if container && object.go && field.omit == Omit::Never && is_empty(value) {
-                    *value = Value::Null;
-                } else {
-                    settle(inner, value);
-                }
-            }
+            out.retain(|name, value| match object.field(name) {
+                Some(field) => stays(object, field, ty.at(field.ty), value, fate),
+                None => true,
+            });
         }
         (Type::Map(map), Value::Object(entries)) => {
             let values = ty.at(map.values);
-            entries.values_mut().for_each(|value| settle(values, value));
+            entries
+                .values_mut()
+                .for_each(|value| shed(values, value, fate));
         }
         (Type::List(list), Value::Array(items)) => {
             let inner = ty.at(list.items);
-            items.iter_mut().for_each(|item| settle(inner, item));
+            items.iter_mut().for_each(|item| shed(inner, item, fate));
         }
         _ => {}
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether a field is still there; what is in it is shed, too.
+fn stays(
+    object: &ObjectType,
+    field: &Field,
+    ty: TypeRef<'_>,
+    value: &mut Value,
+    fate: Fate,
+) -> bool {
+    let shows = field.omit == Omit::Never;
+    if !object.go || !is_nil_when_stored(value, ty) {
+        shed(ty, value, fate);
+        // With nothing kept in it, a struct may be zero after all.
+        let zero = fate == Fate::Stored && field.omit == Omit::Zero && !field.pointer;
+        return !(zero && ty.object().is_some_and(|inner| is_zero(ty, inner, value)));
+    }
+    if shows && fate == Fate::Stored {
+        *value = Value::Null;
+    }
+    shows
+}
+
+/// Whether there is an empty list, map or text anywhere: quickly told, for most objects have none. Sets of owned fields are full of them.
+pub(crate) fn has_empty(value: &Value) -> bool {
     match value {
-        Value::Array(items) => items.is_empty(),
-        Value::Object(entries) => entries.is_empty(),
+        Value::Array(items) => items.is_empty() || items.iter().any(has_empty),
+        Value::Object(entries) => {
+            let mut members = entries.iter();
+            entries.is_empty() || members.any(|(name, v)| name != "managedFields" && has_empty(v))
+        }
+        Value::String(text) => text.is_empty(),
         _ => false,
     }
 }
@@ -234,6 +285,17 @@ mod tests {
         assert_eq!(decoded.object["inner"], json!({"shown": [], "pairs": {}}));
         decode::settle(&mut decoded.object, ty);
         let stored = json!({"shown": null, "pairs": null});
+        assert_eq!(decoded.object["inner"], stored);
+
+        let mut decoded = decode::json_to_judge(sent, ty).unwrap();
+        assert_eq!(
+            decoded.object["inner"],
+            json!({"shown": [], "pairs": {}, "dropped": []})
+        );
+        decode::hide(&mut decoded.object, ty);
+        assert_eq!(decoded.object["inner"], json!({"shown": [], "pairs": {}}));
+        let mut decoded = decode::json_to_judge(sent, ty).unwrap();
+        decode::settle(&mut decoded.object, ty);
         assert_eq!(decoded.object["inner"], stored);
 
         let decoded = decode::json(br#"{"inner": {"dropped": []}}"#, ty).unwrap();

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::{Object, encode, schema::TypeRef};
+use crate::{Object, encode, meta, schema::TypeRef};
 use scan::{Kind, Path, Scanner};
 
 pub use scan::no_value;
@@ -33,7 +33,7 @@ pub struct Decoded {
     pub object: Object,
     /// `unknown field "spec.foo"`, `duplicate field "spec.bar"`, in the order of the text.
     pub findings: Vec<String>,
-    /// Whether there are empty lists or maps in it that storage does not tell from none ([`settle`]).
+    /// Whether there are empty lists, maps or strings of bytes in it that storage does not tell from none ([`settle`]).
     pub kept_empty: bool,
 }
 
@@ -60,6 +60,8 @@ struct Findings {
     /// First type error.
     error: Option<String>,
     list: Vec<String>,
+    /// Keep what is empty where it does not show, too.
+    keep: bool,
     kept_empty: bool,
 }
 
@@ -84,8 +86,24 @@ impl Findings {
 /// # Errors
 /// What is no JSON, and values of the wrong type.
 pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
+    decode(body, ty, false)
+}
+
+/// Decodes an object that validation is going to judge: what was sent empty is there, even where it would not show. Before others see
+/// it as JSON, it is to be [hidden](hide), and before it is stored, [settled](settle).
+///
+/// # Errors
+/// What is no JSON, and values of the wrong type.
+pub fn json_to_judge(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
+    decode(body, ty, true)
+}
+
+fn decode(body: &[u8], ty: TypeRef<'_>, keep: bool) -> Result<Decoded, DecodeError> {
     let text = utf8(body);
-    let mut findings = Findings::default();
+    let mut findings = Findings {
+        keep,
+        ..Findings::default()
+    };
     let mut decoder = typed::Decoder {
         scanner: Scanner::new(&text),
         findings: &mut findings,
@@ -110,10 +128,33 @@ pub fn json(body: &[u8], ty: TypeRef<'_>) -> Result<Decoded, DecodeError> {
 
 /// What storage makes of an object in which empty lists and maps were kept: nothing stands in their place.
 pub fn settle(object: &mut Object, ty: TypeRef<'_>) {
+    in_place(object, |value| canonical::settle(ty, value));
+}
+
+/// What JSON shows of an object in which empty lists and maps were kept: none where `omitempty` drops it.
+pub fn hide(object: &mut Object, ty: TypeRef<'_>) {
+    let is_reset = is_reset(object);
+    in_place(object, |value| {
+        if is_reset || canonical::has_empty(value) {
+            canonical::hide(ty, value);
+        }
+    });
+    if is_reset {
+        meta::metadata_mut(object).insert("managedFields".to_owned(), Value::Array(Vec::new()));
+    }
+}
+
+/// Whether an object orders to forget who owns what of it, which only the tracking of ownership can.
+fn is_reset(object: &Object) -> bool {
+    let owners = meta::metadata(object).and_then(|metadata| metadata.get("managedFields"));
+    owners.is_some_and(|owners| owners.as_array().is_some_and(Vec::is_empty))
+}
+
+fn in_place(object: &mut Object, change: impl FnOnce(&mut Value)) {
     let mut value = Value::Object(std::mem::take(object));
-    canonical::settle(ty, &mut value);
-    if let Value::Object(settled) = value {
-        *object = settled;
+    change(&mut value);
+    if let Value::Object(changed) = value {
+        *object = changed;
     }
 }
 

@@ -137,7 +137,7 @@ impl Decoder<'_, '_> {
                         out.insert(name.into_owned(), value);
                     }
                 } else {
-                    match canonical::slot(field, inner, value) {
+                    match canonical::slot(field, inner, value, self.findings.keep) {
                         Slot::Filled(value) => {
                             out.insert(name.into_owned(), value);
                         }

@@ -208,7 +208,7 @@ pub(super) fn message(raw: &[u8], ty: TypeRef<'_>, depth: usize) -> Result<Objec
             let Some(value) = out.get_mut(&*field.name) else {
                 continue;
             };
-            match canonical::slot(field, ty.at(field.ty), Some(value.take())) {
+            match canonical::slot(field, ty.at(field.ty), Some(value.take()), false) {
                 Slot::Filled(filled) | Slot::Kept(filled) => *value = filled,
                 Slot::Empty => {
                     out.remove(&*field.name);

@@ -104,7 +104,14 @@ impl Call<'_> {
         }
         match api::facts::type_of(gvk) {
             Some(ty) => {
-                let decoded = decode::json(json, ty).map_err(|error| error.to_string())?;
+                // What is stored is judged before; all else is answered as it is shown.
+                let is_stored = *gvk == self.endpoint.row.gvk && self.endpoint.cacher.is_some();
+                let decoded = if is_stored {
+                    decode::json_to_judge(json, ty)
+                } else {
+                    decode::json(json, ty)
+                };
+                let decoded = decoded.map_err(|error| error.to_string())?;
                 if decoded.kept_empty {
                     self.context.note_kept_empty();
                 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use apimachinery::{
-    Object,
+    Object, decode,
     gvk::{GroupVersion, GroupVersionKind},
     managed_fields::{self, ApplyError, Converted, FieldSet, Versions, Write},
     meta,
@@ -88,21 +88,25 @@ impl Call<'_> {
             return;
         };
         self.with_write(gvk, options, part, |write| {
-            if !(self.endpoint.is_converted() && *gvk == self.endpoint.row.gvk) {
-                managed_fields::update(ty, live, new, write);
-                if self.endpoint.custom.is_some() {
-                    // A webhook may be asked to convert it.
-                    managed_fields::spell_out(new);
+            let is_converted = self.endpoint.is_converted() && *gvk == self.endpoint.row.gvk;
+            if is_converted || self.context.kept_empty() {
+                // What is owned is what the version shows of the object once it is kept in another.
+                let mut shown = new.clone();
+                decode::hide(&mut shown, ty);
+                if is_converted {
+                    self.endpoint.to_storage(&mut shown);
+                    self.endpoint.from_storage(&mut shown);
                 }
-                return;
+                managed_fields::update(ty, live, &mut shown, write);
+                let owners = meta::managed_fields(&shown).to_vec();
+                meta::set_managed_fields(new, owners);
+            } else {
+                managed_fields::update(ty, live, new, write);
             }
-            // What is owned is what the version shows of the object once it is kept in another.
-            let mut shown = new.clone();
-            self.endpoint.to_storage(&mut shown);
-            self.endpoint.from_storage(&mut shown);
-            managed_fields::update(ty, live, &mut shown, write);
-            let owners = meta::managed_fields(&shown).to_vec();
-            meta::set_managed_fields(new, owners);
+            if self.endpoint.custom.is_some() {
+                // A webhook may be asked to convert it.
+                managed_fields::spell_out(new);
+            }
         });
     }
 

@@ -326,7 +326,14 @@ impl<'a> Write<'a> {
         if call.context.kept_empty()
             && let Some(ty) = api::facts::type_of(call.endpoint.stored_kind())
         {
+            if self.strategy().is_stored_as_json() {
+                return decode::hide(object, ty);
+            }
             decode::settle(object, ty);
+            // What is read back has the defaults of what is not there.
+            if !call.endpoint.is_converted() {
+                call.endpoint.default(object);
+            }
         }
     }
 

@@ -99,6 +99,9 @@ impl Strategy for CustomResourceDefinitionStrategy {
         }
         status_fields(object);
     }
+    fn is_stored_as_json(&self) -> bool {
+        true
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         object.remove("status");
         status_fields(object);

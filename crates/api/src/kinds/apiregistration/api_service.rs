@@ -44,6 +44,9 @@ impl Strategy for ApiServiceStrategy {
         }
         object.ensure_object("status");
     }
+    fn is_stored_as_json(&self) -> bool {
+        true
+    }
     fn prepare_for_create(&self, object: &mut Object) {
         object.remove("status");
         object.ensure_object("status");

@@ -1,6 +1,6 @@
 //! Asking one webhook about one request.
 
-use apimachinery::{Object, managed_fields, status::Status};
+use apimachinery::{Object, decode, managed_fields, status::Status};
 use uuid::Uuid;
 
 use super::{
@@ -113,11 +113,14 @@ pub(in super::super) async fn versioned(
     let Some(object) = object else {
         return Ok(None);
     };
+    let mut object = object.clone();
+    managed_fields::spell_out(&mut object);
+    if let Some(ty) = api::facts::type_of(admission.kind) {
+        decode::hide(&mut object, ty);
+    }
     if invocation.kind == *admission.kind {
-        let mut object = object.clone();
-        managed_fields::spell_out(&mut object);
         return Ok(Some(object));
     }
-    let converted = resources.convert(object, &invocation.kind).await;
+    let converted = resources.convert(&object, &invocation.kind).await;
     converted.map(Some).map_err(Status::internal)
 }
