@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::facts;
 use layout::Slot;
 use node::Node;
+use same::By;
 
 pub use wire::{Touched, patched};
 
@@ -43,26 +44,50 @@ pub fn shown_field(type_name: &str, object: &Object, field: &str) -> String {
 /// Whether two values of a type are equal as upstream compares them: what is absent is zero where it is not behind a pointer.
 pub fn same(type_name: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
     match facts::schema().type_named(type_name) {
-        Some(ty) => same::same(ty, false, a, b),
+        Some(ty) => same::same(By::Meaning, ty, false, a, b),
         None => crate::fields::same(a, b),
+    }
+}
+
+/// Whether two values of a type are equal by reflection, which some of upstream compares by: an empty list or map is not none.
+pub fn identical(type_name: &str, a: Option<&Value>, b: Option<&Value>) -> bool {
+    match facts::schema().type_named(type_name) {
+        Some(ty) => same::same(By::Reflection, ty, false, a, b),
+        None => a == b,
     }
 }
 
 /// Whether two objects of a type agree in a field.
 pub fn same_field(type_name: &str, a: &Object, b: &Object, field: &str) -> bool {
-    same_field_of(facts::schema().type_named(type_name), a, b, field)
+    same_field_of(
+        By::Meaning,
+        facts::schema().type_named(type_name),
+        a,
+        b,
+        field,
+    )
 }
 
 /// Whether two objects of a kind agree in a field.
 pub fn same_field_of_kind(a: &Object, b: &Object, field: &str) -> bool {
-    let group_version = GroupVersion::parse(meta::api_version(a));
-    let ty = group_version.and_then(|gv| facts::type_of(&gv.kind(meta::kind(a).to_owned())));
-    same_field_of(ty, a, b, field)
+    same_field_of(By::Meaning, type_of(a), a, b, field)
 }
 
-fn same_field_of(ty: Option<TypeRef<'_>>, a: &Object, b: &Object, field: &str) -> bool {
+/// Whether two objects of a kind agree in a field by reflection ([`identical`]).
+pub fn identical_field_of_kind(a: &Object, b: &Object, field: &str) -> bool {
+    same_field_of(By::Reflection, type_of(a), a, b, field)
+}
+
+fn type_of(object: &Object) -> Option<TypeRef<'static>> {
+    let group_version = GroupVersion::parse(meta::api_version(object))?;
+    facts::type_of(&group_version.kind(meta::kind(object).to_owned()))
+}
+
+fn same_field_of(by: By, ty: Option<TypeRef<'_>>, a: &Object, b: &Object, field: &str) -> bool {
     match ty.and_then(|ty| ty.field(field)) {
-        Some((Some(known), inner)) => same::same(inner, known.pointer, a.get(field), b.get(field)),
+        Some((Some(known), inner)) => {
+            same::same(by, inner, known.pointer, a.get(field), b.get(field))
+        }
         _ => crate::fields::same_field(a, b, field),
     }
 }
@@ -225,7 +250,10 @@ fn optional(ty: TypeRef<'_>, pointer: bool, value: Option<&Value>) -> Node {
 fn tagged(ty: TypeRef<'_>, fields: &Fields, out: &mut Entries) {
     let Some(object) = ty.object() else { return };
     for field in object.fields() {
-        match fields.get(&*field.name) {
+        let value = fields
+            .get(&*field.name)
+            .filter(|value| field.omit == Omit::Never || !is_empty(value));
+        match value {
             Some(value) => out.push((field.name.to_string(), of(ty.at(field.ty), Some(value)))),
             None if field.omit == Omit::Never => {
                 let node = optional(ty.at(field.ty), field.pointer, None);
@@ -233,6 +261,15 @@ fn tagged(ty: TypeRef<'_>, fields: &Fields, out: &mut Entries) {
             }
             None => {}
         }
+    }
+}
+
+/// What `omitempty` drops of what was kept for validation to see.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        _ => false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! Whether two values of a type are equal to upstream's semantic equality.
 //!
 //! Go tells a pointer to nothing from a pointer to an empty struct; a list or map without entries is one that is not there; what is
-//! absent and not behind a pointer is zero; quantities are equal by their amount. Walks the JSON by its schema and builds nothing, so
-//! that each update can ask it.
+//! absent and not behind a pointer is zero; quantities are equal by their amount. Where upstream compares by reflection instead, a list or
+//! map without entries is something, and an amount is as it was written. Walks the JSON by its schema and builds nothing, so that each
+//! update can ask it.
 
 use apimachinery::schema::{Scalar, Type, TypeRef};
 use serde_json::Value;
@@ -11,21 +12,41 @@ use crate::fields::quantity;
 
 type Members = serde_json::Map<String, Value>;
 
+/// How upstream compares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// What it means: no entries are none.
+    Meaning,
+    /// What it is: no entries are not none.
+    Reflection,
+}
+
 /// Two values of a type, as a field that is, or is not, behind a pointer.
-pub(super) fn same(ty: TypeRef<'_>, pointer: bool, a: Option<&Value>, b: Option<&Value>) -> bool {
+pub(super) fn same(
+    by: By,
+    ty: TypeRef<'_>,
+    pointer: bool,
+    a: Option<&Value>,
+    b: Option<&Value>,
+) -> bool {
     let there = |value: Option<&Value>| value.is_some_and(|v| !v.is_null());
     if a == b {
         return true;
     }
-    if pointer && there(a) != there(b) {
+    let may_be_nil = match ty.node() {
+        Type::List(_) | Type::Map(_) | Type::Scalar(Scalar::Bytes) => by == By::Reflection,
+        _ => false,
+    };
+    if (pointer || may_be_nil) && there(a) != there(b) {
         return false;
     }
     match ty.node() {
+        Type::Scalar(Scalar::Quantity) if by == By::Reflection && there(a) && there(b) => false,
         Type::Scalar(scalar) => same_scalar(*scalar, a, b),
         Type::List(list) => {
             let (a, b) = (items(a), items(b));
             let item = ty.at(list.items);
-            let equal = |(a, b): (&Value, &Value)| same(item, false, Some(a), Some(b));
+            let equal = |(a, b): (&Value, &Value)| same(by, item, false, Some(a), Some(b));
             a.len() == b.len() && a.iter().zip(b).all(equal)
         }
         Type::Map(map) => {
@@ -34,7 +55,7 @@ pub(super) fn same(ty: TypeRef<'_>, pointer: bool, a: Option<&Value>, b: Option<
             let value = ty.at(map.values);
             let equal = |(key, a): (&String, &Value)| {
                 b.get(key)
-                    .is_some_and(|b| same(value, false, Some(a), Some(b)))
+                    .is_some_and(|b| same(by, value, false, Some(a), Some(b)))
             };
             a.len() == b.len() && a.iter().all(equal)
         }
@@ -43,7 +64,7 @@ pub(super) fn same(ty: TypeRef<'_>, pointer: bool, a: Option<&Value>, b: Option<
             let (a, b) = (members(a, &none), members(b, &none));
             object.fields().iter().all(|field| {
                 let (a, b) = (a.get(&*field.name), b.get(&*field.name));
-                same(ty.at(field.ty), field.pointer, a, b)
+                same(by, ty.at(field.ty), field.pointer, a, b)
             })
         }
         Type::Object(_) | Type::Either(_) => crate::fields::same(a, b),
@@ -94,6 +115,21 @@ mod tests {
     use serde_json::json;
 
     use crate::internal;
+
+    #[test]
+    fn reflection_tells_no_entries_from_none() {
+        const PEER: &str = "io.k8s.api.networking.v1.NetworkPolicyPeer";
+        let equal = |a, b| {
+            let (a, b) = (json!({"p": a}), json!({"p": b}));
+            let (a, b) = (a.get("p"), b.get("p"));
+            (internal::same(PEER, a, b), internal::identical(PEER, a, b))
+        };
+        let labels = json!({"podSelector": {"matchLabels": {"a": "b"}}});
+        let empty = json!({"podSelector": {"matchLabels": {"a": "b"}, "matchExpressions": []}});
+        assert_eq!(equal(labels.clone(), labels.clone()), (true, true));
+        assert_eq!(equal(labels, empty), (true, false));
+        assert_eq!(equal(json!({}), json!({"ipBlock": null})), (true, true));
+    }
 
     #[test]
     fn what_is_behind_a_pointer_is_there_or_not() {

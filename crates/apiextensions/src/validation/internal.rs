@@ -201,6 +201,12 @@ fn show_list(list: &[Value], show: impl Fn(&Object) -> String) -> Option<String>
     (!shown.is_empty()).then(|| format!("[{}]", shown.join(",")))
 }
 
+/// A list as it was sent: an empty one is not none.
+fn show_slice(list: Option<&Value>, show: impl Fn(&Object) -> String) -> Option<String> {
+    let list = list?.as_array()?;
+    Some(show_list(list, show).unwrap_or_else(|| "[]".to_owned()))
+}
+
 fn show_subresources(subresources: &Object) -> String {
     let mut out = Struct::new();
     out.shown(
@@ -342,8 +348,8 @@ pub(super) fn show_schema(schema: &Object) -> String {
             Shape::Flag => out.value(field, schema.is_true(name)),
             Shape::Any => out.any(field, inner),
             Shape::Schema => out.shown(field, schema.object(name).map(show_schema)),
-            Shape::Schemas => out.shown(field, show_list(schema.list(name), show_schema)),
-            Shape::Rules => out.shown(field, show_list(schema.list(name), show_rule)),
+            Shape::Schemas => out.shown(field, show_slice(inner, show_schema)),
+            Shape::Rules => out.shown(field, show_slice(inner, show_rule)),
             Shape::SchemaMap => {
                 let shown = schema.object(name).map(|map| {
                     let entries: Vec<String> = map

@@ -55,7 +55,7 @@ impl Strategy for MutatingWebhookConfigurationStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        lifecycle::bump_generation(new, old, &["webhooks"]);
+        lifecycle::bump_generation_by_reflection(new, old, &["webhooks"]);
     }
     fn allow_unconditional_update(&self) -> bool {
         false

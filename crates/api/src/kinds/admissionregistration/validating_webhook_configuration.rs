@@ -49,7 +49,7 @@ impl Strategy for ValidatingWebhookConfigurationStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        lifecycle::bump_generation(new, old, &["webhooks"]);
+        lifecycle::bump_generation_by_reflection(new, old, &["webhooks"]);
     }
     fn allow_unconditional_update(&self) -> bool {
         false

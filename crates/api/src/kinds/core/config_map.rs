@@ -8,6 +8,7 @@ use apimachinery::{
 
 use crate::{
     fields::{Fields, same_field},
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     names,
     validate::text,
@@ -68,7 +69,7 @@ impl Strategy for ConfigMapStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = immutable_data(new, old, &["data", "binaryData"]);
+        let mut errors = immutable_data(new, old, &[("data", same_field), BINARY]);
         errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors
@@ -84,8 +85,14 @@ pub fn decoded_len(value: &serde_json::Value) -> usize {
     text.len() * 3 / 4
 }
 
+/// How a field of two objects is compared.
+pub type Compare = fn(&Object, &Object, &str) -> bool;
+
+/// Of binary data an empty map is not none.
+const BINARY: (&str, Compare) = ("binaryData", internal::identical_field_of_kind);
+
 /// Once `immutable` is set, neither it nor the data changes.
-pub fn immutable_data(new: &Object, old: &Object, fields: &[&str]) -> ErrorList {
+pub fn immutable_data(new: &Object, old: &Object, fields: &[(&str, Compare)]) -> ErrorList {
     let mut errors = Vec::new();
     if !old.is_true("immutable") {
         return errors;
@@ -96,8 +103,8 @@ pub fn immutable_data(new: &Object, old: &Object, fields: &[&str]) -> ErrorList 
             "field is immutable when `immutable` is set",
         ));
     }
-    for field in fields {
-        if !same_field(new, old, field) {
+    for (field, same) in fields {
+        if !same(new, old, field) {
             errors.push(FieldError::forbidden(
                 &Path::new(field),
                 "field is immutable when `immutable` is set",

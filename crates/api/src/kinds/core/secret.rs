@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::{
     fields::Fields,
+    internal,
     kind::{Resource, Scope, Storage, Strategy, verbs},
     kinds::core::config_map::{MAX_SECRET_SIZE_BYTES, decoded_len, immutable_data},
     names,
@@ -64,7 +65,11 @@ impl Strategy for SecretStrategy {
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
         let mut errors = crate::meta::validate_immutable_field(new, old, "type", &Path::default());
-        errors.extend(immutable_data(new, old, &["data"]));
+        errors.extend(immutable_data(
+            new,
+            old,
+            &[("data", internal::identical_field_of_kind)],
+        ));
         errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors

@@ -55,7 +55,7 @@ impl Strategy for NetworkPolicyStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        lifecycle::bump_generation(new, old, &["spec"]);
+        lifecycle::bump_generation_by_reflection(new, old, &["spec"]);
     }
 
     fn validate(&self, object: &Object) -> ErrorList {

@@ -50,8 +50,9 @@ impl Strategy for ResourceSliceStrategy {
         lifecycle::first_generation(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
-        drop_disabled(new, Some(old));
+        // What is dropped because nobody may use it counts as a change.
         lifecycle::bump_generation(new, old, &["spec"]);
+        drop_disabled(new, Some(old));
     }
 
     fn validate(&self, object: &Object) -> ErrorList {
