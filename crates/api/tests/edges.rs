@@ -307,3 +307,141 @@ fn variables_of_a_mutating_policy_are_always_known() {
         "{errors:?}"
     );
 }
+
+/// As it is when it was sent: what is empty is there until it is stored.
+fn sent(api_version: &str, kind: &str, body: &Value) -> Value {
+    let mut body = body.clone();
+    if body.get("metadata").is_none() {
+        body["metadata"] = json!({"name": "a", "namespace": "n", "uid": "u"});
+    }
+    let ty = api::facts::type_of(&row(api_version, kind).gvk).expect("a type");
+    let decoded = apimachinery::decode::json_to_judge(body.to_string().as_bytes(), ty);
+    let object = decoded.expect("an object of the kind").object;
+    Value::Object(object)
+}
+
+#[test]
+fn no_policies_are_not_the_usual_ones() {
+    let scaler = |policies: Value| {
+        let reference = json!({"kind": "Deployment", "name": "d"});
+        let behavior = json!({"scaleUp": policies.clone(), "scaleDown": policies});
+        let body =
+            json!({"spec": {"maxReplicas": 3, "scaleTargetRef": reference, "behavior": behavior}});
+        sent("autoscaling/v2", "HorizontalPodAutoscaler", &body)
+    };
+    let errors = |body| {
+        let mut errors = complaints("autoscaling/v2", "HorizontalPodAutoscaler", body);
+        errors.retain(|error| error.contains("Policy"));
+        errors
+    };
+    assert!(errors(scaler(json!({}))).is_empty());
+    let path = "spec.behavior";
+    assert_eq!(
+        errors(scaler(json!({"policies": []}))),
+        ["scaleUp", "scaleDown"].map(|rules| format!(
+            "{path}.{rules}.policies: Required value: must specify at least one Policy"
+        ))
+    );
+}
+
+#[test]
+fn what_was_sent_empty_is_shown_empty() {
+    let volume = |capacity: Value| {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": capacity, "hostPath": {"path": "/x"}});
+        sent("v1", "PersistentVolume", &json!({"spec": spec}))
+    };
+    for (body, shown) in [(json!({}), "{}"), (Value::Null, "null")] {
+        let errors = complaints("v1", "PersistentVolume", volume(body));
+        let about = format!("spec.capacity: Unsupported value: {shown}: ");
+        assert!(errors.iter().any(|e| e.starts_with(&about)), "{errors:?}");
+    }
+}
+
+#[test]
+fn what_json_would_drop_of_a_selector_is_not_shown() {
+    let topology = |expressions: Value| json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "storageClassName": "c", "nodeTopology": {"matchLabels": {"a": "b"}, "matchExpressions": expressions}});
+    let (version, kind) = ("storage.k8s.io/v1", "CSIStorageCapacity");
+    let filled = json!([{"key": "k", "operator": "Exists"}]);
+    let old = stored(version, kind, topology(filled));
+    let now = sent(version, kind, &topology(json!([])));
+    let (_, errors) = update(version, kind, &old, now);
+    assert_eq!(
+        errors,
+        ["nodeTopology: Invalid value: {\"matchLabels\":{\"a\":\"b\"}}: field is immutable"]
+    );
+}
+
+#[test]
+fn an_empty_list_in_place_of_none_raises_the_generation_of_some() {
+    let (version, kind) = ("networking.k8s.io/v1", "NetworkPolicy");
+    let policy = |selector: Value| json!({"spec": {"podSelector": selector}});
+    let old = stored(version, kind, policy(json!({})));
+    let (new, _) = update(version, kind, &old, policy(json!({})));
+    assert_eq!(meta::generation(&new), 1);
+    let empty = sent(version, kind, &policy(json!({"matchExpressions": []})));
+    let (new, _) = update(version, kind, &old, empty);
+    assert_eq!(meta::generation(&new), 2);
+}
+
+#[test]
+fn empty_data_of_what_is_immutable_is_not_none() {
+    for (kind, field, refused) in [
+        ("ConfigMap", "data", false),
+        ("ConfigMap", "binaryData", true),
+        ("Secret", "data", true),
+    ] {
+        let old = stored("v1", kind, json!({"immutable": true}));
+        let body = sent("v1", kind, &json!({"immutable": true, field: {}}));
+        let (_, errors) = update("v1", kind, &old, body);
+        assert_eq!(!errors.is_empty(), refused, "{kind} {field} {errors:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_says_nothing_as_a_whole_asks_for_nothing() {
+    let mut body = pods();
+    body["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1"}});
+    let class = |body: &Value| stored("v1", "Pod", body.clone())["status"]["qosClass"].clone();
+    assert_eq!(class(&body), "Burstable");
+    body["spec"]["resources"] = json!({});
+    assert_eq!(class(&body), "BestEffort");
+}
+
+#[test]
+fn claims_of_one_name_make_one_volume() {
+    let claim = json!({"metadata": {"name": "v"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1"}}}});
+    let template = pods();
+    let body = json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "serviceName": "s", "template": template, "volumeClaimTemplates": [claim, claim]}});
+    let errors = complaints("apps/v1", "StatefulSet", body);
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
+fn a_node_of_a_volume_may_lose_the_key_that_has_no_newer_name() {
+    let volume = |key: &str| {
+        let term = json!({"matchExpressions": [{"key": key, "operator": "In", "values": ["a"]}]});
+        let affinity = json!({"required": {"nodeSelectorTerms": [term]}});
+        json!({"spec": {"capacity": {"storage": "1"}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}, "nodeAffinity": affinity}})
+    };
+    let old = stored("v1", "PersistentVolume", volume("k"));
+    let refused = |key: &str| {
+        let (_, errors) = update("v1", "PersistentVolume", &old, volume(key));
+        errors.iter().any(|e| e.starts_with("nodeAffinity: "))
+    };
+    assert!(refused("l"));
+    assert!(!refused(""));
+}
+
+#[test]
+fn a_runtime_class_may_come_to_have_any_finalizer() {
+    let (version, kind) = ("node.k8s.io/v1", "RuntimeClass");
+    let class = |metadata: Value| json!({"metadata": metadata, "handler": "h"});
+    let old = stored(version, kind, class(json!({"name": "a", "uid": "u"})));
+    let with = |finalizers, labels| json!({"name": "a", "uid": "u", "finalizers": finalizers, "labels": labels});
+    let wanted = class(with(json!(["plain"]), json!({})));
+    let (_, errors) = update(version, kind, &old, wanted);
+    assert!(errors.is_empty(), "{errors:?}");
+    let wanted = class(with(json!([]), json!({"Bad Key!": ""})));
+    let (_, errors) = update(version, kind, &old, wanted);
+    assert!(errors[0].starts_with("metadata.labels: Invalid value"));
+}

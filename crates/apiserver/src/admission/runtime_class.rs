@@ -55,7 +55,7 @@ impl Plugin for RuntimeClass {
             let given = admission
                 .new_object()
                 .and_then(|pod| lookup::map(pod, &["spec", "overhead"]));
-            if given.is_some_and(|given| !given.is_empty() && given != overhead) {
+            if given.is_some_and(|given| given != overhead) {
                 return Err(admission.forbidden(
                     "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
                 ));
@@ -106,8 +106,7 @@ impl Plugin for RuntimeClass {
         let Some(pod) = admission.new_object() else {
             return Ok(());
         };
-        let overhead =
-            lookup::map(pod, &["spec", "overhead"]).is_some_and(|overhead| !overhead.is_empty());
+        let overhead = lookup::map(pod, &["spec", "overhead"]).is_some();
         if lookup::text(pod, &["spec", "runtimeClassName"]).is_empty() && overhead {
             return Err(admission.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"));
         }

@@ -1,5 +1,7 @@
 //! `apps/v1` StatefulSet: pods with names and storage of their own. Of the spec only what the controller can follow may change.
 
+use std::collections::BTreeSet;
+
 use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
@@ -308,7 +310,8 @@ fn validate_spec(errors: &mut ErrorList, object: &Object, new: bool) {
 /// The template as its pods will be: their names are the set's to give, and volumes are made of the claims.
 fn pods_as_made(spec: &Object) -> Object {
     let mut template = spec.object("template").cloned().unwrap_or_default();
-    let claims: Vec<&str> = spec
+    // Claims of one name make one volume.
+    let claims: BTreeSet<&str> = spec
         .objects("volumeClaimTemplates")
         .map(|(_, claim)| of::name(claim))
         .collect();

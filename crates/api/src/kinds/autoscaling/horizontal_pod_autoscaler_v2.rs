@@ -99,7 +99,7 @@ pub(super) fn default(spec: &mut Object) {
     let up = behavior.ensure_object("scaleUp");
     up.set_default("stabilizationWindowSeconds", 0);
     up.set_default("selectPolicy", "Max");
-    if up.list("policies").is_empty() {
+    if !up.has("policies") {
         up.set(
             "policies",
             json!([{"type": "Pods", "value": 4, "periodSeconds": 15},
@@ -108,7 +108,7 @@ pub(super) fn default(spec: &mut Object) {
     }
     let down = behavior.ensure_object("scaleDown");
     down.set_default("selectPolicy", "Max");
-    if down.list("policies").is_empty() {
+    if !down.has("policies") {
         down.set(
             "policies",
             json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]),

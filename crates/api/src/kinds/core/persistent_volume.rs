@@ -455,7 +455,9 @@ fn take_newer_names(now: &Value, then: &mut Value) {
         }
         (Value::Object(now), Value::Object(then)) => {
             let keys = (then.text("key").to_owned(), now.text("key"));
-            if NAMES.contains(&(&keys.0, keys.1)) {
+            // Upstream looks up the newer name of any key; of one that has none that is no text.
+            let has_newer = NAMES.iter().any(|(older, _)| *older == keys.0);
+            if NAMES.contains(&(&keys.0, keys.1)) || (keys.1.is_empty() && !has_newer) {
                 then.set("key", keys.1);
             }
             for (field, value) in now {

@@ -131,7 +131,9 @@ fn nothing_else(errors: &mut ErrorList, path: &Path, mut after: Object, before: 
 fn narrowed(errors: &mut ErrorList, path: &Path, after: &mut Object, before: &Object) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     const AFFINITY: &str = "io.k8s.api.core.v1.NodeAffinity";
-    let (now, then) = (after.object("nodeSelector"), before.object("nodeSelector"));
+    const SELECTOR: &str = "nodeSelector";
+    let (now, then) = (after.object(SELECTOR), before.object(SELECTOR));
+    let is_same = internal::same_field(POD_SPEC, after, before, SELECTOR);
     for (key, value) in then.into_iter().flatten() {
         if now.and_then(|now| now.get(key)) != Some(value) {
             errors.push(FieldError::invalid(
@@ -141,7 +143,9 @@ fn narrowed(errors: &mut ErrorList, path: &Path, after: &mut Object, before: &Ob
             ));
         }
     }
-    after.set_or_remove("nodeSelector", before.get("nodeSelector").cloned());
+    if !is_same {
+        after.set_or_remove(SELECTOR, before.get(SELECTOR).cloned());
+    }
     let node_affinity = |spec: &Object| -> Option<Value> {
         spec.object("affinity")?.value("nodeAffinity").cloned()
     };

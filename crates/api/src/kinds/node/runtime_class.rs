@@ -40,10 +40,6 @@ impl Strategy for RuntimeClassStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
-
-    fn repeats_creation_rules(&self) -> bool {
-        true
-    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let handler = object.text("handler");
@@ -80,7 +76,14 @@ impl Strategy for RuntimeClassStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        // The rules of new metadata are asked again, but for finalizers that are nobody's.
+        let mut errors = crate::meta::validate_object_meta(
+            new,
+            false,
+            &|name, prefix| self.validate_name(name, prefix),
+            &Path::new("metadata"),
+        );
+        errors.extend(self.validate(new));
         errors.extend(crate::meta::immutable_field(
             "io.k8s.api.node.v1.RuntimeClass",
             new,

@@ -87,9 +87,6 @@ fn requests_from_limits(container: &mut Object) {
     for (name, limit) in limits {
         requests.entry(name).or_insert(limit);
     }
-    if requests.is_empty() {
-        resources.remove("requests");
-    }
 }
 
 /// What pods and templates share.

@@ -14,10 +14,8 @@ pub fn class(pod: &Object) -> &'static str {
     let mut requests = BTreeMap::new();
     let mut limits = BTreeMap::new();
     let mut guaranteed = true;
-    let owners: Vec<&Object> = if spec.object("resources").is_some_and(|r| {
-        r.object("requests").is_some_and(|m| !m.is_empty())
-            || r.object("limits").is_some_and(|m| !m.is_empty())
-    }) {
+    // A pod that says nothing of itself as a whole, but says so, asks for nothing.
+    let owners: Vec<&Object> = if spec.object("resources").is_some() {
         vec![spec]
     } else {
         ["containers", "initContainers"]
