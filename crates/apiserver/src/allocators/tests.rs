@@ -157,6 +157,18 @@ async fn refusals_are_worded_as_upstream_words_them() {
 }
 
 #[tokio::test]
+async fn a_dry_run_does_not_ask_who_has_an_address() {
+    let cluster = Cluster::new();
+    let server = cluster.server("10.96.0.0/16", "30000-32767");
+    let taken = json!({"clusterIPs": ["10.96.0.9"]});
+    create(&server, taken.clone()).await.unwrap();
+    let mut again = service(taken);
+    assert!(server.begin_create(&mut again, true).await.is_ok());
+    let mut outside = service(json!({"clusterIPs": ["192.0.2.1"]}));
+    assert!(server.begin_create(&mut outside, true).await.is_err());
+}
+
+#[tokio::test]
 async fn an_update_keeps_its_own_ports() {
     let cluster = Cluster::new();
     let server = cluster.server("10.96.0.0/16", "30000-32767");

@@ -6,7 +6,7 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::GroupResource,
-    meta,
+    meta, names, quote,
     status::Status,
 };
 use async_trait::async_trait;
@@ -173,6 +173,10 @@ impl TokenRequest {
         };
         if name.is_empty() {
             return Err(Status::bad_request("Name parameter required."));
+        }
+        if let Some(complaint) = names::path_segment_name(name).first() {
+            let message = format!("Name parameter invalid: {}: {complaint}", quote(name));
+            return Err(Status::bad_request(message));
         }
         let object = self.find(&resource, namespace, name).await?;
         let uid = meta::uid(&object);
