@@ -192,6 +192,9 @@ impl Quantity {
     }
 }
 
+/// More zeros than these are not written out: a sum may have the suffixes of one summand and the size of another.
+const MAX_ZEROS: u32 = 100;
+
 /// Numbers below have few digits.
 const FEW_DIGITS: i128 = 10_i128.pow(18);
 
@@ -454,7 +457,7 @@ impl fmt::Display for Quantity {
             );
         }
         const SUFFIXES: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
-        let is_exponent = self.format == Format::DecimalExponent;
+        let is_exponent = self.format == Format::DecimalExponent || self.ten > MAX_ZEROS;
         let mut amount = self.nanos;
         let mut power = 0;
         while amount % 1000 == 0 && (is_exponent || power < SUFFIXES.len() - 1) {
@@ -582,6 +585,8 @@ mod tests {
         assert!(a == b && b == c);
         assert_eq!((a - b).to_string(), "0");
         assert_eq!((a + Quantity::from(1)).to_string(), "10e99");
+        let largest: Quantity = "1e2147483647".parse().unwrap();
+        assert_eq!((Quantity::from(1) + largest).to_string(), "10e2147483646");
     }
 
     #[test]
