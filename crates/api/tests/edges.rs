@@ -438,6 +438,9 @@ fn a_runtime_class_may_come_to_have_any_finalizer() {
     let class = |metadata: Value| json!({"metadata": metadata, "handler": "h"});
     let old = stored(version, kind, class(json!({"name": "a", "uid": "u"})));
     let with = |finalizers, labels| json!({"name": "a", "uid": "u", "finalizers": finalizers, "labels": labels});
+    let strategy = row(version, kind).strategy;
+    assert!(strategy.demands_qualified_finalizers());
+    assert!(!strategy.demands_qualified_finalizers_of_updates());
     let wanted = class(with(json!(["plain"]), json!({})));
     let (_, errors) = update(version, kind, &old, wanted);
     assert!(errors.is_empty(), "{errors:?}");

@@ -40,6 +40,9 @@ impl Strategy for RuntimeClassStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
+    fn demands_qualified_finalizers_of_updates(&self) -> bool {
+        false
+    }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         let handler = object.text("handler");
