@@ -20,8 +20,8 @@ use apimachinery::{
 };
 use async_trait::async_trait;
 use client::{
-    ApiError, Discovery, Event, Informer, Kind, Object as _, ObjectKey, PartialObjectMetadata,
-    Store, Workqueue,
+    ApiError, Discovery, Event, Informer, Kind, ListParams, Object as _, ObjectKey,
+    PartialObjectMetadata, Store, Workqueue,
 };
 use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service},
@@ -242,15 +242,19 @@ impl Reconciler for ResourceQuotaController {
     }
 
     async fn reconcile(&self, key: &ObjectKey) -> Result<Next, Error> {
-        let Some(quota) = self.quotas.store().get_key(key) else {
+        // Read anew: the informer may not have heard yet of what admission has counted up, and nothing would bring the quota here again.
+        let api = self.ctx.client.api::<ResourceQuota>(&key.namespace);
+        let params = ListParams {
+            field_selector: Some(format!("metadata.name={}", key.name)),
+            ..ListParams::default()
+        };
+        let Some(mut quota) = api.list(&params).await?.items.pop() else {
             return Ok(Next::OnEvent);
         };
         if let Some(status) = plan::status(&quota, &self.usage(&quota)) {
-            let mut changed = (*quota).clone();
-            changed.status = Some(status);
+            quota.status = Some(status);
             // With the version that was read: who counted up meanwhile wins, and all is counted again.
-            let api = self.ctx.client.api::<ResourceQuota>(&key.namespace);
-            ApiError::not_found_is_none(api.update_status(&changed).await)?;
+            ApiError::not_found_is_none(api.update_status(&quota).await)?;
         }
         Ok(Next::After(self.ctx.config.resource_quota_sync_period))
     }

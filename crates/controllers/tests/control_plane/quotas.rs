@@ -1,6 +1,9 @@
 //! Quotas: what they say is used follows what there is, and admission refuses beyond it.
 
-use client::{DeleteOptionsExt as _, Kind as _, Object as _, Patch, Store};
+use std::sync::Arc;
+
+use base::TaskGroup;
+use client::{DeleteOptionsExt as _, Kind as _, Object as _, Patch, Store, Transport};
 use k8s_openapi::{
     api::{
         apps::v1::Deployment,
@@ -9,8 +12,9 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::DeleteOptions,
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use crate::{decode, harness::ControlPlane};
+use crate::{decode, harness::ControlPlane, late::Late};
 
 const TEAM: &str = "team";
 
@@ -43,7 +47,11 @@ async fn used(plane: &ControlPlane, what: &str, used: Value) {
 }
 
 async fn start() -> ControlPlane {
-    let plane = ControlPlane::start(controllers::Config::default()).await;
+    start_by(|transport| transport).await
+}
+
+async fn start_by(way: impl Fn(Arc<dyn Transport>) -> Arc<dyn Transport>) -> ControlPlane {
+    let plane = ControlPlane::start_by(controllers::Config::default(), way).await;
     let team: Namespace = decode(&json!({"metadata": {"name": TEAM}}));
     plane
         .client
@@ -57,6 +65,35 @@ async fn start() -> ControlPlane {
         })
         .await;
     plane
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_frees_what_the_controller_has_not_heard_of_being_used() {
+    let (time, is_time) = watch::channel(true);
+    let tasks = TaskGroup::default();
+    let plane = start_by(|transport| {
+        Arc::new(Late {
+            transport,
+            resource: "/resourcequotas",
+            is_time: is_time.clone(),
+            tasks: tasks.clone(),
+        })
+    })
+    .await;
+    quota(&plane, json!({"secrets": "5"})).await;
+    used(&plane, "there is none", json!({"secrets": "0"})).await;
+    // Admission counts; the controller sees the quota as it was.
+    time.send_replace(false);
+    let secrets = plane.client.api::<Secret>(TEAM);
+    secrets.create(&secret("a")).await.unwrap();
+    used(&plane, "one is", json!({"secrets": "1"})).await;
+    secrets
+        .delete("a", &DeleteOptions::default())
+        .await
+        .unwrap();
+    used(&plane, "none is again", json!({"secrets": "0"})).await;
+    tasks.shutdown().await;
+    plane.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
