@@ -124,10 +124,11 @@ impl<'de> DeserializeSeed<'de> for Place {
             Self::Other => Value::deserialize(deserializer),
             Self::Fields => {
                 let text = <&RawValue>::deserialize(deserializer)?.get();
-                if text.starts_with('{') {
-                    Ok(Value::String(text.to_owned()))
-                } else {
-                    serde_json::from_str(text).map_err(D::Error::custom)
+                match text.as_bytes() {
+                    [b'{', ..] => Ok(Value::String(text.to_owned())),
+                    // A string that somebody has stored is no text of ours.
+                    [b'"', ..] => Ok(Value::Array(Vec::new())),
+                    _ => serde_json::from_str(text).map_err(D::Error::custom),
                 }
             }
             place => deserializer.deserialize_any(place),
@@ -239,6 +240,15 @@ mod tests {
         ] {
             assert!(read(refused.as_bytes()).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_stored_string_is_no_set() {
+        let stored = r#"{"metadata":{"managedFields":[{"fieldsV1":"}"}]}}"#;
+        let mut written = Vec::new();
+        write(&read(stored.as_bytes()).unwrap(), &mut written);
+        let expected = r#"{"metadata":{"managedFields":[{"fieldsV1":[]}]}}"#;
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
     }
 
     #[test]
