@@ -595,14 +595,9 @@ pub fn network_of(ip: IpAddr, bits: u8) -> IpAddr {
     }
 }
 
-/// A CIDR in a field that once took sloppy ones; see [`legacy_ip`].
-pub fn legacy_cidr(value: &str) -> Vec<String> {
-    unambiguous_cidr(value)
-}
-
 /// A CIDR in a newer field: as [`legacy_cidr`], and written as everybody writes it.
 pub fn strict_cidr(value: &str) -> Vec<String> {
-    let errors = unambiguous_cidr(value);
+    let errors = legacy_cidr(value);
     match parse_cidr_sloppy(value).map(|(ip, bits)| format!("{ip}/{bits}")) {
         Some(canonical) if errors.is_empty() && canonical != value => {
             vec![format!("must be in canonical form ({canonical:?})")]
@@ -611,8 +606,8 @@ pub fn strict_cidr(value: &str) -> Vec<String> {
     }
 }
 
-/// No host bits, no leading zeros, no mapped addresses.
-fn unambiguous_cidr(value: &str) -> Vec<String> {
+/// A CIDR in a field that once took sloppy ones: no host bits, no leading zeros, no mapped addresses; see [`legacy_ip`].
+pub fn legacy_cidr(value: &str) -> Vec<String> {
     let Some((ip, bits)) = parse_cidr_sloppy(value) else {
         return vec![NOT_A_CIDR.to_owned()];
     };

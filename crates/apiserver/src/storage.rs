@@ -43,6 +43,13 @@ impl Stored {
         }
     }
 
+    /// For whoever is not on the way to the store: owned fields are trees.
+    pub fn into_shown(self) -> Object {
+        let mut object = self.object;
+        managed_fields::spell_out(&mut object);
+        object
+    }
+
     fn written_as(mut self, json: Bytes) -> Self {
         self.written = Some(json);
         self

@@ -174,32 +174,14 @@ const VOLUME: &[&str] = &[
     "image",
 ];
 
-const PERSISTENT_VOLUME_SOURCE: &[&str] = &[
-    "gcePersistentDisk",
-    "awsElasticBlockStore",
-    "hostPath",
-    "glusterfs",
-    "nfs",
-    "rbd",
-    "quobyte",
-    "iscsi",
-    "flexVolume",
-    "cinder",
-    "cephfs",
-    "fc",
-    "flocker",
-    "azureFile",
-    "vsphereVolume",
-    "azureDisk",
-    "photonPersistentDisk",
-    "portworxVolume",
-    "scaleIO",
-    "local",
-    "storageos",
-    "csi",
-];
+/// What stands between the capacity and the rest of [`PERSISTENT_VOLUME_SPEC`].
+const PERSISTENT_VOLUME_SOURCE: &[&str] = PERSISTENT_VOLUME_SPEC
+    .split_at(1)
+    .1
+    .split_at(PERSISTENT_VOLUME_SOURCES)
+    .0;
+const PERSISTENT_VOLUME_SOURCES: usize = 22;
 
-/// The source stands between the capacity and the rest.
 const PERSISTENT_VOLUME_SPEC: &[&str] = &[
     "capacity",
     "gcePersistentDisk",

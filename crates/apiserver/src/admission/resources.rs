@@ -33,7 +33,7 @@ pub trait Resources: Send + Sync {
     fn equivalents(&self, resource: &GroupVersionResource, subresource: &str) -> Vec<Equivalent>;
 
     /// An object in another version of its kind.
-    async fn convert(&self, object: &Object, kind: &GroupVersionKind) -> Result<Object, Status>;
+    async fn convert(&self, object: Object, kind: &GroupVersionKind) -> Result<Object, Status>;
 
     /// An object that was patched: decoded by the schema of its kind (what the schema does not know is dropped, or refused), then defaulted.
     /// The error is the decoder's.

@@ -29,8 +29,8 @@ impl Resources for NoResources {
         Vec::new()
     }
 
-    async fn convert(&self, object: &Object, _: &GroupVersionKind) -> Result<Object, Status> {
-        Ok(object.clone())
+    async fn convert(&self, object: Object, _: &GroupVersionKind) -> Result<Object, Status> {
+        Ok(object)
     }
 
     fn complete(

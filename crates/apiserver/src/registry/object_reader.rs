@@ -6,7 +6,7 @@ use apimachinery::{
     Object,
     fields::{Requirement, Selector},
     gvk::GroupResource,
-    managed_fields, meta,
+    meta,
     status::Status,
 };
 use async_trait::async_trait;
@@ -25,7 +25,6 @@ use crate::{
     flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
     request_info::RequestInfo,
-    storage::Stored,
     user::{MASTERS, UserInfo},
 };
 
@@ -107,8 +106,7 @@ impl ObjectReader for Registry {
         if !self.kv.tells_progress() {
             let stored = self.store.get(&cacher.key(namespace, name)).await?;
             return Ok(stored.map(|stored| {
-                let mut object = stored.object;
-                managed_fields::spell_out(&mut object);
+                let mut object = stored.into_shown();
                 endpoint.from_storage(&mut object);
                 Arc::new(object)
             }));
@@ -192,7 +190,7 @@ impl ObjectWriter for ServerWriter {
         let stored = call
             .create_object(object, &server_options(), &Object::new())
             .await?;
-        Ok(shown(stored))
+        Ok(Arc::new(stored.into_shown()))
     }
 
     async fn update(
@@ -260,7 +258,7 @@ impl ServerWriter {
         let updated = call
             .update_object(&mut want, Part::Status, &options, &Object::new())
             .await?;
-        Ok(shown(updated.stored))
+        Ok(Arc::new(updated.stored.into_shown()))
     }
 
     async fn update_part(
@@ -285,7 +283,7 @@ impl ServerWriter {
         let updated = call
             .update_object(&mut want, part, options, &Object::new())
             .await?;
-        Ok(shown(updated.stored))
+        Ok(Arc::new(updated.stored.into_shown()))
     }
 
     /// A request such as a client would send, from within.
@@ -318,12 +316,6 @@ impl ServerWriter {
         context.info.group_version.version = gvr.version.clone();
         Ok((endpoint, Arc::new(context)))
     }
-}
-
-fn shown(stored: Stored) -> Arc<Object> {
-    let mut object = stored.object;
-    managed_fields::spell_out(&mut object);
-    Arc::new(object)
 }
 
 fn server_user() -> UserInfo {

@@ -63,9 +63,7 @@ impl Resources for Registry {
         equivalents
     }
 
-    async fn convert(&self, object: &Object, kind: &GroupVersionKind) -> Result<Object, Status> {
-        let mut object = object.clone();
-        managed_fields::spell_out(&mut object);
+    async fn convert(&self, mut object: Object, kind: &GroupVersionKind) -> Result<Object, Status> {
         let own = GroupVersion::parse(meta::api_version(&object))
             .unwrap_or_default()
             .kind(meta::kind(&object).to_owned());

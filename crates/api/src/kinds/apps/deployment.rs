@@ -99,16 +99,7 @@ impl Strategy for DeploymentStrategy {
         errors
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
-        let path = Path::new("spec").child("template");
-        let mut warnings = Vec::new();
-        if old.is_none() {
-            warnings.extend(pod_spec::warnings::of_name_of_pods(meta::name(new)));
-        }
-        let old = old.and_then(template);
-        let of_pods = pod_spec::warnings::of_template(&path, template(new).as_ref(), old.as_ref());
-        warnings.extend(of_pods);
-        warnings
+        pod_spec::warnings::of_workload(new, old)
     }
 }
 

@@ -197,12 +197,14 @@ fn generate_selector(job: &mut Object) {
         .ensure_object("template")
         .ensure_object("metadata")
         .ensure_object("labels");
-    for prefix in ["", "batch.kubernetes.io/"] {
-        labels.set_default(&format!("{prefix}controller-uid"), uid.as_str());
-        labels.set_default(&format!("{prefix}job-name"), name.as_str());
+    for key in ["controller-uid", CONTROLLER_UID] {
+        labels.set_default(key, uid.as_str());
+    }
+    for key in ["job-name", JOB_NAME] {
+        labels.set_default(key, name.as_str());
     }
     let selector = spec.ensure_object("selector").ensure_object("matchLabels");
-    selector.set_default("batch.kubernetes.io/controller-uid", uid);
+    selector.set_default(CONTROLLER_UID, uid);
 }
 
 const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";

@@ -4,7 +4,6 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
-    meta,
 };
 
 use crate::{
@@ -112,20 +111,11 @@ impl Strategy for ReplicationControllerStrategy {
         validate_replica_status(new)
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
-        let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
-        let path = Path::new("spec").child("template");
-        let mut warnings = Vec::new();
-        if old.is_none() {
-            warnings.extend(pod_spec::warnings::of_name_of_pods(meta::name(new)));
+        match old {
+            None => pod_spec::warnings::of_workload(new, None),
+            // Of an update upstream warns of what was there, in the light of what is to be.
+            Some(old) => pod_spec::warnings::of_workload(old, Some(new)),
         }
-        // Of an update upstream warns of what was there, in the light of what is to be.
-        let (new, old) = match old {
-            None => (template(new), None),
-            Some(old) => (template(old), template(new)),
-        };
-        let of_pods = pod_spec::warnings::of_template(&path, new.as_ref(), old.as_ref());
-        warnings.extend(of_pods);
-        warnings
     }
 }
 

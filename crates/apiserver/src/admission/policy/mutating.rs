@@ -308,7 +308,7 @@ impl MutatingAdmissionPolicy {
                 now
             } else {
                 resources
-                    .convert(&now, admission.kind)
+                    .convert(now, admission.kind)
                     .await
                     .map_err(|error| {
                         Status::internal(format!("failed to convert object: {error}"))

@@ -121,6 +121,6 @@ pub(in super::super) async fn versioned(
     if invocation.kind == *admission.kind {
         return Ok(Some(object));
     }
-    let converted = resources.convert(&object, &invocation.kind).await;
+    let converted = resources.convert(object, &invocation.kind).await;
     converted.map(Some).map_err(Status::internal)
 }

@@ -69,7 +69,7 @@ impl MutatingAdmissionWebhook {
         let after = if invocation.kind == *admission.kind {
             after
         } else {
-            let own = resources.convert(&after, admission.kind).await;
+            let own = resources.convert(after, admission.kind).await;
             own.map_err(|error| Refusal::Internal(Status::internal(error)))?
         };
         admission.replace_object(after);

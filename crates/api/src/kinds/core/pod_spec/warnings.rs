@@ -7,7 +7,7 @@ mod ports;
 
 use std::collections::BTreeSet;
 
-use apimachinery::{Object, field::Path, quote};
+use apimachinery::{Object, field::Path, meta, quote};
 
 use super::{all_containers, app_armor};
 use crate::{
@@ -111,6 +111,19 @@ pub fn of_template(path: &Path, new: Option<&Object>, old: Option<&Object>) -> V
         }
         _ => Vec::new(),
     }
+}
+
+/// Of a workload whose pods have their names from its own: of its name, when it is new, and of its template.
+pub fn of_workload(new: &Object, old: Option<&Object>) -> Vec<String> {
+    let template = |owner: &Object| owner.object("spec")?.object("template").cloned();
+    let path = Path::new("spec").child("template");
+    let mut warnings = Vec::new();
+    if old.is_none() {
+        warnings.extend(of_name_of_pods(meta::name(new)));
+    }
+    let old = old.and_then(template);
+    warnings.extend(of_template(&path, template(new).as_ref(), old.as_ref()));
+    warnings
 }
 
 /// Of a new pod.
