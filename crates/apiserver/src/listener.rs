@@ -5,6 +5,7 @@
 //! after all requests have been answered and [`GRACE`] is cut.
 
 mod coalesce;
+mod congestion;
 mod stall_guard;
 
 use std::{
@@ -33,6 +34,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{authn::Peer, body::Body, lifecycle::Lifecycle, pipeline::Pipeline};
 use coalesce::{Coalesce, Flusher, coalesce};
+use congestion::unpaced;
 use stall_guard::StallGuard;
 
 /// Connections at once; more wait to be accepted.
@@ -172,6 +174,7 @@ async fn accept_all(listener: &TcpListener, connections: &TaskGroup, shared: &Sh
 async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     // Small writes (watch events) go out at once.
     let _ = stream.set_nodelay(true);
+    unpaced(&stream, address);
     // Boxed: what a handshake needs would else be part of each connection for as long as it lasts.
     let Some(opened) = Box::pin(handshake(stream, address, &shared)).await else {
         return;

@@ -83,13 +83,18 @@ pub const VERSION_BYTES: usize = "\"resourceVersion\":\"9223372036854775807\",".
 pub fn write_json_from_metadata(json: &[u8], revision: Revision, out: &mut Vec<u8>) {
     let rest = &json[METADATA.len()..];
     out.reserve(json.len() + VERSION_BYTES);
+    write_metadata_start(rest, revision, out);
+    out.extend_from_slice(rest);
+}
+
+/// Writes what precedes the `rest` of the metadata and all that follows them: their beginning, with the resourceVersion.
+pub fn write_metadata_start(rest: &[u8], revision: Revision, out: &mut Vec<u8>) {
     out.extend_from_slice(METADATA);
     // Writing to a vector does not fail.
     let _ = write!(out, "\"resourceVersion\":\"{revision}\"");
     if rest.first() != Some(&b'}') {
         out.push(b',');
     }
-    out.extend_from_slice(rest);
 }
 
 /// What an [`Update`] wants.

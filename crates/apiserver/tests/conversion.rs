@@ -230,7 +230,7 @@ async fn watches_are_converted() {
     let mut next = async || {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap();
         let data = frame.unwrap().unwrap().into_data().unwrap();
-        serde_json::from_slice::<Value>(&data).unwrap()
+        serde_json::from_slice::<Value>(&data.into_bytes()).unwrap()
     };
     let event = next().await;
     assert_eq!(
@@ -295,7 +295,7 @@ async fn selectors_are_held_against_what_was_converted() {
     let mut next = async || {
         let frame = tokio::time::timeout(PATIENCE, body.frame()).await.unwrap();
         let data = frame.unwrap().unwrap().into_data().unwrap();
-        let event: Value = serde_json::from_slice(&data).unwrap();
+        let event: Value = serde_json::from_slice(&data.into_bytes()).unwrap();
         let name = event["object"]["metadata"]["name"].as_str().unwrap();
         format!("{} {name}", event["type"].as_str().unwrap())
     };

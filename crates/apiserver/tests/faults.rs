@@ -116,7 +116,7 @@ async fn bodies_that_come_slowly_keep_nobody_from_a_seat() {
     .await;
     let json = [("content-type", "application/json")];
     let slow = (0..50).map(async |_| {
-        let body = Body::stream(futures_util::stream::pending());
+        let body = Body::stream(futures_util::stream::pending::<Result<Bytes, _>>());
         cluster.call(Method::POST, CONFIG_MAPS, &json, body).await
     });
     // In this order: the slow ones are all under way when the quick one comes.

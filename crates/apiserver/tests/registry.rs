@@ -739,3 +739,37 @@ async fn lists_in_protobuf_say_what_those_in_json_say() {
     }
     cluster.stop().await;
 }
+
+/// Small objects are copied into a list, large ones are sent from where they lie.
+#[tokio::test]
+async fn a_list_says_what_its_objects_say() {
+    let cluster = start().await;
+    let path = "/api/v1/namespaces/default/configmaps";
+    for (number, size) in [10, 5_000, 20, 300_000, 3_000].into_iter().enumerate() {
+        let object = json!({
+            "metadata": { "name": format!("m-{number}"), "labels": { "app": "a" } },
+            "data": { "text": "é".repeat(size) },
+        });
+        cluster.create(path, object).await;
+    }
+    let selected = format!("{path}?labelSelector=app");
+    let (_, list) = cluster.get(&selected).await;
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 5);
+    for item in items {
+        let name = item["metadata"]["name"].as_str().unwrap();
+        let (_, mut object) = cluster.get(&format!("{path}/{name}")).await;
+        let object = object.as_object_mut().unwrap();
+        object.remove("kind");
+        object.remove("apiVersion");
+        assert_eq!(item.as_object().unwrap(), object);
+    }
+    let gzip = [("accept-encoding", "gzip")];
+    let answer = cluster.send(Method::GET, &selected, &gzip, None).await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    let compressed = answer.into_body().collect().await.unwrap().to_bytes();
+    let reader = flate2::read::GzDecoder::new(&*compressed);
+    let again: Value = serde_json::from_reader(reader).unwrap();
+    assert_eq!(again["items"], list["items"]);
+    cluster.stop().await;
+}

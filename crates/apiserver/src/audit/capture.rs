@@ -1,19 +1,13 @@
 //! Bodies as they go by: their bytes are shared with the audit record, never copied, up to a bound.
 
-use std::{
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use apimachinery::{decode, gvk::GroupVersionKind, protobuf};
-use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, header};
-use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, Chunk};
 
 /// So much of a body is kept; of one that is larger nothing is written.
 const LIMIT_BYTES: usize = 16 << 20;
@@ -24,7 +18,7 @@ pub(super) struct Capture(Arc<Mutex<Captured>>);
 
 #[derive(Debug, Default)]
 struct Captured {
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
     bytes: usize,
     media_type: String,
     gzip: bool,
@@ -51,26 +45,11 @@ impl Capture {
                 .clone_into(&mut captured.media_type);
             captured.gzip = text(header::CONTENT_ENCODING) == "gzip";
         }
-        match body {
-            Body::Empty => Body::Empty,
-            Body::Full(bytes) => {
-                self.add(&bytes);
-                Body::Full(bytes)
-            }
-            streamed => {
-                let capture = self.clone();
-                match streamed.into_making() {
-                    Ok(making) => Body::made(making.inspect(move |chunk| capture.add(chunk))),
-                    Err(streamed) => Body::stream(Listening {
-                        capture,
-                        body: streamed.into_data_stream(),
-                    }),
-                }
-            }
-        }
+        let capture = self.clone();
+        body.inspect(move |chunk| capture.add(chunk))
     }
 
-    fn add(&self, chunk: &Bytes) {
+    fn add(&self, chunk: &Chunk) {
         let mut captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         captured.bytes += chunk.len();
         if captured.bytes > LIMIT_BYTES {
@@ -88,12 +67,10 @@ impl Capture {
             return None;
         }
         let mut body = match captured.chunks.as_slice() {
-            [only] => only.clone(),
+            [only] => only.clone().into_bytes(),
             chunks => {
                 let mut joined = BytesMut::with_capacity(captured.bytes);
-                chunks
-                    .iter()
-                    .for_each(|chunk| joined.extend_from_slice(chunk));
+                chunks.iter().for_each(|chunk| joined.put(chunk.clone()));
                 joined.freeze()
             }
         };
@@ -136,25 +113,9 @@ fn read(media_type: &str, body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
 }
 
-struct Listening {
-    capture: Capture,
-    body: http_body_util::BodyDataStream<Body>,
-}
-
-impl Stream for Listening {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = Pin::new(&mut self.body).poll_next(cx);
-        if let Poll::Ready(Some(Ok(chunk))) = &next {
-            self.capture.add(chunk);
-        }
-        next
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
     use serde_json::json;
 
     use super::*;

@@ -15,7 +15,9 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::signature::Signature;
-use crate::storage::{METADATA, Stored, VERSION_BYTES, write_json_from_metadata};
+use crate::storage::{
+    METADATA, Stored, VERSION_BYTES, write_json_from_metadata, write_metadata_start,
+};
 
 /// What happened to an object, in the words of a watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -265,7 +267,7 @@ impl CachedObject {
     pub fn json(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.stored.len() + VERSION_BYTES);
         out.extend_from_slice(self.json_head());
-        self.write_json_tail(&mut out);
+        self.write_from_metadata(self.stored.len(), &mut out);
         out.into()
     }
 
@@ -274,10 +276,12 @@ impl CachedObject {
         &self.stored[..self.metadata_at]
     }
 
-    /// Writes what follows kind and apiVersion in the JSON, from `"metadata"` to the closing brace: with an opening brace before it the
-    /// item of a list.
-    pub fn write_json_tail(&self, out: &mut Vec<u8>) {
-        self.write_from_metadata(self.stored.len(), out);
+    /// Begins with what follows kind and apiVersion in the JSON, from `"metadata"` to the closing brace. The rest, which lies there as it is to
+    /// be read, is returned.
+    pub fn begin_json_tail(&self, out: &mut Vec<u8>) -> Bytes {
+        let rest = self.stored.slice(self.metadata_at + METADATA.len()..);
+        write_metadata_start(&rest, self.revision, out);
+        rest
     }
 
     /// Writes `"metadata":{…}`.
@@ -569,7 +573,8 @@ mod tests {
 
     fn tail(object: &CachedObject) -> String {
         let mut out = Vec::new();
-        object.write_json_tail(&mut out);
+        let rest = object.begin_json_tail(&mut out);
+        out.extend_from_slice(&rest);
         String::from_utf8(out).unwrap()
     }
 

@@ -30,15 +30,17 @@ use tokio_rustls::server::TlsStream;
 
 /// As much as a TLS record holds.
 const RECORD: usize = 16 << 10;
-/// So much is sent with one system call.
-const BATCH: usize = 4 * RECORD;
+/// So many records are sent with one system call: with what encryption adds to them they fit into two segments of 64 KiB, as the kernel makes them.
+/// Eight would need a third for the last few bytes.
+const BATCH_RECORDS: usize = 7;
+const BATCH: usize = BATCH_RECORDS * RECORD;
 /// So much is read in a turn.
 const TURN_BYTES: usize = 8 << 10;
 /// So much of a client that asks for nothing: thirty pings.
 const LEAST_TURN_BYTES: usize = 512;
 
 /// So many records are made in a turn by the only worker.
-const TURN_RECORDS: usize = 8;
+const TURN_RECORDS: usize = BATCH_RECORDS;
 
 /// A stream of records.
 pub(super) trait Sealer: AsyncWrite + Unpin {
@@ -373,17 +375,17 @@ mod tests {
     async fn records_are_full_and_go_out_several_at_a_time() {
         let (mut stream, flusher) = recorder(9);
         let mut expected = Vec::new();
-        for frame in 0..6 {
+        for frame in 0..7 {
             // A head and a payload, as HTTP/2 writes them.
             stream.write_all(&[frame; 9]).await.unwrap();
             stream.write_all(&[frame; RECORD]).await.unwrap();
             expected.extend([frame; RECORD + 9]);
         }
         poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
-        let mut lengths = vec![RECORD; 6];
-        lengths.push(6 * 9);
+        let mut lengths = vec![RECORD; 7];
+        lengths.push(7 * 9);
         assert_eq!(records(&flusher), lengths);
-        assert_eq!(lock(&flusher.0).stream.sent, [4, 3]);
+        assert_eq!(lock(&flusher.0).stream.sent, [7, 1]);
         assert_eq!(lock(&flusher.0).stream.records.concat(), expected);
         assert!(flusher.is_flowing());
         poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();
@@ -398,7 +400,7 @@ mod tests {
         let mut third = std::pin::pin!(stream.write_all(&[3; RECORD]));
         assert!(futures_util::poll!(third.as_mut()).is_pending());
         assert!(futures_util::poll!(poll_fn(|cx| flusher.poll(cx, false))).is_pending());
-        assert_eq!(records(&flusher), [RECORD; 4]);
+        assert_eq!(records(&flusher), [RECORD; BATCH_RECORDS]);
         lock(&flusher.0).stream.room = 9;
         third.await.unwrap();
         poll_fn(|cx| flusher.poll(cx, false)).await.unwrap();

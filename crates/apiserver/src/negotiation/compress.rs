@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use crate::body::Body;
+use crate::body::{Body, Chunk, Making};
 
 /// Answers up to this size are sent as they are.
 pub(super) const THRESHOLD: usize = 128 << 10;
@@ -28,17 +28,20 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Makes the body of a response from chunks: streamed as they are, or compressed as they go if they are large and the client can
-/// take it.
+/// A response with this body: as it is, or compressed as it goes if it is large, `size` bytes, and the client can take it.
 pub fn maybe_gzip(
     request: &HeaderMap,
     mut response: http::response::Builder,
     size: usize,
-    chunks: impl Iterator<Item = Bytes> + Send + 'static,
+    body: Body,
 ) -> http::Result<Response<Body>> {
     if size <= THRESHOLD || !accepts_gzip(request) {
-        return response.body(Body::made(chunks));
+        return response.body(body);
     }
+    let chunks = match body.into_making() {
+        Ok(chunks) => chunks,
+        Err(body) => return response.body(body),
+    };
     if let Some(headers) = response.headers_mut() {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         let encoding = HeaderValue::from_static("Accept-Encoding");
@@ -48,20 +51,20 @@ pub fn maybe_gzip(
     }
     response.body(Body::made(Gzip {
         chunks,
-        rest: Bytes::new(),
+        rest: Chunk::default(),
         encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
     }))
 }
 
-struct Gzip<I> {
-    chunks: I,
+struct Gzip {
+    chunks: Making,
     /// What is left of a chunk.
-    rest: Bytes,
+    rest: Chunk,
     /// None at the end.
     encoder: Option<GzEncoder<Vec<u8>>>,
 }
 
-impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
+impl Iterator for Gzip {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
@@ -72,7 +75,8 @@ impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
             };
             self.rest = chunk;
         }
-        let portion = self.rest.split_to(self.rest.len().min(PORTION));
+        // In one piece: many small ones compress more slowly.
+        let portion = self.rest.copy_to_bytes(self.rest.len().min(PORTION));
         // Writing to a vector does not fail.
         encoder.write_all(&portion).ok()?;
         if encoder.get_ref().len() < CHUNK {
@@ -95,16 +99,13 @@ mod tests {
     #[test]
     fn what_compresses_well_is_made_portion_by_portion() {
         let zeros = Bytes::from(vec![0; 8 * PORTION]);
-        let mut taken = 0;
-        let chunks = std::iter::repeat_n(zeros.clone(), 4).inspect(|_| taken += 1);
         let mut gzip = Gzip {
-            chunks,
-            rest: Bytes::new(),
+            chunks: Box::new(std::iter::repeat_n(zeros.clone(), 4).map(Chunk::from)),
+            rest: Chunk::default(),
             encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())),
         };
         let made: Vec<Bytes> = gzip.by_ref().collect();
         assert_eq!(gzip.size_hint(), (0, Some(0)));
-        assert_eq!(taken, 4);
         assert_eq!(made.len(), 4 * 8 + 1);
         let (mut whole, made) = (Vec::new(), made.concat());
         let mut reader = flate2::read::GzDecoder::new(&*made);

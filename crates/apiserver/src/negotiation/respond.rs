@@ -75,7 +75,9 @@ pub fn respond_bytes(
     if body.len() <= super::compress::THRESHOLD {
         return response.body(Body::from(body)).map_err(Status::internal);
     }
-    maybe_gzip(request, response, body.len(), std::iter::once(body)).map_err(Status::internal)
+    let size = body.len();
+    let body = Body::at_hand(std::iter::once(body));
+    maybe_gzip(request, response, size, body).map_err(Status::internal)
 }
 
 /// An answer that is one object given as a tree.

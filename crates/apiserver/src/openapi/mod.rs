@@ -368,7 +368,9 @@ impl OpenApi {
         let builder = builder
             .header(header::CONTENT_TYPE, answer.media_type)
             .header(header::LAST_MODIFIED, self.last_modified.clone());
-        maybe_gzip(request, builder, body.len(), std::iter::once(body)).map_err(Status::internal)
+        let size = body.len();
+        let body = Body::at_hand(std::iter::once(body));
+        maybe_gzip(request, builder, size, body).map_err(Status::internal)
     }
 }
 

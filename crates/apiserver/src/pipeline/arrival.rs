@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
 use http::Request;
 use http_body::Body as _;
@@ -99,7 +99,7 @@ impl Arrivals {
                 Err(error) => return Ok((broken_off(read.freeze(), error), Some(arrived))),
             };
             arrived.grow(chunk.len())?;
-            read.extend_from_slice(&chunk);
+            read.put(chunk);
             if arrived.bytes > MAX_REQUEST_BYTES {
                 return Ok((goes_on(read.freeze(), body), Some(arrived)));
             }
@@ -136,7 +136,7 @@ fn broken_off(read: Bytes, error: BodyError) -> Body {
 }
 
 fn goes_on(read: Bytes, rest: Body) -> Body {
-    let read = stream::once(std::future::ready(Ok(read)));
+    let read = stream::once(std::future::ready(Ok(read.into())));
     Body::stream(read.chain(BodyDataStream::new(rest)))
 }
 
@@ -213,7 +213,7 @@ mod tests {
     async fn what_is_streamed_is_not_waited_for() {
         let mut context = create();
         context.info.subresource = "proxy".to_owned();
-        let endless = Body::stream(stream::pending());
+        let endless = Body::stream(stream::pending::<Result<Bytes, _>>());
         let (passed, arrived) = Arrivals::default()
             .wait_for(&context, endless)
             .await

@@ -12,11 +12,10 @@ use std::{
 };
 
 use base::TaskGroup;
-use bytes::Bytes;
 use futures_util::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::body::{Body, BodyError, Chunks};
+use crate::body::{Body, BodyError, Chunk, Chunks};
 
 /// A body together with what is let go when it ends. `time_left` none lets it last as long as it likes.
 pub(super) fn hold<G: Send + 'static>(
@@ -60,7 +59,7 @@ struct Lasting<G> {
 impl<G> Unpin for Lasting<G> {}
 
 impl<G> Stream for Lasting<G> {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Chunk, BodyError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -97,7 +96,7 @@ struct Sending<G> {
 }
 
 impl<G> Stream for Sending<G> {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Chunk, BodyError>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = {
@@ -120,6 +119,7 @@ impl<G> Stream for Sending<G> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use futures_util::StreamExt as _;
 
     use super::*;
@@ -136,9 +136,15 @@ mod tests {
         let tasks = TaskGroup::default();
         let guard = Arc::new(());
         let mut chunks = numbers(Arc::clone(&guard), None, &tasks);
-        assert_eq!(chunks.next().await.unwrap().unwrap(), [1u8][..]);
+        assert_eq!(
+            chunks.next().await.unwrap().unwrap().into_bytes(),
+            [1u8][..]
+        );
         assert_eq!(Arc::strong_count(&guard), 2);
-        assert_eq!(chunks.next().await.unwrap().unwrap(), [2u8][..]);
+        assert_eq!(
+            chunks.next().await.unwrap().unwrap().into_bytes(),
+            [2u8][..]
+        );
         assert!(chunks.next().await.is_none());
         assert_eq!(Arc::strong_count(&guard), 1);
         assert!(chunks.next().await.is_none());

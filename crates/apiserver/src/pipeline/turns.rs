@@ -16,7 +16,6 @@ use std::{
 };
 
 use base::TaskGroup;
-use bytes::Bytes;
 use futures_util::Stream;
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -25,7 +24,7 @@ use tokio::{
 use tokio_util::sync::PollSemaphore;
 
 use crate::{
-    body::{Body, BodyError, Making},
+    body::{Body, BodyError, Chunk, Making},
     context::Context,
 };
 
@@ -70,6 +69,9 @@ impl Turns {
 
     /// Has a body made in turns, if it is one that is made. `tasks` wait for them.
     pub(super) fn make(&self, body: Body, tasks: &TaskGroup) -> Body {
+        if !matches!(body, Body::Made(_)) {
+            return body;
+        }
         match body.into_making() {
             Ok(making) => Body::stream(Made {
                 turns: Arc::clone(&self.0),
@@ -89,7 +91,7 @@ struct Made {
     turns: Arc<Semaphore>,
     tasks: TaskGroup,
     /// Chunks that have been made.
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     progress: Progress,
 }
 
@@ -103,7 +105,7 @@ enum Progress {
 }
 
 /// What has been made in a turn, and what makes the rest.
-type Turn = (VecDeque<Bytes>, Option<Making>);
+type Turn = (VecDeque<Chunk>, Option<Making>);
 
 /// Makes chunks until these bounds are reached: each turn wakes two threads, which costs as much as making some of them.
 fn turn(mut making: Making, bytes: usize, time: Duration) -> Turn {
@@ -185,7 +187,7 @@ impl Progress {
 }
 
 impl Stream for Made {
-    type Item = Result<Bytes, BodyError>;
+    type Item = Result<Chunk, BodyError>;
 
     fn poll_next(
         self: Pin<&mut Self>,
@@ -219,6 +221,7 @@ mod tests {
         },
     };
 
+    use bytes::{Buf as _, Bytes};
     use http_body_util::BodyExt as _;
     use tokio::task::JoinSet;
 
@@ -395,6 +398,6 @@ mod tests {
     /// The number of the next chunk.
     async fn taken(body: &mut Body) -> Result<u8, BodyError> {
         let frame = body.frame().await.unwrap();
-        frame.map(|frame| frame.into_data().unwrap()[0])
+        frame.map(|frame| frame.into_data().unwrap().get_u8())
     }
 }

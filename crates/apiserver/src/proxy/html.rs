@@ -6,11 +6,11 @@
 use std::pin::Pin;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt as _;
 
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, Chunk};
 
 /// How much of a tag is waited for, in bytes.
 const MAX_TAG: usize = 64 << 10;
@@ -84,7 +84,7 @@ pub(super) fn rewrite(
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     let pages = Pages {
-        input: Box::pin(body.into_data_stream()),
+        input: Box::pin(body.into_data_stream().map_ok(Chunk::into_bytes)),
         page: Page::new(rewrite),
         ended: false,
     };

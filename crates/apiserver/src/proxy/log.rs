@@ -2,6 +2,7 @@
 
 use apimachinery::{gvk::GroupResource, status::Status};
 use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use httpstream::{Protocol, Upgrade, send_body, wants_upgrade};
@@ -11,7 +12,12 @@ use hyper_util::rt::TokioIo;
 use super::{
     Location, ProxyConnector, log_options::LogOptions, pod_container, remote_command::path_of,
 };
-use crate::{body::Body, context::Context, lookup, upgraded::Upgraded};
+use crate::{
+    body::{Body, Chunk},
+    context::Context,
+    lookup,
+    upgraded::Upgraded,
+};
 
 /// So much of a refusal is read, in bytes.
 const MAX_REFUSAL: usize = 10 << 10;
@@ -32,7 +38,7 @@ impl ProxyConnector {
         if log.status() == StatusCode::NO_CONTENT {
             return Ok(log);
         }
-        let log = log.into_body();
+        let log = log.into_body().into_data_stream().map_ok(Chunk::into_bytes);
         let Upgrade { protocol, response } = Upgrade::body(&context.headers)
             .map_err(|error| Status::bad_request(error.to_string()))?;
         let base64 = protocol == Protocol::WebSocketBody { base64: true };
@@ -42,7 +48,7 @@ impl ProxyConnector {
         self.tasks.spawn_cancellable("log-websocket", async move {
             let _held = held;
             match client.await {
-                Ok(client) => send_body(TokioIo::new(client), base64, log.into_data_stream()).await,
+                Ok(client) => send_body(TokioIo::new(client), base64, log).await,
                 Err(error) => tracing::debug!(%error, "the upgrade did not come about"),
             }
         });

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Call;
 use crate::{
+    body::Chunk,
     body::{Body, MAX_REQUEST_BYTES},
     pipeline::LARGE_BYTES,
 };
@@ -54,7 +55,7 @@ async fn read(mut body: Body) -> Result<Bytes, Status> {
 async fn discard(body: &mut Body) {
     let mut left = DISCARD_BYTES;
     while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
+        let length = frame.data_ref().map_or(0, Chunk::len);
         match left.checked_sub(length) {
             Some(less) => left = less,
             None => return,

@@ -283,31 +283,31 @@ impl Endpoint {
     /// Writes the JSON of an object.
     pub fn write_json(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<(), Status> {
         out.extend_from_slice(&self.head);
-        self.write_json_tail(cached, out)
+        let rest = self.begin_json_tail(cached, out)?;
+        out.extend_from_slice(&rest);
+        Ok(())
     }
 
     /// Writes the object as an item of a list: without kind and apiVersion, as upstream's typed lists have it, but with them for custom
-    /// kinds; lacks the opening brace.
-    pub fn write_json_item_tail(
+    /// kinds; lacks the opening brace. The rest of it, which lies there as it is to be read, is returned.
+    pub fn begin_json_item(
         &self,
         cached: &CachedObject,
         out: &mut Vec<u8>,
-    ) -> Result<(), Status> {
+    ) -> Result<Bytes, Status> {
         if self.custom.is_some() {
             out.extend_from_slice(&self.head[1..]);
         }
-        self.write_json_tail(cached, out)
+        self.begin_json_tail(cached, out)
     }
 
-    /// What follows kind and apiVersion.
-    fn write_json_tail(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<(), Status> {
+    /// Begins with what follows kind and apiVersion; the rest is returned.
+    fn begin_json_tail(&self, cached: &CachedObject, out: &mut Vec<u8>) -> Result<Bytes, Status> {
         let foreign = self.custom.is_some() && cached.json_head() != self.head;
         if self.hub().is_some() || foreign {
-            out.extend_from_slice(&self.converted(cached)?[self.head.len()..]);
-        } else {
-            cached.write_json_tail(out);
+            return Ok(self.converted(cached)?.slice(self.head.len()..));
         }
-        Ok(())
+        Ok(cached.begin_json_tail(out))
     }
 
     /// Writes the object as a watch event in JSON lines.

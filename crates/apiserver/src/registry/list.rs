@@ -6,14 +6,14 @@ use apimachinery::{
     Object,
     status::{ListMeta, Status},
 };
-use bytes::Bytes;
 use etcd::{KeyRange, KvError, RangeRequest, Revision};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::{
-    Call, Endpoint,
+    Call,
     continue_token::ContinueToken,
+    json_list::{ItemShape, JsonList},
     options::{Freshness, ListOptions},
     selection::Selection,
 };
@@ -24,29 +24,6 @@ use crate::{
     pipeline::LARGE_BYTES,
     storage,
 };
-
-/// How large a list's chunks are: they grow for a client that takes them, for each costs a turn of two threads. One that takes nothing has the
-/// first.
-pub(super) struct ChunkBytes(usize);
-
-impl ChunkBytes {
-    const FIRST: usize = 64 << 10;
-    const MOST: usize = 512 << 10;
-
-    pub(super) fn new() -> Self {
-        Self(Self::FIRST)
-    }
-
-    /// Of the next one.
-    pub(super) fn next(&mut self) -> usize {
-        let bytes = self.0;
-        self.0 = (4 * bytes).min(Self::MOST);
-        bytes
-    }
-}
-
-/// Few items are larger.
-const ITEM_BYTES: usize = 16 << 10;
 
 /// A page of a list.
 pub(super) struct Page {
@@ -277,16 +254,12 @@ impl Call<'_> {
             header::CONTENT_TYPE,
             HeaderValue::from_static(accept.encoding.media_type()),
         );
-        let chunks = JsonList {
-            head: Some(head),
-            endpoint: Arc::clone(self.endpoint),
-            shape,
-            items: page.items.into_iter(),
-            chunk_bytes: ChunkBytes::new(),
-            first: true,
-            ended: false,
+        let list = JsonList::new(head, Arc::clone(self.endpoint), shape, page.items);
+        let body = match list.is_at_hand() {
+            true => Body::at_hand(list),
+            false => Body::made(list),
         };
-        maybe_gzip(&self.context.headers, response, size, chunks).map_err(Status::internal)
+        maybe_gzip(&self.context.headers, response, size, body).map_err(Status::internal)
     }
 
     /// 406: the metadata of one object was asked for.
@@ -376,85 +349,5 @@ impl Call<'_> {
         list.insert("metadata".to_owned(), metadata);
         list.insert("items".to_owned(), Value::Array(items));
         Ok((list, gvk))
-    }
-}
-
-/// What an item of a list looks like.
-enum ItemShape {
-    /// The object.
-    Item,
-    /// Its metadata.
-    Metadata,
-    /// Its row in a table.
-    Row(super::table::Rows),
-}
-
-impl ItemShape {
-    fn write(
-        &self,
-        endpoint: &Endpoint,
-        item: &CachedObject,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Status> {
-        match self {
-            Self::Item => {
-                out.push(b'{');
-                endpoint.write_json_item_tail(item, out)
-            }
-            Self::Metadata => {
-                super::table::write_partial_object_metadata(item, out);
-                Ok(())
-            }
-            Self::Row(rows) => rows.write(endpoint, item, out),
-        }
-    }
-}
-
-/// The bytes of a JSON list, chunk by chunk, from the stored bytes of its items.
-struct JsonList {
-    head: Option<Vec<u8>>,
-    endpoint: Arc<Endpoint>,
-    shape: ItemShape,
-    items: std::vec::IntoIter<Arc<CachedObject>>,
-    chunk_bytes: ChunkBytes,
-    first: bool,
-    ended: bool,
-}
-
-impl Iterator for JsonList {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        if self.ended {
-            return None;
-        }
-        let chunk_bytes = self.chunk_bytes.next();
-        let mut chunk = Vec::with_capacity(chunk_bytes + ITEM_BYTES);
-        if let Some(head) = self.head.take() {
-            chunk.extend_from_slice(&head);
-        }
-        while chunk.len() < chunk_bytes {
-            let Some(item) = self.items.next() else {
-                chunk.extend_from_slice(b"]}\n");
-                self.ended = true;
-                break;
-            };
-            let start = chunk.len();
-            if !self.first {
-                chunk.push(b',');
-            }
-            match self.shape.write(&self.endpoint, &item, &mut chunk) {
-                Ok(()) => self.first = false,
-                Err(error) => {
-                    tracing::error!(%error, "left out of a list");
-                    chunk.truncate(start);
-                }
-            }
-        }
-        Some(chunk.into())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, self.ended.then_some(0))
     }
 }

@@ -21,6 +21,7 @@ mod endpoint;
 mod eviction;
 mod get;
 pub mod hooks;
+mod json_list;
 mod list;
 mod metrics;
 mod object_reader;

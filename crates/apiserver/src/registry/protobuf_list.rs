@@ -14,12 +14,9 @@ use apimachinery::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{
-    Call, Endpoint,
-    list::{ChunkBytes, Page},
-};
+use super::{Call, Endpoint, json_list::ChunkBytes, list::Page};
 use crate::{
-    body::Body,
+    body::{Body, Chunk, ChunkWriter},
     cacher::CachedObject,
     negotiation::{Accept, maybe_gzip},
     pace::Pace,
@@ -95,7 +92,7 @@ impl Call<'_> {
             header::CONTENT_TYPE,
             HeaderValue::from_static(accept.encoding.media_type()),
         );
-        maybe_gzip(&self.context.headers, response, size, chunks)
+        maybe_gzip(&self.context.headers, response, size, Body::made(chunks))
             .map(Ok)
             .map_err(Status::internal)
     }
@@ -174,27 +171,27 @@ impl ProtobufList {
 }
 
 impl Iterator for ProtobufList {
-    type Item = Bytes;
+    type Item = Chunk;
 
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<Chunk> {
         if self.ended {
             return None;
         }
-        let mut chunk = self.head.take().unwrap_or_default();
+        let mut chunk = ChunkWriter::new(self.head.take().unwrap_or_default());
         if let Some(kept) = self.kept.take() {
-            chunk.extend_from_slice(&kept);
+            chunk.put(kept);
             self.items = Vec::new().into_iter().zip(Vec::new());
         }
         let chunk_bytes = self.chunk_bytes.next();
         while chunk.len() < chunk_bytes {
             let Some((item, length)) = self.items.next() else {
-                chunk.extend_from_slice(&ListFrame::tail());
+                chunk.text().extend_from_slice(&ListFrame::tail());
                 self.ended = true;
                 break;
             };
-            self.write_item(&item, length, &mut chunk);
+            self.write_item(&item, length, chunk.text());
         }
-        Some(chunk.into())
+        Some(chunk.finish())
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

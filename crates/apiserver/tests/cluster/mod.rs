@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use apiserver::{Body, Config, Dependencies, Server, authn::Peer, authz::Mode};
 use base::{Clock, TaskGroup, tls::ServingCertificate};
+use bytes::BufMut as _;
 use etcd::{Kv, testing::EtcdProcess};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -216,7 +217,7 @@ impl Events {
                     return (kind, event["object"].clone());
                 }
                 let frame = self.body.frame().await.expect("the watch goes on").unwrap();
-                self.buffer.extend_from_slice(frame.data_ref().unwrap());
+                self.buffer.put(frame.into_data().unwrap());
             }
         };
         tokio::time::timeout(PATIENCE, next)

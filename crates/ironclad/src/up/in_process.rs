@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use apiserver::{authn::Peer, pipeline::Pipeline};
+use apiserver::{authn::Peer, body::Chunk, pipeline::Pipeline};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use base::Reloader;
@@ -62,6 +62,9 @@ impl Transport for InProcess {
             .pipeline
             .serve(request, Peer::clone(&self.peer.load()))
             .await;
-        Ok(response.map(BodyExt::boxed))
+        Ok(response.map(|body| {
+            body.map_frame(|frame| frame.map_data(Chunk::into_bytes))
+                .boxed()
+        }))
     }
 }
