@@ -71,7 +71,12 @@ impl<'a> Scanner<'a> {
     }
 
     fn error<T>(&self, context: &str) -> Result<T> {
-        Err(SyntaxError(match self.bytes().get(self.at) {
+        // Go closes a text that ends with a space, which is wrong within what has no spaces.
+        let spaceless = context.ends_with("literal")
+            || context.starts_with("in literal")
+            || context.contains("escape");
+        let end = (spaceless && context != "in string literal").then_some(&b' ');
+        Err(SyntaxError(match self.bytes().get(self.at).or(end) {
             None => "unexpected end of JSON input".to_owned(),
             Some(byte) => format!("invalid character {} {context}", quote(*byte)),
         }))
@@ -564,6 +569,17 @@ mod tests {
         for (text, error) in [
             ("", "unexpected end of JSON input"),
             (r#"{"a":1"#, "unexpected end of JSON input"),
+            (r#"{"a"#, "unexpected end of JSON input"),
+            (
+                r#"{"a":nul"#,
+                "invalid character ' ' in literal null (expecting 'l')",
+            ),
+            ("-", "invalid character ' ' in numeric literal"),
+            (
+                "1.",
+                "invalid character ' ' after decimal point in numeric literal",
+            ),
+            (r#""\"#, "invalid character ' ' in string escape code"),
             (
                 "{a",
                 "invalid character 'a' looking for beginning of object key string",

@@ -33,16 +33,103 @@ pub fn to_json(body: &[u8], strict: bool) -> Result<Vec<u8>, String> {
 
 /// The first document, and the keys that stand twice in it.
 fn first_document(text: &str) -> Result<(Value, Vec<String>), String> {
-    let begins = text.trim_start_matches(' ');
-    if begins.starts_with('\t') && !begins.trim_start().is_empty() {
-        return Err("found character that cannot start any token".to_owned());
+    if let Some(line) = tab_before_all(text) {
+        let problem = "found character that cannot start any token";
+        return Err(match line {
+            0 => problem.to_owned(),
+            line => format!("line {}: {problem}", line + 1),
+        });
     }
+    match compose(text) {
+        // The parser looks ahead of what the first document needs; libyaml does not mind what it sees there.
+        Err(error) if BEHIND.iter().any(|behind| error.ends_with(behind)) => {
+            flow_collection(text).map_or(Err(error), compose)
+        }
+        composed => composed,
+    }
+}
+
+/// What is wrong with what follows a list or a map in brackets alone.
+const BEHIND: [&str; 2] = [
+    "misplaced bracket",
+    "comments must be separated from other tokens by whitespace",
+];
+
+/// The list or map in brackets that a text begins with, if there is more behind it.
+fn flow_collection(text: &str) -> Option<&str> {
+    let start = text.find(|c: char| !c.is_whitespace())?;
+    let (mut depth, mut quote) = (0, None);
+    let mut bytes = text.bytes().enumerate().skip(start);
+    while let Some((at, byte)) = bytes.next() {
+        match (quote, byte) {
+            (Some(b'"'), b'\\') => _ = bytes.next(),
+            (Some(open), close) if open == close => quote = None,
+            (Some(_), _) => {}
+            (None, b'"' | b'\'') => quote = Some(byte),
+            (None, b'{' | b'[') => depth += 1,
+            (None, b'}' | b']') => {
+                depth -= 1;
+                if depth == 0 {
+                    let (first, rest) = text.split_at(at + 1);
+                    return (!rest.is_empty()).then_some(first);
+                }
+            }
+            (None, _) if depth == 0 => return None,
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+/// The line, from nought, on which a tab stands before anything else. It is no indentation.
+fn tab_before_all(text: &str) -> Option<usize> {
+    for (at, line) in text.split('\n').enumerate() {
+        match line.trim_start_matches([' ', '\r']).as_bytes().first() {
+            Some(b'\t') => return Some(at),
+            None | Some(b'#') => {}
+            Some(_) => return None,
+        }
+    }
+    None
+}
+
+/// Escapes that JSON has and libyaml has not: a solidus, and the halves of a rune beyond the first 65,536.
+const JSON_ESCAPES: [&str; 3] = [r"\/", r"\ud", r"\uD"];
+
+/// What is wrong with the first of them in the text between double quotes.
+fn json_escape(quoted: &str) -> Option<&'static str> {
+    let mut rest = quoted;
+    while let Some(at) = rest.find('\\') {
+        let escape = rest[at + 1..].as_bytes();
+        match escape {
+            [b'/', ..] => return Some("found unknown escape character"),
+            [
+                b'u',
+                b'd' | b'D',
+                b'8'..=b'9' | b'a'..=b'f' | b'A'..=b'F',
+                ..,
+            ] => {
+                return Some(NO_RUNE);
+            }
+            _ => {}
+        }
+        // The escaped character may be one of several bytes.
+        let escaped = rest[at + 1..].chars().next().map_or(0, char::len_utf8);
+        rest = &rest[at + 1 + escaped..];
+    }
+    None
+}
+
+const NO_RUNE: &str = "found invalid Unicode character escape code";
+
+fn compose(text: &str) -> Result<(Value, Vec<String>), String> {
     let mut composer = Composer {
         text,
         parser: Parser::new_from_str(text),
         anchors: HashMap::new(),
         duplicates: Vec::new(),
         aliased: 0,
+        has_json_escapes: JSON_ESCAPES.iter().any(|escape| text.contains(escape)),
     };
     loop {
         match composer.next()?.0 {
@@ -63,6 +150,8 @@ struct Composer<'a> {
     anchors: HashMap<usize, Value>,
     duplicates: Vec<String>,
     aliased: usize,
+    /// Whether any escape of JSON's own may be in the text.
+    has_json_escapes: bool,
 }
 
 impl<'a> Composer<'a> {
@@ -71,7 +160,19 @@ impl<'a> Composer<'a> {
             match self.parser.next_event() {
                 // What is for people says nothing here.
                 Some(Ok((Event::Comment(..), _))) => {}
-                Some(Ok((event, span))) => return Ok((event, span.start.line())),
+                Some(Ok((event, span))) => {
+                    let line = span.start.line();
+                    if self.has_json_escapes
+                        && matches!(&event, Event::Scalar(_, ScalarStyle::DoubleQuoted, ..))
+                        && let Some(problem) = span.slice(self.text).and_then(json_escape)
+                    {
+                        return Err(match line {
+                            0 | 1 => problem.to_owned(),
+                            line => format!("line {line}: {problem}"),
+                        });
+                    }
+                    return Ok((event, line));
+                }
                 Some(Err(error)) => return Err(wording(&error, self.text)),
                 None => return Ok((Event::StreamEnd, 0)),
             }
@@ -308,7 +409,9 @@ fn wording(error: &ScanError, text: &str) -> String {
     } else if info == "recursion limit exceeded" {
         return "exceeded max depth of 10000".to_owned();
     } else if info == "simple key expected ':'" {
-        (line, "could not find expected ':'")
+        (line + 1, "could not find expected ':'")
+    } else if problem.contains("surrogate") {
+        (if line == 1 { 0 } else { line }, NO_RUNE)
     } else if problem == "expected ',' or ']'" {
         (line.saturating_sub(1), "did not find expected ',' or ']'")
     } else if info.starts_with("while parsing a") && problem.starts_with("did not find expected") {
@@ -391,6 +494,14 @@ mod tests {
     fn the_first_document_counts() {
         assert_eq!(json("a: 1\n---\nb: [\n"), r#"{"a":1}"#);
         assert_eq!(json("---\na: 1\n...\n"), r#"{"a":1}"#);
+        for behind in ["]", "}", "# c", "\n]", " {}"] {
+            let text = format!("{{\"a\": [1, '}}', \"\\\"]\"]}}{behind}");
+            assert_eq!(json(&text), r#"{"a":[1,"}","\"]"]}"#, "{behind:?}");
+        }
+        assert_eq!(
+            json(r#"{"a": "\\ud83d\\/", "b": '\/'}"#),
+            r#"{"a":"\\ud83d\\/","b":"\\/"}"#
+        );
     }
 
     #[test]
@@ -440,6 +551,20 @@ mod tests {
             ("a: *b", "unknown anchor 'b' referenced"),
             ("a: @x", "found character that cannot start any token"),
             ("\tx: 1\n", "found character that cannot start any token"),
+            ("\t", "found character that cannot start any token"),
+            (
+                "\n# c\n\t{}",
+                "line 3: found character that cannot start any token",
+            ),
+            ("a: 1\nb", "line 3: could not find expected ':'"),
+            ("a: 1\nb\nc: 2\n", "line 3: could not find expected ':'"),
+            (r#"{"a": "\ud83d\ude00"}"#, NO_RUNE),
+            (r#"{"a": "\ud83d"}"#, NO_RUNE),
+            (
+                "a: b\nc: \"\\ud83d\\ude00\"",
+                "line 2: found invalid Unicode character escape code",
+            ),
+            (r#"{"a": "\/"}"#, "found unknown escape character"),
             ("a: \"\\z\"", "found unknown escape character"),
             ("a: !!int x", "cannot decode !!str `x` as a !!int"),
             ("\u{0}", "control characters are not allowed"),
