@@ -485,7 +485,7 @@ fn patch(step: &Step, live: &Object, ty: TypeRef<'static>) -> Option<Object> {
     match (step.media_type.as_str(), patch.as_object()) {
         ("application/merge-patch+json", Some(map)) => patch::merge(&mut object, map),
         ("application/strategic-merge-patch+json", Some(map)) => {
-            patch::strategic(&mut object, map.clone(), ty).unwrap();
+            patch::strategic(&mut object, &mut map.clone(), ty).unwrap();
         }
         ("application/json-patch+json", None) => {
             object = patch::json(&object, patch.to_string().as_bytes()).unwrap();

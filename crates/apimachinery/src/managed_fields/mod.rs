@@ -29,7 +29,7 @@ use typed::{compare, field_set, merge};
 pub use conflict::Conflict;
 pub use scale::{of_parent, of_scale};
 pub use set::FieldSet;
-pub use stored::{read, spell_out, write};
+pub use stored::{disown_text, read, spell_out, write};
 
 /// A write, as far as ownership is concerned.
 #[derive(Clone, Copy, Debug)]

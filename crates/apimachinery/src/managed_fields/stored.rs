@@ -78,6 +78,21 @@ pub fn spell_out(object: &mut Object) {
     }
 }
 
+/// Takes the text out of sets of fields that a client's patch has put into trees, where it would count as one of ours.
+pub fn disown_text(object: &mut Object) {
+    let is_text = |entry: &Value| entry.get(FIELDS).is_some_and(Value::is_string);
+    if !meta::managed_fields(object).iter().any(is_text) {
+        return;
+    }
+    let entries = meta::metadata_mut(object).get_mut("managedFields");
+    for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(fields @ Value::String(_)) = entry.get_mut(FIELDS) {
+            // As the decoder has it.
+            *fields = Value::Array(Vec::new());
+        }
+    }
+}
+
 /// Whether two sets of fields are the same, whichever of them is text.
 pub(super) fn same_fields(a: Option<&Value>, b: Option<&Value>) -> bool {
     match (a, b) {

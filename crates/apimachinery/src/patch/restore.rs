@@ -1,11 +1,13 @@
 //! Why a tree does not fit a Go struct, in the words of upstream's converter from unstructured objects, through which the outcome of a
 //! strategic merge patch goes. It knows no paths.
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use crate::{
     decode, go,
+    quantity::Quantity,
     schema::{Field, Scalar, Type, TypeRef},
+    time,
 };
 
 /// The first thing in a tree that does not fit, in the order of Go's structs; `None` if there is nothing that this converter minds.
@@ -63,6 +65,8 @@ fn scalar_part(
             return Some(format!("cannot restore slice from {}", go::kind(value)));
         }
         Scalar::IntOrString => return int_or_string(value),
+        Scalar::Time | Scalar::MicroTime | Scalar::Duration => return timed(scalar, value),
+        Scalar::Quantity => return quantity(value),
         _ => return None,
     };
     let whole = value.as_f64().is_some_and(|number| number.fract() == 0.0);
@@ -78,6 +82,82 @@ fn scalar_part(
         }
         _ => Some(format!("unrecognized type: {kind}")),
     }
+}
+
+/// These, too, read themselves.
+fn timed(scalar: Scalar, value: &Value) -> Option<String> {
+    let Value::String(text) = value else {
+        let found = decode::kind_name(value.to_string().as_bytes());
+        return Some(format!(
+            "json: cannot unmarshal {found} into Go value of type string"
+        ));
+    };
+    match scalar {
+        Scalar::Time => time::parse(text).err(),
+        Scalar::MicroTime => time::parse_micro(text).err(),
+        _ => time::parse_duration(text).err(),
+    }
+}
+
+fn quantity(value: &Value) -> Option<String> {
+    let parsed = match value {
+        Value::String(text) => text.trim().parse::<Quantity>(),
+        other => other.to_string().parse(),
+    };
+    parsed.err().map(|error| error.to_string())
+}
+
+/// Makes numbers fit that are too great for their fields: the converter cuts them off, as Go's conversions do. Whether there were any.
+pub fn cut_off(value: &mut Value, ty: TypeRef<'_>) -> bool {
+    match (ty.node(), value) {
+        (Type::Object(object), Value::Object(members)) => {
+            let mut found = false;
+            for field in object.fields() {
+                if let Some(value) = members.get_mut(&*field.name) {
+                    found |= cut_off(value, ty.at(field.ty));
+                }
+            }
+            found
+        }
+        (Type::Map(map), Value::Object(entries)) => {
+            let values = ty.at(map.values);
+            let cut = entries.values_mut().map(|value| cut_off(value, values));
+            cut.fold(false, |found, cut| found | cut)
+        }
+        (Type::List(list), Value::Array(items)) => {
+            let inner = ty.at(list.items);
+            let cut = items.iter_mut().map(|item| cut_off(item, inner));
+            cut.fold(false, |found, cut| found | cut)
+        }
+        (Type::Scalar(Scalar::Int32), Value::Number(number)) => {
+            #[allow(clippy::cast_possible_truncation, reason = "it is what Go does")]
+            let cut = wide(number) as i32;
+            let fits = number.as_i64() == Some(cut.into());
+            *number = cut.into();
+            !fits
+        }
+        (Type::Scalar(Scalar::Int64), Value::Number(number)) => {
+            let fits = number.is_i64();
+            *number = wide(number).into();
+            !fits
+        }
+        _ => false,
+    }
+}
+
+/// A number as one of 64 bits. Floats beyond them are all the same to the processors that upstream runs on.
+fn wide(number: &Number) -> i64 {
+    let float = number.as_f64().unwrap_or_default();
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "what is beyond comes to the least one"
+    )]
+    let truncated = if float.abs() < 9.3e18 && float < i64::MAX as f64 {
+        float as i64
+    } else {
+        i64::MIN
+    };
+    number.as_i64().unwrap_or(truncated)
 }
 
 /// It reads itself, and knows not where it stands.
@@ -126,6 +206,10 @@ mod tests {
             Field::new("int", Schema::scalar(Scalar::Int32)),
             Field::new("flag", Schema::scalar(Scalar::Bool)),
             Field::new("port", Schema::scalar(Scalar::IntOrString)),
+            Field::new("time", Schema::scalar(Scalar::Time)),
+            Field::new("amount", Schema::scalar(Scalar::Quantity)),
+            Field::new("long", Schema::scalar(Scalar::Int64)),
+            Field::new("last", strings),
         ];
         let root = schema.add(Type::Object(ObjectType::new("T", fields)));
         for (value, expected) in [
@@ -152,6 +236,26 @@ mod tests {
                 Some("json: cannot unmarshal bool into Go value of type int32"),
             ),
             (json!({"port": "x"}), None),
+            (
+                json!({"time": [], "last": {}}),
+                Some("json: cannot unmarshal array into Go value of type string"),
+            ),
+            (
+                json!({"time": "v", "last": {}}),
+                Some(
+                    r#"parsing time "v" as "2006-01-02T15:04:05Z07:00": cannot parse "v" as "2006""#,
+                ),
+            ),
+            (
+                json!({"time": "2024-01-01T00:00:00Z", "amount": 5, "last": {}}),
+                Some("cannot restore slice from map"),
+            ),
+            (
+                json!({"amount": [], "last": {}}),
+                Some(
+                    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+                ),
+            ),
             (json!([]), Some("cannot restore struct from: slice")),
             (json!({"int": 1.0, "flag": null, "map": {"a": null}}), None),
         ] {
@@ -161,5 +265,12 @@ mod tests {
                 "{value}"
             );
         }
+        let mut great = json!({"int": 3_000_000_000_u32, "long": 1e20, "map": {"a": 1e20}});
+        assert!(cut_off(&mut great, schema.get(root)));
+        assert_eq!(
+            great,
+            json!({"int": -1_294_967_296, "long": i64::MIN, "map": {"a": 1e20}})
+        );
+        assert!(!cut_off(&mut great, schema.get(root)));
     }
 }

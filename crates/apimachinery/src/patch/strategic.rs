@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use super::PatchError;
 use crate::{
     Object, go,
-    schema::{PatchStrategy, TypeRef},
+    schema::{PatchStrategy, Scalar, Type, TypeRef},
 };
 
 const DIRECTIVE: &str = "$patch";
@@ -21,11 +21,12 @@ const ELEMENT_ORDER: &str = "$setElementOrder";
 
 type Result<T> = std::result::Result<T, PatchError>;
 
-/// Applies a strategic merge patch to an object of this type.
+/// Applies a strategic merge patch to an object of this type. Of the patch is left what upstream leaves of it, and shows when the outcome
+/// does not fit: directives that were followed are gone, and so are nulls in what was new.
 ///
 /// # Errors
-/// Directives that make no sense, items without their merge key.
-pub fn apply(original: &mut Object, patch: Object, ty: TypeRef<'_>) -> Result<()> {
+/// Directives that make no sense, items without their merge key, maps within what is no struct.
+pub fn apply(original: &mut Object, patch: &mut Object, ty: TypeRef<'_>) -> Result<()> {
     merge_map(original, patch, Some(ty))
 }
 
@@ -109,68 +110,75 @@ fn known<'s>(ty: Option<TypeRef<'s>>, name: &str) -> Known<'s> {
     }
 }
 
+/// What the schema says of a field whose values are merged, which upstream looks up in Go's structs: there are none within maps and raw JSON.
+fn merged<'s>(ty: Option<TypeRef<'s>>, name: &str) -> Result<Known<'s>> {
+    match ty.map(|ty| ty.node()) {
+        Some(Type::Map(_)) => unclassified(
+            "merging an object in json but data type is not struct, instead is: map".to_owned(),
+        ),
+        Some(Type::Scalar(Scalar::RawExtension)) => no_field("RawExtension", name),
+        _ => Ok(known(ty, name)),
+    }
+}
+
+fn no_field<T>(of: &str, name: &str) -> Result<T> {
+    let name = crate::quote(name);
+    unclassified(format!(
+        "unable to find api field in struct {of} for the json field {name}"
+    ))
+}
+
 fn merge_map(
     original: &mut Map<String, Value>,
-    mut patch: Map<String, Value>,
+    patch: &mut Map<String, Value>,
     ty: Option<TypeRef<'_>>,
 ) -> Result<()> {
     if let Some(directive) = patch.get(DIRECTIVE) {
         match directive.as_str() {
             Some("replace") => {
                 patch.remove(DIRECTIVE);
-                *original = patch;
+                original.clone_from(patch);
             }
             Some("delete") => original.clear(),
-            _ => return unknown_directive(directive, &patch),
+            _ => return unknown_directive(directive, patch),
         }
         return Ok(());
     }
-    retain_keys(original, &mut patch)?;
-    element_orders(original, &mut patch, ty)?;
+    retain_keys(original, patch)?;
+    element_orders(original, patch, ty)?;
     for (key, value) in patch {
         let deletes = key.starts_with(DELETE_FROM);
         let name = if deletes {
-            list_named(&key, DELETE_FROM)?
+            list_named(key, DELETE_FROM)?
         } else {
-            &key
+            key
         };
         if value.is_null() {
             original.remove(name);
             continue;
         }
-        let Known {
-            ty: inner,
-            strategy,
-        } = known(ty, name);
         match (original.get_mut(name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => {
-                if strategy.replace {
-                    original.insert(name.to_owned(), Value::Object(new));
+                let known = merged(ty, name)?;
+                if known.strategy.replace {
+                    old.clone_from(new);
                 } else {
-                    merge_map(old, new, inner)?;
+                    merge_map(old, new, known.ty)?;
                 }
             }
             (Some(Value::Array(old)), Value::Array(new)) => {
-                if strategy.merge || deletes {
-                    let key = strategy.merge_key.as_deref();
-                    let old = std::mem::take(old);
-                    let merged = merge_list(old, new, inner, key, deletes)?;
-                    original.insert(name.to_owned(), Value::Array(merged));
+                let known = merged(ty, name)?;
+                if known.strategy.merge || deletes {
+                    let key = known.strategy.merge_key.as_deref();
+                    *old = merge_list(std::mem::take(old), new, known.ty, key, deletes)?;
                 } else {
-                    original.insert(name.to_owned(), Value::Array(new));
+                    old.clone_from(new);
                 }
             }
-            (old, new) if !deletes => {
-                let scalars = old.is_some_and(|old| !old.is_object() && !old.is_array());
-                let plain = !new.is_object() && !new.is_array();
-                let new = if scalars && plain {
-                    Some(new)
-                } else {
-                    without_directives(new)
-                };
-                match new {
-                    Some(new) => original.insert(key, new),
-                    None => original.remove(&key),
+            (_, new) if !deletes => {
+                match without_directives(new) {
+                    Some(new) => original.insert(key.clone(), new),
+                    None => original.remove(key),
                 };
             }
             // A directive to delete from what is no list says nothing.
@@ -223,11 +231,7 @@ fn element_orders(
         if inner.is_none()
             && let Some(object) = ty.and_then(TypeRef::object)
         {
-            return unclassified(format!(
-                "unable to find api field in struct {} for the json field {}",
-                object.go_name(),
-                crate::quote(name)
-            ));
+            return no_field(object.go_name(), name);
         }
         let key = strategy.merge_key.as_deref();
         if let Some(new) = &new {
@@ -235,11 +239,11 @@ fn element_orders(
         }
         let merged = match (&old, &new) {
             (Some(old), Some(new)) if strategy.merge => {
-                merge_list(old.clone(), new.clone(), inner, key, false)?
+                merge_list(old.clone(), &mut new.clone(), inner, key, false)?
             }
             (Some(_), Some(new)) => new.clone(),
             (Some(old), None) => old.clone(),
-            (None, Some(new)) => match without_directives(Value::Array(new.clone())) {
+            (None, Some(new)) => match without_directives(&mut Value::Array(new.clone())) {
                 Some(Value::Array(items)) => items,
                 _ => continue,
             },
@@ -340,7 +344,7 @@ fn check_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Result<()
 
 fn merge_list(
     old: Vec<Value>,
-    patch: Vec<Value>,
+    patch: &mut [Value],
     ty: Option<TypeRef<'_>>,
     key: Option<&str>,
     deletes: bool,
@@ -348,25 +352,28 @@ fn merge_list(
     if old.is_empty() && patch.is_empty() {
         return Ok(old);
     }
-    if element_type(&old, &patch)? != "map[string]interface {}" {
+    if element_type(&old, patch)? != "map[string]interface {}" {
         if deletes {
             let deleted: HashSet<&Value> = patch.iter().collect();
             let kept = old.into_iter().filter(|item| !deleted.contains(item));
             return Ok(kept.collect());
         }
         let mut seen = HashSet::new();
-        let all = old.iter().chain(&patch);
+        let all = old.iter().chain(&*patch);
         let merged = all.filter(|item| seen.insert(*item)).cloned();
         let named: HashSet<&Value> = patch.iter().collect();
         let (named, others) = merged.partition(|item| named.contains(item));
-        return Ok(weave(named, others, &patch, &old, None));
+        return Ok(weave(named, others, patch, &old, None));
     }
     let Some(key) = key else {
         let items = ty.and_then(TypeRef::items).and_then(TypeRef::object);
         let name = items.map_or("", |items| items.go_name());
         return unclassified(format!("cannot merge lists without merge key for {name}"));
     };
-    let (old, patch) = special_items(old, patch, key)?;
+    let old = match special_items(old, patch, key)? {
+        Special::Replaced(items) => return Ok(items),
+        Special::Left(old) => old,
+    };
     let mut merged = old.clone();
     let mut places: HashMap<Value, usize> = HashMap::new();
     for (place, item) in merged.iter().enumerate() {
@@ -374,52 +381,60 @@ fn merge_list(
             places.entry(value.clone()).or_insert(place);
         }
     }
-    for item in &patch {
+    for item in patch.iter_mut().filter(|item| is_plain(item)) {
         let Value::Object(item_map) = item else {
             continue;
         };
-        let Some(value) = item_map.get(key) else {
+        let Some(value) = item_map.get(key).cloned() else {
             return no_merge_key(item, key);
         };
-        let place = places.get(value).copied();
+        let place = places.get(&value).copied();
         match place.and_then(|place| merged.get_mut(place)) {
             Some(Value::Object(found)) => {
-                merge_map(found, item_map.clone(), ty.and_then(TypeRef::items))?;
-                if found.get(key) != Some(value) {
+                merge_map(found, item_map, ty.and_then(TypeRef::items))?;
+                if found.get(key) != Some(&value) {
                     // A key that is null takes itself away.
-                    places.remove(value);
+                    places.remove(&value);
                 }
             }
             _ => {
-                places.entry(value.clone()).or_insert(merged.len());
+                places.entry(value).or_insert(merged.len());
                 merged.push(item.clone());
             }
         }
     }
-    let (named, others) = partition(merged, &patch, Some(key))?;
-    Ok(weave(named, others, &patch, &old, Some(key)))
+    let plain: Vec<Value> = patch.iter().filter(|i| is_plain(i)).cloned().collect();
+    let (named, others) = partition(merged, &plain, Some(key))?;
+    Ok(weave(named, others, &plain, &old, Some(key)))
 }
 
-/// Carries out `$patch: delete` and `$patch: replace` items; gives what is left of the old list and of the patch.
-fn special_items(
-    mut old: Vec<Value>,
-    patch: Vec<Value>,
-    key: &str,
-) -> Result<(Vec<Value>, Vec<Value>)> {
-    let mut plain = Vec::with_capacity(patch.len());
+/// Whether an item of a patch is more than a directive.
+fn is_plain(item: &Value) -> bool {
+    item.get(DIRECTIVE).is_none()
+}
+
+/// What directives leave of a list.
+enum Special {
+    /// These items, and the rest of the patch is to be merged into them.
+    Left(Vec<Value>),
+    /// The patch took the list's place.
+    Replaced(Vec<Value>),
+}
+
+/// Carries out `$patch: delete` and `$patch: replace` items.
+fn special_items(mut old: Vec<Value>, patch: &[Value], key: &str) -> Result<Special> {
     let mut deleted = HashSet::new();
     let mut replace = false;
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
-            plain.push(item);
             continue;
         };
         match directive.as_str() {
             Some("delete") => {
                 let Some(value) = item.get(key) else {
-                    return no_merge_key(&item, key);
+                    return no_merge_key(item, key);
                 };
-                deleted.insert(value.clone());
+                deleted.insert(value);
             }
             Some("replace") => replace = true,
             Some("merge") => {
@@ -431,10 +446,11 @@ fn special_items(
         }
     }
     if replace {
-        return Ok((plain, Vec::new()));
+        let plain = patch.iter().filter(|item| is_plain(item)).cloned();
+        return Ok(Special::Replaced(plain.collect()));
     }
     old.retain(|old| old.get(key).is_none_or(|value| !deleted.contains(value)));
-    Ok((old, plain))
+    Ok(Special::Left(old))
 }
 
 fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
@@ -510,19 +526,49 @@ fn weave(
 }
 
 /// A new value without maps that have a `$patch`, whatever it says, and without nulls: upstream has nothing to patch there, and takes
-/// nothing. Other directives stay, for decoding to find.
-fn without_directives(value: Value) -> Option<Value> {
+/// nothing. Other directives stay, for decoding to find. Maps in the patch lose what the new value does not have, lists in it keep it.
+fn without_directives(value: &mut Value) -> Option<Value> {
+    without_nulls(value);
     match value {
-        Value::Object(map) if map.contains_key(DIRECTIVE) => None,
-        Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, value)| !value.is_null());
-            let plain = kept.filter_map(|(key, value)| Some((key, without_directives(value)?)));
-            Some(Value::Object(plain.collect()))
+        Value::Array(items) => {
+            let mut new = Value::Array(items.clone());
+            strip(&mut new);
+            strip_items(items);
+            Some(new)
         }
-        Value::Array(items) => Some(Value::Array(
-            items.into_iter().filter_map(without_directives).collect(),
-        )),
-        other => Some(other),
+        other => strip(other).then(|| other.clone()),
+    }
+}
+
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+/// Takes the maps with a `$patch` out of a value; whether the value itself is none.
+fn strip(value: &mut Value) -> bool {
+    match value {
+        Value::Object(map) if map.contains_key(DIRECTIVE) => return false,
+        Value::Object(map) => map.retain(|_, value| strip(value)),
+        Value::Array(items) => items.retain_mut(strip),
+        _ => {}
+    }
+    true
+}
+
+/// Takes them out of the maps in a list that itself stays as it is.
+fn strip_items(items: &mut [Value]) {
+    for item in items {
+        match item {
+            Value::Array(items) => strip_items(items),
+            item => _ = strip(item),
+        }
     }
 }
 
@@ -531,7 +577,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::schema::{Field, ListSemantics, ListType, ObjectType, Scalar, Schema, Type};
+    use crate::schema::{Field, ListSemantics, ListType, MapType, ObjectType, Schema};
 
     /// `containers` merge by name, `finalizers` merge, `args` do not.
     fn schema() -> (Schema, crate::schema::TypeId) {
@@ -567,21 +613,93 @@ mod tests {
             merge: true,
             ..Default::default()
         };
-        let fields = vec![containers, finalizers, Field::new("args", strings)];
+        let free = schema.add(Type::Map(MapType {
+            values: string,
+            atomic: false,
+            wrapped_values: false,
+        }));
+        let fields = vec![
+            containers,
+            finalizers,
+            Field::new("args", strings),
+            Field::new("free", free),
+            Field::new("raw", Schema::scalar(Scalar::RawExtension)),
+        ];
         let root = schema.add(Type::Object(ObjectType::new("S", fields)));
         (schema, root)
     }
 
     fn patched(original: Value, patch: Value) -> std::result::Result<Value, String> {
+        patched_and_left(original, patch).map(|(patched, _)| patched)
+    }
+
+    /// What comes out, and what is left of the patch.
+    fn patched_and_left(
+        original: Value,
+        patch: Value,
+    ) -> std::result::Result<(Value, Value), String> {
         let (schema, root) = schema();
         let mut original = original.as_object().unwrap().clone();
-        apply(
-            &mut original,
-            patch.as_object().unwrap().clone(),
-            schema.get(root),
-        )
-        .map_err(|e| e.to_string())?;
-        Ok(Value::Object(original))
+        let mut patch = patch.as_object().unwrap().clone();
+        apply(&mut original, &mut patch, schema.get(root)).map_err(|e| e.to_string())?;
+        Ok((Value::Object(original), Value::Object(patch)))
+    }
+
+    #[test]
+    fn what_was_followed_is_gone_from_the_patch() {
+        let original =
+            json!({"containers": [{"name": "a", "image": "1"}], "finalizers": ["x"], "free": {}});
+        for (patch, left) in [
+            (
+                json!({"new": {"x": null, "y": {"z": null}}, "gone": null}),
+                json!({"new": {"y": {}}, "gone": null}),
+            ),
+            (
+                json!({"new": {"x": {"$patch": "delete"}, "l": [{"$patch": "delete"}, null]}}),
+                json!({"new": {"l": [null]}}),
+            ),
+            (
+                json!({"args": [{"$patch": "delete"}, {"a": {"$patch": "merge"}, "b": null}]}),
+                json!({"args": [{"$patch": "delete"}, {}]}),
+            ),
+            (
+                json!({"free": {"$patch": "replace", "x": 1}, "$retainKeys": ["free", "containers"]}),
+                json!({"free": {"x": 1}}),
+            ),
+            (
+                json!({"containers": [{"name": "a", "$retainKeys": ["name"]}, {"name": "b", "image": null}, {"name": "c", "$patch": "delete"}]}),
+                json!({"containers": [{"name": "a"}, {"name": "b", "image": null}, {"name": "c", "$patch": "delete"}]}),
+            ),
+            (
+                json!({"$setElementOrder/finalizers": ["x"], "finalizers": ["x"]}),
+                json!({}),
+            ),
+        ] {
+            assert_eq!(patched_and_left(original.clone(), patch).unwrap().1, left);
+        }
+    }
+
+    #[test]
+    fn there_are_structs_neither_in_maps_nor_in_raw_json() {
+        for (original, patch, error) in [
+            (
+                json!({"free": {"a": {"b": "c"}}}),
+                json!({"free": {"a": {"b": "d"}}}),
+                "merging an object in json but data type is not struct, instead is: map",
+            ),
+            (
+                json!({"raw": {"a": [1]}}),
+                json!({"raw": {"a": [2]}}),
+                "unable to find api field in struct RawExtension for the json field \"a\"",
+            ),
+        ] {
+            assert_eq!(patched(original, patch).unwrap_err(), error);
+        }
+        let patch = json!({"free": {"a": "x", "b": {"c": null}}, "raw": {"a": [2]}});
+        assert_eq!(
+            patched(json!({"free": {"a": {}}, "raw": {"a": 1}}), patch).unwrap(),
+            json!({"free": {"a": "x", "b": {}}, "raw": {"a": [2]}})
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use apimachinery::{
     Object, decode,
     gvk::{GroupVersion, GroupVersionKind},
-    meta, patch,
+    meta,
     status::Status,
 };
 use async_trait::async_trait;
@@ -144,9 +144,7 @@ impl<'a> Applied<'a> {
 }
 
 /// What was merged does not fit Go's structs, which shows late.
-fn unconvertible(config: &Object, merged: Object, gvk: &GroupVersionKind, error: String) -> Status {
-    let unfit = api::facts::type_of(gvk).and_then(|ty| patch::unfit(&Value::Object(merged), ty));
-    let reason = unfit.unwrap_or_else(|| patch::unrestored(error));
+fn unconvertible(config: &Object, gvk: &GroupVersionKind, reason: &str) -> Status {
     Status::unclassified(format!(
         "failed to convert new object ({}/{}; {gvk}) to proper version: unable to convert unstructured object to {gvk}: {reason}",
         meta::namespace(config),
@@ -184,9 +182,14 @@ impl Want for Applied<'_> {
         let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
         let mut findings = Vec::new();
         let gvk = &call.endpoint.row.gvk;
-        let mut object = call
-            .decode_untold(&json, gvk, &mut findings)
-            .map_err(|error| unconvertible(&config, merged, gvk, error))?;
+        let mut object = match call.decode_untold(&json, gvk, &mut findings) {
+            Ok(object) => object,
+            Err(error) => {
+                findings.clear();
+                call.restore(Value::Object(merged), gvk, error, &mut findings)
+                    .map_err(|reason| unconvertible(&config, gvk, &reason))?
+            }
+        };
         call.take_findings(findings, self.options)?;
         object.insert(
             "apiVersion".to_owned(),

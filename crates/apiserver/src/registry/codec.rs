@@ -273,7 +273,11 @@ pub(super) fn is_registered(gvk: &GroupVersionKind, sent: &GroupVersionKind) -> 
 pub(super) fn not_registered(gvk: &GroupVersionKind, kind: &str, version: &str) -> String {
     let scheme = SCHEMES.iter().find(|(group, _)| gvk.group == *group);
     let scheme = scheme.map_or("pkg/api/legacyscheme/scheme.go:30", |(_, scheme)| scheme);
-    format!("no kind {kind:?} is registered for version {version:?} in scheme {scheme:?}")
+    let version = match version {
+        "" => format!("the internal version of group {:?}", gvk.group),
+        version => format!("version {version:?}"),
+    };
+    format!("no kind {kind:?} is registered for {version} in scheme {scheme:?}")
 }
 
 /// The body as JSON, with duplicate fields of YAML found on the way.

@@ -9,7 +9,8 @@ use apimachinery::{
     field::{ErrorList, FieldError, Path},
     go,
     gvk::{GroupVersion, GroupVersionKind},
-    managed_fields, meta, patch,
+    managed_fields, meta,
+    patch::{self, PatchError},
     status::Status,
 };
 use async_trait::async_trait;
@@ -51,6 +52,8 @@ struct Outcome {
     findings: Vec<String>,
     /// The members of the top level that may differ; `None`: all.
     touched: Option<BTreeSet<String>>,
+    /// What is left of a strategic patch.
+    left: Option<Value>,
 }
 
 /// The members of an object that a patch of these can change. Directives say something of all.
@@ -59,13 +62,22 @@ fn touched_by(patch: &Object) -> Option<BTreeSet<String>> {
     (!all).then(|| patch.keys().cloned().collect())
 }
 
-/// What a patch is put to, with the owned fields as trees if it looks into them.
-fn original_for(patch: &Object, original: &Object) -> Object {
+/// Puts a patch to an object, with the owned fields as trees if it looks into them.
+fn put(
+    patch: &mut Object,
+    original: &Object,
+    put: impl FnOnce(&mut Object, &mut Object) -> Result<(), PatchError>,
+) -> Result<Value, Status> {
     let mut object = original.clone();
-    if meta::metadata(patch).is_some_and(|metadata| metadata.contains_key("managedFields")) {
+    let looks = meta::metadata(patch).is_some_and(|m| m.contains_key("managedFields"));
+    if looks {
         managed_fields::spell_out(&mut object);
     }
-    object
+    put(&mut object, patch)?;
+    if looks {
+        managed_fields::disown_text(&mut object);
+    }
+    Ok(Value::Object(object))
 }
 
 fn spelled_out(mut object: Object) -> Value {
@@ -81,7 +93,7 @@ impl Call<'_> {
         if content_type(&context.headers) == "application/apply-patch+yaml" {
             return self.apply(request, accept).await;
         }
-        Sort::of(self)?;
+        Patch::check_sort(self)?;
         let manager = context.field_manager();
         let options = WriteOptions::parse(&context.query, manager, "PatchOptions", false)?;
         let bytes = self.body(request).await?;
@@ -139,6 +151,11 @@ fn object_of(bytes: &[u8]) -> Result<(Object, Vec<String>), String> {
 }
 
 impl Patch {
+    /// Refuses content types that are no patch of the resource's.
+    pub(super) fn check_sort(call: &Call<'_>) -> Result<(), Status> {
+        Sort::of(call).map(|_| ())
+    }
+
     /// A body, by its content type.
     pub(super) fn new(call: &Call<'_>, bytes: Bytes) -> Result<Self, Status> {
         Ok(Self {
@@ -157,39 +174,66 @@ impl Patch {
         Ok(match self.sort {
             Sort::Json => {
                 let mut patch = patch::JsonPatch::parse(&self.bytes, strict)?;
-                let tree = patch.apply(spelled_out(original.clone()))?;
+                let mut tree = patch.apply(spelled_out(original.clone()))?;
+                if let Value::Object(object) = &mut tree {
+                    managed_fields::disown_text(object);
+                }
                 Outcome {
                     tree,
                     findings: std::mem::take(&mut patch.findings),
                     touched: None,
+                    left: None,
                 }
             }
             Sort::Merge => {
-                let (patch, findings) = object_of(&self.bytes).map_err(|error| {
-                    Status::bad_request(format!("error decoding patch: {error}"))
+                // Who wants strictness is told by the decoder what is wrong with the text, others by the library that merges, which says
+                // nothing more, and puts a list in the object's place.
+                let invalid = || Status::bad_request("Invalid JSON Patch");
+                let (mut patch, findings) = match object_of(&self.bytes) {
+                    Ok(_) if decode::kind_name(&self.bytes) == "null" => return Err(invalid()),
+                    Ok(read) => read,
+                    Err(error) if strict => {
+                        return Err(Status::bad_request(format!(
+                            "error decoding patch: {error}"
+                        )));
+                    }
+                    Err(_) => match decode::untyped(&self.bytes) {
+                        Ok((tree @ Value::Array(_), findings)) => {
+                            return Ok(Outcome {
+                                tree,
+                                findings,
+                                touched: None,
+                                left: None,
+                            });
+                        }
+                        _ => return Err(invalid()),
+                    },
+                };
+                let touched = touched_by(&patch);
+                let tree = put(&mut patch, original, |object, patch| {
+                    patch::merge(object, patch);
+                    Ok(())
                 })?;
-                if decode::kind_name(&self.bytes) == "null" {
-                    return Err(Status::bad_request("Invalid JSON Patch"));
-                }
-                let mut object = original_for(&patch, original);
-                patch::merge(&mut object, &patch);
                 Outcome {
-                    tree: Value::Object(object),
+                    tree,
                     findings,
-                    touched: touched_by(&patch),
+                    touched,
+                    left: None,
                 }
             }
             Sort::Strategic => {
-                let (patch, findings) = object_of(&self.bytes).map_err(Status::bad_request)?;
+                let (mut patch, findings) = object_of(&self.bytes).map_err(Status::bad_request)?;
                 let ty = api::facts::type_of(gvk)
                     .ok_or_else(|| route_status(415, "Unsupported Media Type", None))?;
-                let mut object = original_for(&patch, original);
                 let touched = touched_by(&patch);
-                patch::strategic(&mut object, patch, ty)?;
+                let tree = put(&mut patch, original, |object, patch| {
+                    patch::strategic(object, patch, ty)
+                })?;
                 Outcome {
-                    tree: Value::Object(object),
+                    tree,
                     findings,
                     touched,
+                    left: Some(Value::Object(patch)),
                 }
             }
         })
@@ -208,13 +252,18 @@ impl Patch {
             tree,
             mut findings,
             touched,
+            left,
         } = self.outcome(original, gvk, strict)?;
         let refuse = |tree: &Value, error: String| {
             let tree = match tree {
                 Value::Object(patched) => spelled_out(patched.clone()),
                 other => other.clone(),
             };
-            let error = FieldError::invalid(&Path::new("patch"), self.shown(gvk, &tree), error);
+            let error = FieldError::invalid(
+                &Path::new("patch"),
+                self.shown(gvk, &tree, left.as_ref()),
+                error,
+            );
             Err(Status::invalid("", "", "", &vec![error]))
         };
         let Value::Object(patched) = &tree else {
@@ -235,8 +284,23 @@ impl Patch {
                 }
                 is_still_custom(patched, gvk)?;
             } else if meta::api_version(patched).is_empty() {
-                // Without a version nothing of an object is known, its name least of all.
+                // Without a version it is of the internal one, whose fields have no names in JSON, its metadata least of all.
+                let kind = meta::kind(patched);
+                if !kind.is_empty()
+                    && !codec::is_registered(gvk, &gvk.group_version().kind(kind.to_owned()))
+                {
+                    return refuse(&tree, codec::not_registered(gvk, kind, ""));
+                }
+                let names = patched.keys().filter(|name| !is_type(name));
+                findings.extend(
+                    names.map(|name| format!("unknown field {}", apimachinery::quote(name))),
+                );
+                if options.field_validation == FieldValidation::Strict && !findings.is_empty() {
+                    return refuse(&tree, decode::strict_error(&findings));
+                }
+                call.take_findings(findings, options)?;
                 call.check_name(&Object::new())?;
+                return Ok(Object::new());
             } else if let Err(error) = is_still(patched, original, gvk) {
                 return refuse(&tree, error);
             }
@@ -252,9 +316,11 @@ impl Patch {
         let mut object = match call.decode_untold(&json, gvk, &mut unknown) {
             Ok(object) => object,
             Err(error) if self.sort == Sort::Strategic => {
-                let ty = api::facts::type_of(gvk);
-                let unfit = ty.and_then(|ty| patch::unfit(&tree, ty));
-                return refuse(&tree, unfit.unwrap_or_else(|| patch::unrestored(error)));
+                unknown.clear();
+                match call.restore(Value::Object(part_of(&part)), gvk, error, &mut unknown) {
+                    Ok(object) => object,
+                    Err(error) => return refuse(&tree, error),
+                }
             }
             Err(error) => return refuse(&tree, error),
         };
@@ -278,6 +344,10 @@ impl Patch {
         object.insert("kind".to_owned(), gvk.kind.as_ref().into());
         Ok(object)
     }
+}
+
+fn is_type(name: &str) -> bool {
+    matches!(name, "apiVersion" | "kind")
 }
 
 /// A patch may not turn an object into one of a version or kind that nobody knows.
@@ -350,18 +420,53 @@ fn changed_members<'a>(
 }
 
 impl Patch {
-    /// What a refusal shows: a strategic patch itself, of others what comes out. The text is read once more, since few patches are refused.
-    fn shown(&self, gvk: &GroupVersionKind, tree: &Value) -> String {
+    /// What a refusal shows: what is left of a strategic patch, of others what comes out. The text is read once more, since few patches are refused.
+    fn shown(&self, gvk: &GroupVersionKind, tree: &Value, left: Option<&Value>) -> String {
+        if let Some(left) = left {
+            return go::plain(left);
+        }
         let sent = decode::untyped(&self.bytes).map_or(Value::Null, |(sent, _)| sent);
         let touched = match self.sort {
-            Sort::Strategic => return go::plain(&sent),
-            Sort::Merge => Touched::by_merge(&sent),
             Sort::Json => Touched::by_operations(&sent),
+            Sort::Merge | Sort::Strategic => Touched::by_merge(&sent),
         };
         match api::facts::type_of(gvk) {
             Some(ty) => internal::patched(ty, tree, &touched),
             None => tree.to_string(),
         }
+    }
+}
+
+fn part_of(part: &[(&String, &Value)]) -> Object {
+    let members = part.iter();
+    members
+        .map(|(name, value)| ((*name).clone(), (*value).clone()))
+        .collect()
+}
+
+impl Call<'_> {
+    /// What could not be decoded, as upstream's converter has it that knows no JSON: either numbers are too great, and are cut off, or it has
+    /// words of its own for what is wrong.
+    pub(super) fn restore(
+        &self,
+        mut tree: Value,
+        gvk: &GroupVersionKind,
+        error: String,
+        findings: &mut Vec<String>,
+    ) -> Result<Object, String> {
+        let Some(ty) = api::facts::type_of(gvk) else {
+            return Err(patch::unrestored(error));
+        };
+        if let Some(unfit) = patch::unfit(&tree, ty) {
+            return Err(unfit);
+        }
+        if !patch::cut_off(&mut tree, ty) {
+            return Err(patch::unrestored(error));
+        }
+        let mut json = Vec::new();
+        managed_fields::write(tree.as_object().into_iter().flatten(), &mut json);
+        let restored = self.decode_untold(&json, gvk, findings);
+        restored.map_err(patch::unrestored)
     }
 }
 
