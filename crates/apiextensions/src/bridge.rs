@@ -138,6 +138,7 @@ impl Bridge {
         let mut object = ObjectType::new(Arc::from(""), fields);
         object.atomic = atomic;
         object.preserve_unknown = node.preserve_unknown;
+        object.untyped = node.json_type == JsonType::Unset && !root;
         object.embedded_resource = node.embedded;
         object.additional = additional;
         self.schema.add(Type::Object(object))

@@ -177,6 +177,8 @@ pub struct ObjectType {
     pub atomic: bool,
     /// Unknown fields are kept (`x-kubernetes-preserve-unknown-fields`).
     pub preserve_unknown: bool,
+    /// Of no type: lists and scalars may stand here as well. Who owns them owns them whole.
+    pub untyped: bool,
     /// An object with `apiVersion`, `kind` and `metadata` of its own (`x-kubernetes-embedded-resource`).
     pub embedded_resource: bool,
     /// Of fields that have no name here (`additionalProperties` beside `properties`).
@@ -553,6 +555,7 @@ impl Schema {
                 copy.go = object.go;
                 copy.atomic = object.atomic;
                 copy.preserve_unknown = object.preserve_unknown;
+                copy.untyped = object.untyped;
                 copy.embedded_resource = object.embedded_resource;
                 copy.additional = object.additional.map(|a| of(self, a));
                 self.names.insert(copy.name.clone(), id);

@@ -210,6 +210,10 @@ impl Context {
         while !prefix.is_char_boundary(end) {
             end -= 1;
         }
-        prefix[..end].chars().filter(|c| !c.is_control()).collect()
+        let manager: String = prefix[..end].chars().filter(|c| !c.is_control()).collect();
+        match manager.as_str() {
+            "" => "unknown".to_owned(),
+            _ => manager,
+        }
     }
 }

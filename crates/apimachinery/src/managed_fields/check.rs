@@ -60,8 +60,9 @@ fn value(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Vec<Complaint>)
         return;
     }
     match ty.node() {
-        Type::Object(_) => match value.as_object() {
+        Type::Object(kind) => match value.as_object() {
             Some(object) => members(object, ty, path, found),
+            None if kind.untyped => {}
             None => complain(found, path, format!("expected map, got {}", pointed(value))),
         },
         Type::Map(map) => match value.as_object() {

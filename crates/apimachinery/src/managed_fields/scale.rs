@@ -35,7 +35,8 @@ pub fn of_scale(parent: &[Value], path: &str) -> Vec<Value> {
 }
 
 /// The `managedFields` of the parent after a write of its Scale: whoever owned the replicas has lost them to those who own them
-/// there. Upstream keeps no time of these.
+/// there. Upstream keeps no time of these, and knows updates of a Scale from those of its parent by the version: whoever updated the parent has
+/// two entries then, the one with the replicas first, and of the two the next write keeps the last.
 pub fn of_parent(parent: &[Value], scale: &[Value], api_version: &str, path: &str) -> Vec<Value> {
     let (there, replicas) = (FieldSet::of_paths(&[path]), replicas());
     let mut parent = Managers::decode(parent).unwrap_or_default();
@@ -46,8 +47,7 @@ pub fn of_parent(parent: &[Value], scale: &[Value], api_version: &str, path: &st
         if owned.fields.set().intersection(&replicas).is_empty() {
             continue;
         }
-        let manager = manager.in_version(api_version);
-        let before = parent.get(&manager);
+        let before = parent.get(manager);
         let owned = Owned {
             fields: before
                 .map_or_else(|| there.clone(), |others| others.fields.set().union(&there))
@@ -55,7 +55,7 @@ pub fn of_parent(parent: &[Value], scale: &[Value], api_version: &str, path: &st
             api_version: api_version.to_owned(),
             time: before.map(|b| b.time.clone()).unwrap_or_default(),
         };
-        parent.restate(manager, owned);
+        parent.restate(manager.clone(), owned);
     }
     parent.encode()
 }
@@ -88,6 +88,26 @@ mod tests {
             of_parent(&parent, &scaled, "apps/v1", "spec.replicas"),
             [
                 json!({"manager": "s", "operation": "Apply", "apiVersion": "apps/v1", "subresource": "scale",
+                    "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
+                json!({"manager": "m", "operation": "Update", "apiVersion": "apps/v1", "time": "2024-01-01T00:00:00Z",
+                    "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:paused": {}}}}),
+            ]
+        );
+        // What only passes through comes back as an entry of its own, but for those who apply.
+        let applied = json!({"manager": "a", "operation": "Apply", "apiVersion": "apps/v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:paused": {}}}});
+        let both = [applied.clone(), parent[0].clone()];
+        let back = of_parent(
+            &both,
+            &of_scale(&both, "spec.replicas"),
+            "apps/v1",
+            "spec.replicas",
+        );
+        assert_eq!(
+            back,
+            [
+                applied,
+                json!({"manager": "m", "operation": "Update", "apiVersion": "apps/v1",
                     "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:replicas": {}}}}),
                 json!({"manager": "m", "operation": "Update", "apiVersion": "apps/v1", "time": "2024-01-01T00:00:00Z",
                     "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:paused": {}}}}),

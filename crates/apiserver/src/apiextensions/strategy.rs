@@ -56,6 +56,10 @@ impl Strategy for CustomStrategy {
         meta::set_resource_version(new, &version);
     }
 
+    fn status_resets(&self) -> &'static [&'static str] {
+        &["metadata", "spec"]
+    }
+
     fn validate_name(&self, name: &str, prefix: bool) -> Vec<String> {
         if prefix {
             names::dns1123_subdomain(&names::mask_trailing_dash(name))

@@ -40,23 +40,6 @@ impl Call<'_> {
     ) -> Result<Response<Body>, Status> {
         let context = self.context;
         let accept = self.accept(Sort::Object)?;
-        if let Some(custom) = &self.endpoint.custom
-            && content_type(&context.headers) == "application/apply-patch+yaml"
-        {
-            // Upstream fails at the first conversion it tries: of nothing, where nobody owns the replicas yet.
-            let object = self.scaled().await?;
-            let owners = meta::managed_fields(&object);
-            let what = if managed_fields::of_scale(owners, custom.replicas_path()).is_empty() {
-                "failed to create manager for existing fields: failed to convert live object (/; "
-                    .to_owned()
-            } else {
-                let (namespace, name) = (self.namespace(), &context.info.name);
-                format!("failed to convert new object ({namespace}/{name}; ")
-            };
-            return Err(Status::unclassified(format!(
-                "{what}autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1"
-            )));
-        }
         let object = match verb {
             "get" => self.scaled().await?,
             _ => self.write_scale(verb, request).await?,
@@ -94,6 +77,9 @@ impl Call<'_> {
         } else {
             "UpdateOptions"
         };
+        if patch && !apply {
+            Patch::check_sort(self)?;
+        }
         let options = WriteOptions::parse(&context.query, context.field_manager(), kind, apply)?;
         let bytes = self.body(request).await?;
         let change = if apply {
@@ -137,6 +123,21 @@ struct Scaled<'a> {
     change: Change,
 }
 
+fn unconvertible(what: &str) -> Status {
+    Status::unclassified(format!(
+        "{what}; autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid group/version: autoscaling/v1"
+    ))
+}
+
+fn is_same_but_for_owners(a: &Object, b: &Object) -> bool {
+    let bare = |object: &Object| {
+        let mut object = object.clone();
+        meta::metadata_mut(&mut object).remove("managedFields");
+        object
+    };
+    bare(a) == bare(b)
+}
+
 impl Scaled<'_> {
     /// The Scale wanted, with its owners.
     fn scale(&self, before: &Object) -> Result<Object, Status> {
@@ -162,7 +163,18 @@ impl Scaled<'_> {
             Change::Apply(bytes) => {
                 let force = options.force.unwrap_or(false);
                 let config = call.applied_config(bytes, &SCALE)?;
+                let custom = call.endpoint.custom.is_some();
+                // Upstream cannot make a custom resource of a Scale, which it needs where nobody owns the replicas yet, and where they change.
+                if custom && meta::managed_fields(before).is_empty() {
+                    let what = "failed to create manager for existing fields: failed to convert live object (/";
+                    return Err(unconvertible(what));
+                }
                 let applied = managed_fields::apply(ty, Some(before), &config, force, &write)?;
+                if custom && !is_same_but_for_owners(&applied.object, before) {
+                    let (namespace, name) = (meta::namespace(&config), meta::name(&config));
+                    let what = format!("failed to convert new object ({namespace}/{name}");
+                    return Err(unconvertible(&what));
+                }
                 call.check_applied_text(bytes, options)?;
                 let mut scale = applied.object;
                 call.set_namespace(&mut scale)?;
