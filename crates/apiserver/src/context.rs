@@ -196,15 +196,10 @@ impl Context {
         if let Some(manager) = self.query.get("fieldManager").filter(|m| !m.is_empty()) {
             return manager.to_owned();
         }
-        let agent = self
-            .headers
-            .get(http::header::USER_AGENT)
-            .and_then(|a| a.to_str().ok());
-        let prefix = agent
-            .unwrap_or_default()
-            .split('/')
-            .next()
-            .unwrap_or_default();
+        let agent = self.headers.get(http::header::USER_AGENT);
+        // What is no UTF-8 counts as upstream's runes count it.
+        let agent = String::from_utf8_lossy(agent.map_or(&[], |agent| agent.as_bytes()));
+        let prefix = agent.split('/').next().unwrap_or_default();
         // Upstream keeps at most 128 bytes, and of a broken rune nothing.
         let mut end = prefix.len().min(128);
         while !prefix.is_char_boundary(end) {

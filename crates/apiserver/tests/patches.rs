@@ -240,6 +240,21 @@ async fn what_is_of_no_type_may_be_anything_to_who_applies() {
     cluster.stop().await;
 }
 
+/// Those of who creates are dropped.
+#[tokio::test]
+async fn nulls_that_are_applied_to_custom_resources_are_judged() {
+    let cluster = with_widget(json!({"replicas": null})).await;
+    let config =
+        json!({"apiVersion": "example.com/v1", "kind": "Widget", "spec": {"replicas": null}});
+    let path = format!("{WIDGETS}/w?fieldManager=m");
+    let (code, answer, _) = patch(&cluster, "apply", &path, &config.to_string()).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+    let message = answer["message"].as_str().unwrap();
+    let told = r#"spec.replicas: Invalid value: "null": spec.replicas in body must be of type integer: "null""#;
+    assert!(message.contains(told), "{message}");
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn nobody_owns_metadata_through_the_status_of_a_custom_resource() {
     let cluster = with_widget(json!({})).await;

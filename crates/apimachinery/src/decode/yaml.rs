@@ -14,14 +14,20 @@ const MAX_DEPTH: usize = 256;
 /// How many nodes aliases may copy, all together.
 const MAX_ALIASED: usize = 100_000;
 
+/// What JSON does not have is told of without saying that it is YAML.
+const UNSUPPORTED: &str = "\0";
+
 /// Turns a YAML document into JSON text. `strict` refuses keys that stand twice; otherwise the last one wins.
 ///
 /// # Errors
 /// `error converting YAML to JSON: yaml: …`, with the line.
 pub fn to_json(body: &[u8], strict: bool) -> Result<Vec<u8>, String> {
     let text = String::from_utf8_lossy(body);
-    let (value, duplicates) = first_document(&text)
-        .map_err(|error| format!("error converting YAML to JSON: yaml: {error}"))?;
+    let (value, duplicates) =
+        first_document(&text).map_err(|error| match error.strip_prefix(UNSUPPORTED) {
+            Some(what) => format!("error converting YAML to JSON: {}", what.trim_start()),
+            None => format!("error converting YAML to JSON: yaml: {error}"),
+        })?;
     if strict && !duplicates.is_empty() {
         return Err(format!(
             "error converting YAML to JSON: yaml: unmarshal errors:\n{}",
@@ -289,7 +295,10 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
             return Ok(String::from_utf8_lossy(&bytes).into_owned().into());
         }
         None if style != ScalarStyle::Plain => return Ok(Value::from(text)),
-        _ => plain(text),
+        _ => match infinite(text) {
+            Some(value) => return Err(format!("{UNSUPPORTED}json: unsupported value: {value}")),
+            None => plain(text),
+        },
     };
     let fits = match tag.as_deref() {
         Some("int") => value.is_i64() || value.is_u64(),
@@ -310,6 +319,16 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     };
     let tag = tag.unwrap_or_default();
     Err(format!("cannot decode !!{own} `{text}` as a !!{tag}"))
+}
+
+/// Go's name of what is no number that JSON has.
+fn infinite(text: &str) -> Option<&'static str> {
+    match text {
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => Some("+Inf"),
+        "-.inf" | "-.Inf" | "-.INF" => Some("-Inf"),
+        ".nan" | ".NaN" | ".NAN" => Some("NaN"),
+        _ => None,
+    }
 }
 
 /// A scalar that is not quoted.
@@ -354,7 +373,7 @@ fn integer(text: &str) -> Option<Number> {
     0_i64.checked_sub_unsigned(magnitude).map(Number::from)
 }
 
-/// Digits with a point or an exponent. Infinities and what is no number are no JSON, and stay text.
+/// Digits with a point or an exponent.
 fn float(text: &str) -> Option<Number> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.find(['e', 'E']) {
@@ -572,5 +591,9 @@ mod tests {
             assert_eq!(error(text), expected, "{text:?}");
         }
         assert!(to_json("[".repeat(5000).as_bytes(), false).is_err());
+        assert_eq!(
+            to_json(b"a: -.inf", false).unwrap_err(),
+            "error converting YAML to JSON: json: unsupported value: -Inf"
+        );
     }
 }

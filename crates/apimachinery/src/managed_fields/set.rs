@@ -306,6 +306,21 @@ fn write_paths(set: &Map<String, Value>, prefix: &str, out: &mut Vec<String>) {
 /// A step as messages show it.
 pub(super) struct Step<'a>(pub(super) &'a str);
 
+/// A key as structured-merge-diff shows it, which minds of what is no scalar little.
+fn key_text(key: &Value) -> String {
+    match key {
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(key_text).collect();
+            format!("[{}]", items.join(","))
+        }
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| format!("{name}={}", key_text(value)))
+            .collect(),
+        scalar => scalar.to_string(),
+    }
+}
+
 impl fmt::Display for Step<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, rest) = self.0.split_at_checked(2).unwrap_or(("", self.0));
@@ -314,7 +329,10 @@ impl fmt::Display for Step<'_> {
             "v:" => write!(f, "[={rest}]"),
             "k:" => {
                 let keys: Map<String, Value> = serde_json::from_str(rest).unwrap_or_default();
-                let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                let keys: Vec<String> = keys
+                    .iter()
+                    .map(|(k, v)| format!("{k}={}", key_text(v)))
+                    .collect();
                 write!(f, "[{}]", keys.join(","))
             }
             _ => write!(f, "[{rest}]"),
@@ -333,6 +351,17 @@ mod tests {
 
     fn set(value: Value) -> FieldSet {
         FieldSet::from_fields_v1(&value).unwrap()
+    }
+
+    #[test]
+    fn keys_are_shown_as_upstream_shows_them() {
+        for (step, shown) in [
+            (r#"k:{"name":"a","port":1}"#, r#"[name="a",port=1]"#),
+            (r#"k:{"name":{}}"#, "[name=]"),
+            (r#"k:{"name":[null,"a"]}"#, r#"[name=[null,"a"]]"#),
+        ] {
+            assert_eq!(Step(step).to_string(), shown);
+        }
     }
 
     #[test]

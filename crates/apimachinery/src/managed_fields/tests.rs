@@ -349,3 +349,46 @@ fn what_nobody_asks_for_stays_text() {
     shown["metadata"]["managedFields"][0]["fieldsV1"] = json!({"f:spec": {}});
     assert!(!equal_but_times(&shown, &new));
 }
+
+#[test]
+fn of_what_is_taken_out_of_a_map_the_map_is_left() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let config = |labels: Value| {
+        let metadata = json!({"name": "a", "labels": labels});
+        object(json!({"kind": "Thing", "apiVersion": "x/v1", "metadata": metadata}))
+    };
+    let write = write("one", &none);
+    let applied = apply(ty, None, &config(json!({"l": "1"})), false, &write).unwrap();
+    let emptied = apply(ty, Some(&applied.object), &config(json!({})), false, &write).unwrap();
+    assert_eq!(emptied.object["metadata"]["labels"], json!({}));
+    assert_eq!(
+        fields(&emptied.object, "one"),
+        json!({"f:metadata": {"f:labels": {}}})
+    );
+}
+
+/// Where no type says what there should be, a map may take the place of something else, whose owner loses it with all that is in it.
+#[test]
+fn what_becomes_something_else_changes_hands() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let thing = |free: Value| object(json!({"kind": "Thing", "apiVersion": "x/v1", "free": free}));
+    let mut map = thing(json!({"a": {"b": 1}}));
+    update(ty, None, &mut map, &write("one", &none));
+    let mut scalar = thing(json!({"a": 5}));
+    scalar.insert("metadata".to_owned(), map["metadata"].clone());
+    update(ty, Some(&map), &mut scalar, &write("two", &none));
+    assert_eq!(fields(&scalar, "one"), json!({"f:free": {}}));
+    assert_eq!(fields(&scalar, "two"), json!({"f:free": {"f:a": {}}}));
+    let mut again = thing(json!({"a": {"c": 1}}));
+    again.insert("metadata".to_owned(), scalar["metadata"].clone());
+    update(ty, Some(&scalar), &mut again, &write("three", &none));
+    assert_eq!(fields(&again, "two"), Value::Null);
+    assert_eq!(
+        fields(&again, "three"),
+        json!({"f:free": {"f:a": {".": {}, "f:c": {}}}})
+    );
+}

@@ -343,6 +343,27 @@ fn whole(value: &Value, ty: Option<TypeRef<'_>>) -> Entry {
     }
 }
 
+/// Whether what a value is owned like is told from the value.
+fn is_deduced(ty: Option<TypeRef<'_>>) -> bool {
+    ty.is_none_or(|ty| matches!(ty.node(), Type::Object(object) if object.untyped))
+}
+
+/// Of a map in whose place something else comes, or the other way round: the place changes hands, and the entries come or go.
+fn compare_kinds(old: &Value, new: &Value, ty: Option<TypeRef<'_>>) -> Comparison {
+    let mut out = Comparison::leaf(Some(old), Some(new));
+    out.removed.children = children(old, ty);
+    out.added.children = children(new, ty);
+    out
+}
+
+/// The entries of a map, and nothing of anything else.
+fn children(value: &Value, ty: Option<TypeRef<'_>>) -> FieldSet {
+    match value {
+        Value::Object(_) => whole(value, ty).children,
+        _ => FieldSet::default(),
+    }
+}
+
 /// Compares; at least one of the two is there.
 pub(super) fn compare(
     old: Option<&Value>,
@@ -355,6 +376,14 @@ pub(super) fn compare(
     let Some(any) = new.filter(|v| !v.is_null()).or(old) else {
         return Comparison::leaf(old, new);
     };
+    if let (Some(old), Some(new)) = (old, new)
+        && is_deduced(ty)
+        && old.is_object() != new.is_object()
+        && !old.is_null()
+        && !new.is_null()
+    {
+        return compare_kinds(old, new, ty);
+    }
     let shape = shape(ty, any);
     let both_empty = is_empty(old) && is_empty(new);
     match shape {
@@ -495,7 +524,7 @@ fn merge_lists(
     out
 }
 
-/// Takes fields away. What is left empty becomes `null`.
+/// Takes fields away. A list of which nothing is left goes, too, and is `null` where it stands alone; a map stays, empty.
 pub(super) fn remove(value: &Value, fields: View<'_>, ty: Option<TypeRef<'_>>) -> Value {
     if !fields.has_steps() {
         return value.clone();
@@ -508,18 +537,17 @@ pub(super) fn remove(value: &Value, fields: View<'_>, ty: Option<TypeRef<'_>>) -
                 match fields.get(&field_step(name)) {
                     Some(below) if below.is_member() => {}
                     Some(below) => {
-                        out.insert(name.clone(), remove(value, below, inner(ty, name).1));
+                        let left = remove(value, below, inner(ty, name).1);
+                        if !(left.is_null() && value.is_array()) {
+                            out.insert(name.clone(), left);
+                        }
                     }
                     None => {
                         out.insert(name.clone(), value.clone());
                     }
                 }
             }
-            if out.is_empty() {
-                Value::Null
-            } else {
-                Value::Object(out)
-            }
+            Value::Object(out)
         }
         Shape::List(semantics, inner) => {
             let mut out = Vec::new();

@@ -227,7 +227,7 @@ fn element_orders(
         let Known {
             ty: inner,
             strategy,
-        } = known(ty, name);
+        } = merged(ty, name)?;
         if inner.is_none()
             && let Some(object) = ty.and_then(TypeRef::object)
         {
@@ -366,12 +366,10 @@ fn merge_list(
         return Ok(weave(named, others, patch, &old, None));
     }
     let Some(key) = key else {
-        let items = ty.and_then(TypeRef::items).and_then(TypeRef::object);
-        let name = items.map_or("", |items| items.go_name());
-        return unclassified(format!("cannot merge lists without merge key for {name}"));
+        return unclassified("cannot merge lists without merge key for struct".to_owned());
     };
     let old = match special_items(old, patch, key)? {
-        Special::Replaced(items) => return Ok(items),
+        Special::Replaced(items) => return Ok(partition(items, &[], Some(key))?.1),
         Special::Left(old) => old,
     };
     let mut merged = old.clone();
@@ -691,6 +689,16 @@ mod tests {
                 json!({"raw": {"a": [1]}}),
                 json!({"raw": {"a": [2]}}),
                 "unable to find api field in struct RawExtension for the json field \"a\"",
+            ),
+            (
+                json!({"free": {"a": "b"}}),
+                json!({"free": {"$setElementOrder/x": ["y"]}}),
+                "merging an object in json but data type is not struct, instead is: map",
+            ),
+            (
+                json!({"containers": [{"name": "a"}]}),
+                json!({"containers": [{"$patch": "replace"}, {}]}),
+                "map: map[] does not contain declared merge key: name",
             ),
         ] {
             assert_eq!(patched(original, patch).unwrap_err(), error);

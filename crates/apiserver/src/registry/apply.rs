@@ -143,6 +143,31 @@ impl<'a> Applied<'a> {
     }
 }
 
+/// Puts nulls back that the decoder dropped: upstream decodes no custom resource that was applied, and has validation judge them.
+fn restore_nulls(object: &mut Object, applied: Object) {
+    for (name, applied) in applied {
+        match (object.get_mut(&name), applied) {
+            // Its metadata is decoded there as well.
+            _ if name == "metadata" => {}
+            (None, Value::Null) => _ = object.insert(name, Value::Null),
+            (Some(value), applied) => restore_nulls_within(value, applied),
+            (None, _) => {}
+        }
+    }
+}
+
+fn restore_nulls_within(value: &mut Value, applied: Value) {
+    match (value, applied) {
+        (Value::Object(object), Value::Object(applied)) => restore_nulls(object, applied),
+        (Value::Array(items), Value::Array(applied)) => {
+            for (item, applied) in items.iter_mut().zip(applied) {
+                restore_nulls_within(item, applied);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What was merged does not fit Go's structs, which shows late.
 fn unconvertible(config: &Object, gvk: &GroupVersionKind, reason: &str) -> Status {
     Status::unclassified(format!(
@@ -180,6 +205,7 @@ impl Want for Applied<'_> {
             ));
         }
         let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
+        let applied = call.endpoint.custom.is_some().then(|| merged.clone());
         let mut findings = Vec::new();
         let gvk = &call.endpoint.row.gvk;
         let mut object = match call.decode_untold(&json, gvk, &mut findings) {
@@ -190,6 +216,9 @@ impl Want for Applied<'_> {
                     .map_err(|reason| unconvertible(&config, gvk, &reason))?
             }
         };
+        if let Some(applied) = applied {
+            restore_nulls(&mut object, applied);
+        }
         call.take_findings(findings, self.options)?;
         object.insert(
             "apiVersion".to_owned(),
