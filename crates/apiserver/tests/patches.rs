@@ -255,6 +255,24 @@ async fn nulls_that_are_applied_to_custom_resources_are_judged() {
     cluster.stop().await;
 }
 
+/// What a patched custom resource says it is, is asked when all of it has been read.
+#[tokio::test]
+async fn custom_resources_are_read_before_they_are_asked_what_they_are() {
+    let cluster = with_widget(json!({})).await;
+    let path = format!("{WIDGETS}/w");
+    let text = r#"{"apiVersion": null, "metadata": {"finalizers": 5}}"#;
+    let (code, answer, _) = patch(&cluster, "merge-patch", &path, text).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    let text = r#"[{"op": "remove", "path": "/apiVersion", "extra": 1}]"#;
+    let (code, answer, warnings) = patch(&cluster, "json-patch", &path, text).await;
+    assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
+    assert_eq!(
+        warnings,
+        [r#"299 - "json patch unknown field \"[0].extra\"""#]
+    );
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn nobody_owns_metadata_through_the_status_of_a_custom_resource() {
     let cluster = with_widget(json!({})).await;

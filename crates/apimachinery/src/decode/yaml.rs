@@ -106,7 +106,7 @@ const JSON_ESCAPES: [&str; 3] = [r"\/", r"\ud", r"\uD"];
 fn json_escape(quoted: &str) -> Option<&'static str> {
     let mut rest = quoted;
     while let Some(at) = rest.find('\\') {
-        let escape = rest[at + 1..].as_bytes();
+        let escape = &rest.as_bytes()[at + 1..];
         match escape {
             [b'/', ..] => return Some("found unknown escape character"),
             [

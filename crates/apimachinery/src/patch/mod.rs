@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::{Object, Status};
 
 pub use json::JsonPatch;
-pub use restore::{cut_off, unfit, unrestored};
+pub use restore::{cut_off, unfit, unknown, unrestored};
 pub use strategic::apply as strategic;
 
 /// A patch that cannot be applied.

@@ -24,6 +24,45 @@ pub fn unrestored(error: String) -> String {
     }
 }
 
+/// The fields that no struct has, as the converter complains of them: to it the entries of a map are where the map is.
+pub fn unknown(members: &[(&String, &Value)], ty: TypeRef<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, value) in members {
+        match ty.field(name) {
+            Some((_, ty)) => unknown_within(value, ty, name, &mut found),
+            None => found.push(format!("unknown field {}", crate::quote(name))),
+        }
+    }
+    found
+}
+
+fn unknown_within(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Vec<String>) {
+    match (ty.node(), value) {
+        (Type::Object(_), Value::Object(members)) => {
+            for (name, value) in members {
+                let path = format!("{path}.{name}");
+                match ty.field(name) {
+                    Some((_, ty)) => unknown_within(value, ty, &path, found),
+                    None => found.push(format!("unknown field {}", crate::quote(&path))),
+                }
+            }
+        }
+        (Type::Map(map), Value::Object(entries)) => {
+            let values = ty.at(map.values);
+            entries
+                .values()
+                .for_each(|value| unknown_within(value, values, path, found));
+        }
+        (Type::List(list), Value::Array(items)) => {
+            let inner = ty.at(list.items);
+            for (index, item) in items.iter().enumerate() {
+                unknown_within(item, inner, &format!("{path}[{index}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn part(value: &Value, ty: TypeRef<'_>, field: Option<&Field>) -> Option<String> {
     if value.is_null() {
         return None;
@@ -272,5 +311,30 @@ mod tests {
             json!({"int": -1_294_967_296, "long": i64::MIN, "map": {"a": 1e20}})
         );
         assert!(!cut_off(&mut great, schema.get(root)));
+    }
+
+    #[test]
+    fn unknown_fields_within_maps_are_told_without_the_entry() {
+        let mut schema = Schema::new();
+        let item = ObjectType::new("I", vec![Field::new("a", Schema::scalar(Scalar::String))]);
+        let item = schema.add(Type::Object(item));
+        let map = schema.add(Type::Map(MapType {
+            values: item,
+            atomic: false,
+            wrapped_values: false,
+        }));
+        let list = schema.add(Type::List(ListType {
+            items: map,
+            semantics: ListSemantics::Atomic,
+            wrapped: false,
+        }));
+        let root = ObjectType::new("T", vec![Field::new("list", list)]);
+        let root = schema.add(Type::Object(root));
+        let value = json!({"list": [{}, {"k": {"a": "x", "b": 1}}], "no": 1});
+        let members: Vec<_> = value.as_object().unwrap().iter().collect();
+        assert_eq!(
+            unknown(&members, schema.get(root)),
+            [r#"unknown field "list[1].b""#, r#"unknown field "no""#]
+        );
     }
 }

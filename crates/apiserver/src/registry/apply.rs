@@ -191,6 +191,18 @@ impl Want for Applied<'_> {
             Configuration::Tree(config) => Cow::Borrowed(config),
         };
         let merged = call.merge_applied(self.options, self.part, current, &config)?;
+        let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
+        let applied = call.endpoint.custom.is_some().then(|| merged.clone());
+        let mut findings = Vec::new();
+        let gvk = &call.endpoint.row.gvk;
+        let mut object = match call.decode_untold(&json, gvk, &mut findings) {
+            Ok(object) => object,
+            Err(error) => {
+                findings.clear();
+                call.restore(Value::Object(merged), gvk, error, &mut findings)
+                    .map_err(|reason| unconvertible(&config, gvk, &reason))?
+            }
+        };
         if let Configuration::Text(text) = self.configuration {
             call.check_applied_text(text, self.options)?;
         }
@@ -204,18 +216,6 @@ impl Want for Applied<'_> {
                 ),
             ));
         }
-        let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
-        let applied = call.endpoint.custom.is_some().then(|| merged.clone());
-        let mut findings = Vec::new();
-        let gvk = &call.endpoint.row.gvk;
-        let mut object = match call.decode_untold(&json, gvk, &mut findings) {
-            Ok(object) => object,
-            Err(error) => {
-                findings.clear();
-                call.restore(Value::Object(merged), gvk, error, &mut findings)
-                    .map_err(|reason| unconvertible(&config, gvk, &reason))?
-            }
-        };
         if let Some(applied) = applied {
             restore_nulls(&mut object, applied);
         }

@@ -282,7 +282,6 @@ impl Patch {
                 if meta::kind(patched).is_empty() {
                     return refuse(&tree, format!("Object 'Kind' is missing in '{tree}'"));
                 }
-                is_still_custom(patched, gvk)?;
             } else if meta::api_version(patched).is_empty() {
                 // Without a version it is of the internal one, whose fields have no names in JSON, its metadata least of all.
                 let kind = meta::kind(patched);
@@ -324,7 +323,9 @@ impl Patch {
             }
             Err(error) => return refuse(&tree, error),
         };
-        if self.sort == Sort::Strategic {
+        if self.sort == Sort::Strategic && !unknown.is_empty() {
+            let ty = api::facts::type_of(gvk);
+            unknown = ty.map_or(unknown, |ty| patch::unknown(&part, ty));
             unknown.sort_unstable();
         }
         findings.extend(unknown);
@@ -334,9 +335,15 @@ impl Patch {
         let Value::Object(patched) = tree else {
             return Ok(object);
         };
+        // What a custom resource says it is, is asked when all of it has been read.
+        let is_still = match call.custom(gvk) {
+            Some(_) => is_still_custom(&patched, gvk),
+            None => Ok(()),
+        };
         let kept = patched.into_iter().zip(kept).filter(|(_, kept)| *kept);
         object.extend(kept.map(|(member, _)| member));
         call.take_findings(findings, options)?;
+        is_still?;
         object.insert(
             "apiVersion".to_owned(),
             gvk.group_version().to_string().into(),
