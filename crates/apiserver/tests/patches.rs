@@ -270,6 +270,16 @@ async fn custom_resources_are_read_before_they_are_asked_what_they_are() {
         warnings,
         [r#"299 - "json patch unknown field \"[0].extra\"""#]
     );
+    // Through the status it may say what it likes.
+    let text = r#"{"kind": "Other", "status": {"replicas": 1}}"#;
+    for (subresource, code) in [
+        ("", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/status", StatusCode::OK),
+    ] {
+        let path = format!("{path}{subresource}");
+        let (answered, answer, _) = patch(&cluster, "merge-patch", &path, text).await;
+        assert_eq!(answered, code, "{answer}");
+    }
     cluster.stop().await;
 }
 

@@ -22,6 +22,7 @@ use super::{
     Call, codec,
     options::{FieldValidation, WriteOptions},
     update::Want,
+    write::Part,
 };
 use crate::{
     body::Body,
@@ -337,7 +338,7 @@ impl Patch {
         };
         // What a custom resource says it is, is asked when all of it has been read.
         let is_still = match call.custom(gvk) {
-            Some(_) => is_still_custom(&patched, gvk),
+            Some(_) => is_still_custom(&patched, gvk, call.part()),
             None => Ok(()),
         };
         let kept = patched.into_iter().zip(kept).filter(|(_, kept)| *kept);
@@ -386,7 +387,7 @@ fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Resu
 }
 
 /// The same of a custom kind, where the rules of the kind tell it.
-fn is_still_custom(patched: &Object, gvk: &GroupVersionKind) -> Result<(), Status> {
+fn is_still_custom(patched: &Object, gvk: &GroupVersionKind, part: Part) -> Result<(), Status> {
     let (version, kind) = (meta::api_version(patched), meta::kind(patched));
     if version.is_empty() {
         return Err(Status::internal(
@@ -394,6 +395,10 @@ fn is_still_custom(patched: &Object, gvk: &GroupVersionKind) -> Result<(), Statu
         ));
     }
     let own = gvk.group_version().to_string();
+    if part == Part::Status && version == own {
+        // Of what comes through it the status alone is taken, and judged.
+        return Ok(());
+    }
     let mut errors = ErrorList::new();
     for (field, sent, own) in [("kind", kind, &*gvk.kind), ("apiVersion", version, &*own)] {
         if sent != own {
