@@ -346,6 +346,22 @@ async fn the_scale_of_a_custom_resource_may_be_applied_as_it_is() {
             &json!({"f:spec": {"f:replicas": {}}})
         )
     );
+    // Which version it is of need not be said.
+    let path = format!("{WIDGETS}/w/scale");
+    for (text, code) in [
+        (
+            r#"{"apiVersion": null, "spec": {"replicas": 4}}"#,
+            StatusCode::OK,
+        ),
+        (
+            r#"{"apiVersion": "", "kind": "Foo"}"#,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ),
+    ] {
+        let (answered, answer, warnings) = patch(&cluster, "merge-patch", &path, text).await;
+        assert_eq!(answered, code, "{answer}");
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
     // What a patch is, is asked before its options are.
     let path = format!("{WIDGETS}/w/scale?force=true");
     let (code, _, _) = patch(&cluster, "strategic-merge-patch", &path, "{}").await;

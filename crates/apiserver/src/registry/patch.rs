@@ -283,7 +283,7 @@ impl Patch {
                 if meta::kind(patched).is_empty() {
                     return refuse(&tree, format!("Object 'Kind' is missing in '{tree}'"));
                 }
-            } else if meta::api_version(patched).is_empty() {
+            } else if meta::api_version(patched).is_empty() && call.endpoint.custom.is_none() {
                 // Without a version it is of the internal one, whose fields have no names in JSON, its metadata least of all.
                 let kind = meta::kind(patched);
                 if !kind.is_empty()
@@ -365,6 +365,9 @@ fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Resu
         return Ok(());
     }
     let kind = if kind.is_empty() { &gvk.kind } else { kind };
+    // Only the Scale of a custom resource comes here without one: its decoder takes the one that it has.
+    let own = gvk.group_version().to_string();
+    let version = if version.is_empty() { &own } else { version };
     let sent = GroupVersion::parse(version).map(|version| version.kind(kind.to_owned()));
     let known = sent.as_ref().filter(|sent| codec::is_registered(gvk, sent));
     let Some(ty) = known.and_then(api::facts::type_of) else {
