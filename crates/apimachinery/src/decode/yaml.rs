@@ -14,8 +14,8 @@ const MAX_DEPTH: usize = 256;
 /// How many nodes aliases may copy, all together.
 const MAX_ALIASED: usize = 100_000;
 
-/// What JSON does not have is told of without saying that it is YAML.
-const UNSUPPORTED: &str = "\0";
+/// How the error begins that JSON does not have a value: its encoder tells of it.
+const UNSUPPORTED: &str = "json: unsupported value";
 
 /// Turns a YAML document into JSON text. `strict` refuses keys that stand twice; otherwise the last one wins.
 ///
@@ -23,11 +23,14 @@ const UNSUPPORTED: &str = "\0";
 /// `error converting YAML to JSON: yaml: …`, with the line.
 pub fn to_json(body: &[u8], strict: bool) -> Result<Vec<u8>, String> {
     let text = String::from_utf8_lossy(body);
-    let (value, duplicates) =
-        first_document(&text).map_err(|error| match error.strip_prefix(UNSUPPORTED) {
-            Some(what) => format!("error converting YAML to JSON: {}", what.trim_start()),
-            None => format!("error converting YAML to JSON: yaml: {error}"),
-        })?;
+    let (value, duplicates) = first_document(&text).map_err(|error| {
+        let teller = if error.starts_with(UNSUPPORTED) {
+            ""
+        } else {
+            "yaml: "
+        };
+        format!("error converting YAML to JSON: {teller}{error}")
+    })?;
     if strict && !duplicates.is_empty() {
         return Err(format!(
             "error converting YAML to JSON: yaml: unmarshal errors:\n{}",
@@ -296,7 +299,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
         }
         None if style != ScalarStyle::Plain => return Ok(Value::from(text)),
         _ => match infinite(text) {
-            Some(value) => return Err(format!("{UNSUPPORTED}json: unsupported value: {value}")),
+            Some(value) => return Err(format!("{UNSUPPORTED}: {value}")),
             None => plain(text),
         },
     };
