@@ -29,14 +29,14 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(patched) = patch::json(&deployment(), input) {
         let _ = decode::object(&patched, ty);
     }
-    let Ok((Value::Object(patch), _)) = decode::untyped(input) else {
+    let Ok((Value::Object(mut patch), _)) = decode::untyped(input) else {
         return;
     };
     let mut merged = deployment();
     patch::merge(&mut merged, &patch);
     let _ = decode::object(&merged, ty);
     let mut strategic = deployment();
-    if patch::strategic(&mut strategic, patch, ty).is_ok() {
+    if patch::strategic(&mut strategic, &mut patch, ty).is_ok() {
         let _ = decode::object(&strategic, ty);
     }
 });
