@@ -503,16 +503,21 @@ pub fn merge_configuration(
 ///
 /// Upstream decides the same after admission, so that a no-op apply or update does not raise the resourceVersion.
 pub fn equal_but_times(a: &Object, b: &Object) -> bool {
-    let empty = Object::new();
-    let metadata = |object| meta::metadata(object).unwrap_or(&empty);
     let (owners_a, owners_b) = (meta::managed_fields(a), meta::managed_fields(b));
-    equal_but(a, b, "metadata")
-        && a.contains_key("metadata") == b.contains_key("metadata")
-        && equal_but(metadata(a), metadata(b), "managedFields")
+    equal_but_owners(a, b)
         && owners_a.len() == owners_b.len()
         && owners_a
             .iter()
             .all(|a| owners_b.iter().any(|b| equal_entries(a, b)))
+}
+
+/// Whether nothing differs but who owns what.
+pub fn equal_but_owners(a: &Object, b: &Object) -> bool {
+    let empty = Object::new();
+    let metadata = |object| meta::metadata(object).unwrap_or(&empty);
+    equal_but(a, b, "metadata")
+        && a.contains_key("metadata") == b.contains_key("metadata")
+        && equal_but(metadata(a), metadata(b), "managedFields")
 }
 
 fn equal_entries(a: &Value, b: &Value) -> bool {

@@ -63,6 +63,18 @@ fn write_entries(entries: &[Value], out: &mut Vec<u8>) {
 
 /// Makes trees of the sets of fields that are text.
 pub fn spell_out(object: &mut Object) {
+    replace_texts(object, |text| {
+        serde_json::from_str(text).unwrap_or_default()
+    });
+}
+
+/// Takes the text out of sets of fields that a client's patch has put into trees, where it would count as one of ours.
+pub fn disown_text(object: &mut Object) {
+    // As the decoder has it.
+    replace_texts(object, |_| Value::Array(Vec::new()));
+}
+
+fn replace_texts(object: &mut Object, with: impl Fn(&str) -> Value) {
     let is_text = |entry: &Value| entry.get(FIELDS).is_some_and(Value::is_string);
     if !meta::managed_fields(object).iter().any(is_text) {
         return;
@@ -73,22 +85,7 @@ pub fn spell_out(object: &mut Object) {
         if let Some(fields) = fields
             && let Value::String(text) = &*fields
         {
-            *fields = serde_json::from_str(text).unwrap_or_default();
-        }
-    }
-}
-
-/// Takes the text out of sets of fields that a client's patch has put into trees, where it would count as one of ours.
-pub fn disown_text(object: &mut Object) {
-    let is_text = |entry: &Value| entry.get(FIELDS).is_some_and(Value::is_string);
-    if !meta::managed_fields(object).iter().any(is_text) {
-        return;
-    }
-    let entries = meta::metadata_mut(object).get_mut("managedFields");
-    for entry in entries.and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(fields @ Value::String(_)) = entry.get_mut(FIELDS) {
-            // As the decoder has it.
-            *fields = Value::Array(Vec::new());
+            *fields = with(text);
         }
     }
 }

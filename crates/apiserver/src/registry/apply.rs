@@ -192,11 +192,15 @@ impl Want for Applied<'_> {
         };
         let merged = call.merge_applied(self.options, self.part, current, &config)?;
         let json = serde_json::to_vec(&merged).map_err(Status::internal)?;
-        let applied = call.endpoint.custom.is_some().then(|| merged.clone());
         let mut findings = Vec::new();
         let gvk = &call.endpoint.row.gvk;
         let mut object = match call.decode_untold(&json, gvk, &mut findings) {
-            Ok(object) => object,
+            Ok(mut object) => {
+                if call.endpoint.custom.is_some() {
+                    restore_nulls(&mut object, merged);
+                }
+                object
+            }
             Err(error) => {
                 findings.clear();
                 call.restore(Value::Object(merged), gvk, error, &mut findings)
@@ -215,9 +219,6 @@ impl Want for Applied<'_> {
                     "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 ),
             ));
-        }
-        if let Some(applied) = applied {
-            restore_nulls(&mut object, applied);
         }
         call.take_findings(findings, self.options)?;
         object.insert(

@@ -9,8 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::Call;
 use crate::{
-    body::Chunk,
-    body::{Body, MAX_REQUEST_BYTES},
+    body::{Body, Chunk, MAX_REQUEST_BYTES},
     pipeline::LARGE_BYTES,
 };
 

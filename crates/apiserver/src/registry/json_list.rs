@@ -4,31 +4,11 @@ use std::sync::Arc;
 
 use apimachinery::status::Status;
 
-use super::{Endpoint, table};
+use super::{Endpoint, list::ChunkBytes, table};
 use crate::{
     body::{Chunk, ChunkWriter, PIECE_BYTES},
     cacher::CachedObject,
 };
-
-/// How large a list's chunks are: they grow for a client that takes them, for each costs a turn of two threads. One that takes nothing has the
-/// first.
-pub(super) struct ChunkBytes(usize);
-
-impl ChunkBytes {
-    const FIRST: usize = 64 << 10;
-    const MOST: usize = 512 << 10;
-
-    pub(super) fn new() -> Self {
-        Self(Self::FIRST)
-    }
-
-    /// Of the next one.
-    pub(super) fn next(&mut self) -> usize {
-        let bytes = self.0;
-        self.0 = (4 * bytes).min(Self::MOST);
-        bytes
-    }
-}
 
 /// Few items are larger.
 const ITEM_BYTES: usize = 16 << 10;

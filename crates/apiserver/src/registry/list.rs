@@ -25,6 +25,26 @@ use crate::{
     storage,
 };
 
+/// How large a list's chunks are: they grow for a client that takes them, for each costs a turn of two threads. One that takes nothing has the
+/// first.
+pub(super) struct ChunkBytes(usize);
+
+impl ChunkBytes {
+    const FIRST: usize = 64 << 10;
+    const MOST: usize = 512 << 10;
+
+    pub(super) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// Of the next one.
+    pub(super) fn next(&mut self) -> usize {
+        let bytes = self.0;
+        self.0 = (4 * bytes).min(Self::MOST);
+        bytes
+    }
+}
+
 /// A page of a list.
 pub(super) struct Page {
     pub(super) metadata: ListMeta,

@@ -67,14 +67,14 @@ fn touched_by(patch: &Object) -> Option<BTreeSet<String>> {
 fn put(
     patch: &mut Object,
     original: &Object,
-    put: impl FnOnce(&mut Object, &mut Object) -> Result<(), PatchError>,
+    apply: impl FnOnce(&mut Object, &mut Object) -> Result<(), PatchError>,
 ) -> Result<Value, Status> {
     let mut object = original.clone();
     let looks = meta::metadata(patch).is_some_and(|m| m.contains_key("managedFields"));
     if looks {
         managed_fields::spell_out(&mut object);
     }
-    put(&mut object, patch)?;
+    apply(&mut object, patch)?;
     if looks {
         managed_fields::disown_text(&mut object);
     }

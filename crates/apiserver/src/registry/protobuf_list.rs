@@ -14,7 +14,10 @@ use apimachinery::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 
-use super::{Call, Endpoint, json_list::ChunkBytes, list::Page};
+use super::{
+    Call, Endpoint,
+    list::{ChunkBytes, Page},
+};
 use crate::{
     body::{Body, Chunk, ChunkWriter},
     cacher::CachedObject,

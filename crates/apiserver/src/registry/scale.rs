@@ -129,15 +129,6 @@ fn unconvertible(what: &str) -> Status {
     ))
 }
 
-fn is_same_but_for_owners(a: &Object, b: &Object) -> bool {
-    let bare = |object: &Object| {
-        let mut object = object.clone();
-        meta::metadata_mut(&mut object).remove("managedFields");
-        object
-    };
-    bare(a) == bare(b)
-}
-
 impl Scaled<'_> {
     /// The Scale wanted, with its owners.
     fn scale(&self, before: &Object) -> Result<Object, Status> {
@@ -170,7 +161,7 @@ impl Scaled<'_> {
                     return Err(unconvertible(what));
                 }
                 let applied = managed_fields::apply(ty, Some(before), &config, force, &write)?;
-                if custom && !is_same_but_for_owners(&applied.object, before) {
+                if custom && !managed_fields::equal_but_owners(&applied.object, before) {
                     let (namespace, name) = (meta::namespace(&config), meta::name(&config));
                     let what = format!("failed to convert new object ({namespace}/{name}");
                     return Err(unconvertible(&what));
