@@ -9,6 +9,7 @@ use api::{fields::Fields, kind::Scope};
 use apimachinery::{
     Object,
     gvk::{GroupVersionKind, GroupVersionResource},
+    version_order,
 };
 use serde_json::Value;
 
@@ -111,7 +112,7 @@ impl Definition {
         };
         let versions = spec
             .objects("versions")
-            .map(|(_, version)| Arc::new(Version::parse(version, &group, &names, interner)))
+            .map(|(_, version)| Arc::new(Version::parse(version, spec, &group, &names, interner)))
             .collect();
         let established = status
             .objects("conditions")
@@ -167,6 +168,19 @@ fn gvk(group: &str, version: &str, names: &Names) -> GroupVersionKind {
     }
 }
 
+/// What is said of a deprecated version that says nothing itself. It names the version to use instead, if one that comes before it is served.
+fn deprecation(spec: &Object, kind: &GroupVersionKind) -> String {
+    let (group, version, kind) = (&kind.group, &kind.version, &kind.kind);
+    let others = spec.objects("versions").map(|(_, other)| other);
+    let instead = others
+        .filter(|other| other.is_true("served") && !other.is_true("deprecated"))
+        .map(|other| other.text("name"))
+        .filter(|other| version_order::compare(other, version).is_lt())
+        .min_by(|a, b| version_order::compare(a, b));
+    let instead = instead.map_or(String::new(), |it| format!("; use {group}/{it} {kind}"));
+    format!("{group}/{version} {kind} is deprecated{instead}")
+}
+
 fn conversion(conversion: Option<&Object>, interner: &Interner) -> Conversion {
     let Some(webhook) = conversion
         .filter(|c| c.text("strategy") == "Webhook")
@@ -209,7 +223,13 @@ pub struct Version {
 }
 
 impl Version {
-    fn parse(version: &Object, group: &Arc<str>, names: &Names, interner: &Interner) -> Self {
+    fn parse(
+        version: &Object,
+        spec: &Object,
+        group: &Arc<str>,
+        names: &Names,
+        interner: &Interner,
+    ) -> Self {
         let name = interner.name(version.text("name"));
         let kind = gvk(group, &name, names);
         let schema = version
@@ -219,7 +239,7 @@ impl Version {
         let deprecation_warning = version.is_true("deprecated").then(|| {
             match version.get("deprecationWarning").and_then(Value::as_str) {
                 Some(text) => Arc::from(text),
-                None => Arc::from(format!("{group}/{name} {} is deprecated", names.kind)),
+                None => Arc::from(deprecation(spec, &kind)),
             }
         });
         Self {
@@ -252,5 +272,29 @@ impl Version {
         self.ty
             .get_or_init(|| bridge::schema_of(&self.schema, &self.kind))
             .get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_deprecated_version_it_is_said_which_to_use() {
+        let version = |name: &str, served, deprecated| json!({"name": name, "served": served, "deprecated": deprecated});
+        let definition = json!({"spec": {"group": "example.com", "names": {"kind": "Widget"}, "versions": [
+            version("v1beta1", true, true), version("v1beta2", true, false), version("v1", true, false),
+            version("v2", false, false), version("v3", true, true),
+        ]}});
+        let definition = Definition::parse(definition.as_object().unwrap(), &Interner::default());
+        let warning = |at: usize| definition.versions[at].deprecation_warning.as_deref();
+        assert_eq!(
+            warning(0),
+            Some("example.com/v1beta1 Widget is deprecated; use example.com/v1 Widget")
+        );
+        assert_eq!(warning(1), None);
+        assert_eq!(warning(4), Some("example.com/v3 Widget is deprecated"));
     }
 }

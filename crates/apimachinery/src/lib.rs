@@ -22,6 +22,7 @@ pub mod quote;
 pub mod schema;
 pub mod status;
 pub mod time;
+pub mod version_order;
 
 pub use projection::Projection;
 pub use quantity::Quantity;

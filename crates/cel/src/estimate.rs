@@ -296,12 +296,13 @@ impl Estimator<'_> {
         }
     }
 
-    /// The bound that the declaration of a path's variable states.
+    /// The bound that the declaration of a path's variable states. Upstream takes the first step for the variable even where the path is that of
+    /// what an expression yields, and begins with `@items`.
     fn declared_size(&self, path: &[Arc<str>]) -> Option<Range> {
         let (variable, below) = path.split_first()?;
-        let max = self
-            .environment
-            .variable(variable)?
+        let variable = self.environment.variable(variable);
+        let max = variable
+            .or_else(|| self.environment.variable("self"))?
             .max_elements_at(below)?;
         Some(Range { min: 0, max })
     }

@@ -132,9 +132,14 @@ fn json_escape(quoted: &str) -> Option<&'static str> {
 const NO_RUNE: &str = "found invalid Unicode character escape code";
 
 fn compose(text: &str) -> Result<(Value, Vec<String>), String> {
+    // As libyaml has it.
+    let options = granit_parser::options! {
+        block_scalar_eof_without_line_feed: true,
+        bom_inside_document_as_content: true,
+    };
     let mut composer = Composer {
         text,
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str_with_options(text, options),
         anchors: HashMap::new(),
         duplicates: Vec::new(),
         aliased: 0,
@@ -165,26 +170,22 @@ struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     fn next(&mut self) -> Result<(Event<'a>, usize), String> {
-        loop {
-            match self.parser.next_event() {
-                // What is for people says nothing here.
-                Some(Ok((Event::Comment(..), _))) => {}
-                Some(Ok((event, span))) => {
-                    let line = span.start.line();
-                    if self.has_json_escapes
-                        && matches!(&event, Event::Scalar(_, ScalarStyle::DoubleQuoted, ..))
-                        && let Some(problem) = span.slice(self.text).and_then(json_escape)
-                    {
-                        return Err(match line {
-                            0 | 1 => problem.to_owned(),
-                            line => format!("line {line}: {problem}"),
-                        });
-                    }
-                    return Ok((event, line));
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => {
+                let line = span.start.line();
+                if self.has_json_escapes
+                    && matches!(&event, Event::Scalar(_, ScalarStyle::DoubleQuoted, ..))
+                    && let Some(problem) = span.slice(self.text).and_then(json_escape)
+                {
+                    return Err(match line {
+                        0 | 1 => problem.to_owned(),
+                        line => format!("line {line}: {problem}"),
+                    });
                 }
-                Some(Err(error)) => return Err(wording(&error, self.text)),
-                None => return Ok((Event::StreamEnd, 0)),
+                Ok((event, line))
             }
+            Some(Err(error)) => Err(wording(&error, self.text)),
+            None => Ok((Event::StreamEnd, 0)),
         }
     }
 
@@ -242,8 +243,10 @@ impl<'a> Composer<'a> {
             }
             let key = name(&key)?;
             if map.contains_key(&key) {
-                self.duplicates
-                    .push(format!("  line {line}: key {key:?} already set in map"));
+                // The line is that of the value.
+                self.duplicates.push(format!(
+                    "  line {value_line}: key {key:?} already set in map"
+                ));
             }
             map.insert(key, value);
         }
@@ -484,6 +487,11 @@ mod tests {
             "error converting YAML to JSON: yaml: unmarshal errors:\n  line 2: key \"x\" already set in map"
         );
         assert_eq!(to_json(text, false).unwrap(), br#"{"a":1,"b":{"x":"2"}}"#);
+        assert!(
+            to_json(b"a:\n  b: 1\na:\n  b: 1\n", true)
+                .unwrap_err()
+                .ends_with("  line 4: key \"a\" already set in map")
+        );
     }
 
     #[test]
@@ -504,7 +512,21 @@ mod tests {
     }
 
     #[test]
+    fn scalars_of_several_lines_are_read_as_by_libyaml() {
+        // Continued no further in than what they belong to, as many a generator writes them.
+        assert_eq!(
+            json("a:\n  b: 'one\n  two\n\n  three'\n  c: \"four\n\tfive\"\n"),
+            r#"{"a":{"b":"one two\nthree","c":"four five"}}"#
+        );
+        // The last line of the text, without an end.
+        assert_eq!(json("a: |\n  x\n  y"), r#"{"a":"x\ny"}"#);
+        assert_eq!(json("a: |\n  x\n  y\n"), r#"{"a":"x\ny\n"}"#);
+    }
+
+    #[test]
     fn comments_say_nothing() {
+        let many = "# a line of a licence\n".repeat(500);
+        assert_eq!(json(&format!("a:\n{many}- 1\n")), r#"{"a":[1]}"#);
         assert_eq!(
             json("a: 1 # one\n# two\nb: # three\n  c: 2\n"),
             r#"{"a":1,"b":{"c":2}}"#

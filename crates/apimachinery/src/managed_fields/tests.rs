@@ -369,6 +369,34 @@ fn of_what_is_taken_out_of_a_map_the_map_is_left() {
     );
 }
 
+#[test]
+fn null_that_is_applied_to_null_stays_null() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let metadata = json!({"name": "a", "labels": null});
+    let thing = object(json!({"kind": "Thing", "apiVersion": "x/v1", "metadata": metadata}));
+    let mut live = thing.clone();
+    update(ty, None, &mut live, &write("one", &none));
+    let applied = apply(ty, Some(&live), &thing, false, &write("two", &none)).unwrap();
+    assert_eq!(applied.object["metadata"]["labels"], Value::Null);
+}
+
+#[test]
+fn keys_are_spelled_as_go_spells_them() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let none = FieldSet::default();
+    let name = "a<b>&\u{2028}\u{8}\u{c}\n\"\\é";
+    let spec = json!({"containers": [{"name": name}]});
+    let mut thing = object(json!({"kind": "Thing", "apiVersion": "x/v1", "spec": spec}));
+    update(ty, None, &mut thing, &write("one", &none));
+    let key = r#"k:{"name":"a\u003cb\u003e\u0026\u2028\u0008\u000c\n\"\\é"}"#;
+    let fields = fields(&thing, "one");
+    let containers = fields["f:spec"]["f:containers"].as_object().unwrap();
+    assert!(containers.contains_key(key), "{containers:?}");
+}
+
 /// Where no type says what there should be, a map may take the place of something else, whose owner loses it with all that is in it.
 #[test]
 fn what_becomes_something_else_changes_hands() {

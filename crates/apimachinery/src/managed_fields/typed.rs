@@ -2,7 +2,7 @@
 //!
 //! `null` and absent differ here, and so do empty and absent: what a Go struct always shows is there before anybody sets it.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use serde_json::{Map, Value};
 use smallvec::{SmallVec, smallvec};
@@ -104,7 +104,7 @@ pub(super) fn item_step(
             Value::Object(_) => Err(ItemError::MapInSet),
             Value::Array(_) => Err(ItemError::ListInSet),
             Value::Null => Err(ItemError::NullInSet),
-            _ => Ok(format!("v:{item}")),
+            _ => Ok(as_go_spells(format!("v:{item}"))),
         };
     };
     let object = match item {
@@ -135,7 +135,29 @@ fn keys_step(keys: &[(&str, Cow<'_, Value>)]) -> String {
         encode::member(key, value, &mut step);
     }
     step.push(b'}');
-    String::from_utf8(step).unwrap_or_default()
+    as_go_spells(String::from_utf8(step).unwrap_or_default())
+}
+
+/// A step's JSON with the escapes of Go's encoder: it also escapes what means something in HTML, and the ends of lines in JavaScript.
+fn as_go_spells(step: String) -> String {
+    let special = |c| matches!(c, '<' | '>' | '&' | '\\' | '\u{2028}' | '\u{2029}');
+    if !step.contains(special) {
+        return step;
+    }
+    let mut out = String::with_capacity(step.len() + 10);
+    let mut chars = step.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('b') => out.push_str("\\u0008"),
+                Some('f') => out.push_str("\\u000c"),
+                escaped => out.extend([Some(c), escaped].into_iter().flatten()),
+            },
+            c if special(c) => _ = write!(out, "\\u{:04x}", u32::from(c)),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Whether there is a step to an item.
@@ -443,6 +465,8 @@ pub(super) fn merge(
     };
     match shape(ty, config) {
         Shape::Leaf => Some(config.clone()),
+        // So that null stays null, and a map stays a map.
+        _ if is_empty(Some(live)) && is_empty(Some(config)) => Some(config.clone()),
         Shape::Map(ty) => {
             let mut out = Map::new();
             for (name, value) in entries(Some(live)) {

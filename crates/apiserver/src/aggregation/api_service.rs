@@ -5,14 +5,13 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use apimachinery::{Object, meta};
+use apimachinery::{Object, meta, version_order};
 use base::tls::{self, Identity, Trust};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::ClientConfig;
 
 use super::ProxyIdentity;
 use crate::{
-    apiextensions::version_order,
     lookup,
     proxy::Location,
     reader::ObjectReader,

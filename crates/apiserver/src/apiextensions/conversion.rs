@@ -136,8 +136,12 @@ async fn ask(
         "kind": "ConversionReview", "apiVersion": review,
         "request": {"uid": uid, "desiredAPIVersion": desired, "objects": objects},
     });
+    let call = Call {
+        announce_timeout: true,
+        ..Call::within(TIMEOUT)
+    };
     let answer = client
-        .post(Bytes::from(question.to_string()), Call::within(TIMEOUT))
+        .post(Bytes::from(question.to_string()), call)
         .await
         .map_err(|error| error.to_string())?;
     let mut answer: Object = serde_json::from_slice(&answer).map_err(|error| error.to_string())?;

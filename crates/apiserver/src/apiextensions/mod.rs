@@ -15,7 +15,6 @@ mod non_structural;
 mod serving;
 mod stored;
 mod strategy;
-pub(crate) mod version_order;
 
 use apimachinery::gvk::GroupResource;
 

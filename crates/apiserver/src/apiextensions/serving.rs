@@ -17,6 +17,7 @@ use api::{
 use apimachinery::{
     Object,
     gvk::{GroupResource, GroupVersionKind, Name},
+    version_order,
 };
 use etcd::{Kv, KvError};
 use ring::digest;
@@ -28,7 +29,6 @@ use super::{
     custom::Custom,
     stored::Stored,
     strategy::CustomStrategy,
-    version_order,
 };
 use crate::{
     cacher::{Cacher, Ingest},

@@ -10,10 +10,10 @@ use std::{
 };
 
 use api::ServedResource;
+use apimachinery::version_order;
 
 use crate::{
     aggregation::{self, RemoteVersion},
-    apiextensions::version_order,
     bootstrap,
 };
 

@@ -102,7 +102,7 @@ impl WebhookClients {
 pub struct Call {
     /// All of it may take this long.
     pub timeout: Duration,
-    /// Whether the webhook is told so (`?timeout=10s`), as admission does.
+    /// Whether the webhook is told so (`?timeout=10s`), as admission and conversion do.
     pub announce_timeout: bool,
     /// How many bytes the answer may have.
     pub max_answer_bytes: usize,

@@ -8,7 +8,7 @@ use std::cmp::{Ordering, Reverse};
 type Rank = (u8, u64, u64);
 
 /// The preferred version first.
-pub(crate) fn compare(a: &str, b: &str) -> Ordering {
+pub fn compare(a: &str, b: &str) -> Ordering {
     match (rank(a), rank(b)) {
         (Some(a), Some(b)) => Reverse(a).cmp(&Reverse(b)),
         (Some(_), None) => Ordering::Less,
