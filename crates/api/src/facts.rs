@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! package io.k8s.api.core.v1
-//! type Pod kind=/v1/Pod                  the kind, as group/version/kind; `atomic` if owned as a whole
+//! type Pod kind=/v1/Pod                  the kind, as group/version/kind; `atomic` if owned as a whole; `union=TYPE:A,B` if `TYPE` says whether A or B is set
 //!   name *string:v1.T 1 omitempty …      field: name, type, protobuf number (0: not in protobuf), marks
 //!   ~ VolumeSource 2                     a struct inlined in JSON, and its number in protobuf; its fields follow, marked `inlined`
 //! either JSONSchemaPropsOrBool bool JSONSchemaProps
@@ -16,7 +16,8 @@
 //! A type is a scalar of [`Scalar::ALL`] (with Go's name of it after a colon, if it has one of its own), the name of a type of this package, or a
 //! full name; before it `*` for a pointer, `[]` for a list, `map[]` for a map. Marks: `omitempty`, `omitzero`, `go=NAME` (Go's name of a list or map
 //! type where the shape does not tell it), `inlined`, `wrapped`,
-//! `required`, `list=set`, `list=map:KEY,…`, `map=atomic`, `map=granular`, `patch=merge,retainKeys`, `key=MERGEKEY`, `enum=A,…`, `default=JSON`.
+//! `required`, `list=set`, `list=map:KEY,…`, `map=atomic`, `map=granular`, `patch=merge,retainKeys`, `key=MERGEKEY`, `enum=A,…` (of items, where there are
+//! any; a space is written `_`), `zero` (the default is a zero value that Go leaves out), `default=JSON`.
 
 mod resources;
 
@@ -29,7 +30,7 @@ use apimachinery::{
     gvk::GroupVersionKind,
     schema::{
         Either, Field, Inline, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema,
-        Type, TypeId, TypeRef,
+        Type, TypeId, TypeRef, Union,
     },
 };
 
@@ -138,7 +139,7 @@ impl Reader {
         self.schema
     }
 
-    fn open(&mut self, line: &str, package: &str) -> Open {
+    fn open(&mut self, line: &'static str, package: &str) -> Open {
         let mut words = line.split(' ');
         let name = format!("{package}.{}", words.next().unwrap_or_default());
         let id = self.schema.declare(&name);
@@ -147,6 +148,14 @@ impl Reader {
         for word in words {
             if word == "atomic" {
                 object.atomic = true;
+            } else if let Some((discriminator, fields)) = word
+                .strip_prefix("union=")
+                .and_then(|it| it.split_once(':'))
+            {
+                object.union = Some(Union {
+                    discriminator: (!discriminator.is_empty()).then(|| self.intern(discriminator)),
+                    fields: fields.split(',').map(|field| self.intern(field)).collect(),
+                });
             } else if let Some(kind) = word.strip_prefix("kind=") {
                 let mut parts = kind.split('/').map(str::to_owned);
                 let mut next = || parts.next().unwrap_or_default().into();
@@ -213,7 +222,6 @@ impl Reader {
         field.omit = Omit::Never;
         field.default = default;
         let (mut semantics, mut wrapped, mut atomic_map) = (ListSemantics::Atomic, false, false);
-        let mut granular = false;
         for word in words {
             match word.split_once('=') {
                 None => match word {
@@ -222,6 +230,7 @@ impl Reader {
                     "inlined" => field.inlined = true,
                     "wrapped" => wrapped = true,
                     "required" => field.required = true,
+                    "zero" => field.zero_default = true,
                     _ => {}
                 },
                 Some(("list", "set")) => semantics = ListSemantics::Set,
@@ -229,7 +238,7 @@ impl Reader {
                     let keys = keys.trim_start_matches("map:").split(',');
                     semantics = ListSemantics::Map(keys.map(|k| self.intern(k)).collect());
                 }
-                Some(("map", "granular")) => granular = true,
+                Some(("map", "granular")) => field.granular = true,
                 Some(("map", _)) => atomic_map = true,
                 Some(("patch", strategies)) => {
                     for strategy in strategies.split(',') {
@@ -243,7 +252,8 @@ impl Reader {
                 Some(("go", ty)) => field.go_container = Some(self.intern(ty)),
                 Some(("key", key)) => field.patch.merge_key = Some(self.intern(key)),
                 Some(("enum", values)) => {
-                    field.enum_values = values.split(',').map(|v| self.intern(v)).collect();
+                    let values = values.split(',').map(|v| v.replace('_', " ").into());
+                    field.enum_values = values.collect();
                 }
                 Some(_) => {}
             }
@@ -256,7 +266,7 @@ impl Reader {
             field.go_type = Some(self.intern(scalar.1.trim_start_matches("[]")));
         }
         field.ty = self.ty(ty, package, semantics, wrapped, atomic_map);
-        if granular {
+        if field.granular && !ty.starts_with("map[]") {
             let copy = self.schema.add(Type::Scalar(Scalar::Json));
             self.granular.push((copy, field.ty));
             field.ty = copy;

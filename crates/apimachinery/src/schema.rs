@@ -183,6 +183,17 @@ pub struct ObjectType {
     pub embedded_resource: bool,
     /// Of fields that have no name here (`additionalProperties` beside `properties`).
     pub additional: Option<TypeId>,
+    /// Fields of which one is set; told to clients alone.
+    pub union: Option<Union>,
+}
+
+/// Fields of which one is set (`x-kubernetes-unions`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Union {
+    /// The field that says which one it is.
+    pub discriminator: Option<Arc<str>>,
+    /// Those that are told apart, sorted.
+    pub fields: Box<[Arc<str>]>,
 }
 
 /// How a name begins, which is all of it for most.
@@ -273,7 +284,11 @@ pub struct Field {
     pub nullable: bool,
     /// Constant default.
     pub default: Option<Value>,
-    /// Allowed values of a string, sorted; empty for any.
+    /// Whether a zero value that Go leaves out is said to be the default: absent and zero are the same.
+    pub zero_default: bool,
+    /// Whether it is said to be owned field by field, or entry by entry (`x-kubernetes-map-type: granular`).
+    pub granular: bool,
+    /// Allowed values of a string, or of the strings in a list or map, sorted; empty for any.
     pub enum_values: Arc<[Arc<str>]>,
     /// Go's name of the scalar type where it has one of its own: `v1.PullPolicy`.
     pub go_type: Option<Arc<str>>,
@@ -296,6 +311,8 @@ impl Field {
             required: false,
             nullable: false,
             default: None,
+            zero_default: false,
+            granular: false,
             enum_values: Arc::from([]),
             go_type: None,
             go_container: None,
@@ -558,6 +575,7 @@ impl Schema {
                 copy.untyped = object.untyped;
                 copy.embedded_resource = object.embedded_resource;
                 copy.additional = object.additional.map(|a| of(self, a));
+                copy.union.clone_from(&object.union);
                 self.names.insert(copy.name.clone(), id);
                 Type::Object(copy)
             }

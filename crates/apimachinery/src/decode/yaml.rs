@@ -136,6 +136,7 @@ fn compose(text: &str) -> Result<(Value, Vec<String>), String> {
     let options = granit_parser::options! {
         block_scalar_eof_without_line_feed: true,
         bom_inside_document_as_content: true,
+        emit_comments: false,
     };
     let mut composer = Composer {
         text,

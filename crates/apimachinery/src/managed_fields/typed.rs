@@ -177,9 +177,7 @@ fn default_key(ty: TypeRef<'_>, key: &str) -> Option<Value> {
     let object = ty.object()?;
     let field = object.field(key)?;
     let zero = || {
-        // The name in a LocalObjectReference need not be written, and counts as empty then.
-        let local = object.go_name() == "LocalObjectReference";
-        if !object.go || field.pointer || (field.omit != Omit::Never && !local) {
+        if !object.go || field.pointer || (field.omit != Omit::Never && !field.zero_default) {
             return None;
         }
         match ty.at(field.ty).node() {

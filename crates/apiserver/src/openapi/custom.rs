@@ -155,7 +155,7 @@ impl Custom {
             return Value::Null;
         };
         let published = self.published(rows, Dialect::V3);
-        v3::custom(first.gvk.group_version(), rows, published)
+        v3::custom(&first.gvk.group_version(), rows, published)
     }
 }
 

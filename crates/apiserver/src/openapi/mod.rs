@@ -7,6 +7,7 @@
 
 mod convert;
 mod custom;
+mod everywhere;
 mod gnostic;
 mod merge;
 mod names;

@@ -437,8 +437,13 @@ impl Rows<'_> {
                 &row.gvk,
                 self.status(&[200]),
             );
-            delete.parameters = parameters::delete_collection();
-            delete.body = Body::DeleteOptions;
+            // Upstream's documents do not tell what the deletion of custom resources takes besides.
+            if self.custom() {
+                delete.parameters = parameters::list();
+            } else {
+                delete.parameters = parameters::delete_collection();
+                delete.body = Body::DeleteOptions;
+            }
             operations.push(delete);
         }
         let own = self
@@ -502,13 +507,12 @@ impl Rows<'_> {
         let mut operations = Vec::new();
         if verbs.contains(&"get") {
             let id = self.id("read", "", suffix);
-            operations.push(self.operation(
-                ("get", "get"),
-                id,
-                format!("read {what}"),
-                gvk,
-                self.objects(gvk, &[200]),
-            ));
+            let answer = self.objects(gvk, &[200]);
+            let mut get = self.operation(("get", "get"), id, format!("read {what}"), gvk, answer);
+            if self.custom() {
+                get.parameters = parameters::get();
+            }
+            operations.push(get);
         }
         if verbs.contains(&"update") {
             let id = self.id("replace", "", suffix);

@@ -147,6 +147,12 @@ pub(super) fn list() -> Vec<Parameter> {
     query(LIST)
 }
 
+pub(super) fn get() -> Vec<Parameter> {
+    let mut parameters = list();
+    parameters.retain(|parameter| parameter.name == "resourceVersion");
+    parameters
+}
+
 pub(super) fn write() -> Vec<Parameter> {
     query(WRITE)
 }

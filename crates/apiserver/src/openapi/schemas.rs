@@ -7,28 +7,38 @@ use apimachinery::{
     gvk::GroupVersion,
     schema::{
         Either, Field, ListSemantics, MapType, ObjectType, Omit, PatchStrategy, Scalar, Schema,
-        Type, TypeRef,
+        Type, TypeRef, Union,
     },
 };
 use serde_json::{Map, Value, json};
 
-use super::operations::META;
+use super::{everywhere, names::upper_first, operations::META};
 
 /// Before a schema's name in a reference.
 pub(super) const REFERENCE: &str = "#/components/schemas/";
 
+/// What a document is of.
+pub(super) enum Document {
+    /// All groups.
+    All,
+    /// What belongs to no version.
+    Root,
+    Version(GroupVersion),
+    /// Custom resources.
+    Custom,
+}
+
 /// Writes schemas, and remembers to which others they refer.
 pub(super) struct Schemas<'s> {
     schema: &'s Schema,
-    /// The group and version of the document, if it is of one.
-    of: Option<GroupVersion>,
+    of: Document,
     wanted: BTreeSet<String>,
     /// In memory for as long as a document is being written.
     descriptions: Descriptions,
 }
 
 impl<'s> Schemas<'s> {
-    pub(super) fn new(schema: &'s Schema, of: Option<GroupVersion>) -> Self {
+    pub(super) fn new(schema: &'s Schema, of: Document) -> Self {
         Self {
             schema,
             of,
@@ -76,6 +86,9 @@ impl<'s> Schemas<'s> {
         self.descriptions
             .of(name, field)
             .or_else(|| match field {
+                "object" if name.ends_with(".WatchEvent") => {
+                    Some("What changed, as it is now or was last; a bookmark's resource version; what went wrong, as a Status.")
+                }
                 _ if !is_list(owner) => None,
                 // Of all kinds the same is said.
                 "apiVersion" | "kind" => self.descriptions.of(&format!("{META}.Status"), field),
@@ -129,11 +142,13 @@ impl<'s> Schemas<'s> {
             .fields()
             .iter()
             .map(|field| {
-                let mut property = self.property(ty, field);
-                if let Some(text) = self.describe_field(ty, &field.name) {
-                    property["description"] = with_values(text, field).into();
-                }
-                (&*field.name, property)
+                let text = self.describe_field(ty, &field.name);
+                let own = matches!(ty.at(field.ty).node(), Type::Scalar(_));
+                let text = text.map(|text| match own {
+                    true => with_values(text, field),
+                    false => text.to_owned(),
+                });
+                (&*field.name, self.property(ty, field, text))
             })
             .collect();
         properties.sort_by_key(|(name, _)| *name);
@@ -150,20 +165,28 @@ impl<'s> Schemas<'s> {
         if !kinds.is_empty() {
             schema["x-kubernetes-group-version-kind"] = kinds.into();
         }
+        if let Some(union) = &object.union {
+            schema["x-kubernetes-unions"] = json!([unions(union)]);
+        }
         schema
     }
 
-    /// The kinds that a type is; those of every group are the core group's and this document's.
+    /// The kinds that a type is; those of every group are, in the document of a version, the core group's and that version's.
     fn kinds(&self, name: &str) -> Vec<Value> {
         let own = name
             .strip_prefix(META)
             .and_then(|rest| rest.strip_prefix('.'));
         let kind = |group: &str, version: &str, kind: &str| json!({"group": group, "kind": kind, "version": version});
-        if let Some(everywhere @ ("DeleteOptions" | "WatchEvent")) = own {
-            let mut kinds = vec![kind("", "v1", everywhere)];
-            let other = self.of.as_ref().filter(|of| !of.group.is_empty());
-            kinds.extend(other.map(|of| kind(&of.group, &of.version, everywhere)));
-            return kinds;
+        if let Some(own) = own.filter(|own| everywhere::has(own)) {
+            let core = kind("", "v1", own);
+            return match &self.of {
+                Document::All => everywhere::of_all(own),
+                Document::Custom => everywhere::of_clients(own),
+                Document::Version(of) if !of.group.is_empty() => {
+                    vec![core, kind(&of.group, &of.version, own)]
+                }
+                Document::Version(_) | Document::Root => vec![core],
+            };
         }
         let named = self
             .schema
@@ -177,27 +200,36 @@ impl<'s> Schemas<'s> {
             .collect()
     }
 
-    fn property(&mut self, owner: TypeRef<'s>, field: &Field) -> Value {
+    fn property(&mut self, owner: TypeRef<'s>, field: &Field, text: Option<String>) -> Value {
         let ty = owner.at(field.ty);
         let mut schema = self.value(ty);
+        let default = default_of(ty, field);
         if is_unmarked_list(owner, field)
             && let Some(schema) = schema.as_object_mut()
         {
             schema.remove("x-kubernetes-list-type");
         }
-        let reference = schema.get("$ref").is_some();
-        if reference {
+        // Beside a reference nothing else may stand.
+        if schema.get("$ref").is_some() && (text.is_some() || default.is_some() || field.granular) {
             schema = json!({ "allOf": [schema] });
         }
-        if let Some(default) = default_of(ty, field) {
+        if let Some(text) = text {
+            schema["description"] = text.into();
+        }
+        if let Some(default) = default {
             schema["default"] = default;
         }
+        if field.granular {
+            schema["x-kubernetes-map-type"] = "granular".into();
+        }
         if !field.enum_values.is_empty() {
-            schema["enum"] = field
-                .enum_values
-                .iter()
-                .map(|value| Value::from(&**value))
-                .collect();
+            let of = match ty.node() {
+                Type::List(_) => &mut schema["items"],
+                Type::Map(_) => &mut schema["additionalProperties"],
+                _ => &mut schema,
+            };
+            let values = field.enum_values.iter();
+            of["enum"] = values.map(|value| Value::from(&**value)).collect();
         }
         let PatchStrategy {
             merge,
@@ -285,6 +317,19 @@ impl<'s> Schemas<'s> {
     }
 }
 
+/// The fields that are told apart, with their names in Go.
+fn unions(union: &Union) -> Value {
+    let fields = union.fields.iter();
+    let fields: Map<String, Value> = fields
+        .map(|field| (field.to_string(), upper_first(field).into()))
+        .collect();
+    let mut value = json!({ "fields-to-discriminateBy": fields });
+    if let Some(discriminator) = &union.discriminator {
+        value["discriminator"] = (**discriminator).into();
+    }
+    value
+}
+
 /// A description, with the values that the field may have.
 fn with_values(text: &str, field: &Field) -> String {
     if field.enum_values.is_empty() {
@@ -300,7 +345,8 @@ fn is_unmarked_list(owner: TypeRef<'_>, field: &Field) -> bool {
     let Some(list) = owner.at(field.ty).list() else {
         return false;
     };
-    list.wrapped || (&*field.name == "items" && is_list(owner))
+    (list.wrapped && list.semantics == ListSemantics::Atomic)
+        || (&*field.name == "items" && is_list(owner))
 }
 
 /// Whether a type is the list of a kind.
@@ -314,12 +360,12 @@ fn default_of(ty: TypeRef<'_>, field: &Field) -> Option<Value> {
     if field.default.is_some() {
         return field.default.clone();
     }
-    if field.pointer {
+    if field.pointer && !field.zero_default {
         return None;
     }
     match ty.node() {
         Type::Object(_) => Some(json!({})),
-        Type::Scalar(scalar) if field.omit == Omit::Never => match scalar {
+        Type::Scalar(scalar) if field.omit == Omit::Never || field.zero_default => match scalar {
             Scalar::String => Some("".into()),
             Scalar::Int32 | Scalar::Int64 | Scalar::Double => Some(0.into()),
             Scalar::Bool => Some(false.into()),

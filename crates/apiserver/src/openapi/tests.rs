@@ -50,6 +50,30 @@ fn a_pod_is_described() {
 }
 
 #[test]
+fn what_a_value_may_be_is_told_where_it_stands() {
+    let document = v3::document("api/v1", api::served::built_in());
+    let of = |name: &str| &document["components"]["schemas"][format!("io.k8s.api.core.v1.{name}")];
+    let modes = &of("PersistentVolumeSpec")["properties"]["accessModes"];
+    assert_eq!(modes.get("enum"), None);
+    assert_eq!(modes["items"]["enum"][0], "ReadOnlyMany");
+    let claim = &of("PersistentVolumeSpec")["properties"]["claimRef"];
+    assert_eq!(claim["x-kubernetes-map-type"], "granular");
+    let union = json!([{"discriminator": "type", "fields-to-discriminateBy": {"localhostProfile": "LocalhostProfile"}}]);
+    assert_eq!(of("SeccompProfile")["x-kubernetes-unions"], union);
+    let signals = &of("Lifecycle")["properties"]["stopSignal"]["enum"];
+    assert!(signals.as_array().unwrap().contains(&json!("SIGRTMIN+1")));
+    // Left out where it is empty, and by default empty.
+    assert_eq!(
+        of("LocalObjectReference")["properties"]["name"]["default"],
+        ""
+    );
+    let certificates = v3::document("apis/certificates.k8s.io/v1", api::served::built_in());
+    let usages = &certificates["components"]["schemas"]["io.k8s.api.certificates.v1.CertificateSigningRequestSpec"]
+        ["properties"]["usages"];
+    assert_eq!(usages["items"]["enum"][1], "cert sign");
+}
+
+#[test]
 fn types_and_fields_say_what_they_are() {
     let document = v3::document("api/v1", api::served::built_in());
     let schemas = &document["components"]["schemas"];
@@ -191,6 +215,21 @@ fn what_users_define_is_described_while_it_is_served() {
         assert!(schemas.contains_key(referred), "{referred}");
     }
     assert!(schemas.contains_key("com.example.v1.Widget"));
+    // The deletion of many is told with what lists take.
+    let item = &document["paths"][paths[0].as_str()];
+    let names = |method: &str| {
+        let parameters = item[method]["parameters"].as_array().into_iter().flatten();
+        parameters
+            .map(|p| p["name"].to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names("delete"), names("get"));
+    assert!(item["delete"].get("requestBody").is_none());
+    let options = &schemas["io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"];
+    let kinds = options["x-kubernetes-group-version-kind"]
+        .as_array()
+        .unwrap();
+    assert_eq!(kinds.len(), 53);
     let before = hash();
     assert_eq!(hash(), before);
     let first = served.lock().unwrap()[0].clone();

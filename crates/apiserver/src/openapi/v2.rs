@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{
     operations::{self, Body, META, Media, Operation, PathItem},
     parameters::{Parameter, Place},
-    schemas::{REFERENCE, Schemas},
+    schemas::{Document, REFERENCE, Schemas},
     shared_parameters,
     v3::{CUSTOM_PATCHES, PATCHES, TEXT, phrase},
 };
@@ -50,7 +50,7 @@ pub(super) fn document(
             items.extend(operations::of_version(group, version, rows));
         }
     }
-    let mut schemas = Schemas::new(api::facts::schema(), None);
+    let mut schemas = Schemas::new(api::facts::schema(), Document::All);
     let mut paths: Vec<(String, Value)> = items
         .iter()
         .map(|item| (item.path.clone(), path_item(item, &mut schemas)))
@@ -63,7 +63,6 @@ pub(super) fn document(
         .into_iter()
         .map(|(name, mut schema)| {
             rewrite(&mut schema);
-            everywhere(&name, &mut schema, rows);
             (name, schema)
         })
         .collect();
@@ -82,24 +81,6 @@ pub(super) fn document(
         }},
         "security": [{"BearerToken": []}],
     })
-}
-
-/// The kinds that every group has are of every group here.
-fn everywhere(name: &str, schema: &mut Value, rows: &[Arc<ServedResource>]) {
-    let kind = name
-        .strip_prefix(META)
-        .and_then(|rest| rest.strip_prefix('.'));
-    let Some(kind @ ("DeleteOptions" | "WatchEvent")) = kind else {
-        return;
-    };
-    let versions: BTreeSet<(&str, &str)> = rows
-        .iter()
-        .map(|row| (&*row.gvr.group, &*row.gvr.version))
-        .collect();
-    schema["x-kubernetes-group-version-kind"] = versions
-        .into_iter()
-        .map(|(group, version)| json!({"group": group, "kind": kind, "version": version}))
-        .collect();
 }
 
 /// From 3.0: references stand by themselves, there is no `oneOf`, and no default is told.
@@ -161,15 +142,21 @@ fn operation(operation: &Operation, schemas: &mut Schemas<'_>) -> Value {
         (Body::Patch, _) if operation.custom => CUSTOM_PATCHES.to_vec(),
         (_, Media::Text) => TEXT.to_vec(),
         (Body::Patch, _) => PATCHES.to_vec(),
-        (Body::None, Media::Objects) if operation.action.is_empty() => {
-            Media::Objects.types().to_vec()
-        }
+        (Body::None, media) if operation.action.is_empty() => match media {
+            Media::Objects | Media::Json if !operation.description.is_empty() => {
+                media.types().to_vec()
+            }
+            _ => Vec::new(),
+        },
         _ => vec!["*/*"],
     };
     let mut value = json!({
         "tags": [operation.tag], "operationId": operation.id, "schemes": ["https"],
-        "consumes": consumes, "produces": operation.answer.media.types(),
+        "produces": operation.answer.media.types(),
     });
+    if !consumes.is_empty() {
+        value["consumes"] = consumes.into();
+    }
     if !operation.description.is_empty() {
         value["description"] = operation.description.as_str().into();
     }

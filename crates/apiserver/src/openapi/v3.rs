@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{
     operations::{self, Answer, Body, META, Media, Operation, PathItem},
     parameters::{Parameter, Place},
-    schemas::Schemas,
+    schemas::{Document, Schemas},
 };
 
 // In the order of v2, where they are lists.
@@ -75,23 +75,28 @@ pub(super) fn document(name: &str, rows: &[Arc<ServedResource>]) -> Value {
         Some(of) => operations::of_version(&of.group, &of.version, rows),
         None => operations::of_root(name),
     };
-    let mut schemas = Schemas::new(api::facts::schema(), version);
+    let of = version.map_or(Document::Root, Document::Version);
+    let mut schemas = Schemas::new(api::facts::schema(), of);
     let paths = self::paths(&items, &mut schemas);
-    write(
+    let mut document = write(
         paths,
         schemas.finish(),
         &json!({"title": "Kubernetes", "version": "1.36"}),
-    )
+    );
+    document["components"]["securitySchemes"] = json!({"BearerToken": {
+        "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
+    }});
+    document
 }
 
 /// The document of a group and version of custom resources.
 pub(super) fn custom(
-    of: GroupVersion,
+    of: &GroupVersion,
     rows: &[Arc<ServedResource>],
     published: Vec<Published>,
 ) -> Value {
     let items = operations::of_custom(&of.group, &of.version, rows);
-    let mut schemas = Schemas::new(api::facts::schema(), Some(of));
+    let mut schemas = Schemas::new(api::facts::schema(), Document::Custom);
     let paths = self::paths(&items, &mut schemas);
     for name in ["ListMeta", "ObjectMeta"] {
         schemas.refer(&format!("{META}.{name}"));
@@ -118,11 +123,7 @@ fn paths(items: &[PathItem], schemas: &mut Schemas<'_>) -> Map<String, Value> {
 }
 
 fn write(paths: Map<String, Value>, schemas: Map<String, Value>, info: &Value) -> Value {
-    let mut components = json!({
-        "securitySchemes": {"BearerToken": {
-            "type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header",
-        }},
-    });
+    let mut components = json!({});
     if !schemas.is_empty() {
         components["schemas"] = schemas.into();
     }

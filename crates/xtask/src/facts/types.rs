@@ -125,6 +125,19 @@ impl Tables<'_> {
         if schema.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic") {
             out.push_str(" atomic");
         }
+        if let Some([union]) = schema
+            .get("x-kubernetes-unions")
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+        {
+            let discriminator = union.get("discriminator").and_then(Value::as_str);
+            let fields = union
+                .get("fields-to-discriminateBy")
+                .and_then(Value::as_object);
+            let fields: Vec<&str> = fields.into_iter().flatten().map(|(f, _)| &**f).collect();
+            let fields = fields.join(",");
+            write!(out, " union={}:{fields}", discriminator.unwrap_or_default())?;
+        }
         let kinds = schema
             .get("x-kubernetes-group-version-kind")
             .and_then(Value::as_array);
@@ -251,10 +264,7 @@ impl Tables<'_> {
         if text("x-kubernetes-map-type") == Some("atomic") {
             out.push_str(" map=atomic");
         }
-        // Fields of a structure that is atomic elsewhere.
-        if text("x-kubernetes-map-type") == Some("granular")
-            && property.get("additionalProperties").is_none()
-        {
+        if text("x-kubernetes-map-type") == Some("granular") {
             out.push_str(" map=granular");
         }
         if let Some(strategy) = text("x-kubernetes-patch-strategy") {
@@ -263,13 +273,18 @@ impl Tables<'_> {
         if let Some(key) = text("x-kubernetes-patch-merge-key") {
             write!(out, " key={key}")?;
         }
-        if let Some(values) = property.get("enum").and_then(Value::as_array) {
+        let mut inner = ["items", "additionalProperties"].iter();
+        let inner = inner.find_map(|inner| property.get(*inner)?.get("enum"));
+        if let Some(values) = property.get("enum").or(inner).and_then(Value::as_array) {
             let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
-            write!(out, " enum={}", values.join(","))?;
+            write!(out, " enum={}", values.join(",").replace(' ', "_"))?;
         }
+        let shown = !field.omit_zero && !field.omit_empty && !field.ty.starts_with('*');
         match property.get("default") {
-            None | Some(Value::Null | Value::Object(_) | Value::Bool(false)) => {}
-            Some(zero) if *zero == "" || *zero == 0 => {}
+            None | Some(Value::Null | Value::Object(_)) => {}
+            Some(zero) if *zero == "" || *zero == 0 || *zero == false => {
+                out.push_str(if shown { "" } else { " zero" });
+            }
             Some(default) => write!(out, " default={default}")?,
         }
         out.push('\n');
