@@ -162,6 +162,8 @@ fn nested<'o>(object: &'o Object, path: &str) -> Result<Option<&'o Value>, Scale
     let mut at: Option<&Value> = None;
     let mut walked = String::new();
     for step in steps(path) {
+        walked.push('.');
+        walked.push_str(step);
         let fields = match at {
             None => object,
             Some(Value::Object(fields)) => fields,
@@ -174,8 +176,6 @@ fn nested<'o>(object: &'o Object, path: &str) -> Result<Option<&'o Value>, Scale
                 )));
             }
         };
-        walked.push('.');
-        walked.push_str(step);
         match fields.get(step) {
             Some(next) => at = Some(next),
             None => return Ok(None),
@@ -257,6 +257,10 @@ mod tests {
             (
                 json!({"spec": {"replicas": 2_147_483_648_i64}}),
                 ".spec.replicas: Invalid value: 2147483648: should be less than or equal to 2147483647",
+            ),
+            (
+                json!({"spec": 1}),
+                ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: 1 is of the type int64, expected map[string]interface{}",
             ),
             (
                 json!({"spec": {"replicas": "x"}}),

@@ -7,7 +7,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Field, ObjectType, Omit, Scalar, Type, TypeRef};
+use crate::schema::{Either, Field, ObjectType, Omit, Scalar, Type, TypeRef};
 
 /// What becomes of a field.
 pub(crate) enum Slot {
@@ -136,6 +136,18 @@ fn shed(ty: TypeRef<'_>, value: &mut Value, fate: Fate) {
             let inner = ty.at(list.items);
             items.iter_mut().for_each(|item| shed(inner, item, fate));
         }
+        (
+            Type::Either(
+                Either::ObjectOrList(object)
+                | Either::ObjectOrBool(object)
+                | Either::ObjectOrStrings(object),
+            ),
+            value @ Value::Object(_),
+        ) => shed(ty.at(*object), value, fate),
+        (Type::Either(Either::ObjectOrList(object)), Value::Array(items)) => {
+            let inner = ty.at(*object);
+            items.iter_mut().for_each(|item| shed(inner, item, fate));
+        }
         _ => {}
     }
 }
@@ -242,7 +254,9 @@ mod tests {
 
     use crate::{
         decode,
-        schema::{Field, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema, Type},
+        schema::{
+            Either, Field, ListSemantics, ListType, MapType, ObjectType, Omit, Scalar, Schema, Type,
+        },
     };
 
     #[test]
@@ -274,7 +288,10 @@ mod tests {
         );
         inner.go = true;
         let inner = schema.add(Type::Object(inner));
-        let mut root = ObjectType::new("R", vec![field("inner", inner, Omit::Never)]);
+        let either = schema.add(Type::Either(Either::ObjectOrList(inner)));
+        let mut either = field("either", either, Omit::Empty);
+        either.pointer = true;
+        let mut root = ObjectType::new("R", vec![field("inner", inner, Omit::Never), either]);
         root.go = true;
         let root = schema.add(Type::Object(root));
         let ty = schema.get(root);
@@ -297,6 +314,14 @@ mod tests {
         let mut decoded = decode::json_to_judge(sent, ty).unwrap();
         decode::settle(&mut decoded.object, ty);
         assert_eq!(decoded.object["inner"], stored);
+
+        // Also in what may be an object or something else.
+        let sent = br#"{"either": [{"shown": ["a"], "dropped": []}]}"#;
+        let mut decoded = decode::json_to_judge(sent, ty).unwrap();
+        decode::settle(&mut decoded.object, ty);
+        let stored = json!([{"shown": ["a"], "pairs": null}]);
+        assert_eq!(decoded.object["either"], stored);
+        let stored = json!({"shown": null, "pairs": null});
 
         let decoded = decode::json(br#"{"inner": {"dropped": []}}"#, ty).unwrap();
         assert!(!decoded.kept_empty);
