@@ -5,12 +5,12 @@
 
 mod assign;
 mod formats;
+mod homogeneous;
 mod literals;
 
 use std::sync::Arc;
 
 use self::assign::Assignment;
-pub(crate) use self::{formats::check_formats, literals::check_literals};
 use crate::{
     ast::{Ast, Comprehension, Element, Entry, Expr, Field, Id, Name},
     environment::Environment,
@@ -66,7 +66,6 @@ pub(crate) fn check(
         ast,
         scopes: Vec::new(),
         assignment: Assignment::default(),
-        in_format: false,
     };
     checker.check(root);
     let Checker {
@@ -89,6 +88,18 @@ pub(crate) fn check(
     })
 }
 
+/// Looks at what types do not show: mixed literals, formats, and constants that do not parse.
+///
+/// # Errors
+/// All that is wrong with it, worded as upstream.
+pub(crate) fn validate(checked: &Checked, source: &str) -> Result<(), CompileErrors> {
+    let mut issues = Issues::new(source);
+    homogeneous::check_homogeneous(checked, &mut issues);
+    formats::check_formats(checked, &mut issues);
+    literals::check_literals(checked, &mut issues);
+    issues.finish()
+}
+
 struct Checker<'e, 's> {
     environment: &'e Environment,
     issues: Issues<'s>,
@@ -98,8 +109,6 @@ struct Checker<'e, 's> {
     /// Variables of loops, innermost last.
     scopes: Vec<(Name, Type)>,
     assignment: Assignment,
-    /// Whether what is checked will be formatted, so that literals need not agree.
-    in_format: bool,
 }
 
 impl Checker<'_, '_> {
@@ -250,6 +259,10 @@ impl Checker<'_, '_> {
                 self.assignment.assignable(&Type::Dyn, &of);
                 Type::Dyn
             }
+            Type::Opaque(name) => {
+                self.complain(id, format!("unexpected failed resolution of '{name}'"));
+                Type::Error
+            }
             _ => {
                 if !of.is_dyn_or_error() {
                     self.complain(id, format!("type '{of}' does not support field selection"));
@@ -269,11 +282,7 @@ impl Checker<'_, '_> {
         if &**function == "_?._" {
             return self.optional_select(id, args);
         }
-        // What is formatted may be of any kinds.
-        let was_in_format = self.in_format;
-        self.in_format |= &**function == "format" && target.is_some();
         args.iter().for_each(|arg| self.check(*arg));
-        self.in_format = was_in_format;
         let Some(target) = target else {
             let name = function.trim_start_matches('.');
             return match self.function(name) {
@@ -408,21 +417,15 @@ impl Checker<'_, '_> {
         }
     }
 
-    /// The common type of the items of a literal: they must agree.
-    fn join(&mut self, id: Id, previous: Option<Type>, current: Type) -> Type {
+    /// The common type of the items of a literal.
+    fn join(&mut self, previous: Option<Type>, current: Type) -> Type {
         let Some(previous) = previous else {
             return current;
         };
-        // Types are assignable to each other, but only the same are of one kind.
-        let differ = matches!((&previous, &current), (Type::Type(a), Type::Type(b)) if a != b);
-        if !differ && self.assignment.assignable(&previous, &current) {
+        if self.assignment.assignable(&previous, &current) {
             return self.assignment.most_general(previous, current);
         }
-        if self.in_format {
-            return Type::Dyn;
-        }
-        self.expected(id, &previous, &current);
-        Type::Error
+        Type::Dyn
     }
 
     fn list(&mut self, id: Id, elements: &[Element]) {
@@ -430,7 +433,7 @@ impl Checker<'_, '_> {
         for element in elements {
             self.check(element.value);
             let ty = self.unwrapped(element.value, element.optional);
-            items = Some(self.join(element.value, items, ty));
+            items = Some(self.join(items, ty));
         }
         let items = items.unwrap_or_else(|| self.assignment.fresh());
         self.set(id, Type::list(items));
@@ -441,10 +444,10 @@ impl Checker<'_, '_> {
         for entry in entries {
             self.check(entry.key);
             let ty = self.get(entry.key);
-            keys = Some(self.join(entry.key, keys, ty));
+            keys = Some(self.join(keys, ty));
             self.check(entry.value);
             let ty = self.unwrapped(entry.value, entry.optional);
-            values = Some(self.join(entry.value, values, ty));
+            values = Some(self.join(values, ty));
         }
         let keys = keys.unwrap_or_else(|| self.assignment.fresh());
         let values = values.unwrap_or_else(|| self.assignment.fresh());

@@ -109,11 +109,11 @@ impl Declaration {
         }
     }
 
-    /// `x-kubernetes-int-or-string`.
-    pub fn int_or_string() -> Self {
+    /// `x-kubernetes-int-or-string`, as a text of so many code points.
+    pub fn int_or_string(max_length: Option<u64>) -> Self {
         Self {
             shape: Shape::Dyn,
-            max_elements: MAX_REQUEST_BYTES - 2,
+            max_elements: max_length.map_or(MAX_REQUEST_BYTES - 2, |max| max.saturating_mul(4)),
             min_bytes: MIN_NUMBER,
         }
     }

@@ -80,6 +80,11 @@ impl Estimator<'_> {
     fn cost(&mut self, id: Id) -> Range {
         let checked = self.checked;
         match checked.ast.node(id) {
+            // The name of a type is a name too.
+            Expr::Literal(Value::Type(ty)) => {
+                self.paths.insert(id, vec![Arc::from(ty.name())]);
+                Range::exactly(SELECT)
+            }
             Expr::Broken | Expr::Literal(_) => Range::exactly(0),
             Expr::Ident(name) => {
                 let path = match self.local(name) {
@@ -296,14 +301,13 @@ impl Estimator<'_> {
         }
     }
 
-    /// The bound that the declaration of a path's variable states. Upstream takes the first step for the variable even where the path is that of
-    /// what an expression yields, and begins with `@items`.
+    /// The bound that declarations state. Where there is a `self`, upstream takes any path for one from it, whatever its
+    /// first step is: that of what an expression yields begins with `@items`.
     fn declared_size(&self, path: &[Arc<str>]) -> Option<Range> {
-        let (variable, below) = path.split_first()?;
-        let variable = self.environment.variable(variable);
-        let max = variable
-            .or_else(|| self.environment.variable("self"))?
-            .max_elements_at(below)?;
+        let (first, below) = path.split_first()?;
+        let root = self.environment.variable("self");
+        let root = root.or_else(|| self.environment.variable(first))?;
+        let max = root.max_elements_at(below)?;
         Some(Range { min: 0, max })
     }
 

@@ -104,6 +104,15 @@ impl<'a> Evaluator<'_, 'a> {
                 Value::Bool(false) => self.eval(&parts.2),
                 _ => Err(EvalError::no_such_overload()),
             },
+            Plan::OptionalOr {
+                operand,
+                otherwise,
+                unwrap,
+            } => match self.eval(operand)? {
+                Value::Optional(None) => self.eval(otherwise),
+                Value::Optional(Some(value)) if *unwrap => Ok((*value).clone()),
+                operand => Ok(operand),
+            },
             Plan::NotStrictlyFalse(operand) => {
                 let value = match self.eval(operand) {
                     Ok(Value::Bool(value)) => value,

@@ -82,10 +82,11 @@ impl Overload {
             .map(types::parse)
             .collect();
         let result = types::parse(result);
+        let is_generic = params.iter().chain([&result]).any(has_param);
         Self {
             function: row.function,
             is_member: target.is_some(),
-            is_generic: params.iter().any(has_param),
+            is_generic,
             params,
             result,
             cost: row.cost,

@@ -56,5 +56,5 @@ pub use program::Program;
 pub use schema::{Schema, declaration};
 pub use source::{CompileErrors, Issue};
 pub use types::Type;
-pub use value::{List, ListKind, Map, Text, Value};
+pub use value::{Instant, List, ListKind, Map, Text, Value};
 pub use words::is_reserved;

@@ -2,7 +2,7 @@
 
 pub(crate) mod authorizer;
 mod comprehensions;
-mod conversions;
+pub(crate) mod conversions;
 pub(crate) mod formats;
 mod lists;
 pub(crate) mod mutation;

@@ -31,6 +31,12 @@ pub(crate) enum Plan {
     And(Box<Plan>, Box<Plan>),
     Or(Box<Plan>, Box<Plan>),
     Conditional(Box<(Plan, Plan, Plan)>),
+    /// `a.or(b)`, `a.orValue(b)`: the second is looked at only if the first has no value.
+    OptionalOr {
+        operand: Box<Plan>,
+        otherwise: Box<Plan>,
+        unwrap: bool,
+    },
     NotStrictlyFalse(Box<Plan>),
     /// An operator: one function for all its overloads.
     Operator {
@@ -171,6 +177,15 @@ impl Planner<'_> {
                     self.plan(*then),
                     self.plan(*otherwise),
                 )));
+            }
+            ("or" | "orValue", [otherwise]) => {
+                if let Some(operand) = target {
+                    return Plan::OptionalOr {
+                        operand: self.boxed(operand),
+                        otherwise: self.boxed(*otherwise),
+                        unwrap: function == "orValue",
+                    };
+                }
             }
             ("@not_strictly_false", [a]) => return Plan::NotStrictlyFalse(self.boxed(*a)),
             ("_?._", [operand, field]) => {

@@ -30,8 +30,7 @@ impl Program {
         };
         let (ast, root) = parser::parse(source, options)?;
         let checked = checker::check(environment, source, ast, root)?;
-        checker::check_literals(&checked, source)?;
-        checker::check_formats(&checked, source)?;
+        checker::validate(&checked, source)?;
         Ok(Self {
             result: checked.type_of(root).clone(),
             estimate: estimate::estimate(environment, &checked),

@@ -105,7 +105,7 @@ impl Schema for &Json {
 /// The declaration of a schema; none if expressions cannot see such a value. `name` is what object types below are called after in errors.
 pub fn declaration(schema: &impl Schema, name: &str, is_root: bool) -> Option<Declaration> {
     if schema.extension("x-kubernetes-int-or-string") {
-        return Some(Declaration::int_or_string());
+        return Some(Declaration::int_or_string(schema.bound("maxLength")));
     }
     let embedded = is_root || schema.extension("x-kubernetes-embedded-resource");
     match schema.type_name() {
@@ -128,9 +128,7 @@ pub fn declaration(schema: &impl Schema, name: &str, is_root: bool) -> Option<De
         "boolean" => Some(Declaration::bool()),
         "number" => Some(Declaration::double()),
         "integer" => Some(Declaration::int()),
-        "" if schema.extension("x-kubernetes-preserve-unknown-fields") => {
-            Some(Declaration::dynamic())
-        }
+        // Of what is preserved without a type nothing is known that an expression could read.
         _ => None,
     }
 }
@@ -140,15 +138,8 @@ fn object(schema: &impl Schema, name: &str, embedded: bool) -> Option<Declaratio
         let values = declaration(&values, &format!("{name}.@elem"), false)?;
         return Some(Declaration::map(values, schema.bound("maxProperties")));
     }
-    let properties = schema.properties();
-    if properties.is_empty()
-        && !embedded
-        && schema.extension("x-kubernetes-preserve-unknown-fields")
-    {
-        return Some(Declaration::dynamic());
-    }
     let mut fields: Vec<(Arc<str>, Field)> = Vec::new();
-    for (property, below) in properties {
+    for (property, below) in schema.properties() {
         let Some(escaped) = escape(property) else {
             continue;
         };

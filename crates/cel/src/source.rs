@@ -49,6 +49,15 @@ impl CompileErrors {
         self.instantiation.is_some()
     }
 
+    /// With what failed before it, of a `messageExpression`: upstream words that a little differently.
+    pub fn describe_message(&self) -> String {
+        let stage = match self.instantiation {
+            None => "compilation",
+            Some(_) => "instantiation",
+        };
+        format!("messageExpression {stage} failed: {self}")
+    }
+
     /// With what failed before it: `compilation failed: …`, `program instantiation failed: …`.
     pub fn describe(&self) -> String {
         let stage = match self.instantiation {

@@ -112,8 +112,7 @@ impl Type {
             | Self::Uint
             | Self::Double
             | Self::Duration
-            | Self::Timestamp
-            | Self::Type(_) => true,
+            | Self::Timestamp => true,
             Self::Optional(of) => of.is_scalar(),
             _ => false,
         }

@@ -5,19 +5,19 @@
 //! clone is cheap). Values are `Send` and `Sync`.
 
 mod compare;
+mod instant;
 mod json;
 mod list;
 mod map;
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use jiff::Timestamp;
-
 pub(crate) use self::{
     compare::{bounded_equal, compare, equal},
     map::{Key, Struct},
 };
 pub use self::{
+    instant::Instant,
     list::{List, ListKind},
     map::Map,
 };
@@ -43,7 +43,7 @@ pub enum Value<'a> {
     /// In nanoseconds.
     Duration(i64),
     /// An instant.
-    Timestamp(Timestamp),
+    Timestamp(Instant),
     /// `list`.
     List(List<'a>),
     /// `map`, or an object with declared fields.

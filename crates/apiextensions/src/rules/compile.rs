@@ -97,7 +97,7 @@ fn compile_rule(
     if !rule.message_expression.is_empty() {
         let message = environment
             .compile(&rule.message_expression)
-            .map_err(|errors| format!("messageExpression {}", errors.describe()))
+            .map_err(|errors| errors.describe_message())
             .and_then(|program| match program.result_type() {
                 Type::String => Ok(program),
                 _ => Err("messageExpression must evaluate to a string".to_owned()),

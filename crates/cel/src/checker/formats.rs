@@ -4,15 +4,14 @@
 use super::Checked;
 use crate::{
     ast::{Expr, Id},
-    library::strings::format::precision,
-    source::{CompileErrors, Issues},
+    library::strings::format::{clause, rule},
+    source::Issues,
     types::Type,
     value::Value,
 };
 
 /// Checks the literal formats of an expression.
-pub(crate) fn check_formats(checked: &Checked, source: &str) -> Result<(), CompileErrors> {
-    let mut issues = Issues::new(source);
+pub(crate) fn check_formats(checked: &Checked, issues: &mut Issues<'_>) {
     for at in 0..checked.ast.len() {
         let id = Id(u32::try_from(at).unwrap_or(u32::MAX));
         let Expr::Call {
@@ -38,7 +37,6 @@ pub(crate) fn check_formats(checked: &Checked, source: &str) -> Result<(), Compi
             }
         }
     }
-    issues.finish()
 }
 
 /// What is wrong, and with which argument if with one.
@@ -59,35 +57,24 @@ fn check(checked: &Checked, pattern: &str, given: &[Id]) -> Result<(), Wrong> {
         let Some(argument) = given.get(used) else {
             return Err((None, format!("index {used} out of range")));
         };
-        let unparsed = |message: String| {
+        let (_, verb, after) = clause(rest).map_err(|message| {
             (
                 None,
                 format!("could not parse formatting clause: {message}"),
             )
-        };
-        let (_, after) = precision(rest)
-            .map_err(|message| unparsed(format!("error while parsing precision: {message}")))?;
-        let Some(verb) = after.chars().next() else {
-            return Err(unparsed("unexpected end of string".to_owned()));
-        };
-        if !"sdfebxXo".contains(verb) {
-            return Err(unparsed(format!(
-                "unrecognized formatting clause \"{verb}\""
-            )));
-        }
-        let ty = checked.type_of(*argument);
-        if !prints(verb, ty) {
+        })?;
+        if let Some(refused) = refused(checked, verb, *argument) {
             return Err((
-                Some(*argument),
+                Some(refused),
                 format!(
                     "error during formatting: {}, was given {}",
                     rule(verb),
-                    ty.name()
+                    checked.type_of(refused).name()
                 ),
             ));
         }
         used += 1;
-        rest = &after[verb.len_utf8()..];
+        rest = after;
     }
     if used < given.len() {
         let count = given.len();
@@ -99,30 +86,34 @@ fn check(checked: &Checked, pattern: &str, given: &[Id]) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// What of an argument a clause does not print, as far as literals show it.
+fn refused(checked: &Checked, verb: char, id: Id) -> Option<Id> {
+    if !prints(verb, checked.type_of(id)) {
+        return Some(id);
+    }
+    if verb != 's' {
+        return None;
+    }
+    match checked.ast.node(id) {
+        Expr::List(elements) => elements
+            .iter()
+            .find_map(|element| refused(checked, verb, element.value)),
+        Expr::Map(entries) => entries.iter().find_map(|entry| {
+            refused(checked, verb, entry.key).or_else(|| refused(checked, verb, entry.value))
+        }),
+        _ => None,
+    }
+}
+
 /// Whether a clause prints values of a type.
 fn prints(verb: char, ty: &Type) -> bool {
     match (verb, ty) {
         (_, Type::Dyn | Type::Error | Type::Param(_)) => true,
-        ('s', Type::List(items)) => prints(verb, items),
-        ('s', Type::Map(map)) => prints(verb, &map.0) && prints(verb, &map.1),
         ('s', ty) => !matches!(ty, Type::Object(_) | Type::Opaque(_) | Type::Optional(_)),
-        ('f' | 'e', ty) => matches!(ty, Type::Double),
+        // Not-a-number and the infinities may be written as texts.
+        ('f' | 'e', ty) => matches!(ty, Type::Double | Type::String),
         ('b', Type::Bool) | ('x' | 'X', Type::String | Type::Bytes) => true,
         (_, ty) => matches!(ty, Type::Int | Type::Uint),
-    }
-}
-
-fn rule(verb: char) -> &'static str {
-    match verb {
-        's' => {
-            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
-        }
-        'd' => "decimal clause can only be used on integers",
-        'f' => "fixed-point clause can only be used on doubles",
-        'e' => "scientific clause can only be used on doubles",
-        'b' => "only integers and bools can be formatted as binary",
-        'o' => "octal clause can only be used on integers",
-        _ => "only integers, byte buffers, and strings can be formatted as hex",
     }
 }
 

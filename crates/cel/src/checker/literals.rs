@@ -4,27 +4,27 @@ use super::Checked;
 use crate::{
     ast::{Expr, Id},
     library::{regex, times},
-    source::{CompileErrors, Issues},
-    value::Value,
+    source::Issues,
+    value::{Instant, Value},
 };
 
 /// Checks the literal arguments of `duration`, `timestamp` and `matches`.
-pub(crate) fn check_literals(checked: &Checked, source: &str) -> Result<(), CompileErrors> {
-    let mut issues = Issues::new(source);
+pub(crate) fn check_literals(checked: &Checked, issues: &mut Issues<'_>) {
     for at in 0..checked.ast.len() {
         let id = Id(u32::try_from(at).unwrap_or(u32::MAX));
         let Expr::Call { function, args, .. } = checked.ast.node(id) else {
             continue;
         };
-        let Some((arg, Expr::Literal(Value::String(text)))) =
+        let Some((arg, Expr::Literal(value))) =
             args.first().map(|arg| (*arg, checked.ast.node(*arg)))
         else {
             continue;
         };
-        let valid = match &**function {
-            "duration" => times::parse_duration(text).is_some(),
-            "timestamp" => times::parse_timestamp(text).is_some(),
-            "matches" => args.len() != 1 || regex::compile(text).is_ok(),
+        let valid = match (&**function, value) {
+            ("duration", Value::String(text)) => times::parse_duration(text).is_some(),
+            ("timestamp", Value::String(text)) => Instant::parse(text).is_some(),
+            ("timestamp", Value::Int(second)) => Instant::from_second(*second).is_some(),
+            ("matches", Value::String(text)) => regex::compile(text).is_ok(),
             _ => true,
         };
         if !valid {
@@ -34,5 +34,4 @@ pub(crate) fn check_literals(checked: &Checked, source: &str) -> Result<(), Comp
             );
         }
     }
-    issues.finish()
 }

@@ -42,8 +42,8 @@ impl Estimator<'_> {
             self.copy_sizes(id, *arg);
             return cost.add(Range::exactly(1));
         }
-        if let ("_?._", [operand, field]) = (function, args) {
-            return self.optional_select(id, *operand, *field);
+        if let ("_?._", [operand, _]) = (function, args) {
+            return self.cost(*operand).add(Range::exactly(1));
         }
         let costs: Vec<Range> = args.iter().map(|arg| self.cost(*arg)).collect();
         let overloads = self.checked.overloads(id).to_vec();
@@ -107,17 +107,6 @@ impl Estimator<'_> {
         if let Some(size) = size {
             self.sizes.insert(id, size);
         }
-    }
-
-    fn optional_select(&mut self, id: Id, operand: Id, field: Id) -> Range {
-        let cost = self.cost(operand).add(Range::exactly(1));
-        if let Expr::Literal(Value::String(name)) = self.checked.ast.node(field) {
-            let name = Arc::from(&**name);
-            let mut path = self.path(operand);
-            path.push(name);
-            self.paths.insert(id, path);
-        }
-        cost
     }
 
     /// What the items of a list are: by their path if it is known.
@@ -192,6 +181,8 @@ impl Estimator<'_> {
                 Some(second) => self.concat(id, first, second, cost),
                 None => unit,
             },
+            // Upstream forgets the form without a receiver.
+            Cost::Matches if call.target.is_none() => unit,
             Cost::Matches | Cost::Find => match second {
                 Some(pattern) => {
                     let text = size.add(Range::exactly(1)).scale(CHARACTER);
@@ -227,9 +218,8 @@ impl Estimator<'_> {
             },
             Cost::Split => {
                 let max = match all.get(2).map(|limit| self.checked.ast.node(*limit)) {
-                    Some(Expr::Literal(Value::Int(limit))) => {
-                        u64::try_from(*limit).unwrap_or(size.max)
-                    }
+                    // A negative limit is taken for a very large one.
+                    Some(Expr::Literal(Value::Int(limit))) => limit.cast_unsigned(),
                     _ => size.max,
                 };
                 CallCost {

@@ -3,7 +3,8 @@
 use crate::{
     error::EvalError,
     function::Overload,
-    value::{List, Map, Value},
+    library::conversions::show_double,
+    value::{Map, Value},
 };
 
 use super::Evaluated;
@@ -15,7 +16,8 @@ pub(super) fn select<'a>(operand: Value<'a>, field: &str) -> Evaluated<'a> {
             .field(field)
             .ok_or_else(|| EvalError::no_such_key(field)),
         Value::Optional(_) => optional_field(&operand, field),
-        _ => Err(EvalError::no_such_overload()),
+        // Upstream looks for a key in whatever there is.
+        _ => Err(EvalError::no_such_key(field)),
     }
 }
 
@@ -25,7 +27,7 @@ pub(super) fn optional_field<'a>(operand: &Value<'a>, field: &str) -> Evaluated<
         Value::Map(map) => Ok(optional(map.field(field))),
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(inner)) => optional_field(inner, field),
-        _ => Err(EvalError::no_such_overload()),
+        _ => Err(EvalError::no_such_key(field)),
     }
 }
 
@@ -51,6 +53,12 @@ fn find<'a>(operand: &Value<'a>, index: &Value<'_>) -> Result<Option<Value<'a>>,
                 Value::Int(at) => *at,
                 Value::Uint(at) => i64::try_from(*at).unwrap_or(i64::MAX),
                 Value::Double(at) if at.fract() == 0.0 => *at as i64,
+                Value::Double(at) => {
+                    let at = show_double(*at);
+                    return Err(EvalError::failed(format!(
+                        "unsupported index value {at} in list"
+                    )));
+                }
                 _ => {
                     return Err(EvalError::failed(format!(
                         "unsupported index type '{}' in list",
@@ -61,20 +69,13 @@ fn find<'a>(operand: &Value<'a>, index: &Value<'_>) -> Result<Option<Value<'a>>,
             Ok(usize::try_from(at).ok().and_then(|at| list.get(at)))
         }
         Value::Map(map) => Ok(map.get(index)),
-        _ => Err(EvalError::no_such_overload()),
+        _ => Err(EvalError::no_such_key(&show_key(index))),
     }
 }
 
 fn missing(operand: &Value<'_>, index: &Value<'_>) -> EvalError {
     match operand {
-        Value::List(List::Json { .. }) => {
-            EvalError::failed(format!("index out of bounds: {}", show_key(index)))
-        }
-        Value::List(list) => EvalError::failed(format!(
-            "index '{}' out of range in list size '{}'",
-            show_key(index),
-            list.len()
-        )),
+        Value::List(_) => EvalError::failed(format!("index out of bounds: {}", show_key(index))),
         _ => EvalError::no_such_key(&show_key(index)),
     }
 }

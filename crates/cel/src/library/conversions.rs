@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::{Result, arguments, failed, rows, times};
-use crate::{cost::Cost, value::Value};
+use crate::{
+    cost::Cost,
+    value::{Instant, Value},
+};
 
 rows! {
     "bool", "(bool) -> bool", Cost::Unit, bool;
@@ -77,7 +78,11 @@ fn double<'a>(args: &[Value<'a>]) -> Result<'a> {
         Value::Double(_) => Ok(value.clone()),
         Value::Int(number) => Ok(Value::Double(*number as f64)),
         Value::Uint(number) => Ok(Value::Double(*number as f64)),
-        Value::String(text) => match text.parse() {
+        Value::String(text) => match text.parse::<f64>() {
+            // What overflows is no number; infinity may be called by its name.
+            Ok(number) if number.is_infinite() && text.contains(|c: char| c.is_ascii_digit()) => {
+                unconvertible(value, "double")
+            }
             Ok(number) => Ok(Value::Double(number)),
             Err(_) => unconvertible(value, "double"),
         },
@@ -103,7 +108,7 @@ fn int<'a>(args: &[Value<'a>]) -> Result<'a> {
             Err(_) => unconvertible(value, "int"),
         },
         Value::Duration(nanos) => Ok(Value::Int(*nanos)),
-        Value::Timestamp(instant) => Ok(Value::Int(times::floor_seconds(*instant))),
+        Value::Timestamp(instant) => Ok(Value::Int(instant.second())),
         _ => unconvertible(value, "int"),
     }
 }
@@ -147,7 +152,7 @@ fn string<'a>(args: &[Value<'a>]) -> Result<'a> {
 }
 
 /// As Go's `%g` prints: the shortest digits, with an exponent where the number is very large or small.
-pub(super) fn show_double(number: f64) -> String {
+pub(crate) fn show_double(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
     }
@@ -157,7 +162,7 @@ pub(super) fn show_double(number: f64) -> String {
     let scientific = format!("{number:e}");
     let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
-    if (-4..21).contains(&exponent) {
+    if (-4..6).contains(&exponent) || number == 0.0 {
         return number.to_string();
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -181,11 +186,11 @@ fn timestamp<'a>(args: &[Value<'a>]) -> Result<'a> {
     arguments!(args, [value]);
     match value {
         Value::Timestamp(_) => Ok(value.clone()),
-        Value::Int(seconds) => match Timestamp::from_second(*seconds) {
-            Ok(instant) if times::is_in_range(instant) => Ok(Value::Timestamp(instant)),
-            _ => failed("timestamp overflow"),
+        Value::Int(seconds) => match Instant::from_second(*seconds) {
+            Some(instant) => Ok(Value::Timestamp(instant)),
+            None => failed("timestamp overflow"),
         },
-        Value::String(text) => match times::parse_timestamp(text) {
+        Value::String(text) => match Instant::parse(text) {
             Some(instant) => Ok(Value::Timestamp(instant)),
             None => unconvertible(value, "google.protobuf.Timestamp"),
         },

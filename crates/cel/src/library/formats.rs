@@ -3,8 +3,11 @@
 use apimachinery::names;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::{Opaque, Result, arguments, opaque, rows, times, urls};
-use crate::{cost::Cost, value::Value};
+use super::{Opaque, Result, arguments, opaque, rows, urls};
+use crate::{
+    cost::Cost,
+    value::{Instant, Value},
+};
 
 rows! {
     "format.named", "(string) -> optional_type(kubernetes.NamedFormat)", Cost::Fixed(1), named;
@@ -66,7 +69,7 @@ const FORMATS: [Format; 13] = [
     }),
     format("date", 130, |text| complaint(is_date(text), "invalid date")),
     format("datetime", 130, |text| {
-        complaint(times::parse_timestamp(text).is_some(), "invalid datetime")
+        complaint(Instant::parse(text).is_some(), "invalid datetime")
     }),
 ];
 

@@ -4,13 +4,11 @@
 
 use std::cmp::Ordering;
 
-use jiff::{SignedDuration, Timestamp};
-
-use super::{Result, arguments, failed, mismatch, rows, text, times};
+use super::{Result, arguments, failed, mismatch, rows, text};
 use crate::{
     cost::Cost,
     error::EvalError,
-    value::{Map, Value, bounded_equal, compare, equal},
+    value::{Instant, Map, Value, bounded_equal, compare, equal},
 };
 
 rows! {
@@ -149,16 +147,10 @@ fn duration<'a>(nanos: Option<i64>) -> Result<'a> {
     nanos.map_or_else(|| failed("duration overflow"), |n| Ok(Value::Duration(n)))
 }
 
-fn moved<'a>(instant: Timestamp, nanos: i64, back: bool) -> Result<'a> {
-    let by = SignedDuration::from_nanos(nanos);
-    let moved = if back {
-        instant.checked_sub(by)
-    } else {
-        instant.checked_add(by)
-    };
-    match moved {
-        Ok(instant) if times::is_in_range(instant) => Ok(Value::Timestamp(instant)),
-        _ => failed("timestamp overflow"),
+fn moved<'a>(instant: Instant, nanos: i128) -> Result<'a> {
+    match instant.checked_add(nanos) {
+        Some(instant) => Ok(Value::Timestamp(instant)),
+        None => failed("timestamp overflow"),
     }
 }
 
@@ -190,7 +182,9 @@ fn add<'a>(args: &[Value<'a>]) -> Result<'a> {
         }
         [Value::Duration(a), Value::Duration(b)] => duration(a.checked_add(*b)),
         [Value::Timestamp(instant), Value::Duration(nanos)]
-        | [Value::Duration(nanos), Value::Timestamp(instant)] => moved(*instant, *nanos, false),
+        | [Value::Duration(nanos), Value::Timestamp(instant)] => {
+            moved(*instant, i128::from(*nanos))
+        }
         _ => mismatch(),
     }
 }
@@ -201,10 +195,11 @@ fn subtract<'a>(args: &[Value<'a>]) -> Result<'a> {
         [Value::Uint(a), Value::Uint(b)] => uint(a.checked_sub(*b)),
         [Value::Double(a), Value::Double(b)] => Ok(Value::Double(a - b)),
         [Value::Duration(a), Value::Duration(b)] => duration(a.checked_sub(*b)),
-        [Value::Timestamp(instant), Value::Duration(nanos)] => moved(*instant, *nanos, true),
-        [Value::Timestamp(a), Value::Timestamp(b)] => {
-            duration(i64::try_from(a.as_nanosecond() - b.as_nanosecond()).ok())
-        }
+        [Value::Timestamp(instant), Value::Duration(nanos)] => moved(*instant, -i128::from(*nanos)),
+        [Value::Timestamp(a), Value::Timestamp(b)] => i64::try_from(a.nanos_since(*b)).map_or_else(
+            |_| failed("integer overflow"),
+            |nanos| Ok(Value::Duration(nanos)),
+        ),
         _ => mismatch(),
     }
 }

@@ -133,6 +133,17 @@ fn sizes_come_from_declarations() {
             "{expression}"
         );
     }
+    // Of types no sizes are known; the form of `matches` without a receiver has no price but its own.
+    assert!(estimated(numbers(None), "type(self) == type(self)") > 100 * 10_000_000);
+    assert_eq!(
+        estimated(Declaration::string(None), "matches(self, self)"),
+        3
+    );
+    // Any path is taken for one from `self`.
+    assert_eq!(
+        estimated(Declaration::string(Some(10)), "'a'.contains({'a': 'b'}.a)"),
+        35
+    );
     let contains = "self.contains('test')";
     assert_eq!(estimated(Declaration::string(None), contains), 314_574);
     assert_eq!(estimated(Declaration::string(Some(10)), contains), 5);

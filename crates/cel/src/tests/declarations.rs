@@ -52,8 +52,8 @@ fn json_is_read_as_declared() {
         "self.since < timestamp('2024-06-01T00:00:00Z') && self.day.getFullYear() == 2024",
         "self.wait == duration('1m30s') && self.blob == b'hi'",
         "self.my__dash__field == 3 && self.__namespace__ == 'n' && has(self.my__dash__field)",
-        "has(self.maybe) && dyn(self.maybe) == null",
-        "self.anything.deep[1].x == 1.5 && type(self.anything.deep[0]) == int",
+        "!has(self.maybe) && self.?maybe.orValue('none') == 'none'",
+        "self.anything == self.anything && self.?wait.orValue(duration(self.labels['nope'])) == self.wait",
         "self.labels['a/b'] == 'c' && 'a/b' in self.labels && self.labels.all(k, self.labels[k] != '')",
         "self.set == ['b', 'a'] && self.set + ['b', 'c'] == ['c', 'a', 'b']",
         "self.map.exists(e, e.k == 'y' && e.v == 2) && self.map.map(e, e.v).sum() == 3",
@@ -67,6 +67,11 @@ fn json_is_read_as_declared() {
     }
     for (expression, wrong) in [
         ("self.nope == 1", "undefined field 'nope'"),
+        ("has(self.anything.deep)", "undefined field 'deep'"),
+        (
+            "quantity('1').x == 1",
+            "unexpected failed resolution of 'kubernetes.Quantity'",
+        ),
         (
             "self.ratio == 1",
             "found no matching overload for '_==_' applied to '(double, int)'",

@@ -161,6 +161,23 @@ fn type_errors_are_those_of_upstream() {
         ),
         ("[1, 'a']", "1:5: expected type 'int' but found 'string'"),
         (
+            "[dyn(1), 2] == []",
+            "1:10: expected type 'dyn' but found 'int'",
+        ),
+        // What is mixed is told of only where types are good otherwise.
+        (
+            "[1, 'a'] == false",
+            "1:10: found no matching overload for '_==_' applied to '(list(dyn), bool)'",
+        ),
+        (
+            "optional.of('x').optMap(y, 1) == 'a'",
+            "1:31: found no matching overload for '_==_' applied to '(optional_type(int), string)'",
+        ),
+        (
+            "timestamp(253402300800)",
+            "1:11: invalid timestamp argument",
+        ),
+        (
             "self.tags == [1]",
             "1:11: found no matching overload for '_==_' applied to '(list(string), list(int))'",
         ),

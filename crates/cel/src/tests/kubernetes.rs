@@ -20,15 +20,23 @@ const TRUE: &[&str] = &[
     "'a b c'.split(' ') == ['a', 'b', 'c'] && 'a b c'.split(' ', 2) == ['a', 'b c'] && 'abc'.split('') == ['a', 'b', 'c']",
     "'a b'.split(' ', 0) == [] && 'tacocat'.substring(4) == 'cat' && 'tacocat'.substring(0, 4) == 'taco'",
     "'  a '.trim() == 'a' && strings.quote('a\\n\"b') == '\"a\\\\n\\\\\"b\"'",
-    "'%s is %d, %.2f, %b, %o, %x, %X, %e, %%'.format([dyn('a'), 1, 2.0, 5, 8, 255, 'hi', 1.5]) == 'a is 1, 2.00, 101, 10, ff, 6869, 1.500000e+00, %'",
-    "'%s'.format([[dyn(1), 'a', null]]) == '[1, a, null]' && '%s'.format([{'a': true}]) == '{a: true}'",
+    "'%s is %d, %.2f, %b, %o, %x, %X, %e, %%'.format([dyn('a'), 1, 2.0, 5, 8, 255, 'hi', 1.5]) == 'a is 1, 2.00, 101, 10, ff, 6869, 1.500000×10⁰⁰, %'",
+    "'%s'.format([[dyn(1), 'a', null]]) == '[1, \"a\", null]' && '%s'.format([{'b': [1.5], 'a': true}]) == '{\"a\":true, \"b\":[1.500000]}'",
+    "'%s'.format([[duration('2m'), dyn(timestamp(0)), b'x']]) == '[duration(\"120s\"), timestamp(\"1970-01-01T00:00:00Z\"), b\"x\"]'",
+    "'%f %.1f'.format([1234567.891, -1000.0]) == '1,234,567.891000 -1,000.0' && '%.2e'.format([-0.00012]) == '-1.200000×10⁻⁰⁴'",
+    "'%f'.format([double('Infinity')]) == '∞' && '%s'.format([1e10]) == '1e+10' && '%f'.format(['NaN']) == 'NaN'",
+    // Times are printed with the offset in which they were written, and reach to the end of the year 9999.
+    "string(timestamp('2024-01-02T03:04:05.5+02:00') + duration('1h')) == '2024-01-02T04:04:05.5+02:00'",
+    "timestamp('2024-01-02T03:04:05+02:00') == timestamp('2024-01-02T01:04:05Z') && timestamp('2024-01-02T03:04:05+02:00').getHours() == 1",
+    "timestamp('9999-12-31T23:59:59Z').getDate() == 31 && string(timestamp('0001-01-01T00:00:00.1234567891Z')) == '0001-01-01T00:00:00.123456789Z'",
+    "string(1000000.0) == '1e+06' && string(100000.0) == '100000' && string(0.0) == '0' && string(duration('-1.5s')) == '-1.5s'",
     // Lists.
     "[1, 2, 2].isSorted() && !['b', 'a'].isSorted() && [1, 2].sum() == 3 && [1.5, 2.5].sum() == 4.0",
     "[1, 3, 2].max() == 3 && ['b', 'a'].min() == 'a' && [1, 2, 1].indexOf(1) == 0 && [1, 2, 1].lastIndexOf(1) == 2",
     "[duration('1s'), duration('2s')].sum() == duration('3s') && [1, 2].indexOf(5) == -1",
     "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [[1], [2, 3]].flatten() == [1, 2, 3] && lists.range(3) == [0, 1, 2]",
     "[1, 2, 3].reverse() == [3, 2, 1] && [1, 2, 1].distinct() == [1, 2] && [3, 1, 2].sort() == [1, 2, 3]",
-    "['bb', 'a'].sortBy(s, s.size()) == ['a', 'bb'] && [dyn([dyn(1), [2]])].flatten(2) == [1, 2]",
+    "['bb', 'a'].sortBy(s, s.size()) == ['a', 'bb'] && [dyn([dyn(1), dyn([2])])].flatten(2) == [1, 2]",
     // Sets.
     "sets.contains([1, 2], [2]) && sets.equivalent([1, 1], [1]) && sets.intersects([1], [1, 2]) && !sets.intersects([1], [])",
     // Patterns.

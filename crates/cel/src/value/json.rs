@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value as Json;
 
-use super::{List, Map, Text, Value};
+use super::{Instant, List, Map, Text, Value};
 use crate::{declaration::Declaration, library::times, types::Type};
 
 impl<'a> Value<'a> {
@@ -70,8 +70,8 @@ fn typed_text<'a>(text: &str, ty: &Type) -> Option<Value<'a>> {
             .ok()
             .map(Value::Duration),
         Type::Timestamp => match text.len() {
-            10 => format!("{text}T00:00:00Z").parse().ok(),
-            _ => text.parse().ok(),
+            10 => Instant::parse(&format!("{text}T00:00:00Z")),
+            _ => Instant::parse(text),
         }
         .map(Value::Timestamp),
         _ => None,

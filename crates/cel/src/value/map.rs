@@ -155,8 +155,10 @@ impl<'a> Map<'a> {
             } => match declaration.and_then(Declaration::object_type) {
                 Some(fields) => {
                     let field = fields.field(name)?;
+                    // What is null where there may be null is as if it were not there.
                     object
                         .get(&*field.json_name)
+                        .filter(|json| !json.is_null())
                         .map(|json| Value::from_json(json, Some(&field.declaration)))
                 }
                 None => self.field_by_json_name(name),
@@ -214,6 +216,9 @@ impl<'a> Map<'a> {
                         .fields()
                         .filter_map(|(name, field)| {
                             let json = object.get(&*field.json_name)?;
+                            if json.is_null() {
+                                return None;
+                            }
                             let value = Value::from_json(json, Some(&field.declaration));
                             Some((Value::from(&**name), value))
                         })
@@ -240,6 +245,17 @@ impl<'a> Map<'a> {
         if self.len() != other.len() {
             return Some(false);
         }
+        if let (
+            Self::Json {
+                object,
+                declaration: Some(declaration),
+            },
+            Map::Json { object: others, .. },
+        ) = (self, other)
+            && let Some(fields) = declaration.object_type()
+        {
+            return objects_equal(object, others, fields, left);
+        }
         for (key, value) in self.entries() {
             let Some(known) = other.get(&key) else {
                 return Some(false);
@@ -250,4 +266,34 @@ impl<'a> Map<'a> {
         }
         Some(true)
     }
+}
+
+/// Objects with declared fields. What is not declared is compared as it stands, if both have it; what is null is like nothing, as it is
+/// when it is selected.
+fn objects_equal(
+    object: &Object,
+    others: &Object,
+    fields: &ObjectType,
+    left: &mut u64,
+) -> Option<bool> {
+    for (name, json) in object {
+        let field = fields
+            .fields()
+            .find(|(_, field)| *field.json_name == **name);
+        let Some((_, field)) = field else {
+            if others.get(name).is_some_and(|other| other != json) {
+                return Some(false);
+            }
+            continue;
+        };
+        let Some(other) = others.get(name).filter(|other| !other.is_null()) else {
+            return Some(false);
+        };
+        let value = Value::from_json(json, Some(&field.declaration));
+        let other = Value::from_json(other, Some(&field.declaration));
+        if !within(&other, &value, left)? {
+            return Some(false);
+        }
+    }
+    Some(true)
 }
