@@ -467,8 +467,17 @@ impl Checker<'_, '_> {
             self.check(field.value);
             let given = self.unwrapped(field.value, field.optional);
             let Some(declared) = object.field_type(&field.name) else {
-                self.issues
-                    .report(field.offset, format!("undefined field '{}'", field.name));
+                // Of this type upstream takes all fields for known, and what it does not know for of no type.
+                let wrong = if object.name() == "JSONPatch" {
+                    let given = self.assignment.resolve(&given, true);
+                    format!(
+                        "expected type of field '{}' is '' but provided type is '{given}'",
+                        field.name
+                    )
+                } else {
+                    format!("undefined field '{}'", field.name)
+                };
+                self.issues.report(field.offset, wrong);
                 continue;
             };
             if !self.assignment.assignable(&declared, &given) {

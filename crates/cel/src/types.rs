@@ -96,6 +96,12 @@ impl Type {
     pub fn declared_name(&self) -> String {
         match self {
             Self::Null | Self::Duration | Self::Timestamp => self.name().to_owned(),
+            Self::List(of) => format!("list({})", of.declared_name()),
+            Self::Optional(of) => format!("optional_type({})", of.declared_name()),
+            Self::Map(map) => {
+                let (keys, values) = (map.0.declared_name(), map.1.declared_name());
+                format!("map({keys}, {values})")
+            }
             _ => self.to_string(),
         }
     }

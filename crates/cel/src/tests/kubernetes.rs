@@ -252,4 +252,12 @@ fn mutations_make_objects() {
         error.issues()[0].message,
         "expected type of field 'op' is 'string' but provided type is 'int'"
     );
+    let error = environment.compile("JSONPatch{opp: 1}").unwrap_err();
+    assert_eq!(
+        error.issues()[0].message,
+        "expected type of field 'opp' is '' but provided type is 'int'"
+    );
+    let optional = environment.compile("[null].first()").unwrap();
+    let declared = optional.result_type().declared_name();
+    assert_eq!(declared, "optional_type(null_type)");
 }
