@@ -395,6 +395,14 @@ async fn dry_runs_say_what_would_be_and_leave_everything_as_it_is() {
         cluster.get(&format!("{CONFIG_MAPS}/d")).await.0,
         StatusCode::NOT_FOUND
     );
+    let mut held = config_map("held", "1");
+    held["metadata"]["finalizers"] = json!(["example.com/f"]);
+    cluster.create(CONFIG_MAPS, held.clone()).await;
+    let own = format!("{CONFIG_MAPS}/held");
+    cluster.json(Method::DELETE, &own, None).await;
+    let (_, refusal) = cluster.json(Method::POST, &path, Some(held)).await;
+    let message = "object is being deleted: configmaps \"held\" already exists";
+    assert_eq!(refusal["message"], message);
     cluster.stop().await;
 }
 
@@ -562,6 +570,12 @@ async fn owned_fields_are_trees_to_clients() {
     let finalizers = json!({"metadata": {"finalizers": []}});
     let (_, gone) = cluster.json(Method::PATCH, &path, Some(finalizers)).await;
     assert_eq!(owned(&gone), data);
+    // Questions are shown with theirs, too.
+    let review = json!({"metadata": {"name": "r"}, "spec": {"user": "u", "nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let (_, refusal) = cluster.json(Method::POST, reviews, Some(review)).await;
+    let message = refusal["message"].as_str().unwrap_or_default();
+    assert!(message.contains(r#""fieldsV1":{"f:spec":{"#));
     cluster.stop().await;
 }
 
@@ -656,6 +670,14 @@ async fn parameters_and_paths_are_judged_in_upstreams_order_and_words() {
         assert_eq!(status.as_u16(), code, "{path}: {message}");
         assert!(message.contains(words), "{path}: {message}");
     }
+    // A namespace does not lie in another one, where its reader may be allowed everything.
+    for rest in ["", "/kube-system", "/kube-system/status"] {
+        let path = format!("/api/v1/namespaces/default/namespaces{rest}");
+        assert_eq!(cluster.get(&path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    let path = format!("{CONFIG_MAPS}/a?propagationPolicy=");
+    let (status, _) = cluster.json(Method::DELETE, &path, None).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     cluster.stop().await;
 }
 

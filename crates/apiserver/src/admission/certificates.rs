@@ -118,15 +118,13 @@ impl Plugin for CertificateSigning {
         let (Some(old), Some(new)) = (admission.old_object, admission.new_object()) else {
             return Ok(());
         };
-        let certificate =
-            |request: &Object| lookup::text(request, &["status", "certificate"]).to_owned();
-        let failed = |request: &Object| {
-            lookup::objects(request, &["status", "conditions"])
-                .filter(|condition| lookup::text(condition, &["type"]) == "Failed")
-                .count()
+        let is_changed = |field| match field {
+            "certificate" => {
+                lookup::text(old, &["status", field]) != lookup::text(new, &["status", field])
+            }
+            _ => lookup::list(old, &["status", field]) != lookup::list(new, &["status", field]),
         };
-        // Anything else in the status is not a signature.
-        if certificate(old) == certificate(new) && failed(old) == failed(new) {
+        if !is_changed("certificate") && !is_changed("conditions") {
             return Ok(());
         }
         if may(&*self.authorizer, admission, "sign", signer(old)).await {

@@ -123,16 +123,22 @@ impl RbacEscalation {
         let namespace = &admission.request.namespace;
         let kind = lookup::text(binding, &["roleRef", "kind"]);
         let name = lookup::text(binding, &["roleRef", "name"]);
-        let resource = if kind == "ClusterRole" {
-            "clusterroles"
-        } else {
-            "roles"
+        let resource = match kind {
+            "ClusterRole" => "clusterroles",
+            "Role" => "roles",
+            other => {
+                let message = format!("unsupported role reference kind: {other:?}");
+                return Err(Status::unclassified(message));
+            }
         };
         if self.may(admission, "bind", resource, namespace, name).await {
             return Ok(());
         }
         if kind == "Role" && namespace.is_empty() {
             return Err(Status::bad_request("Namespace parameter required."));
+        }
+        if name.is_empty() {
+            return Err(Status::bad_request("Name parameter required."));
         }
         let Some(rules) = self.rules.role_rules(kind, name, namespace) else {
             // Upstream names the binding's resource with the role's name.

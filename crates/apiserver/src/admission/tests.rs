@@ -507,8 +507,54 @@ async fn nobody_grants_what_they_do_not_hold() {
         missing,
         "rolebindings.rbac.authorization.k8s.io \"nosuch\" not found"
     );
+    let mut other = binding("all");
+    other["roleRef"]["kind"] = "Other".into();
+    for (binding, expected) in [
+        (binding(""), "Name parameter required."),
+        (other, "unsupported role reference kind: \"Other\""),
+    ] {
+        let refusal = gate.why_not(Method::POST, bindings, binding, None).await;
+        assert_eq!(refusal, expected);
+    }
     let root = Gate::of(&reader).by("root", &[crate::user::MASTERS]);
     assert!(root.create(bindings, binding("all")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_condition_of_a_certificate_request_is_its_signers_word() {
+    let reader = world();
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests/c/status";
+    let request = |status: Value| json!({"metadata": {"name": "c"}, "spec": {"signerName": "example.com/s"}, "status": status});
+    let gate = Gate::of(&reader).by("u", &["g"]);
+    let condition = |sort: &str| {
+        let time = "2026-01-01T00:00:00Z";
+        json!({"type": sort, "status": "True", "lastUpdateTime": time, "lastTransitionTime": time})
+    };
+    for status in [
+        json!({"certificate": "YQ=="}),
+        json!({"conditions": [condition("Failed")]}),
+        json!({"conditions": [condition("Other")]}),
+    ] {
+        let refusal = gate
+            .why_not(
+                Method::PUT,
+                path,
+                request(status.clone()),
+                Some(request(json!({}))),
+            )
+            .await;
+        assert_eq!(
+            refusal,
+            "certificatesigningrequests.certificates.k8s.io \"c\" is forbidden: user not permitted to sign requests with signerName \"example.com/s\""
+        );
+        let same = gate.pass(
+            Method::PUT,
+            path,
+            Some(request(status.clone())),
+            Some(request(status)),
+        );
+        assert!(same.await.is_ok());
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Resources that only answer: a POST with a question, answered by a [`crate::virtual_resource::VirtualResource`].
 
-use apimachinery::status::Status;
+use apimachinery::{managed_fields, status::Status};
 use http::{Request, Response, StatusCode};
 
 use super::{Call, admit::Gate, options::WriteOptions, table, write::Part};
@@ -58,6 +58,7 @@ impl Call<'_> {
         self.admit(gate, Some(&mut object), None).await?;
         self.validate_admission(gate, Some(&mut object), None)
             .await?;
+        managed_fields::spell_out(&mut object);
         let question = Question {
             user: &context.user,
             request: &context.info,

@@ -84,11 +84,17 @@ impl Call<'_> {
         let cacher = self.endpoint.cacher()?;
         let name = meta::name(&object).to_owned();
         let key = cacher.key(meta::namespace(&object), &name);
-        let exists = || Status::already_exists(&resource, &name);
+        let exists = |there: &Object| {
+            let mut status = Status::already_exists(&resource, &name);
+            if meta::is_deleting(there) {
+                status.message = format!("object is being deleted: {}", status.message);
+            }
+            status
+        };
         write.settle(&mut object);
         if options.dry_run {
             return match self.registry.store.get(&key).await? {
-                Some(_) => Err(exists()),
+                Some(there) => Err(exists(&there.object)),
                 None => Ok(Stored::new(object, etcd::Revision(0))),
             };
         }
@@ -104,14 +110,10 @@ impl Call<'_> {
                 write.commit();
                 Ok(stored)
             }
-            None => {
-                let mut status = exists();
-                let there = self.registry.store.get(&key).await?;
-                if there.is_some_and(|there| meta::is_deleting(&there.object)) {
-                    status.message = format!("object is being deleted: {}", status.message);
-                }
-                Err(status)
-            }
+            None => Err(match self.registry.store.get(&key).await? {
+                Some(there) => exists(&there.object),
+                None => exists(&Object::new()),
+            }),
         }
     }
 

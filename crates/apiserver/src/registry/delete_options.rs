@@ -75,7 +75,7 @@ impl DeleteOptions {
             Some("Orphan") => Some(Propagation::Orphan),
             Some("Background") => Some(Propagation::Background),
             Some("Foreground") => Some(Propagation::Foreground),
-            None | Some("") => None,
+            None => None,
             Some(other) => {
                 let supported = ["Foreground", "Background", "Orphan", "nil"];
                 errors.push(FieldError::not_supported(&path, other, &supported));
@@ -141,7 +141,7 @@ fn from_query(query: &Query) -> Result<Object, Status> {
     if let Some(seconds) = query.integer("gracePeriodSeconds")? {
         object.insert("gracePeriodSeconds".to_owned(), seconds.into());
     }
-    if let Some(policy) = query.get("propagationPolicy").filter(|v| !v.is_empty()) {
+    if let Some(policy) = query.get("propagationPolicy") {
         object.insert("propagationPolicy".to_owned(), policy.into());
     }
     if query.get("orphanDependents").is_some() {

@@ -73,9 +73,10 @@ pub(super) fn find(
     let by_selector = matches!(info.verb.as_str(), "list" | "watch" | "deletecollection");
     let named = !info.name.is_empty() && (info.by_watch_path || !by_selector);
     let in_namespace = !info.namespace.is_empty();
-    // `namespaces/NAME` stands in its own namespace.
-    let is_namespace = endpoint.row.gvk.kind == "Namespace";
-    if !endpoint.is_namespaced() && in_namespace && !is_namespace
+    // `namespaces/NAME` stands in its own namespace, and nothing of another does: who may do anything there is no one elsewhere.
+    let is_own_namespace =
+        endpoint.row.gvk.kind == "Namespace" && named && info.name == info.namespace;
+    if !endpoint.is_namespaced() && in_namespace && !is_own_namespace
         || endpoint.is_namespaced() && !in_namespace && named
         || info.name.contains('/')
     {
