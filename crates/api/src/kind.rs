@@ -190,10 +190,6 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn demands_qualified_finalizers(&self) -> bool {
         true
     }
-    /// The same of updates.
-    fn demands_qualified_finalizers_of_updates(&self) -> bool {
-        self.demands_qualified_finalizers()
-    }
     /// Like [`Strategy::prepare_for_update`] for the `status` subresource: everything but `status` (and what upstream lets through) is taken from `old`.
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         let kept = |field: &str| matches!(field, "status" | "metadata");

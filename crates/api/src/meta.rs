@@ -44,6 +44,14 @@ pub fn validate_update(new: &Object, old: &Object) -> ErrorList {
     errors
 }
 
+/// An updated object of such a kind, where upstream asks all that it asks of a new one before it looks at what has changed.
+pub fn validate_renewed(new: &Object, old: &Object, row: &Resource) -> ErrorList {
+    let mut errors = validate_new(new, row);
+    errors.extend(row.strategy.validate(new));
+    errors.extend(validate_update(new, old));
+    errors
+}
+
 /// What objects of any kind are judged by, with any name that a path can have: changed ones before anything else, new ones at the end.
 pub fn validate_any(new: &Object, namespaced: bool) -> ErrorList {
     let name_fn = |name: &str, prefix: bool| {

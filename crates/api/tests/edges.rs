@@ -1,7 +1,7 @@
 //! The finer points of defaults, updates and messages: what is empty but there, what is said of a change, what is filled only where
 //! something else is left out. Each is an answer in which the reference server and this one once differed.
 
-use api::{Resource, kinds::TABLE};
+use api::{Resource, kind::Scope, kinds::TABLE};
 use apimachinery::{Object, meta};
 use serde_json::{Value, json};
 
@@ -359,7 +359,7 @@ fn what_was_sent_empty_is_shown_empty() {
 
 #[test]
 fn what_json_would_drop_of_a_selector_is_not_shown() {
-    let topology = |expressions: Value| json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}, "storageClassName": "c", "nodeTopology": {"matchLabels": {"a": "b"}, "matchExpressions": expressions}});
+    let topology = |expressions: Value| json!({"metadata": {"name": "a", "namespace": "n", "uid": "u", "resourceVersion": "1"}, "storageClassName": "c", "nodeTopology": {"matchLabels": {"a": "b"}, "matchExpressions": expressions}});
     let (version, kind) = ("storage.k8s.io/v1", "CSIStorageCapacity");
     let filled = json!([{"key": "k", "operator": "Exists"}]);
     let old = stored(version, kind, topology(filled));
@@ -437,14 +437,102 @@ fn a_runtime_class_may_come_to_have_any_finalizer() {
     let (version, kind) = ("node.k8s.io/v1", "RuntimeClass");
     let class = |metadata: Value| json!({"metadata": metadata, "handler": "h"});
     let old = stored(version, kind, class(json!({"name": "a", "uid": "u"})));
-    let with = |finalizers, labels| json!({"name": "a", "uid": "u", "finalizers": finalizers, "labels": labels});
-    let strategy = row(version, kind).strategy;
-    assert!(strategy.demands_qualified_finalizers());
-    assert!(!strategy.demands_qualified_finalizers_of_updates());
+    let with = |finalizers, labels| json!({"name": "a", "uid": "u", "resourceVersion": "1", "finalizers": finalizers, "labels": labels});
+    assert!(row(version, kind).strategy.demands_qualified_finalizers());
     let wanted = class(with(json!(["plain"]), json!({})));
     let (_, errors) = update(version, kind, &old, wanted);
     assert!(errors.is_empty(), "{errors:?}");
     let wanted = class(with(json!([]), json!({"Bad Key!": ""})));
     let (_, errors) = update(version, kind, &old, wanted);
     assert!(errors[0].starts_with("metadata.labels: Invalid value"));
+}
+
+/// Upstream judges updates of some kinds as it judges new objects first, and looks at what has changed afterwards, or the other way round.
+#[test]
+fn the_rules_of_new_objects_stand_where_upstream_asks_them() {
+    let (rbac, group) = ("rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io");
+    let role = |name: &str| json!({"apiGroup": group, "kind": "Role", "name": name});
+    for (version, kind, before, after, expected) in [
+        (
+            rbac,
+            "RoleBinding",
+            json!({"roleRef": role("a")}),
+            json!({"roleRef": role("b"), "subjects": [{"kind": "?", "name": "n"}]}),
+            &[
+                "labels",
+                "finalizers",
+                "kind",
+                "labels",
+                "finalizers",
+                "roleRef",
+            ][..],
+        ),
+        (
+            "node.k8s.io/v1",
+            "RuntimeClass",
+            json!({"handler": "a"}),
+            json!({"handler": "?"}),
+            &["labels", "handler", "labels", "handler"],
+        ),
+        (
+            "networking.k8s.io/v1",
+            "IngressClass",
+            json!({"spec": {"controller": "a.b/c"}}),
+            json!({"spec": {"controller": "?"}}),
+            &[
+                "labels",
+                "finalizers",
+                "controller",
+                "labels",
+                "finalizers",
+                "controller",
+            ],
+        ),
+        (
+            "resource.k8s.io/v1",
+            "ResourceClaim",
+            json!({"spec": {}}),
+            json!({"spec": {"devices": {"requests": [{"name": "r"}]}}}),
+            &["labels", "finalizers", "labels", "finalizers", "spec"],
+        ),
+    ] {
+        let named = |mut body: Value, metadata: Value| {
+            body["metadata"] = metadata;
+            body
+        };
+        let mut metadata = json!({"name": "a", "uid": "u"});
+        if row(version, kind).scope == Scope::Namespaced {
+            metadata["namespace"] = json!("n");
+        }
+        let old = stored(version, kind, named(before, metadata.clone()));
+        metadata["labels"] = json!({"?": ""});
+        metadata["resourceVersion"] = json!("1");
+        metadata["finalizers"] = json!(["plain"]);
+        let (_, errors) = update(version, kind, &old, named(after, metadata));
+        let fields: Vec<&str> = errors
+            .iter()
+            .filter_map(|e| e.split(": ").next()?.rsplit('.').next())
+            .map(|field| field.trim_end_matches("[0]"))
+            .collect();
+        assert_eq!(fields, expected, "{kind}: {errors:?}");
+    }
+}
+
+#[test]
+fn an_external_name_shows_no_internal_traffic_policy() {
+    let service = |kind: &str, policy: &str| json!({"spec": {"type": kind, "externalName": "a.b", "internalTrafficPolicy": policy}});
+    let shown = |service: &Object| service["spec"].get("internalTrafficPolicy").cloned();
+    let name = stored("v1", "Service", service("ExternalName", "Local"));
+    assert_eq!(shown(&name), None);
+    let inside = stored("v1", "Service", service("ClusterIP", "Local"));
+    assert_eq!(shown(&inside), Some(json!("Local")));
+    let body = service("ExternalName", "Cluster");
+    let (changed, _) = update("v1", "Service", &inside, body);
+    assert_eq!(shown(&changed), None);
+    let errors = complaints("v1", "Service", service("ExternalName", "?"));
+    assert!(
+        errors
+            .iter()
+            .any(|e| e.starts_with("spec.internalTrafficPolicy: Unsupported"))
+    );
 }

@@ -12,7 +12,15 @@ use crate::{
 /// All complaints about the defaults in a schema.
 pub(super) fn validate(root: &SchemaRef, path: &Path) -> ErrorList {
     let mut errors = ErrorList::new();
-    node(&mut errors, root, path, Meta::Root);
+    if root.default.is_some() && !root.embedded {
+        // What a whole object defaults to is judged as an embedded one.
+        let mut resource = Structural::clone(root);
+        resource.embedded = true;
+        resource.contains.embedded = true;
+        node(&mut errors, &resource, path, Meta::Root);
+    } else {
+        node(&mut errors, root, path, Meta::Root);
+    }
     errors
 }
 

@@ -197,6 +197,18 @@ fn schemas() {
             vec![r#"properties[a].default: Invalid value: {"z":1}: must not have unknown fields"#],
         ),
         (
+            json!({"type": "object", "default": {"z": 1}}),
+            vec![
+                r#"default: Invalid value: {"z":1}: must not have unknown fields"#,
+                "default.apiVersion: Required value",
+                "default.kind: Required value",
+            ],
+        ),
+        (
+            json!({"type": "object", "default": {"apiVersion": "a/v1", "kind": "A"}}),
+            vec![],
+        ),
+        (
             json!({"type": "object", "properties": {"a": {"type": "string", "pattern": "a("}}}),
             vec![],
         ),

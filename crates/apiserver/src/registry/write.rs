@@ -203,7 +203,7 @@ impl<'a> Write<'a> {
         }
         if repeats {
             errors.extend(of_update);
-            if strategy.demands_qualified_finalizers_of_updates() {
+            if strategy.demands_qualified_finalizers() {
                 errors.extend(api::meta::unqualified_finalizers(&new));
             }
         }

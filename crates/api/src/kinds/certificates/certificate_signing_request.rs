@@ -71,8 +71,8 @@ impl Strategy for CertificateSigningRequestStrategy {
         &["spec", "status.conditions"]
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -160,10 +160,11 @@ const USAGES: &[&str] = &[
 
 /// An update through the object, `status` or `approval`.
 fn validate_change(new: &Object, old: &Object, allowed: Allowed) -> ErrorList {
-    let mut errors = Vec::new();
+    let mut errors = crate::meta::validate_new(new, &RESOURCE);
     validate_request(&mut errors, new, Some(old));
     status::validate(&mut errors, new, Some(old));
     status::validate_change(&mut errors, new, old, allowed);
+    errors.extend(crate::meta::validate_update(new, old));
     errors
 }
 

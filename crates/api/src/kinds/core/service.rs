@@ -53,12 +53,14 @@ impl Strategy for ServiceStrategy {
     fn prepare_for_create(&self, object: &mut Object) {
         object.set("status", json!({"loadBalancer": {}}));
         normalize_cluster_ips(object, None);
+        drop_unused_internal_traffic_policy(object);
     }
     fn prepare_for_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep(new, old, &["status"]);
         normalize_cluster_ips(new, Some(old));
         patch_allocated_values(new, old);
         drop_type_dependent_fields(new, old);
+        drop_unused_internal_traffic_policy(new);
     }
     fn prepare_for_status_update(&self, new: &mut Object, old: &Object) {
         lifecycle::keep_all_but_status(new, old);
@@ -320,6 +322,15 @@ fn patch_node_ports(spec: &mut Object, old: &Object) {
             port.set("nodePort", *kept);
         }
     });
+}
+
+/// An external name has no endpoints to choose from: no client sees such a policy of it. What is no policy stays, to be refused.
+fn drop_unused_internal_traffic_policy(service: &mut Object) {
+    let spec = service.ensure_object("spec");
+    let policy = spec.text("internalTrafficPolicy");
+    if spec.text("type") == "ExternalName" && matches!(policy, "Cluster" | "Local") {
+        spec.remove("internalTrafficPolicy");
+    }
 }
 
 /// When the type changes, what belonged to the old type goes, unless the client set it anew.

@@ -44,8 +44,8 @@ impl Strategy for IngressClassStrategy {
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -88,7 +88,7 @@ impl Strategy for IngressClassStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = Vec::new();
+        let mut errors = crate::meta::validate_update(new, old);
         let empty = Object::new();
         let (after, before) = (
             new.object("spec").unwrap_or(&empty),
@@ -104,6 +104,7 @@ impl Strategy for IngressClassStrategy {
                 &Path::new("spec"),
             ));
         }
+        errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors
     }

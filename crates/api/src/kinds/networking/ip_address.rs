@@ -42,8 +42,8 @@ impl Strategy for IpAddressStrategy {
         }
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -73,7 +73,7 @@ impl Strategy for IpAddressStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         let parent = |o: &Object| o.object("spec").and_then(|s| s.get("parentRef")).cloned();
         let (after, before) = (parent(new), parent(old));
         if !same(after.as_ref(), before.as_ref()) {

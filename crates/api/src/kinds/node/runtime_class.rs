@@ -40,7 +40,7 @@ impl Strategy for RuntimeClassStrategy {
     fn allow_unconditional_update(&self) -> bool {
         false
     }
-    fn demands_qualified_finalizers_of_updates(&self) -> bool {
+    fn repeats_metadata_rules(&self) -> bool {
         false
     }
     fn validate(&self, object: &Object) -> ErrorList {
@@ -87,6 +87,11 @@ impl Strategy for RuntimeClassStrategy {
             &Path::new("metadata"),
         );
         errors.extend(self.validate(new));
+        errors.extend(crate::meta::validate_object_meta_update(
+            new,
+            old,
+            &Path::new("metadata"),
+        ));
         errors.extend(crate::meta::immutable_field(
             "io.k8s.api.node.v1.RuntimeClass",
             new,

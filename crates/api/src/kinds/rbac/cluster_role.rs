@@ -47,8 +47,8 @@ impl Strategy for ClusterRoleStrategy {
         }
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -59,8 +59,8 @@ impl Strategy for ClusterRoleStrategy {
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        crate::meta::validate_renewed(new, old, &RESOURCE)
     }
 }
 

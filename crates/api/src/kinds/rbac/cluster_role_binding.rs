@@ -44,8 +44,8 @@ impl Strategy for ClusterRoleBindingStrategy {
         }
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -54,7 +54,7 @@ impl Strategy for ClusterRoleBindingStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         errors.extend(role_binding::immutable_role(new, old));
         errors
     }

@@ -45,8 +45,8 @@ impl Strategy for RoleBindingStrategy {
         }
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -55,7 +55,7 @@ impl Strategy for RoleBindingStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         errors.extend(immutable_role(new, old));
         errors
     }

@@ -49,8 +49,8 @@ impl Strategy for DeviceClassStrategy {
         lifecycle::bump_generation(new, old, &["spec"]);
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         const MAX_CONFIGURATIONS: usize = 32;
@@ -78,8 +78,11 @@ impl Strategy for DeviceClassStrategy {
         errors
     }
 
-    fn validate_update(&self, new: &Object, _old: &Object) -> ErrorList {
-        self.validate(new)
+    fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        errors.extend(crate::meta::validate_update(new, old));
+        errors.extend(self.validate(new));
+        errors
     }
 }
 

@@ -55,8 +55,8 @@ impl Strategy for ResourceClaimStrategy {
         &["metadata", "spec"]
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -70,12 +70,14 @@ impl Strategy for ResourceClaimStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        if internal::same_field_of_kind(new, old, "spec") {
-            return Vec::new();
+        let mut errors = crate::meta::validate_new(new, &RESOURCE);
+        errors.extend(crate::meta::validate_update(new, old));
+        if !internal::same_field_of_kind(new, old, "spec") {
+            let ty = "io.k8s.api.resource.v1.ResourceClaimSpec";
+            let shown = internal::shown(ty, new.get("spec"));
+            errors.push(invalid_shown(&Path::new("spec"), &shown, IMMUTABLE));
         }
-        let ty = "io.k8s.api.resource.v1.ResourceClaimSpec";
-        let shown = internal::shown(ty, new.get("spec"));
-        vec![invalid_shown(&Path::new("spec"), &shown, IMMUTABLE)]
+        errors
     }
     fn validate_status_update(&self, new: &Object, old: &Object) -> ErrorList {
         super::claim_status::validate(new, old)

@@ -39,8 +39,8 @@ impl Strategy for ResourceClaimTemplateStrategy {
         default_claim_spec(spec.ensure_object("spec"));
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -55,7 +55,7 @@ impl Strategy for ResourceClaimTemplateStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         if !internal::same_field_of_kind(new, old, "spec") {
             let ty = "io.k8s.api.resource.v1.ResourceClaimTemplateSpec";
             let shown = internal::shown(ty, new.get("spec"));

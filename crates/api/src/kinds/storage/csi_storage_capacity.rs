@@ -36,8 +36,8 @@ impl Strategy for CsiStorageCapacityStrategy {
         false
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -63,7 +63,7 @@ impl Strategy for CsiStorageCapacityStrategy {
         errors
     }
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         for field in ["nodeTopology", "storageClassName"] {
             errors.extend(crate::meta::immutable_field(
                 "io.k8s.api.storage.v1.CSIStorageCapacity",

@@ -36,8 +36,8 @@ impl Strategy for StorageClassStrategy {
         object.set_default("volumeBindingMode", "Immediate");
     }
 
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -67,7 +67,7 @@ impl Strategy for StorageClassStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = self.validate(new);
+        let mut errors = crate::meta::validate_renewed(new, old, &RESOURCE);
         for field in [
             "parameters",
             "provisioner",
