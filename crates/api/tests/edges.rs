@@ -536,3 +536,36 @@ fn an_external_name_shows_no_internal_traffic_policy() {
             .any(|e| e.starts_with("spec.internalTrafficPolicy: Unsupported"))
     );
 }
+
+#[test]
+fn who_empties_what_is_empty_is_warned_of_nothing() {
+    let template = |volumes: Value| {
+        let containers = json!([{"name": "c", "image": "i:1"}]);
+        let spec = json!({"containers": containers, "terminationGracePeriodSeconds": -1, "volumes": volumes});
+        json!({"metadata": {"labels": {"app": "a"}}, "spec": spec})
+    };
+    let workload = |volumes| json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template(volumes)}});
+    for (version, kind) in [
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "ReplicaSet"),
+        ("apps/v1", "DaemonSet"),
+        ("v1", "PodTemplate"),
+    ] {
+        let body = |volumes: Value| match kind {
+            "PodTemplate" => json!({"template": template(volumes)}),
+            _ => workload(volumes),
+        };
+        let strategy = row(version, kind).strategy;
+        let old = stored(version, kind, body(Value::Null));
+        assert!(!strategy.warnings(&old, None).is_empty(), "{kind}");
+        let (new, _) = update(version, kind, &old, body(json!([])));
+        assert!(strategy.warnings(&new, Some(&old)).is_empty(), "{kind}");
+        let (new, _) = update(
+            version,
+            kind,
+            &old,
+            body(json!([{"name": "v", "emptyDir": {}}])),
+        );
+        assert!(!strategy.warnings(&new, Some(&old)).is_empty(), "{kind}");
+    }
+}

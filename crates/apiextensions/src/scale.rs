@@ -266,6 +266,10 @@ mod tests {
                 json!({"spec": {"replicas": "x"}}),
                 ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: x is of the type string, expected int64",
             ),
+            (
+                json!({"spec": [1]}),
+                ".spec.replicas: Invalid value: 0: .spec.replicas accessor error: [1] is of the type []interface {}, expected map[string]interface{}",
+            ),
         ] {
             let errors = paths().validate_spec(&object(widget));
             assert_eq!(errors[0].to_string(), expected);

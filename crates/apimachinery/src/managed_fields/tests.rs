@@ -420,3 +420,47 @@ fn what_becomes_something_else_changes_hands() {
         json!({"f:free": {"f:a": {".": {}, "f:c": {}}}})
     );
 }
+
+/// An explicit null in the place of an empty map or list is a change, which its owner may mind.
+#[test]
+fn null_and_empty_are_told_apart() {
+    let (schema, root) = schema();
+    let ty = schema.get(root);
+    let ignored = FieldSet::default();
+    for (empty, null) in [
+        (
+            json!({"metadata": {"labels": {}}}),
+            json!({"metadata": {"labels": null}}),
+        ),
+        (
+            json!({"spec": {"containers": []}}),
+            json!({"spec": {"containers": null}}),
+        ),
+    ] {
+        let first = apply(
+            ty,
+            None,
+            &object(empty.clone()),
+            false,
+            &write("a", &ignored),
+        )
+        .unwrap();
+        let second = |config, force| {
+            apply(
+                ty,
+                Some(&first.object),
+                &object(config),
+                force,
+                &write("b", &ignored),
+            )
+        };
+        assert!(second(empty, false).is_ok());
+        let error = second(null.clone(), false).unwrap_err();
+        assert!(matches!(error, ApplyError::Conflicts(_)), "{error:?}");
+        let forced = second(null.clone(), true).unwrap().object;
+        assert_eq!(
+            forced.get("metadata").and_then(|m| m.get("labels")),
+            null["metadata"].get("labels")
+        );
+    }
+}

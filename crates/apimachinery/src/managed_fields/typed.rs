@@ -461,6 +461,10 @@ pub(super) fn merge(
         (Some(live), Some(config)) => (live, config),
         (live, config) => return config.or(live).cloned(),
     };
+    // Nothing and none are told apart, whatever the type.
+    if is_empty(Some(live)) && is_empty(Some(config)) {
+        return Some(config.clone());
+    }
     match shape(ty, config) {
         Shape::Leaf => Some(config.clone()),
         // So that null stays null, and a map stays a map.

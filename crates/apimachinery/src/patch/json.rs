@@ -94,7 +94,13 @@ impl JsonPatch {
             let refuse = |error: String| bad(format!("error decoding patch: {error}"));
             let found = decode::check(bytes, schema.get(*list));
             let found = found.map_err(|error| refuse(error.to_string()))?;
-            findings.extend(found.iter().map(|finding| format!("json patch {finding}")));
+            // An operation's value is not of its type; what stands twice in there is told as well.
+            let (_, everywhere) =
+                decode::untyped(bytes).map_err(|error| refuse(error.to_string()))?;
+            let inside = everywhere.iter().filter(|finding| !found.contains(finding));
+            let inside = inside.filter(|finding| is_in_value(finding));
+            let told = found.iter().chain(inside);
+            findings.extend(told.map(|finding| format!("json patch {finding}")));
             if !matches!(kind, "array" | "null") {
                 return Err(refuse(mismatch(kind, "[]handlers.jsonPatchOp")));
             }
@@ -141,6 +147,12 @@ impl JsonPatch {
         }
         Ok(document)
     }
+}
+
+/// Whether `duplicate field "[0].value.a"` is about the value of an operation.
+fn is_in_value(finding: &str) -> bool {
+    let member = finding.split_once("].").map(|(_, member)| member);
+    member.is_some_and(|member| member.starts_with("value"))
 }
 
 fn mismatch(kind: &str, go: &str) -> String {
@@ -452,6 +464,15 @@ mod tests {
             [
                 r#"json patch unknown field "[0].extra""#,
                 r#"json patch duplicate field "[0].op""#
+            ]
+        );
+        let patch =
+            r#"[{"op":"add","path":"/a","value":{"b":[{"c":1,"c":2}]},"extra":{"d":1,"d":2}}]"#;
+        assert_eq!(
+            JsonPatch::parse(patch.as_bytes(), true).unwrap().findings,
+            [
+                r#"json patch unknown field "[0].extra""#,
+                r#"json patch duplicate field "[0].value.b[0].c""#
             ]
         );
     }

@@ -273,6 +273,19 @@ pub(super) fn is_registered(gvk: &GroupVersionKind, sent: &GroupVersionKind) -> 
 pub(super) fn not_registered(gvk: &GroupVersionKind, kind: &str, version: &str) -> String {
     let scheme = SCHEMES.iter().find(|(group, _)| gvk.group == *group);
     let scheme = scheme.map_or("pkg/api/legacyscheme/scheme.go:30", |(_, scheme)| scheme);
+    unregistered(gvk, kind, version, scheme)
+}
+
+/// The same of the Scale of a custom resource, which upstream registers apart as well.
+pub(super) fn not_registered_for_custom(
+    gvk: &GroupVersionKind,
+    kind: &str,
+    version: &str,
+) -> String {
+    unregistered(gvk, kind, version, "k8s.io/client-go/scale/util.go:146")
+}
+
+fn unregistered(gvk: &GroupVersionKind, kind: &str, version: &str, scheme: &str) -> String {
     let version = match version {
         "" => format!("the internal version of group {:?}", gvk.group),
         version => format!("version {version:?}"),

@@ -301,7 +301,9 @@ impl Patch {
                 call.take_findings(findings, options)?;
                 call.check_name(&Object::new())?;
                 return Ok(Object::new());
-            } else if let Err(error) = is_still(patched, original, gvk) {
+            } else if let Err(error) =
+                is_still(patched, original, gvk, call.endpoint.custom.is_some())
+            {
                 return refuse(&tree, error);
             }
         }
@@ -359,7 +361,12 @@ fn is_type(name: &str) -> bool {
 }
 
 /// A patch may not turn an object into one of a version or kind that nobody knows.
-fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Result<(), String> {
+fn is_still(
+    patched: &Object,
+    original: &Object,
+    gvk: &GroupVersionKind,
+    of_custom: bool,
+) -> Result<(), String> {
     let (version, kind) = (meta::api_version(patched), meta::kind(patched));
     if (version, kind) == (meta::api_version(original), meta::kind(original)) {
         return Ok(());
@@ -371,7 +378,11 @@ fn is_still(patched: &Object, original: &Object, gvk: &GroupVersionKind) -> Resu
     let sent = GroupVersion::parse(version).map(|version| version.kind(kind.to_owned()));
     let known = sent.as_ref().filter(|sent| codec::is_registered(gvk, sent));
     let Some(ty) = known.and_then(api::facts::type_of) else {
-        return Err(codec::not_registered(gvk, kind, version));
+        return Err(if of_custom {
+            codec::not_registered_for_custom(gvk, kind, version)
+        } else {
+            codec::not_registered(gvk, kind, version)
+        });
     };
     if sent.as_ref() == Some(gvk) {
         return Ok(());

@@ -21,7 +21,7 @@ use super::{
     patch::Patch,
     table,
     update::Want,
-    write::{Part, version_number},
+    write::{Part, version_number, without_version},
 };
 use crate::{
     admission::Operation,
@@ -231,6 +231,12 @@ impl Want for Scaled<'_> {
             api::scale::apply_scale(&mut object, &scale);
         }
         let version = version_number(&scale)?;
+        if version == 0
+            && call.endpoint.custom.is_some()
+            && !meta::resource_version(&scale).is_empty()
+        {
+            return Err(without_version(&resource, name));
+        }
         if version != 0 && version != version_number(current)? {
             return Err(Status::modified(&resource, name));
         }

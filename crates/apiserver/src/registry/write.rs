@@ -5,7 +5,7 @@ use apimachinery::{
     Object, decode,
     field::{ErrorList, FieldError, Path},
     go,
-    gvk::GroupVersionKind,
+    gvk::{GroupResource, GroupVersionKind},
     meta,
     status::Status,
 };
@@ -238,15 +238,7 @@ impl<'a> Write<'a> {
         let version = version_number(new)?;
         if version == 0 {
             if !self.strategy().allow_unconditional_update() {
-                let path = Path::new("metadata").child("resourceVersion");
-                let error = FieldError::invalid(&path, 0, "must be specified for an update");
-                // Here upstream names the resource where it names the kind elsewhere.
-                return Err(Status::invalid(
-                    &resource.group,
-                    &resource.resource,
-                    name,
-                    &vec![error],
-                ));
+                return Err(without_version(&resource, name));
             }
             let version = meta::resource_version(old).to_owned();
             meta::set_resource_version(new, &version);
@@ -531,6 +523,13 @@ fn carry_metadata(new: &mut Object, old: &Object) {
         }
     }
     meta::remove(new, "selfLink");
+}
+
+/// The complaint about an update of no version. Here upstream names the resource where it names the kind elsewhere.
+pub(super) fn without_version(resource: &GroupResource, name: &str) -> Status {
+    let path = Path::new("metadata").child("resourceVersion");
+    let error = FieldError::invalid(&path, 0, "must be specified for an update");
+    Status::invalid(&resource.group, &resource.resource, name, &vec![error])
 }
 
 fn validate_new_metadata(call: &Call<'_>, object: &Object) -> ErrorList {

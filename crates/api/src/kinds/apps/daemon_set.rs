@@ -144,6 +144,9 @@ impl Strategy for DaemonSetStrategy {
         errors
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_some_and(|old| generation_of_template(old) == generation_of_template(new)) {
+            return Vec::new();
+        }
         let template = |o: &Object| o.object("spec").and_then(|s| s.object("template")).cloned();
         let path = Path::new("spec").child("template");
         let old = old.and_then(template);

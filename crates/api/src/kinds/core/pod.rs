@@ -322,9 +322,9 @@ pub fn prepare_for_ephemeral_containers(new: &mut Object, old: &Object) {
     lifecycle::bump_generation(new, old, &["spec"]);
 }
 
-/// All is as it was, but for what tells writes and writers apart.
+/// All is as it was, but for what tells writes, writers and pods of one name apart.
 fn take_old_but_its_version(new: &mut Object, old: &Object) {
-    let kept: Vec<_> = ["resourceVersion", "managedFields"]
+    let kept: Vec<_> = ["uid", "resourceVersion", "managedFields"]
         .map(|f| (f, new.object("metadata").and_then(|m| m.get(f)).cloned()))
         .into();
     *new = old.clone();

@@ -4,6 +4,7 @@ use apimachinery::{
     Object,
     field::{ErrorList, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 
 use crate::{
@@ -57,6 +58,9 @@ impl Strategy for PodTemplateStrategy {
         self.validate(new)
     }
     fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        if old.is_some_and(|old| meta::generation(old) == meta::generation(new)) {
+            return Vec::new();
+        }
         let template = |object: &Object| object.object("template").cloned();
         pod_spec::warnings::of_template(
             &Path::new("template"),

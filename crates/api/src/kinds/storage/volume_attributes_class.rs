@@ -30,8 +30,8 @@ pub static RESOURCE: Resource = Resource {
 struct VolumeAttributesClassStrategy;
 
 impl Strategy for VolumeAttributesClassStrategy {
-    fn repeats_creation_rules(&self) -> bool {
-        true
+    fn repeats_metadata_rules(&self) -> bool {
+        false
     }
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
@@ -47,7 +47,7 @@ impl Strategy for VolumeAttributesClassStrategy {
     }
 
     fn validate_update(&self, new: &Object, old: &Object) -> ErrorList {
-        let mut errors = Vec::new();
+        let mut errors = crate::meta::validate_update(new, old);
         if !same_field(new, old, "driverName") {
             errors.push(FieldError::forbidden(
                 &Path::new("driverName"),
@@ -60,6 +60,7 @@ impl Strategy for VolumeAttributesClassStrategy {
                 "updates to parameters are forbidden.",
             ));
         }
+        errors.extend(crate::meta::validate_new(new, &RESOURCE));
         errors.extend(self.validate(new));
         errors
     }

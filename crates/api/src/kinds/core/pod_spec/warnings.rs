@@ -113,8 +113,11 @@ pub fn of_template(path: &Path, new: Option<&Object>, old: Option<&Object>) -> V
     }
 }
 
-/// Of a workload whose pods have their names from its own: of its name, when it is new, and of its template.
+/// Of a workload whose pods have their names from its own: of its name, when it is new, and of its template, when its generation is.
 pub fn of_workload(new: &Object, old: Option<&Object>) -> Vec<String> {
+    if old.is_some_and(|old| meta::generation(old) == meta::generation(new)) {
+        return Vec::new();
+    }
     let template = |owner: &Object| owner.object("spec")?.object("template").cloned();
     let path = Path::new("spec").child("template");
     let mut warnings = Vec::new();
