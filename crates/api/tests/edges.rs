@@ -569,3 +569,18 @@ fn who_empties_what_is_empty_is_warned_of_nothing() {
         assert!(!strategy.warnings(&new, Some(&old)).is_empty(), "{kind}");
     }
 }
+
+#[test]
+fn a_deployment_asks_for_nothing_new_with_no_annotations() {
+    let body = |annotations: Value| {
+        let mut body =
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": pods()}});
+        body["metadata"] = json!({"name": "a", "annotations": annotations});
+        body
+    };
+    let old = stored("apps/v1", "Deployment", body(Value::Null));
+    for (annotations, generation) in [(json!({}), 1), (json!({"a": "b"}), 2)] {
+        let (new, _) = update("apps/v1", "Deployment", &old, body(annotations));
+        assert_eq!(meta::generation(&new), generation);
+    }
+}

@@ -67,9 +67,8 @@ impl Strategy for DeploymentStrategy {
         lifecycle::keep(new, old, &["status"]);
         lifecycle::bump_generation(new, old, &["spec"]);
         // The revision and rollback annotations are part of what a Deployment asks for.
-        if meta::generation(new) == meta::generation(old)
-            && meta::annotations(new) != meta::annotations(old)
-        {
+        let annotated = |object| meta::annotations(object).filter(|a| !a.is_empty());
+        if meta::generation(new) == meta::generation(old) && annotated(new) != annotated(old) {
             meta::set_generation(new, meta::generation(old) + 1);
         }
     }
