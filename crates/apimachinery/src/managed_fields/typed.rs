@@ -467,8 +467,6 @@ pub(super) fn merge(
     }
     match shape(ty, config) {
         Shape::Leaf => Some(config.clone()),
-        // So that null stays null, and a map stays a map.
-        _ if is_empty(Some(live)) && is_empty(Some(config)) => Some(config.clone()),
         Shape::Map(ty) => {
             let mut out = Map::new();
             for (name, value) in entries(Some(live)) {
