@@ -78,12 +78,16 @@ pub fn kind(value: &Value) -> &'static str {
 
 /// As `encoding/json` marshals it: angle brackets and ampersands of texts escaped.
 pub fn json(value: &Value) -> String {
-    let plain = value.to_string();
-    if !plain.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return plain;
+    escape_markup(value.to_string())
+}
+
+/// JSON in which what could be taken for markup, or in a script for the end of a line, is escaped. It stands in texts alone.
+pub fn escape_markup(json: String) -> String {
+    if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+        return json;
     }
-    let mut out = String::with_capacity(plain.len() + 16);
-    for c in plain.chars() {
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
         match c {
             '<' => out.push_str("\\u003c"),
             '>' => out.push_str("\\u003e"),

@@ -2,14 +2,14 @@
 //!
 //! `null` and absent differ here, and so do empty and absent: what a Go struct always shows is there before anybody sets it.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 use smallvec::{SmallVec, smallvec};
 
 use super::set::{Entry, FieldSet, View, field_step};
 use crate::{
-    encode,
+    encode, go,
     schema::{Field, ListSemantics, Omit, Scalar, Type, TypeRef},
 };
 
@@ -138,24 +138,25 @@ fn keys_step(keys: &[(&str, Cow<'_, Value>)]) -> String {
     as_go_spells(String::from_utf8(step).unwrap_or_default())
 }
 
-/// A step's JSON with the escapes of Go's encoder: it also escapes what means something in HTML, and the ends of lines in JavaScript.
+/// A step's JSON with the escapes of upstream's encoder, which also knows no short ones for backspaces and form feeds.
 fn as_go_spells(step: String) -> String {
-    let special = |c| matches!(c, '<' | '>' | '&' | '\\' | '\u{2028}' | '\u{2029}');
-    if !step.contains(special) {
+    let step = go::escape_markup(step);
+    if !step.contains('\\') {
         return step;
     }
-    let mut out = String::with_capacity(step.len() + 10);
+    let mut out = String::with_capacity(step.len());
     let mut chars = step.chars();
     while let Some(c) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some('b') => out.push_str("\\u0008"),
-                Some('f') => out.push_str("\\u000c"),
-                escaped => out.extend([Some(c), escaped].into_iter().flatten()),
-            },
-            c if special(c) => _ = write!(out, "\\u{:04x}", u32::from(c)),
-            c => out.push(c),
+        match (c, chars.as_str().chars().next()) {
+            ('\\', Some('b')) => out.push_str("\\u0008"),
+            ('\\', Some('f')) => out.push_str("\\u000c"),
+            ('\\', Some(escaped)) => out.extend([c, escaped]),
+            _ => {
+                out.push(c);
+                continue;
+            }
         }
+        chars.next();
     }
     out
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::PatchError;
 use crate::{
-    decode,
+    decode, go,
     schema::{Field, ListSemantics, ListType, ObjectType, Scalar, Schema, Type, TypeId},
 };
 
@@ -221,7 +221,7 @@ impl<'a> Step<'a> {
             "copy" => {
                 let (container, key) = find(document, &self.text("from")?)?;
                 let value = get(container, &key)?.cloned().unwrap_or_default();
-                spent.copy(written(&value).len())?;
+                spent.copy(go::json(&value).len())?;
                 let (container, key) = find(document, &self.text("path")?)?;
                 add(container, &key, value, spent)
             }
@@ -322,23 +322,6 @@ fn remove(container: &mut Value, key: &str, spent: &mut Spent) -> Result<Value> 
     }
 }
 
-/// A value as upstream writes it: Go escapes what HTML could take for markup.
-fn written(value: &Value) -> String {
-    let mut out = value.to_string();
-    for (plain, escaped) in [
-        ("<", "\\u003c"),
-        (">", "\\u003e"),
-        ("&", "\\u0026"),
-        ("\u{2028}", "\\u2028"),
-        ("\u{2029}", "\\u2029"),
-    ] {
-        if out.contains(plain) {
-            out = out.replace(plain, escaped);
-        }
-    }
-    out
-}
-
 /// Whether a value is what a text says: objects and lists by what is in them, all else as it is written.
 fn is_written(value: &Value, text: &str) -> bool {
     match value {
@@ -364,7 +347,7 @@ fn is_written(value: &Value, text: &str) -> bool {
                         .all(|(value, text)| is_written(value, text.get()))
             })
         }
-        scalar => written(scalar) == text.trim(),
+        scalar => go::json(scalar) == text.trim(),
     }
 }
 

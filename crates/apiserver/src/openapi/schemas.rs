@@ -143,11 +143,7 @@ impl<'s> Schemas<'s> {
             .iter()
             .map(|field| {
                 let text = self.describe_field(ty, &field.name);
-                let own = matches!(ty.at(field.ty).node(), Type::Scalar(_));
-                let text = text.map(|text| match own {
-                    true => with_values(text, field),
-                    false => text.to_owned(),
-                });
+                let text = text.map(|text| with_values(text, ty.at(field.ty), field));
                 (&*field.name, self.property(ty, field, text))
             })
             .collect();
@@ -330,9 +326,9 @@ fn unions(union: &Union) -> Value {
     value
 }
 
-/// A description, with the values that the field may have.
-fn with_values(text: &str, field: &Field) -> String {
-    if field.enum_values.is_empty() {
+/// A description, with the values that the field itself may have.
+fn with_values(text: &str, ty: TypeRef<'_>, field: &Field) -> String {
+    if field.enum_values.is_empty() || !matches!(ty.node(), Type::Scalar(_)) {
         return text.to_owned();
     }
     let values = field.enum_values.iter();

@@ -326,7 +326,9 @@ fn patch_node_ports(spec: &mut Object, old: &Object) {
 
 /// An external name has no endpoints to choose from: no client sees such a policy of it. What is no policy stays, to be refused.
 fn drop_unused_internal_traffic_policy(service: &mut Object) {
-    let spec = service.ensure_object("spec");
+    let Some(spec) = service.object_mut("spec") else {
+        return;
+    };
     let policy = spec.text("internalTrafficPolicy");
     if spec.text("type") == "ExternalName" && matches!(policy, "Cluster" | "Local") {
         spec.remove("internalTrafficPolicy");
