@@ -5,9 +5,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
-use testing::{Cluster, Kubectl, Options};
+use testing::{Cluster, Families, Kubectl, NetworkNamespace, Options};
 
 #[test]
 fn down_leaves_nothing_behind() {
@@ -20,6 +23,35 @@ fn down_leaves_nothing_of_several_nodes_behind() {
         arguments: vec!["--nodes=2".to_owned()],
         ..Options::default()
     });
+}
+
+/// Whoever reads what `up --detach` says, as `ironclad up --detach 2>&1 | tail` does, comes to its end while the cluster runs.
+#[test]
+fn a_detached_cluster_lets_go_of_its_callers_output() {
+    let netns = NetworkNamespace::create(Families::Ipv4).expect("a namespace is made");
+    let directory = tempfile::tempdir().expect("a directory is made");
+    let place = directory.path().to_owned();
+    let ironclad = |arguments: &[&str]| {
+        let binary = std::env::var_os("IRONCLAD_BINARY").expect("cargo xtask test names it");
+        let mut command = netns.command(binary);
+        command.args(arguments);
+        command.arg("--data-dir").arg(place.join("data"));
+        command
+    };
+    let mut up = ironclad(&["up", "--detach"]);
+    up.arg("--kubeconfig").arg(place.join("kubeconfig"));
+    let (said, hear) = mpsc::channel();
+    thread::spawn(move || said.send(up.output()));
+    let heard = hear.recv_timeout(Duration::from_secs(60));
+    let running = processes(&place.display().to_string());
+    let down = ironclad(&["down", "--purge"]).output();
+
+    let up = heard.expect("the output ends").expect("ironclad runs");
+    let said = String::from_utf8_lossy(&up.stderr);
+    assert!(up.status.success(), "{said}");
+    assert!(said.contains("running in the background"), "{said}");
+    assert!(!running.is_empty(), "the cluster runs on");
+    assert!(down.expect("ironclad runs").status.success());
 }
 
 fn leaves_nothing(options: Options) {

@@ -1,5 +1,5 @@
-//! Going to the background: the command starts itself anew in a session of its own, shows what that says until the cluster is there, and
-//! leaves.
+//! Going to the background: the command starts itself anew in a process group of its own, shows what that says until the cluster is there,
+//! and leaves. From then on nobody reads: the server lets go of the caller's terminal or pipe, and says to its log what it still has to say.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use super::place::Place;
+use super::{log_file, place::Place};
 
 /// Tells the child that it is one, and so to say when it is ready.
 const VARIABLE: &str = "IRONCLAD_DETACHED";
@@ -50,11 +50,16 @@ pub(super) fn run(place: &Place) -> anyhow::Result<()> {
     bail!("the server ended with {status}")
 }
 
-/// Says to a waiting parent, if there is one, that everything runs.
-pub(super) fn announce_ready() {
-    if std::env::var_os(VARIABLE).is_some() {
-        let mut output = std::io::stdout().lock();
-        // The parent may have been interrupted; the cluster runs all the same.
-        let _ = writeln!(output, "{READY}").and_then(|()| output.flush());
+/// Says to a waiting parent, if there is one, that everything runs, and to the log whatever comes after.
+pub(super) fn announce_ready(place: &Place) -> anyhow::Result<()> {
+    if std::env::var_os(VARIABLE).is_none() {
+        return Ok(());
     }
+    let log = log_file(place)?;
+    let mut output = std::io::stdout().lock();
+    // The parent may have been interrupted; the cluster runs all the same.
+    let _ = writeln!(output, "{READY}").and_then(|()| output.flush());
+    rustix::stdio::dup2_stdout(&log)
+        .and_then(|()| rustix::stdio::dup2_stderr(&log))
+        .context("turning to the log")
 }

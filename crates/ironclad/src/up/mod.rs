@@ -185,24 +185,23 @@ async fn serve(
     let result = match started {
         Ok(cluster) => {
             let deployed = deploy(&cluster, manifests, &progress);
-            let served = match cancel.run_until_cancelled(deployed).await {
+            let deployed = match cancel.run_until_cancelled(deployed).await {
                 Some(Err(error)) => Err(error),
-                _ => {
-                    detach::announce_ready();
-                    // Much of what started the cluster does not run again.
-                    linux::process::release_program_pages();
-                    cancel.cancelled().await;
-                    Ok(())
-                }
+                _ => detach::announce_ready(place),
             };
+            if deployed.is_ok() {
+                // Much of what started the cluster does not run again.
+                linux::process::release_program_pages();
+                cancel.cancelled().await;
+            }
             cancel.cancel();
             cluster.wait().await;
-            if served.is_ok() {
+            if deployed.is_ok() {
                 eprintln!(
                     "\n  stopped; pods run on. `ironclad up` takes them over again, `ironclad down` stops them"
                 );
             }
-            served
+            deployed
         }
         Err(error) => Err(error),
     };
