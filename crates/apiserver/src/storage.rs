@@ -50,28 +50,27 @@ impl Stored {
         object
     }
 
-    fn written_as(mut self, json: Bytes) -> Self {
-        self.written = Some(json);
-        self
-    }
-
     /// As it was at its end.
     fn ended_at(mut self, revision: Revision) -> Self {
         meta::set_resource_version(&mut self.object, &revision.to_string());
         Self { revision, ..self }
     }
 
-    /// The JSON of an object that was written just now, with its resourceVersion; none if it would have to be encoded anew.
+    /// The JSON of an object that was written just now, with its resourceVersion.
     pub fn json(&self) -> Option<Bytes> {
-        let written = self.written.as_ref()?;
-        // Before it stand kind and apiVersion alone.
-        let metadata = memchr::memmem::find(written, METADATA)?;
-        let mut out = Vec::with_capacity(written.len() + VERSION_BYTES + 1);
-        out.extend_from_slice(&written[..metadata]);
-        write_json_from_metadata(&written[metadata..], self.revision, &mut out);
-        out.push(b'\n');
-        Some(out.into())
+        with_version(self.written.as_ref()?, self.revision)
     }
+}
+
+/// What was written, with the resourceVersion that it has since.
+fn with_version(written: &[u8], revision: Revision) -> Option<Bytes> {
+    // Before it stand kind and apiVersion alone.
+    let metadata = memchr::memmem::find(written, METADATA)?;
+    let mut out = Vec::with_capacity(written.len() + VERSION_BYTES + 1);
+    out.extend_from_slice(&written[..metadata]);
+    write_json_from_metadata(&written[metadata..], revision, &mut out);
+    out.push(b'\n');
+    Some(out.into())
 }
 
 /// How metadata begin in an object's JSON.
@@ -108,11 +107,54 @@ pub enum Next {
     Keep,
 }
 
+/// What is kept of an object while its write is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All.
+    Tree,
+    /// The JSON alone. The trees of all the writes that wait for the disk are more than a processor's caches hold: one that is freed before
+    /// makes room for the next while it is still there.
+    Json,
+}
+
+/// An object as a request leaves it.
+#[derive(Debug)]
+pub enum Left {
+    /// With its tree.
+    Tree(Stored),
+    /// What was written: JSON without resourceVersion.
+    Json(Bytes, Revision),
+}
+
+impl Left {
+    /// The JSON of an object that was written just now, with its resourceVersion, if the object begins as `head`; none if it would have to be
+    /// encoded anew.
+    pub fn json(&self, head: &[u8]) -> Option<Bytes> {
+        let (written, revision) = match self {
+            Self::Tree(stored) => (stored.written.as_ref()?, stored.revision),
+            Self::Json(written, revision) => (written, *revision),
+        };
+        let shown = || with_version(written, revision);
+        written.starts_with(head).then(shown)?
+    }
+
+    /// With its tree, which may have to grow again.
+    pub fn into_stored(self) -> Result<Stored, Status> {
+        match self {
+            Self::Tree(stored) => Ok(stored),
+            Self::Json(written, revision) => match managed_fields::read(&written) {
+                Ok(object) => Ok(stamp(object, revision)),
+                Err(error) => Err(Status::internal(error)),
+            },
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
     /// It stands so now.
-    Written(Stored),
+    Written(Left),
     /// It is gone: how it was last, with the revision of its end.
     Deleted(Stored),
     /// Nothing was changed.
@@ -185,9 +227,11 @@ impl ObjectStore {
         key: &Bytes,
         mut object: Object,
         ttl_seconds: Option<i64>,
-    ) -> Result<Option<Stored>, Status> {
+        keep: Keep,
+    ) -> Result<Option<Left>, Status> {
         meta::remove(&mut object, "resourceVersion");
         let value = self.encode_for(key, &object);
+        let kept = keep.of(object);
         let lease = self.lease(ttl_seconds).await?;
         let txn = Txn {
             compare: vec![Compare::ModRevision(key.clone(), Revision(0))],
@@ -199,8 +243,8 @@ impl ObjectStore {
             failure: Vec::new(),
         };
         let response = self.kv.txn(txn).await.map_err(status)?;
-        let stored = || stamp(object, response.revision).written_as(value);
-        Ok(response.succeeded.then(stored))
+        let left = || left(kept, value, response.revision);
+        Ok(response.succeeded.then(left))
     }
 
     /// Changes the object at `key` as `update` says, in one step from the state it was shown to the state it asked for.
@@ -213,6 +257,7 @@ impl ObjectStore {
         resource: &GroupResource,
         cached: Option<Stored>,
         ttl_seconds: Option<i64>,
+        keep: Keep,
         update: &mut dyn Update,
     ) -> Result<Outcome, Status> {
         let mut from_cache = cached.is_some();
@@ -237,7 +282,7 @@ impl ObjectStore {
             let expected = current
                 .as_ref()
                 .map_or(Revision(0), |stored| stored.revision);
-            let (op, object) = match next {
+            let (op, written) = match next {
                 // "Nothing to do" is true of what was looked at, which the cache may have had too long.
                 Next::Keep if from_cache => {
                     let fresh = self.get(key).await?;
@@ -254,6 +299,7 @@ impl ObjectStore {
                 Next::Put(mut object) => {
                     meta::remove(&mut object, "resourceVersion");
                     let value = self.encode_for(key, &object);
+                    let kept = keep.of(object);
                     let lease = self.lease(ttl_seconds).await?;
                     // Looked at no more, whatever comes of it: freed by the thread that made it, while what waits for the write may go on in another.
                     current = None;
@@ -263,7 +309,7 @@ impl ObjectStore {
                             value: value.clone(),
                             lease,
                         },
-                        Some((object, value)),
+                        Some((kept, value)),
                     )
                 }
             };
@@ -278,10 +324,8 @@ impl ObjectStore {
                 .map_err(status)?;
             if response.succeeded {
                 let revision = response.revision;
-                return Ok(match (object, current) {
-                    (Some((object, value)), _) => {
-                        Outcome::Written(stamp(object, revision).written_as(value))
-                    }
+                return Ok(match (written, current) {
+                    (Some((kept, value)), _) => Outcome::Written(left(kept, value, revision)),
                     (None, Some(last)) => Outcome::Deleted(last.ended_at(revision)),
                     (None, None) => Outcome::Kept(None),
                 });
@@ -358,6 +402,23 @@ pub fn decode(value: &KeyValue) -> Result<Stored, Status> {
         Status::internal(format_args!("stored object {:?}: {error}", value.key))
     })?;
     Ok(stamp(object, value.mod_revision))
+}
+
+impl Keep {
+    fn of(self, object: Object) -> Option<Object> {
+        (self == Self::Tree).then_some(object)
+    }
+}
+
+/// What was written at a revision.
+fn left(kept: Option<Object>, written: Bytes, revision: Revision) -> Left {
+    match kept {
+        Some(object) => Left::Tree(Stored {
+            written: Some(written),
+            ..stamp(object, revision)
+        }),
+        None => Left::Json(written, revision),
+    }
 }
 
 fn stamp(mut object: Object, revision: Revision) -> Stored {

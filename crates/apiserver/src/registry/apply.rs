@@ -44,14 +44,20 @@ impl Call<'_> {
             part,
         };
         let updated = self
-            .update_object(&mut want, part, &options, &options_object)
+            .update_object(
+                &mut want,
+                part,
+                &options,
+                &options_object,
+                self.keep(accept),
+            )
             .await?;
         let code = if updated.created {
             StatusCode::CREATED
         } else {
             StatusCode::OK
         };
-        self.respond_stored(updated.stored, accept, code).await
+        self.respond_stored(updated.object, accept, code).await
     }
 
     /// The configuration in the body: of this kind, and nothing filled in.

@@ -16,7 +16,7 @@ use crate::{
     admission::Operation,
     body::Body,
     negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
-    storage::{Next, Stored, Update},
+    storage::{Keep, Next, Stored, Update},
 };
 
 const BINDING: GroupVersionKind = GroupVersionKind::new("", "v1", "Binding");
@@ -73,7 +73,7 @@ impl Call<'_> {
         };
         self.registry
             .store
-            .guaranteed_update(&key, &PODS, cached, None, &mut assignment)
+            .guaranteed_update(&key, &PODS, cached, None, Keep::Json, &mut assignment)
             .await?;
 
         let mut success = serde_json::to_value(Status::success(None)).map_err(Status::internal)?;

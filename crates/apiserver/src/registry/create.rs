@@ -8,7 +8,11 @@ use super::{
     options::WriteOptions,
     write::{Part, Write},
 };
-use crate::{body::Body, negotiation::Endpoint as Sort, storage::Stored};
+use crate::{
+    body::Body,
+    negotiation::Endpoint as Sort,
+    storage::{Keep, Left, Stored},
+};
 
 /// How many names are tried for a `generateName`, as upstream.
 const NAME_ATTEMPTS: usize = 8;
@@ -32,11 +36,10 @@ impl Call<'_> {
         let mut object = self.decode(&bytes, &options)?;
         self.dedup_owner_references(&mut object, "");
         let options_object = self.options_object("CreateOptions");
-        let stored = self
-            .create_object(object, &options, &options_object)
+        let left = self
+            .create_object(object, &options, &options_object, self.keep(accept))
             .await?;
-        self.respond_stored(stored, accept, StatusCode::CREATED)
-            .await
+        self.respond_stored(left, accept, StatusCode::CREATED).await
     }
 
     /// Creates a decoded object.
@@ -45,20 +48,21 @@ impl Call<'_> {
         object: Object,
         options: &WriteOptions,
         options_object: &Object,
-    ) -> Result<Stored, Status> {
+        keep: Keep,
+    ) -> Result<Left, Status> {
         let mut write = Write::new(self, options, options_object, Part::Spec);
         // Mutating plugins see the object once, without the name that is made up later.
         let object = write.admit_create(object).await?;
         let generated = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         if !generated {
-            return self.try_create(&mut write, object).await;
+            return self.try_create(&mut write, object, keep).await;
         }
         let mut refused = None;
         for _ in 0..NAME_ATTEMPTS {
             let mut object = object.clone();
             let name = generate_name(meta::generate_name(&object));
             meta::set_name(&mut object, &name);
-            match self.try_create(&mut write, object).await {
+            match self.try_create(&mut write, object, keep).await {
                 Err(status) if status.is_already_exists() => refused = Some(status),
                 other => return other,
             }
@@ -75,7 +79,12 @@ impl Call<'_> {
         ))
     }
 
-    async fn try_create(&self, write: &mut Write<'_>, object: Object) -> Result<Stored, Status> {
+    async fn try_create(
+        &self,
+        write: &mut Write<'_>,
+        object: Object,
+        keep: Keep,
+    ) -> Result<Left, Status> {
         let options = write.options;
         // What an attempt before this one took is given back.
         write.reservation = Box::new(super::hooks::NoReservation);
@@ -95,7 +104,7 @@ impl Call<'_> {
         if options.dry_run {
             return match self.registry.store.get(&key).await? {
                 Some(there) => Err(exists(&there.object)),
-                None => Ok(Stored::new(object, etcd::Revision(0))),
+                None => Ok(Left::Tree(Stored::new(object, etcd::Revision(0)))),
             };
         }
         Write::take_version(&mut object)?;
@@ -103,12 +112,12 @@ impl Call<'_> {
         match self
             .registry
             .store
-            .insert(&key, object, self.ttl_seconds())
+            .insert(&key, object, self.ttl_seconds(), keep)
             .await?
         {
-            Some(stored) => {
+            Some(left) => {
                 write.commit();
-                Ok(stored)
+                Ok(left)
             }
             None => Err(match self.registry.store.get(&key).await? {
                 Some(there) => exists(&there.object),

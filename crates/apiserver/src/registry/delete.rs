@@ -25,7 +25,7 @@ use crate::{
     admission::Operation,
     body::Body,
     negotiation::{Accept, Endpoint as Sort, respond_object},
-    storage::{Next, Outcome, Stored, Update},
+    storage::{Keep, Left, Next, Outcome, Stored, Update},
 };
 
 const ORPHAN: &str = "orphan";
@@ -90,14 +90,17 @@ impl Call<'_> {
                     &gvk,
                 )
             }
-            Deleted::Gone(stored) => self.respond_stored(stored, accept, StatusCode::OK).await,
+            Deleted::Gone(stored) => {
+                self.respond_stored(Left::Tree(stored), accept, StatusCode::OK)
+                    .await
+            }
             Deleted::Marked(stored) => {
                 let code = if options.orphan_dependents == Some(false) {
                     StatusCode::ACCEPTED
                 } else {
                     StatusCode::OK
                 };
-                self.respond_stored(stored, accept, code).await
+                self.respond_stored(Left::Tree(stored), accept, code).await
             }
         }
     }
@@ -178,10 +181,10 @@ impl Call<'_> {
         let outcome = self
             .registry
             .store
-            .guaranteed_update(&key, &resource, cached, None, &mut removal)
+            .guaranteed_update(&key, &resource, cached, None, Keep::Tree, &mut removal)
             .await?;
         match outcome {
-            Outcome::Written(stored) => Ok(Deleted::Marked(stored)),
+            Outcome::Written(left) => Ok(Deleted::Marked(left.into_stored()?)),
             Outcome::Deleted(stored) => {
                 if let Some(hook) = self.registry.hook(&resource) {
                     hook.after_delete(&stored.object).await;

@@ -248,6 +248,16 @@ impl Endpoint {
         Cow::Owned(view)
     }
 
+    /// `{"kind":…,"apiVersion":…,` as the JSON of its objects begins.
+    pub(super) fn json_head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Whether objects of this version are answered as they are stored.
+    pub(super) fn answers_as_stored(&self) -> bool {
+        self.custom.is_none() && self.hub().is_none()
+    }
+
     /// Whether a stored object needs no conversion.
     pub fn is_stored_as_served(&self, stored: &Object) -> bool {
         let gvk = &self.row.gvk;

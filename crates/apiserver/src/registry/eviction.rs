@@ -24,7 +24,7 @@ use crate::{
     body::Body,
     lookup,
     negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
-    storage::{Next, Stored, Update},
+    storage::{Keep, Next, Stored, Update},
 };
 
 static EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
@@ -115,7 +115,7 @@ impl Call<'_> {
         };
         self.registry
             .store
-            .guaranteed_update(&key, &PODS, None, None, &mut tell)
+            .guaranteed_update(&key, &PODS, None, None, Keep::Json, &mut tell)
             .await?;
         if tell.told {
             // This is the version that was meant.
@@ -154,7 +154,7 @@ impl Call<'_> {
         let cached = Some(Stored::new(with_version(budget, revision), revision));
         self.registry
             .store
-            .guaranteed_update(&key, &BUDGETS, cached, None, &mut take)
+            .guaranteed_update(&key, &BUDGETS, cached, None, Keep::Json, &mut take)
             .await?;
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::{
     flow_control::ObjectStats,
     reader::{ObjectReader, ObjectWriter},
     request_info::RequestInfo,
+    storage::Keep,
     user::{MASTERS, UserInfo},
 };
 
@@ -187,10 +188,10 @@ impl ObjectWriter for ServerWriter {
             context: &context,
         };
         endpoint.default(&mut object);
-        let stored = call
-            .create_object(object, &server_options(), &Object::new())
+        let created = call
+            .create_object(object, &server_options(), &Object::new(), Keep::Tree)
             .await?;
-        Ok(Arc::new(stored.into_shown()))
+        Ok(Arc::new(created.into_stored()?.into_shown()))
     }
 
     async fn update(
@@ -256,9 +257,15 @@ impl ServerWriter {
         };
         let mut want = Applied::new(&call, Configuration::Tree(config), &options, Part::Status);
         let updated = call
-            .update_object(&mut want, Part::Status, &options, &Object::new())
+            .update_object(
+                &mut want,
+                Part::Status,
+                &options,
+                &Object::new(),
+                Keep::Tree,
+            )
             .await?;
-        Ok(Arc::new(updated.stored.into_shown()))
+        Ok(Arc::new(updated.object.into_stored()?.into_shown()))
     }
 
     async fn update_part(
@@ -281,9 +288,9 @@ impl ServerWriter {
         endpoint.default(&mut object);
         let mut want = Given::new(object);
         let updated = call
-            .update_object(&mut want, part, options, &Object::new())
+            .update_object(&mut want, part, options, &Object::new(), Keep::Tree)
             .await?;
-        Ok(Arc::new(updated.stored.into_shown()))
+        Ok(Arc::new(updated.object.into_stored()?.into_shown()))
     }
 
     /// A request such as a client would send, from within.

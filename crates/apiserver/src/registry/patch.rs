@@ -106,9 +106,15 @@ impl Call<'_> {
             options: &options,
         };
         let updated = self
-            .update_object(&mut want, self.part(), &options, &options_object)
+            .update_object(
+                &mut want,
+                self.part(),
+                &options,
+                &options_object,
+                self.keep(accept),
+            )
             .await?;
-        self.respond_stored(updated.stored, accept, StatusCode::OK)
+        self.respond_stored(updated.object, accept, StatusCode::OK)
             .await
     }
 }

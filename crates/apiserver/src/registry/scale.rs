@@ -27,6 +27,7 @@ use crate::{
     admission::Operation,
     body::Body,
     negotiation::{Endpoint as Sort, Transform, content_type, respond_object},
+    storage::Keep,
 };
 
 pub(super) static SCALE: GroupVersionKind = GroupVersionKind::new("autoscaling", "v1", "Scale");
@@ -100,9 +101,18 @@ impl Call<'_> {
             change,
         };
         let updated = self
-            .update_object(&mut want, Part::Other, &options, &options_object)
+            .update_object(
+                &mut want,
+                Part::Other,
+                &options,
+                &options_object,
+                Keep::Tree,
+            )
             .await?;
-        let mut object = self.endpoint.open(updated.stored.object).await?;
+        let mut object = self
+            .endpoint
+            .open(updated.object.into_stored()?.object)
+            .await?;
         self.endpoint.from_storage(&mut object);
         Ok(object)
     }

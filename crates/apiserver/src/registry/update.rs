@@ -12,13 +12,13 @@ use super::{
 use crate::{
     body::Body,
     negotiation::Endpoint as Sort,
-    storage::{Next, Outcome, Stored, Update},
+    storage::{Keep, Left, Next, Outcome, Stored, Update},
 };
 
 /// What an update came to.
 pub(super) struct Updated {
     /// How the object stands, or last stood.
-    pub(super) stored: Stored,
+    pub(super) object: Left,
     /// Whether it was not there before.
     pub(super) created: bool,
 }
@@ -70,14 +70,20 @@ impl Call<'_> {
         let may_create = part == Part::Spec && self.endpoint.strategy().allow_create_on_update();
         let mut want = Given { object, may_create };
         let updated = self
-            .update_object(&mut want, part, &options, &options_object)
+            .update_object(
+                &mut want,
+                part,
+                &options,
+                &options_object,
+                self.keep(accept),
+            )
             .await?;
         let code = if updated.created {
             StatusCode::CREATED
         } else {
             StatusCode::OK
         };
-        self.respond_stored(updated.stored, accept, code).await
+        self.respond_stored(updated.object, accept, code).await
     }
 
     /// Changes the object that the path names.
@@ -87,6 +93,7 @@ impl Call<'_> {
         part: Part,
         options: &WriteOptions,
         options_object: &Object,
+        keep: Keep,
     ) -> Result<Updated, Status> {
         let cacher = self.endpoint.cacher()?;
         let name = &self.context.info.name;
@@ -106,13 +113,13 @@ impl Call<'_> {
         let outcome = self
             .registry
             .store
-            .guaranteed_update(&key, &resource, cached, ttl, &mut change)
+            .guaranteed_update(&key, &resource, cached, ttl, keep, &mut change)
             .await?;
         let created = change.created;
-        let stored = match outcome {
-            Outcome::Written(stored) => {
+        let object = match outcome {
+            Outcome::Written(left) => {
                 change.write.commit();
-                stored
+                left
             }
             Outcome::Deleted(last) => {
                 if let Some(hook) = self.registry.hook(&resource) {
@@ -120,17 +127,18 @@ impl Call<'_> {
                 }
                 let mut object = change.deleted.unwrap_or(last.object);
                 meta::set_resource_version(&mut object, &last.revision.to_string());
-                Stored::new(object, last.revision)
+                Left::Tree(Stored::new(object, last.revision))
             }
             Outcome::Kept(current) => {
                 let object = change
                     .result
                     .or_else(|| current.as_ref().map(|c| c.object.clone()));
                 let revision = current.map_or(etcd::Revision(0), |c| c.revision);
-                Stored::new(object.ok_or_else(|| self.not_found())?, revision)
+                let object = object.ok_or_else(|| self.not_found())?;
+                Left::Tree(Stored::new(object, revision))
             }
         };
-        Ok(Updated { stored, created })
+        Ok(Updated { object, created })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
     admission::Operation,
     body::Body,
     negotiation::{Accept, Encoding, Transform, respond_bytes, respond_object},
-    storage::Stored,
+    storage::{Keep, Left, Stored},
 };
 
 /// Which part of the object a write is about.
@@ -425,22 +425,30 @@ impl Call<'_> {
         }
     }
 
+    /// What an answer with an object that is being written needs of it.
+    pub(super) fn keep(&self, accept: Accept) -> Keep {
+        let plain = accept.encoding == Encoding::Json
+            && accept.transform == Transform::None
+            && !accept.pretty;
+        match plain && self.endpoint.answers_as_stored() {
+            true => Keep::Json,
+            false => Keep::Tree,
+        }
+    }
+
     /// Answers with a stored object.
     pub(super) async fn respond_stored(
         &self,
-        stored: Stored,
+        left: Left,
         accept: Accept,
         code: StatusCode,
     ) -> Result<Response<Body>, Status> {
-        let plain = accept.encoding == Encoding::Json
-            && accept.transform == Transform::None
-            && !accept.pretty
-            && self.endpoint.custom.is_none()
-            && self.endpoint.is_stored_as_served(&stored.object);
-        if let Some(json) = stored.json().filter(|_| plain) {
+        if self.keep(accept) == Keep::Json
+            && let Some(json) = left.json(self.endpoint.json_head())
+        {
             return respond_bytes(&self.context.headers, code, accept, json);
         }
-        let mut object = self.endpoint.open(stored.object).await?;
+        let mut object = self.endpoint.open(left.into_stored()?.object).await?;
         self.endpoint.from_storage(&mut object);
         self.respond_tree(object, accept, code)
     }
