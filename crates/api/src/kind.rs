@@ -309,6 +309,10 @@ pub trait Strategy: Send + Sync + std::fmt::Debug {
     fn indexed_field(&self) -> Option<&'static str> {
         None
     }
+    /// The field that a label of a field selector stands for, if it has had another name.
+    fn field_of_label<'a>(&self, label: &'a str) -> &'a str {
+        label
+    }
     /// Whether a field selector on `field` is known, with upstream's error otherwise.
     fn is_selectable(&self, field: &str) -> bool {
         matches!(field, "metadata.name" | "metadata.namespace")

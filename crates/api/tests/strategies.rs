@@ -366,3 +366,13 @@ fn what_attaching_said_is_judged_with_the_status() {
         ]
     );
 }
+
+#[test]
+fn volumes_are_selected_by_name_and_namespace_and_pods_by_the_host_of_old() {
+    let volume = row("PersistentVolume").strategy;
+    assert!(volume.is_selectable("metadata.name") && volume.is_selectable("metadata.namespace"));
+    assert!(!volume.is_selectable("name"));
+    let pod = row("Pod").strategy;
+    assert_eq!(pod.field_of_label("spec.host"), "spec.nodeName");
+    assert_eq!(pod.field_of_label("status.phase"), "status.phase");
+}

@@ -23,13 +23,15 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Parses the text of a request.
+    /// Parses the text of a request. The terms are put in order, and one that compares no field with no value demands nothing, as upstream.
     ///
     /// # Errors
     /// As upstream words them.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut requirements = Vec::new();
-        for term in terms(text) {
+        let mut terms = terms(text);
+        terms.sort_unstable();
+        for term in terms {
             if term.is_empty() {
                 continue;
             }
@@ -39,6 +41,9 @@ impl Selector {
                 ));
             };
             let value = unescape(value)?;
+            if field.is_empty() && value.is_empty() {
+                continue;
+            }
             requirements.push(Requirement {
                 field: field.to_owned(),
                 value,
@@ -172,6 +177,17 @@ mod tests {
         assert_eq!(
             Selector::parse("a").unwrap_err(),
             "invalid selector: 'a'; can't understand 'a'"
+        );
+    }
+
+    #[test]
+    fn terms_are_read_in_order_and_empty_ones_demand_nothing() {
+        for (text, printed) in [("z=1,a=1", "a=1,z=1"), ("==", ""), ("!=,a=1,=", "a=1")] {
+            assert_eq!(Selector::parse(text).unwrap().to_string(), printed);
+        }
+        assert_eq!(
+            Selector::parse("z,a").unwrap_err(),
+            "invalid selector: 'z,a'; can't understand 'a'"
         );
     }
 }

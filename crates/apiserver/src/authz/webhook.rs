@@ -289,8 +289,8 @@ mod tests {
             "resourceAttributes": {
                 "namespace": "d", "verb": "list", "version": "v1", "resource": "pods",
                 "fieldSelector": {"requirements": [
-                    {"key": "spec.nodeName", "operator": "In", "values": ["n1"]},
                     {"key": "metadata.name", "operator": "NotIn", "values": ["x"]},
+                    {"key": "spec.nodeName", "operator": "In", "values": ["n1"]},
                 ]},
                 "labelSelector": {"requirements": [
                     {"key": "a", "operator": "In", "values": ["x", "y"]},

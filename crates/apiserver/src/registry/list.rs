@@ -77,7 +77,15 @@ impl Call<'_> {
             apimachinery::labels::Selector::parse(query.get("labelSelector").unwrap_or_default())
                 .map_err(Status::bad_request)?;
         let fields = query.get("fieldSelector").unwrap_or_default();
-        let fields = apimachinery::fields::Selector::parse(fields).map_err(Status::bad_request)?;
+        let mut fields =
+            apimachinery::fields::Selector::parse(fields).map_err(Status::bad_request)?;
+        let strategy = self.endpoint.strategy();
+        for requirement in &mut fields.requirements {
+            let field = strategy.field_of_label(&requirement.field);
+            if field != requirement.field {
+                requirement.field = field.to_owned();
+            }
+        }
         Ok(Predicate {
             namespace: self.namespace().to_owned(),
             name: String::new(),

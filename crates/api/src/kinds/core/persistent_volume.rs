@@ -79,13 +79,6 @@ impl Strategy for PersistentVolumeStrategy {
             status.set(LAST_CHANGE, now);
         }
     }
-    fn is_selectable(&self, field: &str) -> bool {
-        matches!(field, "metadata.name" | "name")
-    }
-    fn selectable_fields(&self, object: &Object) -> Vec<(&'static str, String)> {
-        vec![("name", meta::name(object).to_owned())]
-    }
-
     fn validate(&self, object: &Object) -> ErrorList {
         let mut errors = Vec::new();
         validate_spec(&mut errors, object);

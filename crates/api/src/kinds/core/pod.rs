@@ -217,6 +217,13 @@ impl Strategy for PodStrategy {
             "status.nominatedNodeName",
         ]
     }
+    /// The first clients of v1 sent `spec.host`.
+    fn field_of_label<'a>(&self, label: &'a str) -> &'a str {
+        match label {
+            "spec.host" => "spec.nodeName",
+            label => label,
+        }
+    }
     fn is_selectable(&self, field: &str) -> bool {
         matches!(
             field,
