@@ -59,7 +59,7 @@ pub(super) struct ListOptions {
     pub send_initial_events: Option<bool>,
     /// Whether the end of the initial events is to be told: where they are asked for, and where a watch has always begun with them.
     pub initial_events_end: bool,
-    /// `timeoutSeconds`
+    /// `timeoutSeconds`: how long a watch lives, not at all if that is negative. None or zero leave it to the server.
     pub timeout: Option<Duration>,
 }
 
@@ -86,10 +86,7 @@ impl ListOptions {
                 .get("sendInitialEvents")
                 .map(|_| query.flag("sendInitialEvents")),
             initial_events_end: false,
-            timeout: timeout
-                .and_then(|seconds| u64::try_from(seconds).ok())
-                .filter(|seconds| *seconds > 0)
-                .map(Duration::from_secs),
+            timeout: timeout.and_then(life),
         };
         let errors = options.validate(version, version_match);
         if !errors.is_empty() {
@@ -306,4 +303,31 @@ pub(super) fn dry_run_errors(values: &[&str]) -> ErrorList {
         serde_json::json!(values),
         &["All"],
     )]
+}
+
+/// How long so many seconds are in Go's 64 bits of nanoseconds, which overflow silently. Zero is none.
+fn life(seconds: i64) -> Option<Duration> {
+    let nanoseconds = seconds.wrapping_mul(1_000_000_000);
+    (nanoseconds != 0).then(|| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_counted_as_go_counts_them() {
+        let cases = [
+            (0, None),
+            (5, Some(Duration::from_secs(5))),
+            (-1, Some(Duration::ZERO)),
+            (9_223_372_036, Some(Duration::from_secs(9_223_372_036))),
+            (9_223_372_037, Some(Duration::ZERO)),
+            (i64::MAX, Some(Duration::ZERO)),
+            (i64::MIN, None),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(life(seconds), expected, "{seconds}");
+        }
+    }
 }
