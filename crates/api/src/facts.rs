@@ -1,7 +1,7 @@
 //! What the reference server states of the built-in kinds, read from our committed tables under `facts/`.
 //!
 //! The tables are lines of words, so that a change between releases reads well as a diff. `cargo xtask facts` writes them; nobody
-//! edits them. They hold names, types, numbers and constants. They are read once, at the first use, in a millisecond or two.
+//! edits them, but for `apidiscovery`, which no OpenAPI document has. They hold names, types, numbers and constants. They are read once, at the first use, in a millisecond or two.
 //!
 //! # Types: `facts/io.k8s.….facts`
 //!
@@ -39,6 +39,7 @@ pub use resources::{Column, ResourceFacts, SubresourceFacts, columns, resource, 
 /// One table for each API package.
 const TABLES: &[&str] = &[
     include_str!("../facts/io.k8s.api.admissionregistration.v1.facts"),
+    include_str!("../facts/io.k8s.api.apidiscovery.v2.facts"),
     include_str!("../facts/io.k8s.api.apps.v1.facts"),
     include_str!("../facts/io.k8s.api.authentication.v1.facts"),
     include_str!("../facts/io.k8s.api.authorization.v1.facts"),
@@ -73,19 +74,25 @@ pub fn schema() -> &'static Schema {
 /// The type of a built-in kind. Kinds that every group has, such as `DeleteOptions`, are found in all groups.
 pub fn type_of(gvk: &GroupVersionKind) -> Option<TypeRef<'static>> {
     schema().type_of(gvk).or_else(|| {
-        let meta = matches!(
-            &*gvk.kind,
-            "CreateOptions"
-                | "DeleteOptions"
-                | "GetOptions"
-                | "ListOptions"
-                | "PatchOptions"
-                | "Status"
-                | "UpdateOptions"
-                | "WatchEvent"
-        ) || (gvk.group == "meta.k8s.io" && gvk.version == "v1");
+        let meta =
+            is_in_every_group(&gvk.kind) || (gvk.group == "meta.k8s.io" && gvk.version == "v1");
         meta.then(|| meta_type(&gvk.kind)).flatten()
     })
+}
+
+/// Whether every version of every group has the kind.
+pub fn is_in_every_group(kind: &str) -> bool {
+    matches!(
+        kind,
+        "CreateOptions"
+            | "DeleteOptions"
+            | "GetOptions"
+            | "ListOptions"
+            | "PatchOptions"
+            | "Status"
+            | "UpdateOptions"
+            | "WatchEvent"
+    )
 }
 
 /// A type of `meta/v1` by its short name: `ObjectMeta`, `Table`, `PartialObjectMetadata`.
@@ -368,6 +375,7 @@ mod tests {
             ("meta.k8s.io", "v1", "PartialObjectMetadataList"),
             ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
             ("apiregistration.k8s.io", "v1", "APIService"),
+            ("apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"),
         ] {
             assert!(
                 type_of(&GroupVersionKind::new(group, version, kind)).is_some(),

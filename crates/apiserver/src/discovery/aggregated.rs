@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::{Scope, ServedResource};
-use apimachinery::gvk::GroupVersionKind;
+use apimachinery::{Object, gvk::GroupVersionKind};
 use http::HeaderValue;
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::{Aggregated, priority::versions_by_group};
-use crate::aggregation::RemoteVersion;
+use super::{AGGREGATED, Aggregated, priority::versions_by_group};
+use crate::{aggregation::RemoteVersion, storage};
 
 pub(super) fn lists(
     rows: &[Arc<ServedResource>],
@@ -27,11 +27,19 @@ fn list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Aggregated {
         .into_iter()
         .map(|(name, versions)| group(name, &versions, rows, remote))
         .collect();
-    let document = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": groups,
-    });
-    let body = document.to_string();
-    let hash: String = digest::digest(&digest::SHA512, body.as_bytes())
+    let document = Object::from_iter([
+        ("kind".to_owned(), AGGREGATED.kind.as_ref().into()),
+        (
+            "apiVersion".to_owned(),
+            AGGREGATED.group_version().to_string().into(),
+        ),
+        ("metadata".to_owned(), json!({})),
+        ("items".to_owned(), groups.into()),
+    ]);
+    let mut json = Vec::new();
+    storage::write_json(&document, &mut json);
+    json.push(b'\n');
+    let hash: String = digest::digest(&digest::SHA512, &json)
         .as_ref()
         .iter()
         .map(|b| format!("{b:02X}"))
@@ -39,7 +47,8 @@ fn list(rows: &[Arc<ServedResource>], remote: &[RemoteVersion]) -> Aggregated {
     let etag = HeaderValue::try_from(format!("\"{hash}\""))
         .expect("hexadecimal digits are a header value");
     Aggregated {
-        body: body.into(),
+        document,
+        json: json.into(),
         etag,
     }
 }

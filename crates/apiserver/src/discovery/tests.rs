@@ -18,19 +18,61 @@ fn accepting(accept: &str) -> HeaderMap {
     headers
 }
 
+/// As `kubectl` asks.
+const AGGREGATED_JSON: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
 #[test]
-fn the_first_clause_that_fits_decides() {
-    let v2 = AGGREGATED;
-    let v9 = AGGREGATED.replace("v=v2", "v=v9");
-    for (accept, expected) in [
-        (v2.to_owned(), true),
-        (format!("{v2},application/json"), true),
-        (format!("{v2};profile=nopeer"), true),
-        (format!("{v9},application/json,{v2}"), false),
-        ("application/json".to_owned(), false),
-        ("*/*".to_owned(), false),
+fn the_best_clause_that_asks_for_the_aggregated_form_decides() {
+    let discovery = discovery();
+    let answer = |path: &str, accept: &str| {
+        let (headers, query) = (accepting(accept), Query::default());
+        let answer = discovery.respond(&Method::GET, path, &headers, &query);
+        match answer.unwrap() {
+            Ok(response) => response.headers()[header::CONTENT_TYPE]
+                .to_str()
+                .unwrap()
+                .to_owned(),
+            Err(status) => status.code.to_string(),
+        }
+    };
+    let v2 = AGGREGATED_JSON;
+    let v9 = v2.replace("v=v2", "v=v9");
+    let [yaml, protobuf] = [Encoding::Yaml, Encoding::Protobuf]
+        .map(|e| v2.replace("application/json", e.media_type()));
+    let any = v2.replace("application/json", "*/*");
+    let range = v2.replace("application/json", "application/*");
+    for (path, accept, expected) in [
+        ("/apis", v2, v2),
+        ("/apis", &format!("{v2},application/json"), v2),
+        ("/apis", &format!("{v2};profile=nopeer"), v2),
+        ("/apis", &format!("{v9},application/json,{v2}"), v2),
+        (
+            "/apis",
+            &format!("{v9},application/json"),
+            "application/json",
+        ),
+        ("/apis", &v9, "406"),
+        ("/apis", "application/json", "application/json"),
+        ("/apis", "*/*", "application/json"),
+        ("/apis", &yaml, &yaml),
+        ("/apis", &protobuf, &protobuf),
+        ("/apis", &format!("{yaml},{v2}"), &yaml),
+        ("/apis", &format!("application/yaml,{any}"), v2),
+        ("/apis", &any, v2),
+        ("/apis", &range, v2),
+        ("/api", &any, v2),
+        ("/api/", v2, v2),
+        // The route takes no such range, and what lies below `/apis/` knows the older form only.
+        ("/api", &range, "406"),
+        ("/apis/", v2, "406"),
+        (
+            "/apis/",
+            &format!("{v2},application/json"),
+            "application/json",
+        ),
     ] {
-        assert_eq!(wants_aggregated(&accepting(&accept)), expected, "{accept}");
+        assert_eq!(answer(path, accept), expected, "{path} {accept}");
     }
 }
 
@@ -43,7 +85,7 @@ fn a_known_etag_is_answered_without_a_body() {
             .unwrap()
             .unwrap()
     };
-    let mut headers = accepting(AGGREGATED);
+    let mut headers = accepting(AGGREGATED_JSON);
     let first = ask(&headers);
     assert_eq!(first.status(), StatusCode::OK);
     headers.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());

@@ -49,6 +49,9 @@ pub(crate) const LIST_SERIALIZERS: [&str; 5] = [JSON, YAML, PROTOBUF, JSON_STREA
 /// What the route of a log produces.
 pub(crate) const LOG_SERIALIZERS: [&str; 4] = ["text/plain", JSON, YAML, PROTOBUF];
 
+/// Group, version and kind of the aggregated form of discovery.
+const AGGREGATED_DISCOVERY: [&str; 3] = ["apidiscovery.k8s.io", "v2", "APIGroupDiscoveryList"];
+
 /// What becomes of an object before it is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Transform {
@@ -134,6 +137,29 @@ impl Accept {
         })
     }
 
+    /// Decides whether discovery is wanted aggregated (`as=APIGroupDiscoveryList`), and how encoded, as the best of the clauses that ask for
+    /// that says. `None` if none does; clauses that ask for no shape are not looked at, however good.
+    pub(crate) fn negotiate_aggregated_discovery(
+        headers: &HeaderMap,
+        query: &Query,
+    ) -> Option<Self> {
+        for clause in clauses(accept_header(headers)) {
+            let mut encodings = Encoding::ALL.into_iter();
+            let Some(encoding) = encodings.find(|encoding| clause.can_be(*encoding, false)) else {
+                continue;
+            };
+            let shape = ["g", "v", "as"].map(|name| clause.parameter(name));
+            if shape == AGGREGATED_DISCOVERY.map(Some) {
+                return Some(Self {
+                    encoding,
+                    pretty: wants_pretty(headers, query) || clause.parameter("pretty") == Some("1"),
+                    ..Self::default()
+                });
+            }
+        }
+        None
+    }
+
     fn decide(
         headers: &HeaderMap,
         query: &Query,
@@ -148,9 +174,6 @@ impl Accept {
         }
         for clause in &clauses {
             for encoding in Encoding::ALL {
-                if !clause.names(encoding.media_type()) {
-                    continue;
-                }
                 if let Some(transform) = clause
                     .transform(encoding, endpoint)
                     .filter(|transform| allowed(encoding, *transform))
@@ -208,14 +231,20 @@ impl Clause<'_> {
             .map(|(_, value)| *value)
     }
 
+    /// Whether it names the encoding and demands nothing of it that cannot be had, whatever the shape.
+    fn can_be(&self, encoding: Encoding, has_server_version: bool) -> bool {
+        let demanded = |name| self.parameter(name).filter(|value| !value.is_empty());
+        let stream = demanded("stream");
+        let version = demanded("sv");
+        self.names(encoding.media_type())
+            && stream.is_none_or(|stream| stream == "watch" && encoding.streams())
+            && version.is_none_or(|version| version == "v1" && has_server_version)
+    }
+
     /// The shape asked for; `None` if there is no such shape here, or the clause demands something else that cannot be had.
     fn transform(&self, encoding: Encoding, endpoint: Endpoint) -> Option<Transform> {
-        let demanded = |name| self.parameter(name).filter(|value| !value.is_empty());
-        if demanded("stream").is_some_and(|stream| stream != "watch" || !encoding.streams()) {
-            return None;
-        }
         let is_document = endpoint == Endpoint::Document;
-        if demanded("sv").is_some_and(|version| version != "v1" || is_document) {
+        if !self.can_be(encoding, !is_document) {
             return None;
         }
         let transform = match self.parameter("as") {
