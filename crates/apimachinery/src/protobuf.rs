@@ -27,6 +27,12 @@ const MAX_DEPTH: usize = 256;
 /// Bytes that are no message of the type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtobufError {
+    /// There are none.
+    #[error("empty data")]
+    Empty,
+    /// There is nothing behind the magic.
+    #[error("empty body")]
+    EmptyBody,
     /// They do not begin with the magic.
     #[error(
         "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
@@ -78,8 +84,14 @@ pub struct Envelope<'a> {
 /// # Errors
 /// Bytes that are none.
 pub fn open(body: &[u8]) -> Result<Envelope<'_>, ProtobufError> {
-    let body = body.strip_prefix(MAGIC).ok_or(ProtobufError::NoEnvelope)?;
-    read::envelope(body)
+    if body.is_empty() {
+        return Err(ProtobufError::Empty);
+    }
+    match body.strip_prefix(MAGIC) {
+        None => Err(ProtobufError::NoEnvelope),
+        Some([]) => Err(ProtobufError::EmptyBody),
+        Some(body) => read::envelope(body),
+    }
 }
 
 /// Encodes an object with its envelope.
@@ -329,5 +341,7 @@ mod tests {
             ("v1", "Pod", &b"\x0A\x00"[..])
         );
         assert_eq!(open(b"{}"), Err(ProtobufError::NoEnvelope));
+        assert_eq!(open(b""), Err(ProtobufError::Empty));
+        assert_eq!(open(MAGIC), Err(ProtobufError::EmptyBody));
     }
 }

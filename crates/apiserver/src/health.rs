@@ -183,15 +183,15 @@ impl Health {
     pub async fn respond(&self, path: &str, query: &Query) -> Option<Response<Bytes>> {
         let path = path.strip_prefix('/')?;
         let (endpoint, check) = match path.split_once('/') {
-            Some((endpoint, check)) => (endpoint, check.trim_end_matches('/')),
-            None => (path, ""),
+            Some((endpoint, check)) => (endpoint, Some(check)),
+            None => (path, None),
         };
         if !ENDPOINTS.contains(&endpoint) {
             return None;
         }
-        if check.is_empty() {
+        let Some(check) = check else {
             return Some(self.all(endpoint, query).await);
-        }
+        };
         let Some(row) = self.checks_of(endpoint).find(|row| row.name == check) else {
             return Some(text(
                 StatusCode::NOT_FOUND,

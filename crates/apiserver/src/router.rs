@@ -45,13 +45,17 @@ impl Handler for Router {
         context: &Arc<Context>,
         request: Request<Body>,
     ) -> Result<Response<Body>, Status> {
+        // Nobody's, whatever authorizers read in it.
+        let path = context.info.path.as_str();
+        if path.starts_with("//") || path.starts_with("/apis//") {
+            return Ok(page_not_found());
+        }
         if let Some(remote) = self.aggregator.remote(context.info.path.as_str()) {
             return Ok(self.aggregator.proxy(&remote, context, request).await);
         }
         if context.info.is_resource {
             return self.registry.handle(context, request).await;
         }
-        let path = context.info.path.as_str();
         if let Some(response) = self.health.respond(path, &context.query).await {
             return Ok(response.map(Body::from));
         }
@@ -90,13 +94,8 @@ impl Handler for Router {
             let path = path.to_owned();
             return Ok(debug_flags::respond(&path, request).await);
         }
-        match path.strip_suffix('/').unwrap_or(path) {
-            "" => self.document(context, &self.root()),
-            "/version" if request.method() != Method::GET => Err(Status::method_not_allowed()),
-            "/version" => {
-                route_produces(headers, &["application/json"])?;
-                self.document(context, &Version::CURRENT.document())
-            }
+        match path {
+            "/" | "/index.html" => self.document(context, &self.root()),
             "/metrics" if request.method() == Method::DELETE => {
                 Ok(self.metrics.reset().map(Body::from))
             }
@@ -112,31 +111,48 @@ impl Handler for Router {
                 zpages::acceptable(headers)?;
                 Ok(self.pages.flagz())
             }
-            path if path.starts_with("/api/") || path == "/api" => Err(Status::unknown_path()),
-            _ => Ok(page_not_found()),
+            _ => self.service(context, request.method()),
         }
     }
 }
 
 impl Router {
+    /// What upstream serves by its router of services, which minds no slashes at the end and answers for everything below them.
+    fn service(&self, context: &Context, method: &Method) -> Result<Response<Body>, Status> {
+        let path = context.info.path.trim_end_matches('/');
+        if path == "/version" {
+            if method != Method::GET {
+                return Err(Status::method_not_allowed());
+            }
+            route_produces(&context.headers, &["application/json"])?;
+            return self.document(context, &Version::CURRENT.document());
+        }
+        let openid = self.openid.iter().flat_map(|_| OpenIdDiscovery::PATHS);
+        let is_below = |service: &str| {
+            let below = path.strip_prefix(service);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        };
+        match ["/api", "/version"].into_iter().chain(openid).any(is_below) {
+            true => Err(Status::unknown_path()),
+            false => Ok(page_not_found()),
+        }
+    }
+
     fn root(&self) -> apimachinery::Object {
-        let health: Vec<String> = self.health.paths().collect();
         let fixed = [
+            "/apis/",
             "/flagz",
             "/metrics",
             "/metrics/slis",
             "/statusz",
             "/version",
         ];
-        let fixed = fixed.into_iter().chain(self.openapi.paths());
+        let health: Vec<String> = self.health.paths().collect();
         let discovery = self.discovery.paths();
-        root_paths(
-            discovery
-                .iter()
-                .map(String::as_str)
-                .chain(health.iter().map(String::as_str))
-                .chain(fixed),
-        )
+        let made = discovery.iter().chain(&health).map(String::as_str);
+        let openid = self.openid.iter().flat_map(|_| OpenIdDiscovery::PATHS);
+        let fixed = fixed.into_iter().chain(openid);
+        root_paths(made.chain(fixed).chain(self.openapi.paths()))
     }
 
     /// The paths that `/statusz` names: those that are no discovery and no single check.

@@ -25,7 +25,7 @@ impl Pages {
         let version = version.trim_start_matches('v');
         let emulated: Vec<&str> = version.splitn(3, '.').take(2).collect();
         text(format!(
-            "\nkube-apiserver statusz\n{WARNING}\n\nStarted: {}\nUp: {} hr {:02} min {:02} sec\nBinary version: {version}\nEmulation version: {}\nPaths: {}\n",
+            "\napiserver statusz\n{WARNING}\n\nStarted: {}\nUp: {} hr {:02} min {:02} sec\nBinary version: {version}\nEmulation version: {}\nPaths: {}\n",
             self.started.strftime("%a %b %e %H:%M:%S UTC %Y"),
             up / 3600,
             up / 60 % 60,
@@ -43,7 +43,7 @@ impl Pages {
             .iter()
             .map(|(name, value)| format!("{name}={value}\n"))
             .collect();
-        text(format!("\nkube-apiserver flagz\n{WARNING}\n\n{lines}"))
+        text(format!("\napiserver flagz\n{WARNING}\n{lines}"))
     }
 }
 
@@ -108,6 +108,6 @@ mod tests {
             "{status}"
         );
         assert!(status.ends_with("Paths: /healthz /metrics\n"));
-        assert!(shown(pages.flagz()).await.ends_with("\n\na=b\nv=2\n"));
+        assert!(shown(pages.flagz()).await.ends_with(".\na=b\nv=2\n"));
     }
 }

@@ -42,8 +42,12 @@ pub fn strip(headers: &mut HeaderMap) {
 }
 
 fn from_authorization(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim();
-    let (scheme, token) = value.split_once(' ')?;
+    from_value(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+/// The token in the value of an `Authorization` header.
+pub(super) fn from_value(value: &str) -> Option<String> {
+    let (scheme, token) = value.trim().split_once(' ')?;
     // Upstream splits at single spaces: what follows a second one is not part of the token.
     let token = token.split(' ').next().unwrap_or_default();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
@@ -110,6 +114,7 @@ mod tests {
         ] {
             assert_eq!(token(&headers(pairs)).as_deref(), expected, "{pairs:?}");
         }
+        assert_eq!(from_value("Bearer abc\n").as_deref(), Some("abc"));
         let alone = [
             ("upgrade", "websocket"),
             ("sec-websocket-protocol", protocol.as_str()),

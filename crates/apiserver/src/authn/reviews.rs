@@ -6,7 +6,7 @@ use apimachinery::{Object, gvk::GroupResource, status::Status};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{ServiceAccountTokens, TokenAuthenticator, union::with_authenticated_group};
+use super::{ServiceAccountTokens, TokenAuthenticator, bearer, union::with_authenticated_group};
 use crate::{
     lookup,
     user::UserInfo,
@@ -42,6 +42,8 @@ impl VirtualResource for TokenReview {
                 "token is required for TokenReview in authentication",
             ));
         }
+        // Upstream asks about a request that carries the token, where what is written around it does not count.
+        let token = bearer::from_value(&format!("Bearer {token}")).unwrap_or(token);
         let mut asked = lookup::strings(&review, &["spec", "audiences"]);
         if asked.is_empty() {
             asked.clone_from(&self.audiences);

@@ -199,11 +199,11 @@ impl OpenApi {
         query: &Query,
     ) -> Option<Result<Response<Body>, Status>> {
         let rest = path.strip_prefix("/openapi/")?;
-        Some(match rest.trim_end_matches('/') {
+        Some(match rest {
             "v2" => self.v2(headers),
             "v3" => Ok(self.index()),
-            other => {
-                let name = other.strip_prefix("v3/").unwrap_or_default();
+            rest => {
+                let name = rest.strip_prefix("v3/")?;
                 if let Some(document) = self.documents.get(name) {
                     let make = || v3::document(name, &self.rows);
                     let body = |encoding| document.body(encoding, make, gnostic::v3::encode);

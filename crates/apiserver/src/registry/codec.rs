@@ -230,8 +230,7 @@ fn is_of(version: &str, kind: &str, gvk: &GroupVersionKind, body: &Bytes) -> Res
         let error = format!("unexpected GroupVersion string: {version}");
         return Err(unrecognized(gvk, &error, body));
     };
-    let known = kind == "List" && group_version.group.is_empty()
-        || is_registered(gvk, &group_version.kind(kind.to_owned()));
+    let known = is_registered(gvk, &group_version.kind(kind.to_owned()));
     Err(if !known {
         handled(not_registered(gvk, kind, version))
     } else if kind == &*gvk.kind {
@@ -266,7 +265,18 @@ const SCHEMES: [(&str, &str); 2] = [
 /// Whether who serves `gvk` knows the kind that was sent.
 pub(super) fn is_registered(gvk: &GroupVersionKind, sent: &GroupVersionKind) -> bool {
     let apart = SCHEMES.iter().any(|(group, _)| gvk.group == *group);
-    (!apart || sent.group == gvk.group) && api::facts::type_of(sent).is_some()
+    let version = sent.group_version();
+    let is_core = version == GroupVersion::new("", "v1");
+    if api::facts::is_in_every_group(&sent.kind) {
+        let served = |row: &&api::Resource| row.gvk.group_version() == version;
+        return is_core
+            || match apart {
+                true => version == gvk.group_version(),
+                false => api::kinds::TABLE.iter().any(served),
+            };
+    }
+    let is_list = is_core && sent.kind == "List";
+    (!apart || sent.group == gvk.group) && (is_list || api::facts::type_of(sent).is_some())
 }
 
 /// What upstream says of a kind that who serves `gvk` does not know.
@@ -395,10 +405,6 @@ pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<
     let gvk = GroupVersionKind::new("", "v1", KIND);
     let bad = |error: DecodeError| Status::bad_request(error.to_string());
     let json = match encoding {
-        // The magic alone says nothing at all.
-        ContentEncoding::Protobuf if body.as_ref() == protobuf::MAGIC => {
-            return Err(Status::bad_request("empty body"));
-        }
         ContentEncoding::Protobuf => {
             let object = from_protobuf(body, &gvk).map_err(|failure| {
                 let (ProtobufFailure::Envelope(error) | ProtobufFailure::Message(error)) = failure;
@@ -407,7 +413,10 @@ pub(super) fn delete_options(encoding: ContentEncoding, body: &Bytes) -> Result<
             let json = serde_json::to_vec(&object).map_err(Status::internal)?;
             Bytes::from(json)
         }
-        _ => to_json(encoding, body, &gvk, FieldValidation::Ignore)?.0,
+        ContentEncoding::Yaml => decode::yaml_to_json(body, false)
+            .map_err(|error| Status::bad_request(without_conversion(&error)))?
+            .into(),
+        ContentEncoding::Json => body.clone(),
     };
     let (version, kind) = decode::version_kind(&json).map_err(bad)?;
     if GroupVersion::parse(&version).is_none() {

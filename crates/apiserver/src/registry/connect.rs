@@ -26,11 +26,15 @@ pub trait Connector: Send + Sync {
 impl Call<'_> {
     /// Any method of a connection's subresource.
     pub(super) async fn connect(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        let is_log = self.context.info.subresource == "log";
+        if !is_log && self.context.query.get("dryRun").is_some() {
+            return Err(Status::bad_request("dryRun is not supported"));
+        }
         let connector = self.registry.plugs().connector.clone();
         let connector = connector.ok_or_else(|| {
             Status::service_unavailable("connections to nodes are not served here")
         })?;
-        if self.context.info.subresource == "log" {
+        if is_log {
             // Read like an object, and so what the client takes counts as if one came.
             self.accept(Sort::Answer)?;
         } else {

@@ -122,6 +122,12 @@ impl Call<'_> {
 impl Sort {
     /// By the content type. Custom kinds have no strategic merge.
     fn of(call: &Call<'_>) -> Result<Self, Status> {
+        const TYPES: [&str; 4] = [
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/strategic-merge-patch+json",
+            "application/apply-patch+yaml",
+        ];
         let custom = call.endpoint.custom.is_some();
         match content_type(&call.context.headers) {
             "application/json-patch+json" => Ok(Self::Json),
@@ -133,12 +139,9 @@ impl Sort {
                 "application/apply-patch+yaml",
             ])),
             // The router takes a list of types, one of which it knows; what comes behind it does not.
-            listed if listed.contains(',') => Err(Status::unsupported_media_type(&[
-                "application/json-patch+json",
-                "application/merge-patch+json",
-                "application/strategic-merge-patch+json",
-                "application/apply-patch+yaml",
-            ])),
+            listed if listed.split(',').any(|one| TYPES.contains(&one.trim())) => {
+                Err(Status::unsupported_media_type(&TYPES))
+            }
             _ => Err(route_status(415, "Unsupported Media Type", None)),
         }
     }

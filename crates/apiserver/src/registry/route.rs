@@ -76,8 +76,10 @@ pub(super) fn find(
     // `namespaces/NAME` stands in its own namespace, and nothing of another does: who may do anything there is no one elsewhere.
     let is_own_namespace =
         endpoint.row.gvk.kind == "Namespace" && named && info.name == info.namespace;
+    // As clients say who have forgotten the namespace.
+    let in_nameless = info.path.contains("/namespaces//");
     if !endpoint.is_namespaced() && in_namespace && !is_own_namespace
-        || endpoint.is_namespaced() && !in_namespace && named
+        || endpoint.is_namespaced() && !in_namespace && !in_nameless && named
         || info.name.contains('/')
     {
         return Err(Status::unknown_path());
@@ -94,13 +96,29 @@ pub(super) fn find(
             _ => Err(Status::method_not_allowed()),
         };
     }
+    let route = match info.subresource.is_empty() {
+        true => of_object(endpoint, info, method, named),
+        false => subresource(endpoint, info, method),
+    }?;
     if named {
         path_segment(&info.name, "Name")?;
+        if endpoint.is_namespaced() && !in_namespace {
+            return Err(Status::bad_request("Namespace parameter required."));
+        }
     }
-    if !info.subresource.is_empty() {
-        return subresource(endpoint, info, method);
+    Ok(route)
+}
+
+fn of_object(
+    endpoint: &Endpoint,
+    info: &RequestInfo,
+    method: &Method,
+    named: bool,
+) -> Result<Route, Status> {
+    if !info.rest.is_empty() {
+        return Err(Status::unknown_path());
     }
-    let across_namespaces = endpoint.is_namespaced() && !in_namespace;
+    let across_namespaces = endpoint.is_namespaced() && info.namespace.is_empty() && !named;
     // Questions have no names.
     let is_question = endpoint.cacher.is_none() && endpoint.row.verbs == ["create"];
     if is_question && named || across_namespaces && !endpoint.row.verbs.contains(&"list") {
@@ -157,7 +175,7 @@ fn subresource(endpoint: &Endpoint, info: &RequestInfo, method: &Method) -> Resu
         Method::PUT => "update",
         Method::PATCH => "patch",
         Method::DELETE => "delete",
-        _ if facts.name == "proxy" => "get",
+        Method::HEAD | Method::OPTIONS if facts.name == "proxy" => "get",
         _ => return Err(Status::method_not_allowed()),
     };
     if !facts.verbs.contains(&verb) {

@@ -21,6 +21,9 @@ pub struct OpenIdDiscovery {
 }
 
 impl OpenIdDiscovery {
+    /// Where its documents are.
+    pub(crate) const PATHS: [&str; 2] = [CONFIGURATION_PATH, JWKS_PATH];
+
     /// For tokens of `issuer`. `jwks_uri` is where outsiders find the key set.
     pub fn new(issuer: &str, jwks_uri: &str, keys: &[PublicKey]) -> Self {
         let mut algorithms: Vec<&str> = keys.iter().map(|key| key.algorithm().name()).collect();
@@ -50,7 +53,7 @@ impl OpenIdDiscovery {
         path: &str,
         headers: &HeaderMap,
     ) -> Option<Result<Response<Bytes>, Status>> {
-        let (body, media_type) = match path.strip_suffix('/').unwrap_or(path) {
+        let (body, media_type) = match path.trim_end_matches('/') {
             CONFIGURATION_PATH => (&self.configuration, "application/json"),
             JWKS_PATH => (&self.keys, "application/jwk-set+json"),
             _ => return None,
@@ -82,7 +85,7 @@ mod tests {
     fn both_documents_are_read_and_nothing_else() {
         let discovery = OpenIdDiscovery::new("https://issuer", "https://issuer/keys", &[]);
         let headers = HeaderMap::new();
-        for path in [CONFIGURATION_PATH, JWKS_PATH, "/openid/v1/jwks/"] {
+        for path in [CONFIGURATION_PATH, JWKS_PATH, "/openid/v1/jwks//"] {
             let ask = |method| discovery.respond(&method, path, &headers).unwrap();
             assert_eq!(ask(Method::GET).unwrap().status(), StatusCode::OK);
             assert_eq!(ask(Method::POST).unwrap_err().code, 405);
