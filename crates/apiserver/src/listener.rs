@@ -6,6 +6,7 @@
 
 mod coalesce;
 mod congestion;
+mod host;
 mod stall_guard;
 
 use std::{
@@ -194,6 +195,9 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         // Boxed: what a request needs would else be part of each stream's task, idle watches' too.
         Box::pin(async move {
             let version = request.version();
+            if let Some(refusal) = host::refuse(&request) {
+                return Ok(refusal);
+            }
             let response = pipeline.serve(request.map(Body::from), peer).await;
             drop(token);
             if version == Version::HTTP_2 && (asks_to_close(&response) || happens(chance)) {
