@@ -185,10 +185,21 @@ async fn what_custom_resources_do_not_have_is_refused_as_upstream_refuses_it() {
             404,
         ),
         (Method::PUT, WIDGETS.to_owned(), 400),
+        (Method::GET, format!("{WIDGETS}/%2e%2e"), 400),
+        (Method::GET, format!("{WIDGETS}/%2e%2e/more"), 404),
     ] {
         let (status, body) = cluster.json(method, &path, None).await;
         assert_eq!(status.as_u16(), code, "{path}: {body}");
     }
+    let of_no_version = json!({"kind": "Widget", "metadata": {"name": "v"}});
+    let (status, body) = cluster
+        .json(Method::POST, WIDGETS, Some(of_no_version))
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
+    assert_eq!(
+        body["message"],
+        "the API version in the data () does not match the expected API version (example.com/v1)"
+    );
     cluster.stop().await;
 }
 

@@ -206,7 +206,7 @@ fn row(
             gvk: custom.storage_gvk().clone(),
             hub: None,
         }),
-        strategy: StrategyRef::Shared(Arc::new(CustomStrategy::new(version))),
+        strategy: StrategyRef::Shared(Arc::new(CustomStrategy::new(version, definition.scope))),
         gvk,
     }
 }

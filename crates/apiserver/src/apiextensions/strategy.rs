@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ::apiextensions::definition::Version;
-use api::{Strategy, names};
+use api::{Scope, Strategy, names};
 use apimachinery::{Object, field::ErrorList, gvk::GroupVersionKind, meta};
 
 use super::finalizers;
@@ -14,12 +14,14 @@ use super::finalizers;
 #[derive(Debug)]
 pub(super) struct CustomStrategy {
     version: Arc<Version>,
+    scope: Scope,
 }
 
 impl CustomStrategy {
-    pub(super) fn new(version: &Arc<Version>) -> Self {
+    pub(super) fn new(version: &Arc<Version>, scope: Scope) -> Self {
         Self {
             version: Arc::clone(version),
+            scope,
         }
     }
 }
@@ -114,7 +116,8 @@ impl Strategy for CustomStrategy {
     }
 
     fn is_selectable(&self, field: &str) -> bool {
-        matches!(field, "metadata.name" | "metadata.namespace")
+        field == "metadata.name"
+            || field == "metadata.namespace" && self.scope == Scope::Namespaced
             || self
                 .version
                 .selectable_fields

@@ -181,17 +181,21 @@ impl Call<'_> {
     }
 }
 
-/// The body of a custom object states its kind; its version is the wanted one.
+/// The body of a custom object states its kind, and its version, which is the wanted one.
 fn check_version(json: &[u8], body: &Bytes, gvk: &GroupVersionKind) -> Result<(), Status> {
     let (version, kind) =
         decode::version_kind(json).map_err(|error| unrecognized(gvk, &error.to_string(), body))?;
+    if GroupVersion::parse(&version).is_none() {
+        let error = format!("unexpected GroupVersion string: {version}");
+        return Err(unrecognized(gvk, &error, body));
+    }
     if kind.is_empty() {
         let shown = String::from_utf8_lossy(json);
         let error = format!("Object 'Kind' is missing in '{shown}'");
         return Err(unrecognized(gvk, &error, body));
     }
     let wanted = gvk.group_version().to_string();
-    if version.is_empty() || version == wanted {
+    if version == wanted {
         return Ok(());
     }
     Err(Status::bad_request(format!(

@@ -209,6 +209,11 @@ fn find_custom(endpoint: &Endpoint, info: &RequestInfo) -> Result<Route, Status>
     {
         return Ok(Route::NoPage);
     }
+    let is_known =
+        info.subresource.is_empty() || endpoint.row.subresource(&info.subresource).is_some();
+    if is_known && matches!(verb, "get" | "patch" | "delete") && !info.name.is_empty() {
+        path_segment(&info.name, "Name")?;
+    }
     let resource = endpoint.group_resource();
     let unsupported = || Status::method_not_supported(&resource, verb);
     if !info.subresource.is_empty() {
