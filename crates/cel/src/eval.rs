@@ -258,7 +258,9 @@ impl<'a> Evaluator<'_, 'a> {
             Value::Map(map) => Ok(Value::Bool(map.field(field).is_some())),
             Value::Optional(None) => Ok(Value::Bool(false)),
             Value::Optional(Some(inner)) => self.has(inner, field),
-            _ => Err(EvalError::no_such_overload()),
+            Value::List(_) => Err(access::no_index(&Value::from(field))),
+            // What can have no fields, such as the old object of a creation, has not this one.
+            _ => Ok(Value::Bool(false)),
         }
     }
 

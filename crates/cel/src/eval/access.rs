@@ -16,6 +16,7 @@ pub(super) fn select<'a>(operand: Value<'a>, field: &str) -> Evaluated<'a> {
             .field(field)
             .ok_or_else(|| EvalError::no_such_key(field)),
         Value::Optional(_) => optional_field(&operand, field),
+        Value::List(_) => Err(no_index(&Value::from(field))),
         // Upstream looks for a key in whatever there is.
         _ => Err(EvalError::no_such_key(field)),
     }
@@ -27,7 +28,8 @@ pub(super) fn optional_field<'a>(operand: &Value<'a>, field: &str) -> Evaluated<
         Value::Map(map) => Ok(optional(map.field(field))),
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(inner)) => optional_field(inner, field),
-        _ => Err(EvalError::no_such_key(field)),
+        Value::List(_) => Err(no_index(&Value::from(field))),
+        _ => Ok(Value::Optional(None)),
     }
 }
 
@@ -40,7 +42,8 @@ pub(super) fn index<'a>(operand: Value<'a>, index: &Value<'a>, as_optional: bool
     match &operand {
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(inner)) => self::index((**inner).clone(), index, true),
-        _ if as_optional => Ok(optional(find(&operand, index)?)),
+        Value::List(_) | Value::Map(_) if as_optional => Ok(optional(find(&operand, index)?)),
+        _ if as_optional => Ok(Value::Optional(None)),
         _ => find(&operand, index)?.ok_or_else(|| missing(&operand, index)),
     }
 }
@@ -59,18 +62,21 @@ fn find<'a>(operand: &Value<'a>, index: &Value<'_>) -> Result<Option<Value<'a>>,
                         "unsupported index value {at} in list"
                     )));
                 }
-                _ => {
-                    return Err(EvalError::failed(format!(
-                        "unsupported index type '{}' in list",
-                        index.type_of().name()
-                    )));
-                }
+                _ => return Err(no_index(index)),
             };
             Ok(usize::try_from(at).ok().and_then(|at| list.get(at)))
         }
         Value::Map(map) => Ok(map.get(index)),
         _ => Err(EvalError::no_such_key(&show_key(index))),
     }
+}
+
+/// What is no place in a list.
+pub(super) fn no_index(index: &Value<'_>) -> EvalError {
+    EvalError::failed(format!(
+        "unsupported index type '{}' in list",
+        index.type_of().name()
+    ))
 }
 
 fn missing(operand: &Value<'_>, index: &Value<'_>) -> EvalError {

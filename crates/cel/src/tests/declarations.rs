@@ -53,6 +53,7 @@ fn json_is_read_as_declared() {
         "self.wait == duration('1m30s') && self.blob == b'hi'",
         "self.my__dash__field == 3 && self.__namespace__ == 'n' && has(self.my__dash__field)",
         "!has(self.maybe) && self.?maybe.orValue('none') == 'none'",
+        "self == self && [self] == [self]",
         "self.anything == self.anything && self.?wait.orValue(duration(self.labels['nope'])) == self.wait",
         "self.labels['a/b'] == 'c' && 'a/b' in self.labels && self.labels.all(k, self.labels[k] != '')",
         "self.set == ['b', 'a'] && self.set + ['b', 'c'] == ['c', 'a', 'b']",

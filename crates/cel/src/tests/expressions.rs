@@ -70,6 +70,8 @@ b''' == "a\nb" && b'\xff\x00' == b'\377\000' && bytes('é').size() == 2"#,
     "optional.ofNonZeroValue('').hasValue() == false && optional.of(1).optMap(v, v + 1).value() == 2",
     "optional.of(1).optFlatMap(v, optional.none()) == optional.none()",
     "[?object.?missing, ?object.?name] == ['web'] && {?'a': optional.none(), 'b': 1} == {'b': 1}",
+    "!has(object.nothing.a) && !has(object.name.a) && object.name.?a == optional.none()",
+    "!object.?nothing.a.hasValue() && object.?name.a.b.orValue('d') == 'd' && object.replicas[?0] == optional.none()",
     "[1, 2].first().value() == 1 && [].last() == optional.none()",
     // Syntax.
     "1 == 1 // a comment",
@@ -101,6 +103,12 @@ const FAILING: &[(&str, &str)] = &[
     ("object.name + 1 == 2", "no such overload"),
     ("object.name.foo", "no such key: foo"),
     ("object.missing || false", "no such key: missing"),
+    (
+        "has(object.ports.a)",
+        "unsupported index type 'string' in list",
+    ),
+    ("object.?ports.a", "unsupported index type 'string' in list"),
+    ("object.ports.a", "unsupported index type 'string' in list"),
     ("dyn(1).foo", "no such key: foo"),
     ("dyn([1])[1.5]", "unsupported index value 1.5 in list"),
     (

@@ -286,8 +286,11 @@ fn objects_equal(
             }
             continue;
         };
-        let Some(other) = others.get(name).filter(|other| !other.is_null()) else {
-            return Some(false);
+        let other = others.get(name).filter(|other| !other.is_null());
+        let (json, other) = match (json.is_null(), other) {
+            (false, Some(other)) => (json, other),
+            (true, None) => continue,
+            _ => return Some(false),
         };
         let value = Value::from_json(json, Some(&field.declaration));
         let other = Value::from_json(other, Some(&field.declaration));
