@@ -26,25 +26,22 @@ pub struct Column {
 }
 
 impl Column {
-    /// Those of a version: its own, or the age.
+    /// Those of a version: its own up to the first whose path cannot be read, or the age.
     pub fn all(version: &Object) -> Box<[Self]> {
-        let own: Box<[Self]> = version
-            .objects("additionalPrinterColumns")
-            .map(|(_, column)| Self::parse(column))
-            .collect();
-        if own.is_empty() {
+        let mut own = version.objects("additionalPrinterColumns").peekable();
+        if own.peek().is_none() {
             return [Self::age()].into();
         }
-        own
+        own.map_while(|(_, column)| Self::parse(column)).collect()
     }
 
-    fn parse(column: &Object) -> Self {
+    fn parse(column: &Object) -> Option<Self> {
         let path = column.text("jsonPath");
         let description = match column.text("description") {
             "" => format!("Custom resource definition column (in JSONPath format): {path}"),
             text => text.to_owned(),
         };
-        Self {
+        Some(Self {
             name: column.text("name").into(),
             column_type: column.text("type").into(),
             format: column.text("format").into(),
@@ -53,13 +50,8 @@ impl Column {
                 .int("priority")
                 .and_then(|p| i32::try_from(p).ok())
                 .unwrap_or_default(),
-            path: JsonPath::parse(path).unwrap_or_else(|_| Self::nowhere()),
-        }
-    }
-
-    /// The path that leads nowhere: a column of an unreadable path is empty.
-    fn nowhere() -> JsonPath {
-        JsonPath::parse("['']").unwrap_or_default()
+            path: JsonPath::parse(path).ok()?,
+        })
     }
 
     fn age() -> Self {
@@ -88,7 +80,7 @@ impl Column {
     fn show(&self, value: &Value, now: Timestamp) -> Value {
         match (&*self.column_type, value) {
             ("string", Value::String(text)) => text.as_str().into(),
-            ("string", Value::Null) => "<nil>".into(),
+            ("string", Value::Null) => "<no value>".into(),
             ("string", Value::Number(n)) if !n.is_i64() => {
                 go::float(n.as_f64().unwrap_or_default()).into()
             }
@@ -99,12 +91,25 @@ impl Column {
                 (None, Some(float)) => (float as i64).into(),
                 _ => Value::Null,
             },
-            ("number", Value::Number(n)) => n.as_f64().map_or(Value::Null, Value::from),
+            ("number", Value::Number(n)) => n.as_f64().map_or(Value::Null, number),
             ("boolean", Value::Bool(flag)) => (*flag).into(),
             ("date", Value::String(text)) => date(text, now).into(),
             _ => Value::Null,
         }
     }
+}
+
+/// A float as Go writes it in JSON: without a point if it is whole.
+fn number(float: f64) -> Value {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    if float.fract() == 0.0 && float.abs() <= EXACT {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "whole, and far from the bounds"
+        )]
+        return (float as i64).into();
+    }
+    float.into()
 }
 
 /// How long ago a time was.
@@ -134,9 +139,13 @@ mod tests {
             {"name": "Names", "type": "string", "jsonPath": ".spec.list[*].n"},
             {"name": "List", "type": "string", "jsonPath": ".spec.list"},
             {"name": "Bad", "type": "string", "jsonPath": ".spec.list[9].n"},
-            {"name": "Wrong", "type": "integer", "jsonPath": ".spec.when"}]});
+            {"name": "Wrong", "type": "integer", "jsonPath": ".spec.when"},
+            {"name": "Null", "type": "string", "jsonPath": ".spec.nothing"},
+            {"name": "Half", "type": "number", "jsonPath": ".spec.half"},
+            {"name": "Unreadable", "type": "string", "jsonPath": ".spec[\"on\"]"},
+            {"name": "Behind", "type": "boolean", "jsonPath": ".spec.on"}]});
         let columns = Column::all(version.as_object().unwrap());
-        let object = json!({"spec": {"size": 3, "when": "2024-01-01T00:00:00Z", "on": true, "list": [{"n": "x"}, {"n": "y"}]}});
+        let object = json!({"spec": {"size": 3, "when": "2024-01-01T00:00:00Z", "on": true, "nothing": null, "half": 0.5, "list": [{"n": "x"}, {"n": "y"}]}});
         let now = "2024-01-01T00:01:00Z".parse().unwrap();
         let cells: Vec<Value> = columns
             .iter()
@@ -146,13 +155,15 @@ mod tests {
             json!(cells),
             json!([
                 3,
-                3.0,
+                3,
                 "60s",
                 true,
                 "x",
                 r#"[{"n":"x"},{"n":"y"}]"#,
                 null,
-                null
+                null,
+                "<no value>",
+                0.5
             ])
         );
         assert_eq!(

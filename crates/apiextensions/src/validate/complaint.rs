@@ -60,18 +60,25 @@ impl Complaint {
                 let supported: Vec<&str> = supported.iter().map(String::as_str).collect();
                 FieldError::not_supported(&field, value, &supported)
             }
-            What::TooLong(max) => {
-                FieldError::too_long(&field, usize::try_from(max).unwrap_or_default())
-            }
-            What::TooMany(actual, max) => {
-                let unit = if max == 1 { "item" } else { "items" };
-                FieldError {
-                    kind: ErrorType::TooMany,
+            What::TooLong(max) => match usize::try_from(max) {
+                Ok(max) => FieldError::too_long(&field, max),
+                Err(_) => FieldError {
+                    kind: ErrorType::TooLong,
                     field,
-                    bad_value: Some(actual.into()),
-                    detail: format!("must have at most {max} {unit}"),
-                }
-            }
+                    bad_value: None,
+                    detail: "value is too long".to_owned(),
+                },
+            },
+            What::TooMany(actual, max) => FieldError {
+                kind: ErrorType::TooMany,
+                field,
+                bad_value: Some(actual.into()),
+                detail: match max {
+                    1 => "must have at most 1 item".to_owned(),
+                    max if max < 0 => "has too many items".to_owned(),
+                    max => format!("must have at most {max} items"),
+                },
+            },
             What::Invalid(value) => FieldError::invalid(&field, value, self.message),
             What::Schema => FieldError::invalid(&field, "", self.message),
         }

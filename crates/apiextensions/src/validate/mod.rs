@@ -106,7 +106,7 @@ fn check(
     outcome
 }
 
-/// Judges a value by one schema, which may be an alternative of the one that the value correlates by.
+/// Judges a value by one schema.
 fn check_here(
     schema: &Structural,
     value: ValueRef<'_>,
@@ -134,7 +134,7 @@ fn check_here(
         outcome.matched += 1;
     }
     if let Some(values) = values {
-        alternatives(values, value, correlated, path, &mut outcome);
+        alternatives(values, value, path, &mut outcome);
     }
     // Upstream counts its check of alternatives, twice, whether or not there are any.
     outcome.matched += 2;
@@ -476,11 +476,11 @@ fn fields(
 fn alternatives(
     values: &ValueValidation,
     value: ValueRef<'_>,
-    correlated: Option<Correlated<'_>>,
     path: &Frame<'_>,
     outcome: &mut Outcome,
 ) {
-    let judge = |schema: &SchemaRef| check_here(schema, value, correlated, path);
+    // What is in an alternative is not ratcheted by itself: the value is, as a whole.
+    let judge = |schema: &SchemaRef| check_here(schema, value, None, path);
     let better = |best: &Option<Outcome>, next: &Outcome| {
         best.as_ref().is_none_or(|best| next.matched > best.matched)
     };

@@ -215,3 +215,36 @@ fn unchanged_values_are_excused() {
     );
     assert_eq!(update_complaints(&schema, &old, Some(&old)), [""; 0]);
 }
+
+#[test]
+fn what_is_in_an_alternative_is_not_excused_by_itself() {
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
+        "anyOf": [{"properties": {"a": {"maxLength": 1}}}],
+    }}});
+    let old = json!({"spec": {"a": "aa", "b": "1"}});
+    let new = json!({"spec": {"a": "aa", "b": "2"}});
+    assert_eq!(
+        update_complaints(&schema, &new, Some(&old)),
+        [
+            "<nil>: Invalid value: \"\": \"spec\" must validate at least one schema (anyOf)",
+            "spec.a: Too long: may not be more than 1 byte",
+        ]
+    );
+    assert_eq!(update_complaints(&schema, &old, Some(&old)), [""; 0]);
+}
+
+#[test]
+fn limits_below_zero_let_nothing_through() {
+    let schema = json!({"type": "object", "properties": {
+        "a": {"type": "string", "maxLength": -1},
+        "l": {"type": "array", "maxItems": -1, "items": {"type": "string"}},
+    }});
+    assert_eq!(
+        complaints(&schema, &json!({"a": "", "l": []})),
+        [
+            "a: Too long: value is too long",
+            "l: Too many: 0: has too many items",
+        ]
+    );
+}
