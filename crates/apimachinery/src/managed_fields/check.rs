@@ -19,10 +19,13 @@ use crate::{
 ///
 /// # Errors
 /// `.spec.nope: field not declared in schema`, and so on; several are listed, a line each.
-pub(super) fn configuration(config: &Object, ty: TypeRef<'_>) -> Result<(), String> {
-    let mut complaints = Vec::new();
-    members(config, ty, "", &mut complaints);
-    match complaints.as_slice() {
+pub(super) fn configuration(config: &Object, ty: TypeRef<'_>, nulls: Nulls) -> Result<(), String> {
+    let mut found = Found {
+        complaints: Vec::new(),
+        nulls,
+    };
+    members(config, ty, "", &mut found);
+    match found.complaints.as_slice() {
         [] => Ok(()),
         [one] => Err(one.to_string()),
         several => {
@@ -30,6 +33,21 @@ pub(super) fn configuration(config: &Object, ty: TypeRef<'_>) -> Result<(), Stri
             Err(format!("errors:{}", lines.concat()))
         }
     }
+}
+
+/// What a null in a configuration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nulls {
+    /// No value, which any field may have.
+    Allowed,
+    /// A value of the null type, as an expression's is, which fits no field but those of any scalar.
+    Refused,
+}
+
+/// What was found so far.
+struct Found {
+    complaints: Vec<Complaint>,
+    nulls: Nulls,
 }
 
 /// Something wrong at some place.
@@ -48,15 +66,15 @@ impl std::fmt::Display for Complaint {
     }
 }
 
-fn complain(found: &mut Vec<Complaint>, path: &str, message: String) {
-    found.push(Complaint {
+fn complain(found: &mut Found, path: &str, message: String) {
+    found.complaints.push(Complaint {
         path: path.to_owned(),
         message,
     });
 }
 
-fn value(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Vec<Complaint>) {
-    if value.is_null() {
+fn value(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Found) {
+    if value.is_null() && found.nulls == Nulls::Allowed {
         return;
     }
     match ty.node() {
@@ -91,7 +109,7 @@ fn value(value: &Value, ty: TypeRef<'_>, path: &str, found: &mut Vec<Complaint>)
 }
 
 /// The first unknown field ends it.
-fn members(object: &Object, ty: TypeRef<'_>, path: &str, found: &mut Vec<Complaint>) {
+fn members(object: &Object, ty: TypeRef<'_>, path: &str, found: &mut Found) {
     let Type::Object(kind) = ty.node() else {
         return;
     };
@@ -114,7 +132,7 @@ fn items(
     semantics: &ListSemantics,
     inner: TypeRef<'_>,
     path: &str,
-    found: &mut Vec<Complaint>,
+    found: &mut Found,
 ) {
     let mut seen = BTreeSet::new();
     for (index, item) in items.iter().enumerate() {
@@ -143,14 +161,20 @@ fn scalar_message(scalar: Scalar, value: &Value) -> Option<String> {
     match scalar {
         Scalar::String | Scalar::Bytes if !value.is_string() => Some(format!(
             "expected string, got &value.valueUnstructured{{Value:{}}}",
-            go::syntax(value)
+            match value {
+                Value::Null => "0".to_owned(),
+                value => go::syntax(value),
+            }
         )),
         Scalar::Bool if !value.is_boolean() => {
             Some(format!("expected boolean, got {}", pointed(value)))
         }
         Scalar::Int32 | Scalar::Int64 | Scalar::Double if !value.is_number() => Some(format!(
             "expected numeric (int or float), got {}",
-            go::type_name(value)
+            match value {
+                Value::Null => "structpb.NullValue",
+                value => go::type_name(value),
+            }
         )),
         Scalar::Time | Scalar::MicroTime | Scalar::Duration | Scalar::Quantity if composite => {
             Some(format!("expected any scalar, got {}", pointed(value)))
@@ -190,7 +214,10 @@ pub(super) fn items_have_keys(value: &Value, ty: TypeRef<'_>) -> bool {
 
 /// A pointer to a struct with a value in it, as Go's `%v` prints it.
 fn pointed(value: &Value) -> String {
-    format!("&{{{}}}", go::plain(value))
+    match value {
+        Value::Null => "&{NULL_VALUE}".to_owned(),
+        value => format!("&{{{}}}", go::plain(value)),
+    }
 }
 
 impl std::fmt::Display for ItemError {

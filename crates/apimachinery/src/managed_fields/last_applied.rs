@@ -26,7 +26,7 @@ pub(super) fn own_fields(ty: TypeRef<'_>, live: &Object, write: &Write<'_>) -> O
     if meta::api_version(&applied) != write.api_version {
         return None;
     }
-    check::configuration(&applied, ty).ok()?;
+    check::configuration(&applied, ty, super::Nulls::Allowed).ok()?;
     let (applied, live) = (Value::Object(applied), Value::Object(live.clone()));
     let mut fields = field_set(&applied, Some(ty)).children;
     let differences = compare(Some(&applied), Some(&live), Some(ty));

@@ -26,6 +26,7 @@ use crate::{Object, decode, meta, schema::TypeRef, time};
 use managers::{Manager, Managers, Owned};
 use typed::{compare, field_set, merge};
 
+pub use check::Nulls;
 pub use conflict::Conflict;
 pub use scale::{of_parent, of_scale};
 pub use set::FieldSet;
@@ -376,7 +377,7 @@ fn check_configuration(
     config: &Object,
     write: &Write<'_>,
 ) -> Result<(), ApplyError> {
-    check::configuration(config, ty).map_err(|error| {
+    check::configuration(config, ty, Nulls::Allowed).map_err(|error| {
         let (group, version) = write
             .api_version
             .rsplit_once('/')
@@ -480,8 +481,9 @@ pub fn merge_configuration(
     ty: TypeRef<'_>,
     live: &Object,
     config: &Object,
+    nulls: Nulls,
 ) -> Result<Object, String> {
-    check::configuration(config, ty)
+    check::configuration(config, ty, nulls)
         .map_err(|error| format!("failed to convert patch object to typed object: {error}"))?;
     let config = Value::Object(config.clone());
     let mut atomic = Vec::new();

@@ -203,6 +203,35 @@ fn a_configuration_is_told_all_that_is_wrong_with_it() {
 }
 
 #[test]
+fn a_null_of_an_expression_fits_no_field() {
+    let (schema, root) = schema();
+    let error = |spec: Value| {
+        let config = object(json!({"spec": spec}));
+        merge_configuration(schema.get(root), &Object::new(), &config, Nulls::Refused).unwrap_err()
+    };
+    for (spec, expected) in [
+        (json!(null), ".spec: expected map, got &{NULL_VALUE}"),
+        (
+            json!({"containers": null}),
+            ".spec.containers: expected list, got &{NULL_VALUE}",
+        ),
+        (
+            json!({"replicas": null}),
+            ".spec.replicas: expected numeric (int or float), got structpb.NullValue",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": null}]}),
+            ".spec.containers[name=\"a\"].image: expected string, got &value.valueUnstructured{Value:0}",
+        ),
+    ] {
+        assert_eq!(
+            error(spec),
+            format!("failed to convert patch object to typed object: {expected}")
+        );
+    }
+}
+
+#[test]
 fn ownership_is_forgotten_on_demand() {
     let (schema, root) = schema();
     let ty = schema.get(root);

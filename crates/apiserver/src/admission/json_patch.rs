@@ -51,7 +51,11 @@ fn explain(error: PatchError, object: &Object, operations: &Value) -> Failure {
 /// Whether what a path is in is there.
 fn has_parent(path: &str, object: &Object) -> bool {
     let (parent, _) = path.rsplit_once('/').unwrap_or_default();
-    Value::Object(object.clone()).pointer(parent).is_some()
+    is_there(parent, object)
+}
+
+fn is_there(path: &str, object: &Object) -> bool {
+    Value::Object(object.clone()).pointer(path).is_some()
 }
 
 fn operation_reason(operation: &Value, object: &Object) -> String {
@@ -79,10 +83,26 @@ fn operation_reason(operation: &Value, object: &Object) -> String {
             format!("test operation does not apply: is missing path: {path}: missing value")
         }
         "test" => format!("testing value {path} failed: test failed"),
-        operation @ ("move" | "copy") => {
-            format!("error in {operation} for path: '{path}': missing value")
-        }
+        operation @ ("move" | "copy") => transfer_reason(operation, text("from"), path, object),
         other => format!("Unexpected kind: {other}"),
+    }
+}
+
+/// Why nothing can be moved or copied; what is looked at first is told.
+fn transfer_reason(operation: &str, from: &str, path: &str, object: &Object) -> String {
+    let (_, key) = from.rsplit_once('/').unwrap_or_default();
+    if !has_parent(from, object) {
+        format!(
+            "{operation} operation does not apply: doc is missing from path: {from}: missing value"
+        )
+    } else if operation == "move" && !is_there(from, object) {
+        format!(
+            "error in move for path: '{key}': Unable to remove nonexistent key: {key}: missing value"
+        )
+    } else {
+        format!(
+            "{operation} operation does not apply: doc is missing destination path: {path}: missing value"
+        )
     }
 }
 
@@ -107,6 +127,29 @@ mod tests {
                 false,
                 "test operation does not apply: is missing path: /spec/k: missing value".to_owned()
             )
+        );
+    }
+
+    #[test]
+    fn what_is_moved_or_copied_is_looked_for_before_where_to() {
+        let object = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+        let reason = |op: &str, from: &str, path: &str| {
+            let operations = json!([{"op": op, "from": from, "path": path}]);
+            apply(object.as_object().unwrap(), &operations)
+                .unwrap_err()
+                .reason
+        };
+        assert_eq!(
+            reason("copy", "/spec/k", "/spec/l"),
+            "copy operation does not apply: doc is missing from path: /spec/k: missing value"
+        );
+        assert_eq!(
+            reason("move", "/data/x", "/data/y"),
+            "error in move for path: 'x': Unable to remove nonexistent key: x: missing value"
+        );
+        assert_eq!(
+            reason("move", "/data/k", "/spec/k"),
+            "move operation does not apply: doc is missing destination path: /spec/k: missing value"
         );
     }
 }

@@ -4,6 +4,7 @@
 use apimachinery::{
     Object,
     gvk::{GroupVersionKind, GroupVersionResource},
+    managed_fields::Nulls,
     status::Status,
 };
 use async_trait::async_trait;
@@ -53,6 +54,7 @@ pub trait Resources: Send + Sync {
         object: &Object,
         configuration: &Object,
         kind: &GroupVersionKind,
+        nulls: Nulls,
     ) -> Result<Object, String>;
 
     /// The objects of a kind in that version: in a namespace, or all; of this name, or all.

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use apimachinery::gvk::{GroupVersionKind, GroupVersionResource};
+use apimachinery::{
+    gvk::{GroupVersionKind, GroupVersionResource},
+    managed_fields::Nulls,
+};
 use base::{Clock, TaskGroup};
 use http::Method;
 use serde_json::{Value, json};
@@ -46,7 +49,13 @@ impl Resources for NoResources {
         None
     }
 
-    fn merge(&self, object: &Object, _: &Object, _: &GroupVersionKind) -> Result<Object, String> {
+    fn merge(
+        &self,
+        object: &Object,
+        _: &Object,
+        _: &GroupVersionKind,
+        _: Nulls,
+    ) -> Result<Object, String> {
         Ok(object.clone())
     }
 

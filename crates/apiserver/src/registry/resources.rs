@@ -5,12 +5,16 @@ use std::sync::Arc;
 use apimachinery::{
     Object, decode,
     gvk::{GroupVersion, GroupVersionKind, GroupVersionResource},
-    managed_fields, meta,
+    managed_fields::{self, Nulls},
+    meta,
     status::Status,
 };
 use async_trait::async_trait;
 
-use super::{Endpoint, Registry};
+use super::{
+    Endpoint, Registry,
+    codec::{is_registered, not_registered},
+};
 use crate::admission::{Equivalent, Resources, UnknownFields};
 
 impl Registry {
@@ -33,6 +37,28 @@ fn kind_of(endpoint: &Endpoint, subresource: &str) -> Option<GroupVersionKind> {
     subresources
         .find(|served| served.name == subresource)
         .map(|served| served.gvk.clone())
+}
+
+/// A mutation makes nothing else of an object.
+fn refuse_other_kind(object: &Object, kind: &GroupVersionKind) -> Result<(), String> {
+    let (version, name) = (meta::api_version(object), meta::kind(object));
+    let made = GroupVersion::parse(version)
+        .unwrap_or_default()
+        .kind(name.to_owned());
+    if made == *kind || version.is_empty() || name.is_empty() {
+        return Ok(());
+    }
+    if !is_registered(kind, &made) {
+        return Err(not_registered(kind, name, version));
+    }
+    let package = match kind.group.split('.').next() {
+        None | Some("") => "core",
+        Some(package) => package,
+    };
+    Err(format!(
+        "failed to convert object: converting ({}.{name}) to ({package}.{}): unknown conversion",
+        made.version, kind.kind
+    ))
 }
 
 #[async_trait]
@@ -98,6 +124,7 @@ impl Resources for Registry {
             let decoded = custom.decode(&json).map_err(|error| error.to_string())?;
             object = decoded.object;
         } else if let Some(ty) = api::facts::type_of(kind) {
+            refuse_other_kind(&object, kind)?;
             let decoded = decode::object(&object, ty).map_err(|error| error.to_string())?;
             if unknown == UnknownFields::Refused && !decoded.findings.is_empty() {
                 return Err(decode::strict_error(&decoded.findings));
@@ -125,6 +152,7 @@ impl Resources for Registry {
         object: &Object,
         configuration: &Object,
         kind: &GroupVersionKind,
+        nulls: Nulls,
     ) -> Result<Object, String> {
         let endpoint = self.endpoint_of_kind(kind);
         let ty = match &endpoint {
@@ -132,7 +160,7 @@ impl Resources for Registry {
             None => api::facts::type_of(kind),
         };
         let ty = ty.ok_or_else(|| format!("Resource kind {kind} not found. There can be a delay between when CustomResourceDefinitions are created and when they are available."))?;
-        managed_fields::merge_configuration(ty, object, configuration)
+        managed_fields::merge_configuration(ty, object, configuration, nulls)
     }
 
     async fn objects(

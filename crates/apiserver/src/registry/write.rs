@@ -113,6 +113,8 @@ impl<'a> Write<'a> {
         }
         call.admit(self.gate(Operation::Create), Some(&mut object), None)
             .await?;
+        // A mutating plugin moves nothing to another namespace.
+        call.set_namespace(&mut object)?;
         call.dedup_owner_references(&mut object, " after mutating admission happens");
         Ok(object)
     }
@@ -174,6 +176,7 @@ impl<'a> Write<'a> {
         if !self.is_scale() {
             let gate = self.gate(Operation::Update);
             call.admit(gate, Some(&mut new), Some(&old_view)).await?;
+            call.set_namespace(&mut new)?;
         }
         call.dedup_owner_references(&mut new, " after mutating admission happens");
         carry_metadata(&mut new, old);
@@ -261,13 +264,21 @@ impl<'a> Write<'a> {
         let mut view = object.clone();
         call.endpoint.from_storage(&mut view);
         if self.is_scale() {
-            let mut scale = api::scale::scale_from(&view);
-            let old = old.map(api::scale::scale_from);
+            let mut scale = self.scale_of(&view)?;
+            let old = old.map(|old| self.scale_of(old)).transpose()?;
             return call
                 .validate_admission(gate, Some(&mut scale), old.as_ref())
                 .await;
         }
         call.validate_admission(gate, Some(&mut view), old).await
+    }
+
+    /// The Scale of what is written, as it is served.
+    fn scale_of(&self, object: &Object) -> Result<Object, Status> {
+        match &self.call.endpoint.custom {
+            Some(custom) => custom.scale_or_zero(object),
+            None => Ok(api::scale::scale_from(object)),
+        }
     }
 
     fn is_scale(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::{
     cost::Cost,
     declaration::{Declaration, Field},
     types::Type,
-    value::{Map, Value},
+    value::{List, Map, Value},
 };
 
 rows! {
@@ -43,6 +43,20 @@ impl Value<'_> {
     /// In upstream's words, the first that is not.
     pub fn check_object_names(&self) -> std::result::Result<(), String> {
         check(self, None)
+    }
+
+    /// Whether a null stands in what the expression made. Those within what it was given are the giver's.
+    pub fn makes_null(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::Map(Map::Struct(made)) => made.fields.values().any(Value::makes_null),
+            Value::Map(Map::Shared(entries)) => {
+                entries.values().any(|(_, value)| value.makes_null())
+            }
+            Value::List(List::Shared { items, .. }) => items.iter().any(Value::makes_null),
+            Value::Optional(Some(inner)) => inner.makes_null(),
+            _ => false,
+        }
     }
 }
 

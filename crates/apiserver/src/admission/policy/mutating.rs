@@ -6,6 +6,7 @@ use std::time::Instant;
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
     Object,
+    managed_fields::Nulls,
     status::{Status, StatusCause},
 };
 use async_trait::async_trait;
@@ -128,8 +129,12 @@ impl Mutation {
                         configuration.insert(name.to_owned(), value.clone());
                     }
                 }
+                let nulls = match value.makes_null() {
+                    true => Nulls::Refused,
+                    false => Nulls::Allowed,
+                };
                 resources
-                    .merge(object, &configuration, &invocation.kind)
+                    .merge(object, &configuration, &invocation.kind, nulls)
                     .map(Some)
                     .map_err(|error| format!("error applying patch: {error}"))
             }
@@ -215,6 +220,7 @@ impl MutatingAdmissionPolicy {
     ) -> Result<(), Status> {
         let namespace = self.policies.namespace(admission).await?;
         let authorizer = self.policies.authorizer(admission);
+        let mut patched = false;
         for planned in plan {
             for param in &planned.params {
                 let call = Call {
@@ -224,20 +230,26 @@ impl MutatingAdmissionPolicy {
                     param: param.as_ref(),
                     authorizer: &authorizer,
                 };
-                self.call(admission, &call, namespace.as_deref(), failures)
+                patched |= self
+                    .call(admission, &call, namespace.as_deref(), failures)
                     .await?;
             }
+        }
+        if patched {
+            // Whoever is willing is asked once more, even those who made the last change and those who changed nothing.
+            admission.reinvocation.changed(NAME);
         }
         Ok(())
     }
 
+    /// Whether any of its mutations could be made.
     async fn call(
         &self,
         admission: &mut Admission<'_>,
         call: &Call<'_>,
         namespace: Option<&Object>,
         failures: &mut Vec<Failure>,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let (policy, invocation) = (call.policy, call.invocation);
         let resources = &*self.policies.resources;
         let mut fail = |error: &str| {
@@ -267,20 +279,21 @@ impl MutatingAdmissionPolicy {
         };
         match met {
             Ok(true) => {}
-            Ok(false) => return Ok(()),
+            Ok(false) => return Ok(false),
             Err(error) => {
                 fail(&error);
-                return Ok(());
+                return Ok(false);
             }
         }
         let key = call.key();
         if !admission.reinvocation.may_ask(NAME, &key) {
-            return Ok(());
+            return Ok(false);
         }
         let Some(before) = object else {
-            return Ok(());
+            return Ok(false);
         };
         let mut now = before.clone();
+        let mut patched = false;
         for mutation in &policy.body.all {
             let inputs = see(admission, Some(&now));
             let start = Instant::now();
@@ -293,6 +306,7 @@ impl MutatingAdmissionPolicy {
             self.policies
                 .metrics
                 .mutation(name, binding, error, start.elapsed());
+            patched |= mutated.is_ok();
             match mutated {
                 Ok(Some(mutated)) => {
                     now = resources
@@ -320,7 +334,7 @@ impl MutatingAdmissionPolicy {
         if policy.body.reinvocable {
             admission.reinvocation.asked(NAME, &key);
         }
-        Ok(())
+        Ok(patched)
     }
 }
 

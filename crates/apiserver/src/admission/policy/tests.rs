@@ -238,15 +238,18 @@ async fn policies_that_do_not_compile_are_refused() {
     cluster.stop().await;
 }
 
-/// Serves `limits` of `example.com`.
+/// Serves `limits` of `example.com`, which scale by what they allow.
 async fn serve_limits(cluster: &TestCluster) -> String {
-    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"max": {"type": "integer"}}}}});
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "max": {"type": "integer"}, "note": {"type": "string", "nullable": true},
+    }}}});
+    let scale = json!({"specReplicasPath": ".spec.max", "statusReplicasPath": ".status.max"});
     let definition = json!({
         "metadata": {"name": "limits.example.com"},
         "spec": {
             "group": "example.com", "scope": "Namespaced",
             "names": {"plural": "limits", "singular": "limit", "kind": "Limit", "listKind": "LimitList"},
-            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}, "subresources": {"scale": scale}}],
         },
     });
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -341,6 +344,119 @@ async fn what_a_mutation_adds_is_known_to_the_schema() {
     assert_eq!(
         refused.body["message"],
         "Internal error occurred: strict decoding error: unknown field \"spec\""
+    );
+    cluster.stop().await;
+}
+
+/// The only mutation of a policy.
+fn json_patch(again: &str, text: &str) -> Value {
+    json!({
+        "reinvocationPolicy": again,
+        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": text}}],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_willing_policy_is_asked_again_after_its_own_change() {
+    let cluster = TestCluster::start().await;
+    let text =
+        "[JSONPatch{op: 'replace', path: '/data/own', value: object.data.own + object.data.own}]";
+    let rules = json_patch("IfNeeded", text);
+    policy(&cluster, "mutating", "a", rules, json!({})).await;
+    let created = create(&cluster, "c", json!({"own": "1"})).await;
+    assert_eq!(created.body["data"], json!({"own": "1111"}));
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mutation_neither_moves_an_object_nor_makes_another_of_it() {
+    let cluster = TestCluster::start().await;
+    let elsewhere = "[JSONPatch{op: 'add', path: object.data.path, value: object.data.value}]";
+    let rules = json_patch("Never", elsewhere);
+    policy(&cluster, "mutating", "a", rules, json!({})).await;
+    for (path, value, code, message) in [
+        (
+            "/metadata/namespace",
+            "kube-system",
+            400,
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ),
+        (
+            "/apiVersion",
+            "v2",
+            500,
+            "Internal error occurred: no kind \"ConfigMap\" is registered for version \"v2\" in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
+        ),
+        (
+            "/kind",
+            "Node",
+            500,
+            "Internal error occurred: failed to convert object: converting (v1.Node) to (core.ConfigMap): unknown conversion",
+        ),
+    ] {
+        let refused = create(&cluster, "c", json!({"path": path, "value": value})).await;
+        assert_eq!((refused.code, refused.message()), (code, message));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scale_of_a_custom_resource_is_judged() {
+    let cluster = TestCluster::start().await;
+    let limits = serve_limits(&cluster).await;
+    let limit = json!({"apiVersion": "example.com/v1", "kind": "Limit", "metadata": {"name": "a"}, "spec": {"max": 1}});
+    cluster.have(&limits, limit).await;
+    let rules = json!({
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["limits/scale"]},
+        ]},
+        "validations": [{
+            "expression": "object.spec.replicas < 3",
+            "messageExpression": "string(oldObject.spec.replicas) + ' to ' + string(object.spec.replicas)",
+        }],
+    });
+    policy(
+        &cluster,
+        "validating",
+        "s",
+        rules,
+        json!({"validationActions": ["Deny"]}),
+    )
+    .await;
+    let path = format!("{limits}/a/scale");
+    let to = |replicas: i64| json!({"spec": {"replicas": replicas}});
+    assert_eq!(cluster.patch(&path, to(2)).await.code, 200);
+    let refused = cluster.patch(&path, to(3)).await;
+    assert!(
+        refused.message().ends_with("denied request: 2 to 3"),
+        "{refused:?}"
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_null_is_refused_where_the_expression_makes_it() {
+    let cluster = TestCluster::start().await;
+    let limits = serve_limits(&cluster).await;
+    let text =
+        "object.spec.max == 1 ? Object{spec: object.spec} : Object{spec: Object.spec{note: null}}";
+    let rules = json!({
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": ["example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["limits"]},
+        ]},
+        "reinvocationPolicy": "Never",
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": text}}],
+    });
+    policy(&cluster, "mutating", "n", rules, json!({})).await;
+    let limit = |max: i64| json!({"apiVersion": "example.com/v1", "kind": "Limit", "metadata": {"name": "a"}, "spec": {"max": max, "note": null}});
+    let path = format!("{limits}?dryRun=All");
+    let created = cluster.post(&path, limit(1)).await;
+    assert_eq!(created.code, 201, "{created:?}");
+    assert_eq!(created.body["spec"], json!({"max": 1, "note": null}));
+    let refused = cluster.post(&path, limit(2)).await;
+    assert_eq!(
+        refused.message(),
+        "policy 'n' with binding 'n' denied request: error applying patch: failed to convert patch object to typed object: .spec.note: expected string, got &value.valueUnstructured{Value:0}"
     );
     cluster.stop().await;
 }

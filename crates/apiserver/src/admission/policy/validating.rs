@@ -8,12 +8,12 @@ use std::{
 
 use api::kinds::admissionregistration::expressions::{Expressions, Returns, Uses};
 use apimachinery::{
-    Object,
+    Object, go,
     status::{Status, StatusCause},
 };
 use async_trait::async_trait;
 use cel::{Activation, Budget, Value};
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     super::{
@@ -420,16 +420,30 @@ impl ValidatingAdmissionPolicy {
     }
 }
 
+/// What the audit log is told of a refusal; its readers know the fields in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ValidationFailure<'a> {
+    message: &'a str,
+    policy: &'a str,
+    binding: &'a str,
+    expression_index: usize,
+    validation_actions: &'a [String],
+}
+
 fn audit(policy: &Policy, binding: &Binding, refusal: &Refusal, admission: &Admission<'_>) {
-    let failure = json!([{
-        "message": refusal.message,
-        "policy": policy.name,
-        "binding": binding.name,
-        "expressionIndex": refusal.index,
-        "validationActions": binding.actions,
-    }]);
+    let failure = ValidationFailure {
+        message: &refusal.message,
+        policy: &policy.name,
+        binding: &binding.name,
+        expression_index: refusal.index,
+        validation_actions: &binding.actions,
+    };
+    let Ok(json) = serde_json::to_string(&[failure]) else {
+        return;
+    };
     let key = "validation.policy.admission.k8s.io/validation_failure";
-    admission.notes.annotate(key, failure.to_string());
+    admission.notes.annotate(key, go::escape_markup(json));
 }
 
 #[async_trait]
