@@ -176,9 +176,9 @@ impl Event {
     }
 }
 
-/// What is written of an answer's status: its bounded fields.
-pub(super) fn response_status(status: &Status) -> Value {
-    let mut out = json!({"metadata": {}, "code": status.code});
+/// What is written of an answer's status: its bounded fields, and the answer's own code, which that of a deletion does not tell.
+pub(super) fn response_status(status: &Status, code: u16) -> Value {
+    let mut out = json!({"metadata": {}, "code": code});
     for (name, text) in [
         ("status", &status.status),
         ("message", &status.message),

@@ -138,7 +138,7 @@ impl Record {
     /// What is answered, as far as it is known before the body.
     pub(crate) fn note_outcome(&self, code: u16, status: Option<&Status>) {
         let outcome = match status {
-            Some(status) => response_status(status),
+            Some(status) => response_status(status, code),
             None => response_code(code),
         };
         let _ = self.outcome.set(outcome);

@@ -155,6 +155,11 @@ async fn a_refusal_is_written_with_its_status() {
     let unauthenticated = fixture.audit.begin(&context).unwrap();
     unauthenticated.note_unauthenticated(&context, &Status::unauthorized("Unauthorized"));
     unauthenticated.refused().await;
+    let deletion = fixture.audit.begin(&context).unwrap();
+    let deleted: Status =
+        serde_json::from_value(json!({"kind": "Status", "status": "Success"})).unwrap();
+    deletion.note_outcome(200, Some(&deleted));
+    deletion.completed().await;
     let events = fixture.events();
     let refused = json!({"metadata": {}, "status": "Failure", "message": "no", "reason": "BadRequest", "code": 400});
     assert_eq!(events[0]["responseStatus"], refused);
@@ -163,7 +168,9 @@ async fn a_refusal_is_written_with_its_status() {
         (&events[1]["stage"], &events[1]["responseStatus"]),
         (&json!("ResponseStarted"), &unknown)
     );
-    assert_eq!(events.len(), 2);
+    let deleted = json!({"metadata": {}, "status": "Success", "code": 200});
+    assert_eq!(events[2]["responseStatus"], deleted);
+    assert_eq!(events.len(), 3);
     fixture.tasks.shutdown().await;
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use apimachinery::{Object, status::Status};
+use apimachinery::{Object, go, status::Status};
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     super::{
@@ -183,6 +184,24 @@ fn operations(answer: &Answer) -> Result<Option<Value>, Refusal> {
     Ok(Some(operations))
 }
 
+/// What the audit log is told of a webhook that was asked; its readers know the fields in this order.
+#[derive(Serialize)]
+struct MutationNote<'a> {
+    configuration: &'a str,
+    webhook: &'a str,
+    mutated: bool,
+}
+
+/// The same of what it changed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PatchNote<'a> {
+    configuration: &'a str,
+    webhook: &'a str,
+    patch: &'a Value,
+    patch_type: &'static str,
+}
+
 /// Tells the audit log who changed what.
 fn annotate(
     admission: &Admission<'_>,
@@ -190,25 +209,26 @@ fn annotate(
     place: &str,
     result: &Result<Option<Value>, Refusal>,
 ) {
-    let mut note = Object::new();
-    note.insert(
-        "configuration".to_owned(),
-        hook.configuration.clone().into(),
-    );
-    note.insert("webhook".to_owned(), hook.name.clone().into());
-    let mut mutation = note.clone();
-    let changed = matches!(result, Ok(Some(_)));
-    mutation.insert("mutated".to_owned(), changed.into());
-    admission.notes.annotate(
-        format!("mutation.webhook.admission.k8s.io/{place}"),
-        Value::Object(mutation).to_string(),
-    );
+    let note = |sort: &str, json: serde_json::Result<String>| {
+        if let Ok(json) = json {
+            let key = format!("{sort}.webhook.admission.k8s.io/{place}");
+            admission.notes.annotate(key, go::escape_markup(json));
+        }
+    };
+    let (configuration, webhook) = (&*hook.configuration, &*hook.name);
+    let mutation = MutationNote {
+        configuration,
+        webhook,
+        mutated: matches!(result, Ok(Some(_))),
+    };
+    note("mutation", serde_json::to_string(&mutation));
     if let Ok(Some(patch)) = result {
-        note.insert("patch".to_owned(), patch.clone());
-        note.insert("patchType".to_owned(), json!("JSONPatch"));
-        admission.notes.annotate(
-            format!("patch.webhook.admission.k8s.io/{place}"),
-            Value::Object(note).to_string(),
-        );
+        let patch = PatchNote {
+            configuration,
+            webhook,
+            patch,
+            patch_type: "JSONPatch",
+        };
+        note("patch", serde_json::to_string(&patch));
     }
 }
