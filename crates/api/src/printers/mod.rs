@@ -14,20 +14,17 @@ mod workloads;
 
 use std::sync::LazyLock;
 
-use apimachinery::{
-    Object, Projection,
-    gvk::{GroupVersionKind, GroupVersionResource},
-};
+use apimachinery::{Object, Projection, gvk::GroupVersionKind};
 use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::age::human_duration;
 
 /// The cells of an object's row at the time `now`, one for each column of the resource.
-pub type Printer = fn(&Object, Timestamp) -> Vec<Value>;
+type Cells = fn(&Object, Timestamp) -> Vec<Value>;
 
 /// Kinds and their printers; a kind that is not here shows its name and when it was made.
-const PRINTERS: &[(&str, Printer)] = &[
+const PRINTERS: &[(&str, Cells)] = &[
     ("APIService", core::api_service),
     (
         "CertificateSigningRequest",
@@ -100,45 +97,57 @@ const PRINTERS: &[(&str, Printer)] = &[
 ];
 
 /// What prints the rows of a kind.
-pub fn printer(gvk: &GroupVersionKind) -> Printer {
-    // Custom resources may bear the name of a built-in kind.
-    let built_in = crate::kinds::by_kind(gvk).is_some();
-    PRINTERS
-        .iter()
-        .find(|(kind, _)| built_in && *kind == gvk.kind)
-        .map_or(policy::created_at as Printer, |(_, printer)| *printer)
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    cells: Cells,
+    conditions: fn(&Object) -> Vec<Value>,
+    projection: &'static LazyLock<Projection>,
 }
 
-/// The cells of a row, one for each column of the resource.
-pub fn cells(gvk: &GroupVersionKind, object: &Object, now: Timestamp) -> Vec<Value> {
-    printer(gvk)(object, now)
-}
+impl Printer {
+    /// The printer of a kind.
+    pub fn of(gvk: &GroupVersionKind) -> Self {
+        static POD: LazyLock<Projection> =
+            LazyLock::new(|| Projection::of_paths(pods::PATHS.iter().copied()));
+        static OTHERS: LazyLock<Projection> =
+            LazyLock::new(|| Projection::all_but(["metadata.managedFields"]));
+        // Custom resources may bear the name of a built-in kind.
+        let built_in = crate::kinds::by_kind(gvk).is_some();
+        let cells = PRINTERS
+            .iter()
+            .find(|(kind, _)| built_in && *kind == gvk.kind)
+            .map_or(policy::created_at as Cells, |(_, cells)| *cells);
+        let is_pod = built_in && gvk.group.is_empty() && gvk.kind == "Pod";
+        Self {
+            cells,
+            conditions: if is_pod {
+                pods::row_conditions
+            } else {
+                |_| Vec::new()
+            },
+            projection: if is_pod { &POD } else { &OTHERS },
+        }
+    }
 
-/// What of an object its printer, and [`row_conditions`], look at: what need not be read for a row is left out.
-pub fn projection(gvk: &GroupVersionKind) -> &'static Projection {
-    static POD: LazyLock<Projection> =
-        LazyLock::new(|| Projection::of_paths(pods::PATHS.iter().copied()));
-    static OTHERS: LazyLock<Projection> =
-        LazyLock::new(|| Projection::all_but(["metadata.managedFields"]));
-    if gvk.group.is_empty() && gvk.kind == "Pod" {
-        &POD
-    } else {
-        &OTHERS
+    /// The cells of a row, one for each column of the resource.
+    pub fn cells(&self, object: &Object, now: Timestamp) -> Vec<Value> {
+        (self.cells)(object, now)
+    }
+
+    /// The conditions of a row (`TableRow.conditions`).
+    pub fn conditions(&self, object: &Object) -> Vec<Value> {
+        (self.conditions)(object)
+    }
+
+    /// What of an object is looked at: what need not be read for a row is left out.
+    pub fn projection(&self) -> &'static Projection {
+        self.projection
     }
 }
 
 /// How long ago an object was made, as tables show it.
 pub fn age_of(object: &Object, now: Timestamp) -> String {
     age::age(object, now)
-}
-
-/// The conditions of a row (`TableRow.conditions`).
-pub fn row_conditions(resource: &GroupVersionResource, object: &Object) -> Vec<Value> {
-    if resource.group.is_empty() && resource.resource == "pods" {
-        pods::row_conditions(object)
-    } else {
-        Vec::new()
-    }
 }
 
 #[cfg(test)]
@@ -154,7 +163,7 @@ mod tests {
             let Some(columns) = facts::columns(&resource.gvr) else {
                 continue;
             };
-            let cells = cells(&resource.gvk, &Object::new(), Timestamp::UNIX_EPOCH);
+            let cells = Printer::of(&resource.gvk).cells(&Object::new(), Timestamp::UNIX_EPOCH);
             let unnamed = usize::from(resource.gvr.resource == "ipaddresses");
             let expected = columns.len() + unnamed;
             assert_eq!(cells.len(), expected, "{}", resource.gvr.resource);
@@ -168,7 +177,7 @@ mod tests {
             let Value::Object(object) = object else {
                 panic!("no object")
             };
-            cells(&gvk, &object, Timestamp::UNIX_EPOCH)[3].clone()
+            Printer::of(&gvk).cells(&object, Timestamp::UNIX_EPOCH)[3].clone()
         };
         let status = json!({"capacity": {"storage": "1Gi"}});
         assert_eq!(claim(json!({"status": status})), "");

@@ -16,6 +16,7 @@
 
 use std::{
     io::{self, IoSlice, Write as _},
+    mem::MaybeUninit,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
@@ -265,10 +266,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Coalesce<S> {
         }
         let before = buf.filled().len();
         if left < buf.remaining() {
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(left));
+            // Not into the buffer's own memory: what is not read into is not to be touched, and stays out of what a connection at rest keeps resident.
+            let mut room = [const { MaybeUninit::uninit() }; TURN_BYTES];
+            let mut part = ReadBuf::uninit(&mut room[..left]);
             ready!(Pin::new(&mut writer.stream).poll_read(cx, &mut part))?;
-            let taken = part.filled().len();
-            buf.advance(taken);
+            buf.put_slice(part.filled());
         } else {
             ready!(Pin::new(&mut writer.stream).poll_read(cx, buf))?;
         }

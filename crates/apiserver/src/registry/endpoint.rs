@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use api::{Hub, Scope, ServedResource, Strategy};
+use api::{Hub, Scope, ServedResource, Strategy, printers::Printer};
 use apimachinery::{
     Object, TypeRef,
     gvk::{GroupResource, GroupVersionKind},
@@ -36,6 +36,8 @@ pub struct Endpoint {
     pub cacher: Option<Arc<Cacher>>,
     /// What there is to know of a custom resource.
     pub(crate) custom: Option<Arc<Custom>>,
+    /// Prints the rows of tables, unless the resource is a custom one.
+    pub(super) printer: Printer,
     /// `{"kind":…,"apiVersion":…,` as its objects begin.
     head: Bytes,
     /// Distinguishes its encodings from those of others that share its storage.
@@ -54,6 +56,7 @@ impl Endpoint {
             gvk.group_version()
         );
         Self {
+            printer: Printer::of(gvk),
             row,
             cacher,
             custom: None,

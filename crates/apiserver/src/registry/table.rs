@@ -180,8 +180,8 @@ fn cells(endpoint: &Endpoint, stored: &Object, now: Timestamp) -> (Vec<Value>, V
         return (custom.cells(stored, now), Vec::new());
     }
     (
-        api::printers::cells(&endpoint.row.gvk, stored, now),
-        api::printers::row_conditions(&endpoint.row.gvr, stored),
+        endpoint.printer.cells(stored, now),
+        endpoint.printer.conditions(stored),
     )
 }
 
@@ -241,7 +241,7 @@ impl Rows {
     ) -> Result<(), Status> {
         let object = match &endpoint.custom {
             Some(_) => endpoint.tree(item),
-            None => item.project(api::printers::projection(&endpoint.row.gvk)),
+            None => item.project(endpoint.printer.projection()),
         };
         let (cells, conditions) = cells(endpoint, &object, self.now);
         out.extend_from_slice(b"{\"cells\":");
