@@ -142,7 +142,8 @@ impl Plugin for MutatingAdmissionWebhook {
         };
         let object = admission.object.as_deref();
         admission.reinvocation.enter(NAME, object);
-        let result = self.dispatch(&configurations, admission).await;
+        // Boxed: what a call needs would else be allocated for each request, where nobody is to be asked, too.
+        let result = Box::pin(self.dispatch(&configurations, admission)).await;
         let object = admission.object.as_deref();
         admission.reinvocation.leave(NAME, object);
         result
