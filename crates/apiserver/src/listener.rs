@@ -6,7 +6,7 @@
 
 mod coalesce;
 mod congestion;
-mod host;
+mod malformed;
 mod stall_guard;
 
 use std::{
@@ -195,7 +195,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         // Boxed: what a request needs would else be part of each stream's task, idle watches' too.
         Box::pin(async move {
             let version = request.version();
-            if let Some(refusal) = host::refuse(&request) {
+            if let Some(refusal) = malformed::refuse(&request) {
                 return Ok(refusal);
             }
             let response = pipeline.serve(request.map(Body::from), peer).await;
