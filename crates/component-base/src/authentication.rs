@@ -7,16 +7,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use base::{
     Clock,
-    tls::{TlsError, client_verifier},
+    tls::{ClientVerifier, TlsError, client_verifier},
 };
 use client::Client;
 use http::{HeaderMap, header};
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
 use ring::digest;
-use rustls::{
-    pki_types::{CertificateDer, UnixTime},
-    server::danger::ClientCertVerifier,
-};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::{
@@ -50,7 +47,7 @@ pub struct User {
 pub struct Unauthorized;
 
 /// Authorities whose certificates are believed.
-pub(crate) struct Authorities(Arc<dyn ClientCertVerifier>);
+pub(crate) struct Authorities(Arc<ClientVerifier>);
 
 impl Authorities {
     /// Of a bundle in PEM.
@@ -70,9 +67,7 @@ impl Authorities {
             .collect();
         let seconds = u64::try_from(clock.now().as_second()).unwrap_or_default();
         let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        self.0
-            .verify_client_cert(&leaf, &intermediates, now)
-            .map(drop)
+        self.0.verify(&leaf, &intermediates, now)
     }
 }
 

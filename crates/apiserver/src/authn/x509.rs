@@ -11,14 +11,11 @@ use async_trait::async_trait;
 use base::{
     Clock,
     metrics::{HistogramSeries, Registry},
-    tls::{TlsError, client_verifier},
+    tls::{ClientVerifier, TlsError, client_verifier},
 };
 use http::HeaderMap;
 use ring::digest;
-use rustls::{
-    pki_types::{CertificateDer, UnixTime},
-    server::danger::ClientCertVerifier,
-};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::{
@@ -64,7 +61,7 @@ pub struct Holder {
 
 /// Verifies chains of client certificates against a bundle of authorities, which can be exchanged while serving.
 pub struct ChainVerifier {
-    verifier: ArcSwap<Arc<dyn ClientCertVerifier>>,
+    verifier: ArcSwap<ClientVerifier>,
     verified: Cache<Arc<Holder>>,
     clock: Clock,
 }
@@ -72,9 +69,8 @@ pub struct ChainVerifier {
 impl ChainVerifier {
     /// Trusts the certificates of `bundle` (PEM).
     pub fn new(bundle: &[u8], clock: Clock) -> Result<Self, TlsError> {
-        let verifier = Arc::new(client_verifier(bundle)?);
         Ok(Self {
-            verifier: ArcSwap::new(verifier),
+            verifier: ArcSwap::new(client_verifier(bundle)?),
             verified: Cache::default(),
             clock,
         })
@@ -82,7 +78,7 @@ impl ChainVerifier {
 
     /// Trusts another bundle from now on.
     pub fn replace(&self, bundle: &[u8]) -> Result<(), TlsError> {
-        self.verifier.store(Arc::new(client_verifier(bundle)?));
+        self.verifier.store(client_verifier(bundle)?);
         self.verified.clear();
         Ok(())
     }
@@ -105,7 +101,7 @@ impl ChainVerifier {
             .collect();
         let seconds = u64::try_from(now.as_second()).unwrap_or_default();
         verifier
-            .verify_client_cert(
+            .verify(
                 &leaf_der,
                 &intermediates,
                 UnixTime::since_unix_epoch(Duration::from_secs(seconds)),

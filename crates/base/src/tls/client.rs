@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use rustls::ClientConfig;
+use rustls::{
+    ClientConfig,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 
-use super::{TlsError, authorities, chain, peer::AnyPeer, private_key, provider, system_roots};
+use super::{
+    TlsError, authorities, chain, peer::AnyPeer, private_key, provider, system_roots, version_1,
+};
 
 /// Whose certificates a client takes.
 #[derive(Clone, Copy, Debug)]
@@ -39,12 +44,20 @@ pub fn client_config(
         Trust::System => builder.with_root_certificates(system_roots::read()?),
         Trust::Anything => builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyPeer(provider))),
+            .with_custom_certificate_verifier(Arc::new(AnyPeer(Arc::clone(&provider)))),
     };
     Ok(match identity {
         None => builder.with_no_client_auth(),
         Some(Identity { certificate, key }) => {
-            builder.with_client_auth_cert(chain(certificate)?, private_key(key)?)?
+            let (chain, key) = (chain(certificate)?, private_key(key)?);
+            if chain.first().and_then(version_1::parse).is_some() {
+                // rustls cannot compare such a certificate with its key.
+                let key = provider.key_provider.load_private_key(key)?;
+                let certified = CertifiedKey::new(chain, key);
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))
+            } else {
+                builder.with_client_auth_cert(chain, key)?
+            }
         }
     })
 }

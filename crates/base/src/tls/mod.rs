@@ -9,6 +9,7 @@ mod client;
 mod peer;
 mod serving;
 mod system_roots;
+mod version_1;
 
 use std::{path::Path, sync::Arc};
 
@@ -19,7 +20,7 @@ use rustls::{
 };
 
 pub use client::{Identity, Trust, client_config};
-pub use peer::client_verifier;
+pub use peer::{ClientVerifier, client_verifier};
 pub use serving::{ServingCertificate, TlsVersion};
 
 /// HTTP/2, then HTTP/1.1: what a server or client of the Kubernetes API offers (RFC 7301).
@@ -112,18 +113,24 @@ fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
 /// A bundle of authorities; at least one.
 fn authorities(bundle: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle) {
-        let certificate =
-            certificate.map_err(|error| TlsError::pem("certificate authority", error))?;
+    for certificate in certificates(bundle)? {
         roots.add(certificate)?;
     }
-    if roots.is_empty() {
+    Ok(roots)
+}
+
+/// The certificates of a bundle of authorities; at least one.
+fn certificates(bundle: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(bundle)
+        .collect::<Result<_, _>>()
+        .map_err(|error| TlsError::pem("certificate authority", error))?;
+    if certificates.is_empty() {
         return Err(TlsError::pem(
             "certificate authority",
             "no certificate found",
         ));
     }
-    Ok(roots)
+    Ok(certificates)
 }
 
 #[cfg(test)]

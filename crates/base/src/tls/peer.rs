@@ -5,21 +5,54 @@ use std::sync::Arc;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    crypto::{
+        CryptoProvider, verify_tls12_signature, verify_tls13_signature,
+        verify_tls13_signature_with_raw_key,
+    },
+    pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime},
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
 
-use super::{TlsError, authorities, provider};
+use super::{TlsError, authorities, certificates, provider, version_1};
 
 /// Checks clients' certificates against a bundle of authorities in PEM. Used after the handshake, by authentication.
-pub fn client_verifier(bundle: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(bundle)?), provider())
-        .build()
-        .map_err(|error| TlsError::pem("certificate authority", error))
+pub fn client_verifier(bundle: &[u8]) -> Result<Arc<ClientVerifier>, TlsError> {
+    let webpki =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(bundle)?), provider())
+            .build()
+            .map_err(|error| TlsError::pem("certificate authority", error))?;
+    Ok(Arc::new(ClientVerifier {
+        webpki,
+        authorities: certificates(bundle)?,
+    }))
+}
+
+/// What [`client_verifier`] makes.
+#[derive(Debug)]
+pub struct ClientVerifier {
+    webpki: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<CertificateDer<'static>>,
+}
+
+impl ClientVerifier {
+    /// Whether one of the authorities vouches for the leaf, for use by a client, `now`.
+    pub fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        match version_1::parse(leaf) {
+            Some(leaf) => version_1::verify_chain(&leaf, &self.authorities, now),
+            None => self
+                .webpki
+                .verify_client_cert(leaf, intermediates, now)
+                .map(drop),
+        }
+    }
 }
 
 /// Takes any certificate whose key the peer holds; from a client also none.
@@ -38,7 +71,12 @@ impl AnyPeer {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        match version_1::parse(certificate) {
+            Some(parsed) => {
+                version_1::verify_tls12_signature(message, &parsed, signature, algorithms)
+            }
+            None => verify_tls12_signature(message, certificate, signature, algorithms),
+        }
     }
 
     fn tls13(
@@ -48,7 +86,13 @@ impl AnyPeer {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        match version_1::parse(certificate) {
+            Some(parsed) => {
+                let key = SubjectPublicKeyInfoDer::from(parsed.public_key().raw);
+                verify_tls13_signature_with_raw_key(message, &key, signature, algorithms)
+            }
+            None => verify_tls13_signature(message, certificate, signature, algorithms),
+        }
     }
 
     fn schemes(&self) -> Vec<SignatureScheme> {

@@ -1,6 +1,6 @@
 //! Handshakes over an in-memory pipe: who is let in, what is refused, and that certificates change under a running server.
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
@@ -135,4 +135,36 @@ fn what_is_no_certificate_is_named() {
     );
     let missing = ServingCertificate::read(Path::new("/nonexistent/tls.crt"), Path::new("k"));
     assert!(message(missing).starts_with("cannot read /nonexistent/tls.crt: "));
+}
+
+#[tokio::test]
+async fn a_client_may_show_a_certificate_of_the_first_version() {
+    const AUTHORITY: &[u8] = include_bytes!("testdata/authority.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("testdata/version_1.pem");
+    const KEY: &[u8] = include_bytes!("testdata/version_1.key");
+    let (pem, key) = certificate("one.test");
+    let server = Arc::new(ServingCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap());
+    let identity = Identity {
+        certificate: CERTIFICATE,
+        key: KEY,
+    };
+    let client = client_config(Trust::Authorities(pem.as_bytes()), Some(identity)).unwrap();
+    let (_, shown) = handshake(&server, client, "one.test").await.unwrap();
+    let shown = CertificateDer::from(shown.unwrap());
+
+    let at = |year: u64| {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs((year - 1970) * 31_557_600))
+    };
+    let trusting = client_verifier(AUTHORITY).unwrap();
+    assert!(trusting.verify(&shown, &[], at(2030)).is_ok());
+    assert!(trusting.verify(&shown, &[], at(2020)).is_err());
+    assert!(trusting.verify(&shown, &[], at(2200)).is_err());
+    let (other, _) = certificate("authority");
+    let other = client_verifier(other.as_bytes()).unwrap();
+    assert!(other.verify(&shown, &[], at(2030)).is_err());
+    // Another key under the same name has signed nothing.
+    let mut forged = shown.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let forged = CertificateDer::from(forged);
+    assert!(trusting.verify(&forged, &[], at(2030)).is_err());
 }
