@@ -113,7 +113,8 @@ impl RequestInfo {
         if !self.name.is_empty() {
             return;
         }
-        if matches!(self.verb.as_str(), "get" | "delete" | "watch") {
+        // Selectors of the paths of old are not minded by authorization.
+        if matches!(self.verb.as_str(), "get" | "delete") {
             let selector = |name| query.get(name).unwrap_or_default().to_owned();
             self.field_selector = selector("fieldSelector");
             self.label_selector = selector("labelSelector");
@@ -128,7 +129,6 @@ impl RequestInfo {
             }
             "delete" => {
                 "deletecollection".clone_into(&mut self.verb);
-                self.name = query.single_name().unwrap_or_default();
             }
             _ => {}
         }
@@ -243,6 +243,11 @@ mod tests {
                 Method::DELETE,
                 "/apis/apps/v1/namespaces/d/deployments",
                 want("deletecollection", "apps/v1", "d", "deployments", "", ""),
+            ),
+            (
+                Method::DELETE,
+                "/api/v1/namespaces/d/pods?fieldSelector=metadata.name%3Da",
+                want("deletecollection", "v1", "d", "pods", "", ""),
             ),
             (
                 Method::PATCH,

@@ -2,8 +2,11 @@
 
 use async_trait::async_trait;
 
-use super::{Attributes, Authorizer, Decision};
-use crate::user::MASTERS;
+use super::{
+    Attributes, Authorizer, Decision,
+    rbac::{PolicyRule, Resolved},
+};
+use crate::user::{MASTERS, UserInfo};
 
 /// Mode `AlwaysAllow`.
 #[derive(Debug)]
@@ -13,6 +16,27 @@ pub struct AlwaysAllow;
 impl Authorizer for AlwaysAllow {
     async fn authorize(&self, _attributes: Attributes<'_>) -> (Decision, String) {
         (Decision::Allow, String::new())
+    }
+
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> Resolved {
+        let all = || vec!["*".to_owned()];
+        let rules = vec![
+            PolicyRule {
+                verbs: all(),
+                api_groups: all(),
+                resources: all(),
+                ..PolicyRule::default()
+            },
+            PolicyRule {
+                verbs: all(),
+                non_resource_urls: all(),
+                ..PolicyRule::default()
+            },
+        ];
+        Resolved {
+            rules,
+            ..Resolved::default()
+        }
     }
 }
 

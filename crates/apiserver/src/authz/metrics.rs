@@ -8,8 +8,11 @@ use std::{
 use async_trait::async_trait;
 use base::metrics::{Counter, CounterSeries, Registry};
 
-use super::{Attributes, Authorizer, Decision};
-use crate::metrics::{Attempts, SECONDS};
+use super::{Attributes, Authorizer, Decision, rbac::Resolved};
+use crate::{
+    metrics::{Attempts, SECONDS},
+    user::UserInfo,
+};
 
 const ALLOWED: &str = "allowed";
 const DENIED: &str = "denied";
@@ -103,6 +106,10 @@ impl Authorizer for Counted {
             .get_or_init(|| self.decisions.series(&[decision, &self.name, &self.sort]))
             .increment();
         answer
+    }
+
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Resolved {
+        self.authorizer.rules_for(user, namespace)
     }
 }
 

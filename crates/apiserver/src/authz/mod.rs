@@ -21,6 +21,7 @@ pub use metrics::{AuthorizationMetrics, DecisionMetrics};
 pub use union::{Mode, Union, of_mode};
 pub use webhook::{Webhook, WebhookSettings};
 
+use self::rbac::Resolved;
 use crate::{request_info::RequestInfo, user::UserInfo};
 
 /// Who wants to do what.
@@ -48,6 +49,11 @@ pub enum Decision {
 pub trait Authorizer: Send + Sync {
     /// The decision and its reason, which is shown to the client when it is no.
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String);
+
+    /// What the user may do in `namespace`, as far as it can be listed: what SelfSubjectRulesReview shows.
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> Resolved {
+        Resolved::default()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use apimachinery::{Object, gvk::GroupResource, meta};
 use async_trait::async_trait;
 
-use super::{Attributes, Authorizer, Decision, rbac::PolicyRule};
+use super::{
+    Attributes, Authorizer, Decision,
+    rbac::{PolicyRule, Resolved},
+};
 use crate::{
     bootstrap::policy, lookup, reader::ObjectReader, request_info::RequestInfo, user::UserInfo,
 };
@@ -17,6 +20,8 @@ const PODS: GroupResource = GroupResource::new("", "pods");
 const PERSISTENT_VOLUME_CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
 const PERSISTENT_VOLUMES: GroupResource = GroupResource::new("", "persistentvolumes");
 const VOLUME_ATTACHMENTS: GroupResource = GroupResource::new("storage.k8s.io", "volumeattachments");
+
+const RESOURCE_SLICES: GroupResource = GroupResource::new("resource.k8s.io", "resourceslices");
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";
 
@@ -56,6 +61,15 @@ impl Authorizer for NodeAuthorizer {
             Some(reason) => (Decision::NoOpinion, reason),
         }
     }
+
+    fn rules_for(&self, user: &UserInfo, _namespace: &str) -> Resolved {
+        match node_of(user) {
+            Some(node) if !node.is_empty() => {
+                Resolved::unlisted("node authorizer does not support user rule resolution")
+            }
+            _ => Resolved::default(),
+        }
+    }
 }
 
 impl NodeAuthorizer {
@@ -86,7 +100,7 @@ impl NodeAuthorizer {
                 ("", "serviceaccounts") => return self.create_token(node, request),
                 ("coordination.k8s.io", "leases") => return lease(node, request),
                 ("storage.k8s.io", "csinodes") => return csi_node(node, request),
-                ("resource.k8s.io", "resourceslices") => return resource_slice(node, request),
+                ("resource.k8s.io", "resourceslices") => return self.resource_slice(node, request),
                 ("", "nodes") => {
                     if let Some(verdict) = node_object(node, request) {
                         return verdict;
@@ -184,6 +198,29 @@ impl NodeAuthorizer {
         ))
     }
 
+    fn resource_slice(&self, node: &str, request: &RequestInfo) -> Verdict {
+        if !request.subresource.is_empty() {
+            return no("cannot authorize ResourceSlice subresources");
+        }
+        match request.verb.as_str() {
+            // NodeRestriction compares the new object's node name.
+            "create" => None,
+            "get" | "update" | "patch" | "delete" => self.related(node, request),
+            "list" | "watch" | "deletecollection" => {
+                let own = format!("spec.nodeName={node}");
+                if request.field_selector.split(',').any(|term| term == own) {
+                    return None;
+                }
+                no(
+                    "can only list/watch/deletecollection resourceslices with nodeName field selector",
+                )
+            }
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
+        }
+    }
+
     fn is_related(&self, node: &str, request: &RequestInfo) -> bool {
         let (namespace, name) = (request.namespace.as_str(), request.name.as_str());
         let any_pod = |refers: &dyn Fn(&Object) -> bool| {
@@ -205,6 +242,10 @@ impl NodeAuthorizer {
                 attachment.is_some_and(|attachment| {
                     lookup::text(&attachment, &["spec", "nodeName"]) == node
                 })
+            }
+            "resourceslices" => {
+                let slice = self.reader.get(&RESOURCE_SLICES, "", name);
+                slice.is_some_and(|slice| lookup::text(&slice, &["spec", "nodeName"]) == node)
             }
             _ => false,
         }
@@ -282,26 +323,6 @@ fn csi_node(node: &str, request: &RequestInfo) -> Verdict {
         return no("can only access CSINode with the same name as the requesting node");
     }
     None
-}
-
-fn resource_slice(node: &str, request: &RequestInfo) -> Verdict {
-    if !request.subresource.is_empty() {
-        return no("cannot authorize ResourceSlice subresources");
-    }
-    match request.verb.as_str() {
-        // NodeRestriction compares the object's node name.
-        "create" | "get" | "update" | "patch" | "delete" => None,
-        "list" | "watch" | "deletecollection" => {
-            let own = format!("spec.nodeName={node}");
-            if request.field_selector.split(',').any(|term| term == own) {
-                return None;
-            }
-            no("can only list/watch/deletecollection resourceslices with nodeName field selector")
-        }
-        _ => no(
-            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
-        ),
-    }
 }
 
 /// `None` where the general rules decide.

@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 
 use super::{
     Attributes, Authorizer, Decision,
-    rbac::RuleResolver,
     review_selector::{ReviewSelector, Sort},
 };
 use crate::{
@@ -312,7 +311,7 @@ fn validate_selector(selector: &Object, sort: Sort, at: &Path, errors: &mut Erro
 /// Answers `selfsubjectrulesreviews`: what `kubectl auth can-i --list` shows.
 pub struct SelfSubjectRulesReview {
     /// Knows the rules.
-    pub resolver: Arc<RuleResolver>,
+    pub authorizer: Arc<dyn Authorizer>,
 }
 
 #[async_trait]
@@ -327,7 +326,7 @@ impl VirtualResource for SelfSubjectRulesReview {
         if namespace.is_empty() {
             return Err(Status::bad_request("no namespace on request"));
         }
-        let resolved = self.resolver.rules_for(question.user, &namespace);
+        let resolved = self.authorizer.rules_for(question.user, &namespace);
         let mut rules = resolved.rules;
         rules.sort_by(|a, b| {
             (&a.api_groups, &a.resources, &a.non_resource_urls).cmp(&(

@@ -184,6 +184,53 @@ async fn superusers_need_no_role() {
     );
 }
 
+#[test]
+fn what_a_user_may_do_is_listed_by_those_who_can() {
+    let reader: Arc<dyn ObjectReader> = MemoryReader::with([]);
+    let resolver = Arc::new(RuleResolver::new(&reader));
+    let union = |modes: &[Mode]| {
+        let authorizers = modes.iter().map(|mode| of_mode(*mode, &reader, &resolver));
+        Union::new(authorizers.flatten().collect())
+    };
+    let node = user("system:node:n1", &["system:nodes"]);
+    let listed = union(&[Mode::Node, Mode::Rbac]).rules_for(&node, "ns");
+    assert_eq!(
+        listed.errors,
+        ["node authorizer does not support user rule resolution"]
+    );
+    let listed = union(&[Mode::Node, Mode::Rbac]).rules_for(&user("u", &[]), "ns");
+    assert!(listed.errors.is_empty() && listed.rules.is_empty());
+    let listed = union(&[Mode::AlwaysAllow]).rules_for(&user("u", &[]), "ns");
+    assert_eq!(listed.rules[0].resources, ["*"]);
+    assert_eq!(listed.rules[1].non_resource_urls, ["*"]);
+}
+
+#[tokio::test]
+async fn a_node_has_its_own_resource_slices() {
+    let slice =
+        |name: &str, node: &str| json!({"metadata": {"name": name}, "spec": {"nodeName": node}});
+    let reader: Arc<dyn ObjectReader> = MemoryReader::with([
+        ("resourceslices.resource.k8s.io", slice("own", "n1")),
+        ("resourceslices.resource.k8s.io", slice("other", "n2")),
+    ]);
+    let authorizer = node::NodeAuthorizer::new(reader);
+    let node = user("system:node:n1", &["system:nodes"]);
+    let slices = "/apis/resource.k8s.io/v1/resourceslices";
+    for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
+        for (name, decision) in [
+            ("own", Decision::Allow),
+            ("other", Decision::NoOpinion),
+            ("none", Decision::NoOpinion),
+        ] {
+            let uri = format!("{slices}/{name}");
+            let decided = decide(&authorizer, &node, method.clone(), &uri).await.0;
+            assert_eq!(decided, decision, "{method} {name}");
+        }
+    }
+    let decided = decide(&authorizer, &node, Method::POST, slices).await.0;
+    assert_eq!(decided, Decision::Allow);
+}
+
 #[tokio::test]
 async fn a_node_reads_what_its_pods_refer_to() {
     let reader: Arc<dyn ObjectReader> = MemoryReader::with([

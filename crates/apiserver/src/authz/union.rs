@@ -9,9 +9,9 @@ use super::{
     Attributes, Authorizer, Decision,
     always::{AlwaysAllow, AlwaysDeny, PrivilegedGroup},
     node::NodeAuthorizer,
-    rbac::{Rbac, RuleResolver},
+    rbac::{Rbac, Resolved, RuleResolver},
 };
-use crate::reader::ObjectReader;
+use crate::{reader::ObjectReader, user::UserInfo};
 
 /// An authorization mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,5 +118,15 @@ impl Authorizer for Union {
             }
         }
         (Decision::NoOpinion, reasons.join("\n"))
+    }
+
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Resolved {
+        let mut all = Resolved::default();
+        for authorizer in self.authorizers.load().iter() {
+            let resolved = authorizer.rules_for(user, namespace);
+            all.rules.extend(resolved.rules);
+            all.errors.extend(resolved.errors);
+        }
+        all
     }
 }

@@ -12,7 +12,7 @@ use base::Clock;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Attributes, Authorizer, Decision, MatchConditions};
+use super::{Attributes, Authorizer, Decision, MatchConditions, rbac::Resolved};
 use crate::{
     authn::{
         cache::{self, Cache},
@@ -111,6 +111,10 @@ impl Webhook {
 
 #[async_trait]
 impl Authorizer for Webhook {
+    fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> Resolved {
+        Resolved::unlisted("webhook authorizer does not support user rule resolution")
+    }
+
     async fn authorize(&self, attributes: Attributes<'_>) -> (Decision, String) {
         if let Some(conditions) = &self.conditions {
             match conditions.hold(&review_spec(attributes, ReviewVersion::V1)) {

@@ -213,7 +213,7 @@ impl Security {
             registry.add_virtual_resource(Arc::new(AccessReview { scope, authorizer }));
         }
         registry.add_virtual_resource(Arc::new(SelfSubjectRulesReview {
-            resolver: Arc::clone(&self.resolver),
+            authorizer: Arc::clone(&self.authorizer) as _,
         }));
         if let Some(issuer) = &self.issuer {
             registry.add_virtual_resource(Arc::new(TokenRequest {

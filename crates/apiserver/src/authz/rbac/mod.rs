@@ -11,6 +11,7 @@ pub use resolver::{Resolved, RuleResolver};
 pub use rule::{PolicyRule, uncovered};
 
 use super::{Attributes, Authorizer, Decision};
+use crate::user::UserInfo;
 
 /// The authorizer of mode `RBAC`.
 #[derive(Debug)]
@@ -53,5 +54,9 @@ impl Authorizer for Rbac {
             many => format!("RBAC: [{}]", many.join(", ")),
         };
         (Decision::NoOpinion, reason)
+    }
+
+    fn rules_for(&self, user: &UserInfo, namespace: &str) -> Resolved {
+        self.resolver.rules_for(user, namespace)
     }
 }

@@ -69,8 +69,18 @@ pub struct RuleResolver {
 pub struct Resolved {
     /// The rules, in no particular order.
     pub rules: Vec<PolicyRule>,
-    /// Roles that are bound but do not exist.
+    /// Roles that are bound but do not exist, and authorizers that cannot list what they allow.
     pub errors: Vec<String>,
+}
+
+impl Resolved {
+    /// Of an authorizer that cannot list what it allows.
+    pub fn unlisted(error: &str) -> Self {
+        Self {
+            errors: vec![error.to_owned()],
+            ..Self::default()
+        }
+    }
 }
 
 impl RuleResolver {
