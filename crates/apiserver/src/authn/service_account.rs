@@ -62,6 +62,8 @@ pub struct VerifiedTokens(Cache<Arc<Claims>>);
 
 /// How long a signature is not verified again.
 const VERIFIED_FOR: Duration = Duration::from_secs(300);
+/// By how much a token's times may be off.
+const CLOCK_LEEWAY_SECONDS: i64 = 60;
 /// Says on which day a token of the older form was last used; the legacy token cleaner reads it.
 const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 /// Says that nobody has used it for so long that nobody may.
@@ -106,7 +108,12 @@ impl ServiceAccountTokens {
             return Ok(None);
         }
         let claims = self.verified_claims(token, &jwt)?;
-        let audiences = intersection(&claims.audiences, audiences)?;
+        // A token that names no audience is good for the API alone.
+        let named = match claims.audiences.as_slice() {
+            [] => &self.audiences,
+            named => named,
+        };
+        let audiences = intersection(named, audiences)?;
         let user = self.check_bound(&claims).await?;
         Ok(Some(Authenticated {
             user,
@@ -168,14 +175,25 @@ impl ServiceAccountTokens {
     }
 
     async fn check_bound(&self, claims: &Claims) -> Result<UserInfo, AuthenticationError> {
+        // The clocks of those who issue and those who verify may differ.
         let now = self.clock.now().as_second();
-        if claims.expires.is_some_and(|expires| now > expires) {
-            return Err(refused("service account token has expired"));
-        }
-        if claims.not_before.is_some_and(|start| now < start)
-            || claims.issued_at.is_some_and(|issued| now < issued)
+        if claims
+            .not_before
+            .is_some_and(|start| now + CLOCK_LEEWAY_SECONDS < start)
         {
             return Err(refused("service account token is not valid yet"));
+        }
+        if claims
+            .expires
+            .is_some_and(|expires| now - CLOCK_LEEWAY_SECONDS > expires)
+        {
+            return Err(refused("service account token has expired"));
+        }
+        if claims
+            .issued_at
+            .is_some_and(|issued| now + CLOCK_LEEWAY_SECONDS < issued)
+        {
+            return Err(refused("service account token is issued in the future"));
         }
         let bound = &claims.kubernetes;
         let namespace = &bound.namespace;
@@ -239,6 +257,17 @@ impl ServiceAccountTokens {
             service_account_uid: uid,
             ..
         } = claims;
+        for (claim, value) in [
+            ("sub", &claims.subject),
+            ("namespace", namespace),
+            ("secretName", &claims.secret),
+            ("serviceAccountName", name),
+            ("serviceAccountUID", uid),
+        ] {
+            if value.is_empty() {
+                return Err(refused(&format!("{claim} claim is missing")));
+            }
+        }
         if claims.subject != username(namespace, name) {
             return Err(refused("sub claim is invalid"));
         }

@@ -59,18 +59,11 @@ impl TokenFile {
                 tracing::warn!(record = index + 1, "empty token in the token file: ignored");
                 continue;
             }
-            let groups = rest
-                .first()
-                .map(|groups| groups.split(',').map(str::trim))
-                .into_iter()
-                .flatten();
+            let groups = rest.first().map(|groups| groups.split(','));
             let user = UserInfo {
                 name: name.clone(),
                 uid: uid.clone(),
-                groups: groups
-                    .filter(|group| !group.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
+                groups: groups.into_iter().flatten().map(str::to_owned).collect(),
                 ..UserInfo::default()
             };
             users.insert(fingerprint(token), user);
@@ -137,7 +130,7 @@ mod tests {
 
     #[tokio::test]
     async fn users_and_their_groups() {
-        let file = TokenFile::parse("a,alice,1,\"g1,g2\"\n\nb,bob,2\n,nobody,3\n")
+        let file = TokenFile::parse("a,alice,1,\"g1,g2\"\n\nb,bob,2\n,nobody,3\nd,dora,4,\n")
             .ok()
             .unwrap();
         let alice = file.authenticate_token("a").await.unwrap().unwrap().user;
@@ -152,6 +145,8 @@ mod tests {
                 .groups
                 .is_empty()
         );
+        let dora = file.authenticate_token("d").await.unwrap().unwrap().user;
+        assert_eq!(dora.groups, [""]);
         assert!(file.authenticate_token("").await.unwrap().is_none());
         assert!(file.authenticate_token("c").await.unwrap().is_none());
     }
