@@ -224,10 +224,7 @@ pub(super) fn flow_schema(object: &Object, now: Timestamp) -> Vec<Value> {
 pub(super) fn priority_level_configuration(object: &Object, now: Timestamp) -> Vec<Value> {
     let empty = Object::new();
     let spec = object.object("spec").unwrap_or(&empty);
-    let part = spec
-        .object("limited")
-        .or_else(|| spec.object("exempt"))
-        .unwrap_or(&empty);
+    let part = spec.object("limited").unwrap_or(&empty);
     let queuing = part
         .object("limitResponse")
         .and_then(|r| r.object("queuing"))

@@ -1,5 +1,6 @@
 //! The flow schemas and priority levels that every cluster has. Facts of upstream's suggested and mandatory configuration at v1.36.
 
+use api::kinds::flowcontrol::mandatory;
 use apimachinery::{Object, gvk::GroupResource, meta};
 use serde_json::{Value, json};
 
@@ -7,6 +8,11 @@ use super::{Wanted, objects::object};
 use crate::lookup;
 
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
+/// Of its objects.
+pub(super) const RESOURCES: [GroupResource; 2] = [
+    GroupResource::new(GROUP, "flowschemas"),
+    GroupResource::new(GROUP, "prioritylevelconfigurations"),
+];
 const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 
 /// What happens to requests that find no seat.
@@ -147,8 +153,6 @@ impl Requests {
 }
 
 pub(super) fn objects() -> impl Iterator<Item = Wanted> {
-    let exempt =
-        json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}});
     let levels = LEVELS.iter().map(|(name, shares, lendable, excess)| {
         let response = match excess {
             Excess::Reject => json!({"type": "Reject"}),
@@ -176,7 +180,8 @@ pub(super) fn objects() -> impl Iterator<Item = Wanted> {
         });
         wanted("flowschemas", "FlowSchema", row.name, spec, json!({"conditions": [condition]}))
     });
-    levels.chain([level("exempt", exempt)]).chain(schemas)
+    let exempt = mandatory::priority_level_spec("exempt").map(|spec| level("exempt", spec));
+    levels.chain(exempt).chain(schemas)
 }
 
 fn level(name: &str, spec: Value) -> Wanted {
@@ -212,16 +217,32 @@ pub(crate) fn mandatory_flow_control() -> (Vec<Object>, Vec<Object>) {
         .partition(|object| meta::kind(object) == "FlowSchema")
 }
 
-/// A mandatory object follows the server. A suggested one does if it is annotated so, or if it has no annotation and nobody has changed its spec yet.
+/// What an object's annotation says of following the server; `None` if nothing that can be understood.
+fn says_to_follow(object: &Object) -> Option<bool> {
+    match meta::annotation(object, AUTOUPDATE)? {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether an object that is not among the server's own was one of them in another version, and goes.
+pub(super) fn is_abandoned(object: &Object) -> bool {
+    says_to_follow(object) == Some(true)
+        && !objects().any(|wanted| {
+            meta::kind(&wanted.object) == meta::kind(object)
+                && meta::name(&wanted.object) == meta::name(object)
+        })
+}
+
+/// A mandatory object follows the server, but for what level `exempt` lends. A suggested one does if it is annotated so, or if its
+/// annotation says nothing and nobody has changed its spec yet.
 fn restore_spec(existing: &Object, wanted: &Object) -> Option<Object> {
     let mandatory = MANDATORY.contains(&meta::name(wanted));
-    let follows = mandatory
-        || match meta::annotation(existing, AUTOUPDATE) {
-            Some(annotation) => annotation == "true",
-            None => meta::generation(existing) == 1,
-        };
+    let says = says_to_follow(existing);
+    let follows = mandatory || says.unwrap_or_else(|| meta::generation(existing) == 1);
     let mut mended = existing.clone();
-    if mandatory || meta::annotation(existing, AUTOUPDATE).is_none() {
+    if mandatory || says.is_none() {
         meta::set_annotation(
             &mut mended,
             AUTOUPDATE,
@@ -229,8 +250,15 @@ fn restore_spec(existing: &Object, wanted: &Object) -> Option<Object> {
         );
     }
     if follows {
-        let spec = lookup::value(wanted, &["spec"]);
-        lookup::set(&mut mended, &["spec"], spec.cloned().unwrap_or_default());
+        let mut spec = lookup::value(wanted, &["spec"])
+            .cloned()
+            .unwrap_or_default();
+        if meta::name(wanted) == "exempt"
+            && let Some(lent) = lookup::value(existing, &["spec", "exempt"])
+        {
+            spec["exempt"] = lent.clone();
+        }
+        lookup::set(&mut mended, &["spec"], spec);
     }
     (mended != *existing).then_some(mended)
 }
@@ -275,6 +303,10 @@ mod tests {
             Some((Some(30), yes.clone()))
         );
         assert_eq!(restored("system", Some("false"), 2), None);
+        assert_eq!(
+            restored("system", Some("perhaps"), 2),
+            Some((Some(1), Some("false".to_owned())))
+        );
         assert_eq!(restored("system", None, 1), Some((Some(30), yes.clone())));
         let no = Some("false".to_owned());
         assert_eq!(restored("system", None, 2), Some((Some(1), no)));
@@ -286,8 +318,36 @@ mod tests {
     }
 
     #[test]
-    fn the_mandatory_objects_are_two_of_each() {
+    fn what_the_exempt_level_lends_is_left_alone() {
+        let mut lending = level("exempt");
+        lookup::set(&mut lending, &["spec", "exempt", "lendablePercent"], 40);
+        assert_eq!(restore_spec(&lending, &level("exempt")), None);
+    }
+
+    #[test]
+    fn what_was_ours_in_another_version_is_abandoned() {
+        let of = |name: &str, annotation: &str| {
+            let mut object = level("system");
+            lookup::set(&mut object, &["metadata", "name"], name);
+            meta::set_annotation(&mut object, AUTOUPDATE, Some(annotation));
+            is_abandoned(&object)
+        };
+        assert!(of("stray", "true"));
+        assert!(!of("stray", "false"));
+        assert!(!of("system", "true"));
+    }
+
+    #[test]
+    fn the_mandatory_objects_are_two_of_each_and_as_they_must_be() {
         let (schemas, levels) = mandatory_flow_control();
         assert_eq!((schemas.len(), levels.len()), (2, 2));
+        for object in schemas {
+            let fixed = mandatory::flow_schema_spec(meta::name(&object));
+            assert_eq!(object.get("spec"), fixed.as_ref());
+        }
+        for object in levels {
+            let fixed = mandatory::priority_level_spec(meta::name(&object));
+            assert_eq!(object.get("spec"), fixed.as_ref());
+        }
     }
 }

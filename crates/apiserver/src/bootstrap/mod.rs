@@ -94,7 +94,24 @@ impl Bootstrap {
 
     /// Makes and mends the objects of flow control alone, which are looked after as long as the server runs.
     pub async fn maintain_flow_control(&self) -> Result<(), BootstrapError> {
-        self.ensure_all(flow_control::objects()).await
+        self.ensure_all(flow_control::objects()).await?;
+        for resource in &flow_control::RESOURCES {
+            let abandoned = self.reader.list(resource, "");
+            for object in abandoned.iter().filter(|o| flow_control::is_abandoned(o)) {
+                let name = meta::name(object);
+                match self.writer.delete(resource, "", name).await {
+                    Err(source) if !source.is_not_found() => {
+                        return Err(BootstrapError {
+                            resource: resource.clone(),
+                            name: name.to_owned(),
+                            source,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Publishes the authorities of `config`, which may have changed since the start.

@@ -207,10 +207,12 @@ impl ResourceRule {
 impl NonResourceRule {
     fn matches(&self, info: &RequestInfo) -> bool {
         covers(&self.verbs, &info.verb)
-            && self.urls.iter().any(|url| match url.strip_suffix('*') {
-                // `/metrics/*`: all below, and not `/metrics` itself.
-                Some(prefix) => prefix.is_empty() || info.path.starts_with(prefix),
-                None => *url == info.path,
+            && self.urls.iter().any(|url| {
+                // `/metrics/*` is all below, and not `/metrics` itself, which `/metrics` is besides.
+                let prefix = url.strip_suffix('*').unwrap_or(url);
+                let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+                let below = info.path.strip_prefix(prefix);
+                url == "*" || *url == info.path || below.is_some_and(|rest| rest.starts_with('/'))
             })
     }
 }
@@ -257,7 +259,9 @@ mod tests {
             ("/api/v1/namespaces/a/pods?watch=1", false),
             ("/apis/apps/v1/namespaces/a/pods", false),
             ("/healthz", true),
-            ("/healthz/", false),
+            ("/healthz/", true),
+            ("/healthz/etcd", true),
+            ("/healthzes", false),
             ("/debug/pprof", true),
             ("/debug", false),
         ] {

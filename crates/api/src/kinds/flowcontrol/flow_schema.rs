@@ -11,7 +11,7 @@ use apimachinery::{
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
-    kinds::flowcontrol::priority_level_configuration::conditions,
+    kinds::flowcontrol::{mandatory::fixed_flow_schema, priority_level_configuration::conditions},
     lifecycle, names,
     validate::{shown_as, text},
 };
@@ -92,6 +92,7 @@ impl Strategy for FlowSchemaStrategy {
         for (index, rule) in spec.objects("rules") {
             policy_rule(&mut errors, &path.child("rules").index(index), rule);
         }
+        fixed_flow_schema(&mut errors, meta::name(object), object.get("spec"));
         conditions(&mut errors, object);
         errors
     }

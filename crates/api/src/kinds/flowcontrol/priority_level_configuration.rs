@@ -6,11 +6,13 @@ use apimachinery::{
     Object,
     field::{ErrorList, FieldError, Path},
     gvk::{GroupVersionKind, GroupVersionResource},
+    meta,
 };
 
 use crate::{
     fields::Fields,
     kind::{Resource, Scope, Storage, Strategy, Subresource, verbs},
+    kinds::flowcontrol::mandatory::fixed_priority_level,
     lifecycle,
     validate::one_of,
 };
@@ -46,28 +48,25 @@ struct PriorityLevelConfigurationStrategy;
 
 impl Strategy for PriorityLevelConfigurationStrategy {
     fn default(&self, object: &mut Object) {
+        let is_exempt = meta::name(object) == "exempt";
         let spec = object.ensure_object("spec");
-        match spec.text("type") {
-            "Limited" => {
-                // A Limited level without its part is refused, not filled.
-                let Some(limited) = spec.object_mut("limited") else {
-                    return;
-                };
-                limited.set_default("nominalConcurrencyShares", 30);
-                limited.set_default("lendablePercent", 0);
-                let response = limited.ensure_object("limitResponse");
-                if let Some(queuing) = response.object_mut("queuing") {
-                    queuing.set_default_zero("queues", 64);
-                    queuing.set_default_zero("handSize", 8);
-                    queuing.set_default_zero("queueLengthLimit", 50);
-                }
+        if is_exempt {
+            spec.ensure_object("exempt");
+        }
+        if let Some(exempt) = spec.object_mut("exempt") {
+            exempt.set_default("nominalConcurrencyShares", 0);
+            exempt.set_default("lendablePercent", 0);
+        }
+        // A Limited level without its part is refused, not filled.
+        if let Some(limited) = spec.object_mut("limited") {
+            limited.set_default("nominalConcurrencyShares", 30);
+            limited.set_default("lendablePercent", 0);
+            let response = limited.ensure_object("limitResponse");
+            if let Some(queuing) = response.object_mut("queuing") {
+                queuing.set_default_zero("queues", 64);
+                queuing.set_default_zero("handSize", 8);
+                queuing.set_default_zero("queueLengthLimit", 50);
             }
-            "Exempt" => {
-                let exempt = spec.ensure_object("exempt");
-                exempt.set_default("nominalConcurrencyShares", 0);
-                exempt.set_default("lendablePercent", 0);
-            }
-            _ => {}
         }
         object.ensure_object("status");
     }
@@ -157,6 +156,7 @@ impl Strategy for PriorityLevelConfigurationStrategy {
                 &["Exempt", "Limited"],
             ),
         }
+        fixed_priority_level(&mut errors, name, object.get("spec"));
         conditions(&mut errors, object);
         errors
     }
