@@ -183,7 +183,7 @@ impl WebhookConfig {
             ("unauthorizedTTL", &self.unauthorized_ttl),
         ] {
             if let Some(value) = value
-                && parse_duration(value).is_none_or(|ttl| ttl.is_zero())
+                && parse_duration(value).is_none()
             {
                 let detail = "must be > 0s";
                 errors.push(FieldError::invalid(
@@ -216,6 +216,14 @@ impl WebhookConfig {
             )),
             "" | "v1" => {}
             other => errors.push(FieldError::not_supported(&at, other, &["v1"])),
+        }
+        for (index, condition) in self.match_conditions.iter().enumerate() {
+            let before = &self.match_conditions[..index];
+            let expression = condition.expression.as_str();
+            if before.iter().any(|one| one.expression == expression) {
+                let at = path.child("matchConditions").index(index);
+                errors.push(FieldError::duplicate(&at.child("expression"), expression));
+            }
         }
         one_of(
             errors,
@@ -322,6 +330,17 @@ mod tests {
                 "authorizers[0].webhook.failurePolicy: Required value",
                 "authorizers[0].webhook.connectionInfo.kubeConfigFile: Invalid value: \"x\": must be an absolute path",
             ]
+        );
+    }
+
+    #[test]
+    fn a_condition_stands_once_and_no_time_is_the_default() {
+        let webhook = "timeout: 1s, subjectAccessReviewVersion: v1, matchConditionSubjectAccessReviewVersion: v1, failurePolicy: Deny, connectionInfo: {type: InClusterConfig}";
+        assert_eq!(
+            complaints(&format!(
+                "- {{type: Webhook, name: a, webhook: {{{webhook}, unauthorizedTTL: 0s, matchConditions: [{{expression: 'true'}}, {{expression: 'true'}}]}}}}\n"
+            )),
+            ["authorizers[0].webhook.matchConditions[1].expression: Duplicate value: \"true\""]
         );
     }
 

@@ -120,8 +120,12 @@ impl Maker {
     ) -> Result<Arc<dyn Authorizer>, String> {
         let ttl = |text: &Option<String>, default, on: Option<bool>| match text {
             _ if on == Some(false) => Duration::ZERO,
-            Some(text) => parse_duration(text).unwrap_or(default),
-            None => default,
+            // None and nothing are the default, as upstream.
+            text => text
+                .as_deref()
+                .and_then(parse_duration)
+                .filter(|ttl| !ttl.is_zero())
+                .unwrap_or(default),
         };
         let settings = WebhookSettings {
             name: name.to_owned(),

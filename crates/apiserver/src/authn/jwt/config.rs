@@ -237,6 +237,27 @@ impl JwtIssuer {
                 }
                 _ => {}
             }
+            let before = &self.claim_validation_rules[..index];
+            if !rule.claim.is_empty() && before.iter().any(|one| one.claim == rule.claim) {
+                let claim = rule.claim.as_str();
+                errors.push(FieldError::duplicate(&at.child("claim"), claim));
+            }
+            duplicate(
+                &at,
+                &rule.expression,
+                before.iter().map(|one| one.expression.as_str()),
+                errors,
+            );
+        }
+        let rules = path.child("userValidationRules");
+        for (index, rule) in self.user_validation_rules.iter().enumerate() {
+            let at = rules.index(index);
+            if rule.expression.is_empty() {
+                errors.push(FieldError::required(&at.child("expression"), ""));
+            }
+            let before = self.user_validation_rules[..index].iter();
+            let before = before.map(|one| one.expression.as_str());
+            duplicate(&at, &rule.expression, before, errors);
         }
         let mappings = path.child("claimMappings");
         let username = &self.claim_mappings.username;
@@ -289,6 +310,18 @@ impl JwtIssuer {
                 errors.push(FieldError::required(&at.child("valueExpression"), detail));
             }
         }
+    }
+}
+
+/// Complains if a rule's expression stands in one before it.
+fn duplicate<'a>(
+    rule: &Path,
+    expression: &str,
+    mut before: impl Iterator<Item = &'a str>,
+    errors: &mut ErrorList,
+) {
+    if !expression.is_empty() && before.any(|one| one == expression) {
+        errors.push(FieldError::duplicate(&rule.child("expression"), expression));
     }
 }
 

@@ -54,7 +54,8 @@ impl Expression {
             .compile(text)
             .map_err(|errors| format!("{text:?}: compilation failed: {errors}"))?;
         let fits = match program.result_type() {
-            Type::Dyn => true,
+            // What is only known at a request may be a text, but a rule has to say that it is one.
+            Type::Dyn => wanted != Wanted::Bool,
             Type::Bool => wanted == Wanted::Bool,
             Type::String => wanted != Wanted::Bool,
             Type::List(_) => wanted == Wanted::Texts,

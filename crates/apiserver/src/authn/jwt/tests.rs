@@ -280,6 +280,14 @@ fn configurations_are_read_strictly() {
             ],
         ),
         (
+            "jwt:\n- issuer: {url: 'https://a.example', audiences: [x]}\n  claimMappings: {username: {claim: sub, prefix: ''}}\n  claimValidationRules: [{claim: a}, {claim: a}, {expression: 'true'}, {expression: 'true'}]\n  userValidationRules: [{expression: 'true'}, {expression: 'true'}]\n",
+            vec![
+                "jwt[0].claimValidationRules[1].claim: Duplicate value: \"a\"",
+                "jwt[0].claimValidationRules[3].expression: Duplicate value: \"true\"",
+                "jwt[0].userValidationRules[1].expression: Duplicate value: \"true\"",
+            ],
+        ),
+        (
             "anonymous: {enabled: false, conditions: [{path: /livez}]}\n",
             vec![
                 "anonymous.conditions: Invalid value: 1: enabled should be set to true when conditions are defined",
@@ -361,6 +369,19 @@ jwt:
     for broken in ["claims.", "1 + 1", "nothing"] {
         assert!(refused(broken).is_some(), "{broken}");
     }
+}
+
+#[test]
+fn a_rule_has_to_come_to_a_truth_value() {
+    let rule =
+        |text| super::expression::Expression::of_claims(text, super::expression::Wanted::Bool);
+    assert!(rule("claims.verified == true").is_ok());
+    assert!(
+        rule("claims.verified")
+            .err()
+            .unwrap()
+            .ends_with("must evaluate to bool")
+    );
 }
 
 #[tokio::test]
