@@ -122,12 +122,12 @@ impl Default for Health {
             rows: Vec::new(),
             state: slis.gauge(
                 "kubernetes_healthcheck",
-                "This metric records the result of a single healthcheck.",
+                "[STABLE] This metric records the result of a single healthcheck.",
                 &["name", "type"],
             ),
             outcomes: slis.counter(
                 "kubernetes_healthchecks_total",
-                "This metric records the results of all healthcheck.",
+                "[STABLE] This metric records the results of all healthcheck.",
                 &["name", "status", "type"],
             ),
             slis,

@@ -46,7 +46,7 @@ impl MeteredKv {
             ),
             errors: registry.counter(
                 "etcd_request_errors_total",
-                "Etcd failed request counts for each operation and object type.",
+                "[ALPHA] Etcd failed request counts for each operation and object type.",
                 LABELS,
             ),
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use apimachinery::{gvk::GroupVersionKind, status::Status};
 use async_trait::async_trait;
 use base::Clock;
-use http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::{
     aggregation::Aggregator,
@@ -16,7 +17,7 @@ use crate::{
     flow_control::FlowControl,
     health::Health,
     metrics::Metrics,
-    negotiation::{Accept, respond_object, route_produces},
+    negotiation::{Accept, maybe_gzip, respond_object, route_produces},
     openapi::OpenApi,
     pipeline::Handler,
     registry::{Registry, page_not_found},
@@ -99,7 +100,7 @@ impl Handler for Router {
             "/metrics" if request.method() == Method::DELETE => {
                 Ok(self.metrics.reset().map(Body::from))
             }
-            "/metrics" => Ok(self.metrics.respond().await.map(Body::from)),
+            "/metrics" => compressed(headers, self.metrics.respond().await),
             "/metrics/slis" => Ok(self.health.slis().map(Body::from)),
             "/statusz" => {
                 zpages::acceptable(headers)?;
@@ -114,6 +115,18 @@ impl Handler for Router {
             _ => self.service(context, request.method()),
         }
     }
+}
+
+/// The response, compressed if it is large and the client takes that.
+fn compressed(request: &HeaderMap, response: Response<Bytes>) -> Result<Response<Body>, Status> {
+    let (head, body) = response.into_parts();
+    let size = body.len();
+    let mut response = Response::builder().status(head.status);
+    if let Some(headers) = response.headers_mut() {
+        *headers = head.headers;
+    }
+    let body = Body::at_hand(std::iter::once(body));
+    maybe_gzip(request, response, size, body).map_err(Status::internal)
 }
 
 impl Router {
@@ -184,5 +197,29 @@ impl Router {
             object,
             &GroupVersionKind::default(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header;
+
+    use super::*;
+
+    #[test]
+    fn long_metrics_are_compressed_for_those_who_take_that() {
+        let answer = |bytes: usize, accepted: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                http::HeaderValue::from_static(accepted),
+            );
+            let response = Response::new(Bytes::from(vec![b'a'; bytes]));
+            let response = compressed(&headers, response).unwrap();
+            response.headers().contains_key(header::CONTENT_ENCODING)
+        };
+        assert!(answer(1 << 20, "gzip"));
+        assert!(!answer(1 << 20, "identity"));
+        assert!(!answer(1 << 10, "gzip"));
     }
 }

@@ -45,6 +45,28 @@ impl Sink<'_> {
         self.suffixed("", labels, value);
     }
 
+    /// One series of a histogram: how many observations were in each bucket, the last of which is beyond all `bounds`, and their sum.
+    pub fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[f64],
+        counts: impl IntoIterator<Item = u64>,
+        sum: f64,
+    ) {
+        let mut total = 0;
+        for (index, count) in counts.into_iter().enumerate() {
+            total += count;
+            let bound = bounds
+                .get(index)
+                .map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            let mut labels = labels.to_vec();
+            labels.push(("le", &bound));
+            self.suffixed("_bucket", &labels, total as f64);
+        }
+        self.suffixed("_sum", labels, sum);
+        self.suffixed("_count", labels, total as f64);
+    }
+
     fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) {
         self.out.push_str(self.name);
         self.out.push_str(suffix);
@@ -429,28 +451,16 @@ impl Histogram {
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
         {
-            let labels = pairs(self.labels, values);
             let counts = buckets
                 .counts
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
-            let mut total = 0;
-            for (index, count) in counts.iter().enumerate() {
-                total += count.load(Ordering::Relaxed);
-                let bound = self
-                    .bounds
-                    .get(index)
-                    .map_or_else(|| "+Inf".to_owned(), f64::to_string);
-                let mut labels = labels.clone();
-                labels.push(("le", &bound));
-                sink.suffixed("_bucket", &labels, total as f64);
-            }
-            sink.suffixed(
-                "_sum",
-                &labels,
+            sink.histogram(
+                &pairs(self.labels, values),
+                self.bounds,
+                counts.iter().map(|count| count.load(Ordering::Relaxed)),
                 f64::from_bits(buckets.sum.load(Ordering::Relaxed)),
             );
-            sink.suffixed("_count", &labels, total as f64);
         }
     }
 }

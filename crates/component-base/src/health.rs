@@ -62,12 +62,12 @@ impl Slis {
         Self {
             state: registry.gauge(
                 "kubernetes_healthcheck",
-                "This metric records the result of a single healthcheck.",
+                "[STABLE] This metric records the result of a single healthcheck.",
                 &["name", "type"],
             ),
             outcomes: registry.counter(
                 "kubernetes_healthchecks_total",
-                "This metric records the results of all healthcheck.",
+                "[STABLE] This metric records the results of all healthcheck.",
                 &["name", "status", "type"],
             ),
             registry,

@@ -83,62 +83,62 @@ impl AdmissionMetrics {
         Self(Arc::new(Families {
             step_seconds: registry.histogram(
                 "apiserver_admission_step_admission_duration_seconds",
-                "Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).",
+                "[STABLE] Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).",
                 &["operation", "rejected", "type"],
                 STEP_SECONDS,
             ),
             controller_seconds: registry.histogram(
                 "apiserver_admission_controller_admission_duration_seconds",
-                "Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).",
+                "[STABLE] Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).",
                 &["name", "operation", "rejected", "type"],
                 STEP_SECONDS,
             ),
             webhook_seconds: registry.histogram(
                 "apiserver_admission_webhook_admission_duration_seconds",
-                "Admission webhook latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).",
+                "[STABLE] Admission webhook latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).",
                 &["name", "operation", "rejected", "type"],
                 WEBHOOK_SECONDS,
             ),
             webhook_requests: registry.counter(
                 "apiserver_admission_webhook_request_total",
-                "Admission webhook request total, identified by name and broken out for each admission type (validating or admit) and operation. Additional labels specify whether the request was rejected or not and an HTTP status code. Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.",
+                "[ALPHA] Admission webhook request total, identified by name and broken out for each admission type (validating or admit) and operation. Additional labels specify whether the request was rejected or not and an HTTP status code. Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.",
                 &["code", "name", "operation", "rejected", "type"],
             ),
             webhook_rejections: registry.counter(
                 "apiserver_admission_webhook_rejection_count",
-                "Admission webhook rejection count, identified by name and broken out for each admission type (validating or admit) and operation. Additional labels specify an error type (calling_webhook_error or apiserver_internal_error if an error occurred; no_error otherwise) and optionally a non-zero rejection code if the webhook rejects the request with an HTTP status code (honored by the apiserver when the code is greater or equal to 400). Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.",
+                "[ALPHA] Admission webhook rejection count, identified by name and broken out for each admission type (validating or admit) and operation. Additional labels specify an error type (calling_webhook_error or apiserver_internal_error if an error occurred; no_error otherwise) and optionally a non-zero rejection code if the webhook rejects the request with an HTTP status code (honored by the apiserver when the code is greater or equal to 400). Codes greater than 600 are truncated to 600, to keep the metrics cardinality bounded.",
                 &["error_type", "name", "operation", "rejection_code", "type"],
             ),
             webhook_fail_open: registry.counter(
                 "apiserver_admission_webhook_fail_open_count",
-                "Admission webhook fail open count, identified by name and broken out for each admission type (validating or admit).",
+                "[ALPHA] Admission webhook fail open count, identified by name and broken out for each admission type (validating or admit).",
                 &["name", "type"],
             ),
             condition_seconds: registry.histogram(
                 "apiserver_admission_match_condition_evaluation_seconds",
-                "Admission match condition evaluation time in seconds, identified by name and broken out for each kind containing matchConditions (webhook or policy), operation and type (validate or admit).",
+                "[ALPHA] Admission match condition evaluation time in seconds, identified by name and broken out for each kind containing matchConditions (webhook or policy), operation and type (validate or admit).",
                 &["kind", "name", "operation", "type"],
                 CONDITION_SECONDS,
             ),
             condition_errors: registry.counter(
                 "apiserver_admission_match_condition_evaluation_errors_total",
-                "Admission match condition evaluation errors count, identified by name of resource containing the match condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).",
+                "[ALPHA] Admission match condition evaluation errors count, identified by name of resource containing the match condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).",
                 &["kind", "name", "operation", "type"],
             ),
             condition_exclusions: registry.counter(
                 "apiserver_admission_match_condition_exclusions_total",
-                "Admission match condition evaluation exclusions count, identified by name of resource containing the match condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).",
+                "[ALPHA] Admission match condition evaluation exclusions count, identified by name of resource containing the match condition and broken out for each kind containing matchConditions (webhook or policy), operation and admission type (validate or admit).",
                 &["kind", "name", "operation", "type"],
             ),
             validations: Checks {
                 total: registry.counter(
                     "apiserver_validating_admission_policy_check_total",
-                    "Validation admission policy check total, labeled by policy and further identified by binding and enforcement action taken.",
+                    "[BETA] Validation admission policy check total, labeled by policy and further identified by binding and enforcement action taken.",
                     &["enforcement_action", "error_type", "policy", "policy_binding"],
                 ),
                 seconds: registry.histogram(
                     "apiserver_validating_admission_policy_check_duration_seconds",
-                    "Validation admission latency for individual validation expressions in seconds, labeled by policy and further including binding and enforcement action taken.",
+                    "[BETA] Validation admission latency for individual validation expressions in seconds, labeled by policy and further including binding and enforcement action taken.",
                     &["enforcement_action", "error_type", "policy", "policy_binding"],
                     EXPRESSION_SECONDS,
                 ),
@@ -146,29 +146,29 @@ impl AdmissionMetrics {
             mutations: Checks {
                 total: registry.counter(
                     "apiserver_mutating_admission_policy_check_total",
-                    "Mutation admission policy check total, labeled by policy and further identified by binding.",
+                    "[ALPHA] Mutation admission policy check total, labeled by policy and further identified by binding.",
                     &["error_type", "policy", "policy_binding"],
                 ),
                 seconds: registry.histogram(
                     "apiserver_mutating_admission_policy_check_duration_seconds",
-                    "Mutation admission latency for individual mutation expressions in seconds, labeled by policy and binding.",
+                    "[ALPHA] Mutation admission latency for individual mutation expressions in seconds, labeled by policy and binding.",
                     &["error_type", "policy", "policy_binding"],
                     EXPRESSION_SECONDS,
                 ),
             },
             pod_security_evaluations: registry.counter(
                 "pod_security_evaluations_total",
-                "Number of policy evaluations that occurred, not counting ignored or exempt requests.",
+                "[ALPHA] Number of policy evaluations that occurred, not counting ignored or exempt requests.",
                 &["decision", "mode", "policy_level", "policy_version", "request_operation", "resource", "subresource"],
             ),
             pod_security_exemptions: registry.counter(
                 "pod_security_exemptions_total",
-                "Number of exempt requests, not counting ignored or out of scope requests.",
+                "[ALPHA] Number of exempt requests, not counting ignored or out of scope requests.",
                 &["request_operation", "resource", "subresource"],
             ),
             pod_security_errors: registry.counter(
                 "pod_security_errors_total",
-                "Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile being used for evaluation.",
+                "[ALPHA] Number of errors preventing normal evaluation. Non-fatal errors may result in the latest restricted profile being used for evaluation.",
                 &["fatal", "request_operation", "resource", "subresource"],
             ),
         }))

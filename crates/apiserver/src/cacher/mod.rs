@@ -289,6 +289,8 @@ impl Cacher {
         let sequence = state.ring.next_sequence();
         drop(state);
         self.stats.loads.add(1);
+        self.stats.store_lists.add(1);
+        self.stats.store_objects.add(values.len());
         self.wakers.wake_all(sequence);
     }
 

@@ -34,6 +34,10 @@ pub struct Stats {
     pub(crate) fetched: Count,
     /// …and objects in their answers.
     pub(crate) returned: Count,
+    /// Lists for which the store was read, to fill the cache or for a state of the past…
+    pub(crate) store_lists: Count,
+    /// …and objects read for them.
+    pub(crate) store_objects: Count,
     /// Consistent reads that it answered…
     pub(crate) consistent: Count,
     /// …and those for which it did not become fresh in time.

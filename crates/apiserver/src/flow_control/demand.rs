@@ -74,6 +74,53 @@ impl Integrator {
     }
 }
 
+/// For how long a ratio was where: a histogram with an observation at the end of every nanosecond, as upstream has it.
+#[derive(Clone, Debug)]
+pub(super) struct TimeHistogram {
+    bounds: &'static [f64],
+    at: u64,
+    ratio: f64,
+    bucket: usize,
+    /// The nanoseconds in each bucket; the last is beyond all bounds.
+    nanos: Box<[u64]>,
+    sum: f64,
+}
+
+impl TimeHistogram {
+    pub(super) fn new(bounds: &'static [f64], now: u64) -> Self {
+        let mut new = Self {
+            bounds,
+            at: now,
+            ratio: 0.0,
+            bucket: 0,
+            nanos: vec![0; bounds.len() + 1].into(),
+            sum: 0.0,
+        };
+        new.set(0.0, now);
+        new
+    }
+
+    /// From now on it is this.
+    pub(super) fn set(&mut self, ratio: f64, now: u64) {
+        self.settle(now);
+        self.ratio = ratio;
+        self.bucket = self.bounds.partition_point(|bound| *bound < ratio);
+    }
+
+    fn settle(&mut self, now: u64) {
+        let nanos = now.saturating_sub(self.at);
+        self.at = self.at.max(now);
+        self.nanos[self.bucket] += nanos;
+        self.sum += nanos as f64 * self.ratio;
+    }
+
+    /// The bounds, the nanoseconds in each bucket, and the sum of what was observed, up to now.
+    pub(super) fn read(&mut self, now: u64) -> (&'static [f64], Vec<u64>, f64) {
+        self.settle(now);
+        (self.bounds, self.nanos.to_vec(), self.sum)
+    }
+}
+
 /// How much of the old figure stays at each adjustment when demand falls; rising demand counts at once. Upstream's coefficient: at ten
 /// seconds a period, half of it is forgotten in five minutes.
 const SMOOTHING: f64 = 0.977;
@@ -109,6 +156,17 @@ mod tests {
         assert!((harvest.deviation - 2.0).abs() < 1e-9);
         assert_eq!(harvest.high_watermark, 4.0);
         assert_eq!(demand.harvest(5 * second), Harvest::default());
+    }
+
+    #[test]
+    fn ratios_are_observed_every_nanosecond() {
+        let mut ratios = TimeHistogram::new(&[0.0, 0.5], 10);
+        ratios.set(0.5, 15);
+        ratios.set(2.0, 18);
+        let (_, nanos, sum) = ratios.read(20);
+        assert_eq!(nanos, [5, 3, 2]);
+        assert!((sum - 5.5).abs() < 1e-9);
+        assert_eq!(ratios.read(21).1, [5, 3, 3]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{
     borrowing::Bounds,
-    demand::{Demand, Integrator},
+    demand::{Demand, Integrator, TimeHistogram},
     queue_set::{Arrival, Discipline, QueueSet, Reason, Ticket},
     stats::SchemaStats,
 };
@@ -40,6 +40,13 @@ pub(super) struct Applicant {
     pub(super) watch: bool,
     pub(super) details: Details,
 }
+
+/// Upstream's bounds for the part of a level's seats that is taken.
+const UTILIZATION: &[f64] = &[
+    0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0,
+];
+/// Its bounds for the seats asked for.
+const WANTED: &[f64] = &[0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0, 2.8, 4.0, 6.0];
 
 /// A priority level.
 #[derive(Debug)]
@@ -63,6 +70,10 @@ pub(super) struct State {
     pub(super) set: QueueSet<Details>,
     waiters: HashMap<Ticket, oneshot::Sender<()>>,
     integrator: Integrator,
+    /// Seats taken, of those it has.
+    pub(super) utilization: TimeHistogram,
+    /// Seats asked for, of those it has by its configuration.
+    pub(super) wanted: TimeHistogram,
     pub(super) demand: Demand,
     pub(super) bounds: Bounds,
     /// What it aimed at in the last division of seats.
@@ -97,6 +108,8 @@ impl Level {
                 set: QueueSet::new(discipline, 0, now),
                 waiters: HashMap::new(),
                 integrator: Integrator::new(now),
+                utilization: TimeHistogram::new(UTILIZATION, now),
+                wanted: TimeHistogram::new(WANTED, now),
                 demand: Demand::default(),
                 bounds: Bounds::default(),
                 target: 0.0,
@@ -139,6 +152,11 @@ impl Level {
         state.demand.update(harvest);
     }
 
+    /// The time, as its figures are measured by.
+    pub(super) fn now(&self) -> u64 {
+        nanos(&self.clock)
+    }
+
     /// Waits for seats, at most for `patience`.
     pub(super) async fn enter(
         self: &Arc<Self>,
@@ -153,6 +171,7 @@ impl Level {
             details,
         } = applicant;
         let stats = Arc::clone(&details.stats);
+        stats.estimated(seats);
         let seat = |ticket, started| Seat {
             level: Arc::clone(self),
             stats: Arc::clone(&stats),
@@ -273,7 +292,12 @@ impl State {
     }
 
     fn measure(&mut self, now: u64) {
-        self.integrator.set(self.set.demand(), now);
+        let wanted = self.set.demand();
+        self.integrator.set(wanted, now);
+        let of = |seats: u32, all: u32| f64::from(seats) / f64::from(all.max(1));
+        self.wanted.set(of(wanted, self.bounds.nominal), now);
+        self.utilization
+            .set(of(self.set.seats_in_use(), self.set.limit()), now);
     }
 }
 

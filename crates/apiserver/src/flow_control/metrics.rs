@@ -5,7 +5,10 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use base::metrics::Registry;
 
-use super::{configuration::Configuration, level::State, queue_set::Reason, stats::SchemaStats};
+use super::{
+    configuration::Configuration, demand::TimeHistogram, level::State, queue_set::Reason,
+    stats::SchemaStats,
+};
 
 /// A gauge of a level.
 type OfLevel = (&'static str, &'static str, fn(&State) -> f64);
@@ -74,13 +77,13 @@ const OF_SCHEMAS: &[OfSchema] = &[
     ),
     (
         "apiserver_flowcontrol_current_inqueue_requests",
-        "Number of requests currently pending in queues of the API Priority and Fairness subsystem",
+        "[BETA] Number of requests currently pending in queues of the API Priority and Fairness subsystem",
         "gauge",
         |s| s.waiting.load(Relaxed) as f64,
     ),
     (
         "apiserver_flowcontrol_current_inqueue_seats",
-        "Number of seats currently pending in queues of the API Priority and Fairness subsystem",
+        "[ALPHA] Number of seats currently pending in queues of the API Priority and Fairness subsystem",
         "gauge",
         |s| s.waiting_seats.load(Relaxed) as f64,
     ),
@@ -98,6 +101,29 @@ const OF_SCHEMAS: &[OfSchema] = &[
     ),
 ];
 
+/// For how long a level's seats were how much in use: name, help, labels besides the level's, figure.
+type OfTime = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    fn(&mut State) -> &mut TimeHistogram,
+);
+
+const OF_TIME: &[OfTime] = &[
+    (
+        "apiserver_flowcontrol_priority_level_seat_utilization",
+        "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of utilization of seats for any stage of execution (but only initial stage for WATCHes)",
+        &[("phase", "executing")],
+        |s| &mut s.utilization,
+    ),
+    (
+        "apiserver_flowcontrol_demand_seats",
+        "EXPERIMENTAL: [ALPHA] Observations, at the end of every nanosecond, of (the number of seats each priority level could use) / (nominal number of seats for that level)",
+        &[],
+        |s| &mut s.wanted,
+    ),
+];
+
 /// Registers all of them.
 pub(super) fn serve(registry: &Registry, current: &Arc<ArcSwap<Configuration>>) {
     for (name, help, read) in OF_LEVELS {
@@ -106,6 +132,19 @@ pub(super) fn serve(registry: &Registry, current: &Arc<ArcSwap<Configuration>>) 
             for (level, configured) in &current.load().levels {
                 let value = read(&configured.level.state());
                 sink.sample(&[("priority_level", level)], value);
+            }
+        });
+    }
+    for (name, help, labels, of) in OF_TIME {
+        let current = Arc::clone(current);
+        registry.on_scrape(name, help, "histogram", move |sink| {
+            for (name, configured) in &current.load().levels {
+                let level = &configured.level;
+                let now = level.now();
+                let (bounds, nanos, sum) = of(&mut level.state()).read(now);
+                let mut labels = labels.to_vec();
+                labels.push(("priority_level", name));
+                sink.histogram(&labels, bounds, nanos, sum);
             }
         });
     }
@@ -127,7 +166,7 @@ pub(super) fn serve(registry: &Registry, current: &Arc<ArcSwap<Configuration>>) 
     let current = Arc::clone(current);
     registry.on_scrape(
         "apiserver_flowcontrol_rejected_requests_total",
-        "Number of requests rejected by API Priority and Fairness subsystem",
+        "[BETA] Number of requests rejected by API Priority and Fairness subsystem",
         "counter",
         move |sink| {
             for schema in current.load().schemas() {

@@ -387,6 +387,11 @@ impl<T> QueueSet<T> {
         self.waiting
     }
 
+    /// Seats of what executes.
+    pub(super) fn seats_in_use(&self) -> u32 {
+        self.seats_in_use
+    }
+
     pub(super) fn limit(&self) -> u32 {
         self.limit
     }

@@ -16,7 +16,11 @@ const SECONDS: &[f64] = &[
 pub(super) struct Histograms {
     wait: Histogram,
     execution: Histogram,
+    estimated: Histogram,
 }
+
+/// Upstream's bounds for the seats of one request.
+const SEATS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
 
 impl Histograms {
     pub(super) fn new(registry: &Registry) -> Self {
@@ -32,6 +36,12 @@ impl Histograms {
                 "[ALPHA] Duration of initial stage (for a WATCH) or any (for a non-WATCH) stage of request execution in the API Priority and Fairness subsystem",
                 &["flow_schema", "priority_level", "type"],
                 SECONDS,
+            ),
+            estimated: registry.histogram(
+                "apiserver_flowcontrol_work_estimated_seats",
+                "[ALPHA] Number of estimated seats (maximum of initial and final seats) associated with requests in API Priority and Fairness",
+                &["flow_schema", "priority_level"],
+                SEATS,
             ),
         }
     }
@@ -51,6 +61,7 @@ pub(super) struct SchemaStats {
     refused: HistogramSeries,
     regular: HistogramSeries,
     watch: HistogramSeries,
+    estimated: HistogramSeries,
 }
 
 impl std::fmt::Debug for SchemaStats {
@@ -76,7 +87,13 @@ impl SchemaStats {
             refused: wait("false"),
             regular: execution("regular"),
             watch: execution("watch"),
+            estimated: histograms.estimated.series(&[schema, level]),
         }
+    }
+
+    /// A request came, and would take so many seats.
+    pub(super) fn estimated(&self, seats: u32) {
+        self.estimated.observe(f64::from(seats));
     }
 
     /// A request waits, or no longer does (`by` is 1 or -1).

@@ -158,6 +158,13 @@ async fn a_full_queue_and_an_ended_patience_refuse() {
     let shown = flow_control.deps.metrics.encode();
     let sample = "apiserver_flowcontrol_rejected_requests_total{flow_schema=\"first\",priority_level=\"queued\",reason=\"time-out\"} 1";
     assert!(shown.contains(sample), "{shown}");
+    for sample in [
+        "apiserver_flowcontrol_work_estimated_seats_count{flow_schema=\"first\",priority_level=\"queued\"} 6",
+        "apiserver_flowcontrol_priority_level_seat_utilization_count{phase=\"executing\",priority_level=\"queued\"}",
+        "apiserver_flowcontrol_demand_seats_bucket{priority_level=\"queued\",le=\"0.2\"}",
+    ] {
+        assert!(shown.contains(sample), "{shown}");
+    }
     // The seats come back, and the one who gave up is forgotten.
     drop(seats);
     let state = flow_control.current.load();

@@ -248,6 +248,8 @@ impl Call<'_> {
             }
             Err(error) => return Err(storage::status(error)),
         };
+        cacher.stats().store_lists.add(1);
+        cacher.stats().store_objects.add(response.kvs.len());
         Ok(Some(cacher.snapshot_of(&response.kvs, revision)))
     }
 

@@ -55,6 +55,21 @@ const OF_CACHES: &[OfCache] = &[
         |stats| stats.loads.get(),
     ),
     (
+        "apiserver_storage_list_total",
+        "[ALPHA] Number of LIST requests served from storage",
+        |stats| stats.store_lists.get(),
+    ),
+    (
+        "apiserver_storage_list_fetched_objects_total",
+        "[ALPHA] Number of objects read from storage in the course of serving a LIST request",
+        |stats| stats.store_objects.get(),
+    ),
+    (
+        "apiserver_storage_list_returned_objects_total",
+        "[ALPHA] Number of objects returned for a LIST request from storage",
+        |stats| stats.store_objects.get(),
+    ),
+    (
         "apiserver_cache_list_returned_objects_total",
         "[ALPHA] Number of objects returned for a LIST request from watch cache",
         |stats| stats.returned.get(),
