@@ -1,16 +1,20 @@
-//! Cluster addresses: an address belongs to who creates its `IPAddress` object.
+//! Cluster addresses: an address belongs to who creates its `IPAddress` object. Where there are addresses, ServiceCIDRs say (KEP-1880).
 
 use std::{net::IpAddr, sync::Arc};
 
-use apimachinery::{Object, gvk::GroupResource, status::Status};
+use apimachinery::{Object, gvk::GroupResource, meta, status::Status};
 use serde_json::{Value, json};
 
 use super::cidr::Cidr;
-use crate::reader::{ObjectReader, ObjectWriter};
+use crate::{
+    lookup,
+    reader::{ObjectReader, ObjectWriter},
+};
 
 /// The objects that stand for addresses.
 pub(super) const IP_ADDRESSES: GroupResource =
     GroupResource::new("networking.k8s.io", "ipaddresses");
+const SERVICE_CIDRS: GroupResource = GroupResource::new("networking.k8s.io", "servicecidrs");
 /// Marks those that are made here.
 pub(super) const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "ipallocator.k8s.io";
@@ -21,7 +25,10 @@ pub enum AddressError {
     /// Somebody has it.
     #[error("provided IP is already allocated")]
     Allocated,
-    /// It is not of this range.
+    /// It is of no range that is ready.
+    #[error("the provided network does not match the current range")]
+    Mismatched,
+    /// The same, as dry runs are told.
     #[error(
         "the provided IP ({address}) is not in the valid range. The range of valid IPs is {range}"
     )]
@@ -39,7 +46,7 @@ pub enum AddressError {
     Store(Status),
 }
 
-/// Hands out the addresses of one range.
+/// Hands out the addresses of one family.
 #[derive(Clone)]
 pub struct ClusterIpAllocator {
     range: Cidr,
@@ -48,7 +55,7 @@ pub struct ClusterIpAllocator {
 }
 
 impl ClusterIpAllocator {
-    /// Of `range`.
+    /// Of the family of `range`, which the server was started with: it holds until there is a ServiceCIDR of the family.
     pub fn new(range: Cidr, reader: Arc<dyn ObjectReader>, writer: Arc<dyn ObjectWriter>) -> Self {
         Self {
             range,
@@ -57,12 +64,41 @@ impl ClusterIpAllocator {
         }
     }
 
-    /// The range.
+    /// The range that the server was started with.
     pub fn range(&self) -> Cidr {
         self.range
     }
 
-    /// Takes this address for a Service. A dry run looks at the range alone: who has the address may be another by the time it matters.
+    /// Where addresses are handed out at present, the server's own range first: in the ServiceCIDRs that neither go nor are said to be not ready.
+    pub fn ranges(&self) -> Vec<Cidr> {
+        let objects = self.reader.list(&SERVICE_CIDRS, "");
+        let of_family = |object: &Object| -> Vec<Cidr> {
+            let texts = lookup::strings(object, &["spec", "cidrs"]);
+            let ranges = texts.iter().filter_map(|text| text.parse().ok());
+            ranges
+                .filter(|range: &Cidr| range.family() == self.range.family())
+                .collect()
+        };
+        if objects.iter().all(|object| of_family(object).is_empty()) {
+            return vec![self.range];
+        }
+        let mut ranges: Vec<Cidr> = Vec::new();
+        let ready = objects.iter().filter(|object| is_ready(object));
+        for range in ready.flat_map(|object| of_family(object)) {
+            if !ranges.contains(&range) {
+                ranges.push(range);
+            }
+        }
+        ranges.sort_by_key(|range| *range != self.range);
+        ranges
+    }
+
+    /// Whether an address is handed out at present.
+    pub fn serves(&self, address: &IpAddr) -> bool {
+        self.ranges().iter().any(|range| range.contains(address))
+    }
+
+    /// Takes this address for a Service. A dry run looks at the ranges alone: who has the address may be another by the time it matters.
     pub async fn allocate(
         &self,
         address: IpAddr,
@@ -70,15 +106,23 @@ impl ClusterIpAllocator {
         service: &str,
         dry_run: bool,
     ) -> Result<(), AddressError> {
-        if !self.range.contains(&address) {
-            return Err(AddressError::NotInRange {
+        match (self.serves(&address), dry_run) {
+            (true, true) => Ok(()),
+            (true, false) => self.take(address, namespace, service).await,
+            (false, true) => Err(AddressError::NotInRange {
                 address,
                 range: self.range,
-            });
+            }),
+            (false, false) => Err(AddressError::Mismatched),
         }
-        if dry_run {
-            return Ok(());
-        }
+    }
+
+    async fn take(
+        &self,
+        address: IpAddr,
+        namespace: &str,
+        service: &str,
+    ) -> Result<(), AddressError> {
         match self
             .writer
             .create(&IP_ADDRESSES, "", object(&address, namespace, service))
@@ -90,33 +134,38 @@ impl ClusterIpAllocator {
         }
     }
 
-    /// Takes a free address: of the upper part from a random place on, and when that is full, of the lower.
+    /// Takes a free address of the first range that has one: of its upper part from a random place on, and when that is full, of the lower.
     pub async fn allocate_next(
         &self,
         namespace: &str,
         service: &str,
         dry_run: bool,
     ) -> Result<IpAddr, AddressError> {
-        let (size, lower) = (self.range.size(), self.range.static_part());
-        for (start, length) in [(lower, size - lower), (0, lower)] {
-            if length == 0 {
-                continue;
-            }
-            let offset = random() % length;
-            // Of a huge range not everything is tried: the objects there are fit into memory.
-            for step in 0..length.min(MAX_TRIES) {
-                let address = self.range.nth(start + (offset + step) % length);
-                if self
-                    .reader
-                    .get(&IP_ADDRESSES, "", &address.to_string())
-                    .is_some()
-                {
+        for range in self.ranges() {
+            let (size, lower) = (range.size(), range.static_part());
+            for (start, length) in [(lower, size - lower), (0, lower)] {
+                if length == 0 {
                     continue;
                 }
-                match self.allocate(address, namespace, service, dry_run).await {
-                    Ok(()) => return Ok(address),
-                    Err(AddressError::Allocated) => {}
-                    Err(error) => return Err(error),
+                let offset = random() % length;
+                // Of a huge range not everything is tried: the objects there are fit into memory.
+                for step in 0..length.min(MAX_TRIES) {
+                    let address = range.nth(start + (offset + step) % length);
+                    if self
+                        .reader
+                        .get(&IP_ADDRESSES, "", &address.to_string())
+                        .is_some()
+                    {
+                        continue;
+                    }
+                    if dry_run {
+                        return Ok(address);
+                    }
+                    match self.take(address, namespace, service).await {
+                        Ok(()) => return Ok(address),
+                        Err(AddressError::Allocated) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
         }
@@ -141,6 +190,14 @@ impl ClusterIpAllocator {
 }
 
 const MAX_TRIES: u128 = 1 << 20;
+
+/// Nobody has to say that a ServiceCIDR is ready: addresses are had without controllers, too.
+fn is_ready(service_cidr: &Object) -> bool {
+    let said = lookup::objects(service_cidr, &["status", "conditions"])
+        .find(|condition| lookup::text(condition, &["type"]) == "Ready");
+    !meta::is_deleting(service_cidr)
+        && said.is_none_or(|condition| lookup::text(condition, &["status"]) == "True")
+}
 
 fn random() -> u128 {
     uuid::Uuid::new_v4().as_u128() >> 64

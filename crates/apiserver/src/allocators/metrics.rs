@@ -6,8 +6,7 @@ use apimachinery::{gvk::GroupResource, meta};
 use base::metrics::Registry;
 
 use super::{
-    cidr::Cidr,
-    cluster_ip::IP_ADDRESSES,
+    cluster_ip::{ClusterIpAllocator, IP_ADDRESSES},
     service::{ServiceAllocator, node_ports},
 };
 use crate::reader::ObjectReader;
@@ -20,20 +19,16 @@ pub(crate) fn serve(
     reader: &Arc<dyn ObjectReader>,
     metrics: &Registry,
 ) {
-    let ranges: Arc<[Cidr]> = allocator
-        .addresses()
-        .iter()
-        .map(super::ClusterIpAllocator::range)
-        .collect();
+    let allocators: Arc<[ClusterIpAllocator]> = allocator.addresses().into();
     for (name, help, shown) in ADDRESSES {
-        let (reader, ranges) = (Arc::clone(reader), Arc::clone(&ranges));
+        let (reader, allocators) = (Arc::clone(reader), Arc::clone(&allocators));
         metrics.on_scrape(name, help, "gauge", move |sink| {
             let objects = reader.list(&IP_ADDRESSES, "");
             let taken: Vec<IpAddr> = objects
                 .iter()
                 .filter_map(|object| meta::name(object).parse().ok())
                 .collect();
-            for range in ranges.iter() {
+            for range in allocators.iter().flat_map(ClusterIpAllocator::ranges) {
                 let used = taken.iter().filter(|one| range.contains(one)).count();
                 let cidr = range.to_string();
                 sink.sample(&[("cidr", &cidr)], shown(used as f64, range.size() as f64));

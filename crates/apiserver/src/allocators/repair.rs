@@ -81,8 +81,7 @@ impl Repair {
                     continue;
                 }
                 let allocators = self.allocator.addresses().iter();
-                for allocator in allocators.filter(|allocator| allocator.range().contains(&address))
-                {
+                for allocator in allocators.filter(|allocator| allocator.serves(&address)) {
                     if let Err(error) = allocator.allocate(address, namespace, name, false).await {
                         tracing::warn!(%address, service = %format_args!("{namespace}/{name}"), %error, "a Service's address could not be marked as taken");
                     }
@@ -93,12 +92,7 @@ impl Repair {
             let Some(address) = self.lost(&object, &used) else {
                 continue;
             };
-            for allocator in self
-                .allocator
-                .addresses()
-                .iter()
-                .filter(|allocator| allocator.range().contains(&address))
-            {
+            if let Some(allocator) = self.allocator.of_address(&address) {
                 tracing::info!(%address, "giving back an address that no Service has");
                 allocator.release(address).await;
             }

@@ -116,7 +116,8 @@ struct Taken {
     resources: Resources,
     /// What the old object had, to be given back once the write stands.
     superseded: Resources,
-    releases: Arc<Releases>,
+    /// None in a dry run: that takes nothing which could be given back.
+    releases: Option<Arc<Releases>>,
 }
 
 impl Reservation for Taken {
@@ -127,7 +128,9 @@ impl Reservation for Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.releases.add(std::mem::take(&mut self.resources));
+        if let Some(releases) = &self.releases {
+            releases.add(std::mem::take(&mut self.resources));
+        }
     }
 }
 
@@ -178,7 +181,8 @@ impl ServiceAllocator {
         ranges.map(|range| range.family()).collect()
     }
 
-    fn of_address(&self, address: &IpAddr) -> Option<&ClusterIpAllocator> {
+    /// Who hands out addresses of this one's family.
+    pub(super) fn of_address(&self, address: &IpAddr) -> Option<&ClusterIpAllocator> {
         self.of_family(Family::of(address))
     }
 
@@ -199,7 +203,7 @@ impl ServiceAllocator {
         let mut taken = Taken {
             resources: Resources::default(),
             superseded: Resources::default(),
-            releases: Arc::clone(&self.releases),
+            releases: (!dry_run).then(|| Arc::clone(&self.releases)),
         };
         if !is_external_name(service) {
             families::init(service, old, &self.families())
@@ -216,7 +220,6 @@ impl ServiceAllocator {
         self.health_check_port(service, &had, &mut taken, dry_run)
             .await?;
         if dry_run {
-            taken.resources = Resources::default();
             return Ok(Box::new(NoReservation));
         }
         taken.superseded = had.without(&Resources::of(service));

@@ -140,7 +140,7 @@ async fn refusals_are_worded_as_upstream_words_them() {
         ),
         (
             json!({"clusterIPs": ["192.0.2.1"]}),
-            r#"spec.clusterIPs: Invalid value: ["192.0.2.1"]: failed to allocate IP 192.0.2.1: the provided IP (192.0.2.1) is not in the valid range. The range of valid IPs is 10.96.0.0/16"#,
+            r#"spec.clusterIPs: Invalid value: ["192.0.2.1"]: failed to allocate IP 192.0.2.1: the provided network does not match the current range"#,
         ),
         (
             json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]}),
@@ -165,7 +165,68 @@ async fn a_dry_run_does_not_ask_who_has_an_address() {
     let mut again = service(taken);
     assert!(server.begin_create(&mut again, true).await.is_ok());
     let mut outside = service(json!({"clusterIPs": ["192.0.2.1"]}));
-    assert!(server.begin_create(&mut outside, true).await.is_err());
+    let refusal = server.begin_create(&mut outside, true).await.err();
+    assert_eq!(
+        refusal.unwrap().message,
+        "Service \"s\" is invalid: spec.clusterIPs: Invalid value: [\"192.0.2.1\"]: failed to allocate IP 192.0.2.1: \
+         the provided IP (192.0.2.1) is not in the valid range. The range of valid IPs is 10.96.0.0/16"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_dry_run_gives_nothing_back() {
+    let cluster = Cluster::new();
+    let server = cluster.server("10.96.0.0/16", "30000-32767");
+    let taken = json!({"type": "NodePort", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80, "nodePort": 30001}]});
+    create(&server, taken.clone()).await.unwrap();
+    let mut again = service(taken);
+    assert!(server.begin_create(&mut again, true).await.is_err());
+    let other = create(&server, json!({"clusterIPs": ["10.96.0.9"]})).await;
+    assert!(other.unwrap_err().contains("already allocated"));
+}
+
+#[tokio::test]
+async fn service_cidrs_say_where_addresses_are() {
+    let cluster = Cluster::new();
+    let server = cluster.server("10.0.0.0/30", "30000-32767");
+    let put = |name: &str, ranges: Value, ready: &str, deleted: Value| {
+        let conditions = json!([{"type": "Ready", "status": ready}]);
+        let metadata = json!({"name": name, "deletionTimestamp": deleted});
+        let cidr = json!({"metadata": metadata, "spec": {"cidrs": ranges}, "status": {"conditions": conditions}});
+        cluster.reader.put("servicecidrs.networking.k8s.io", cidr);
+    };
+    let explicit = |address: &str| create(&server, json!({"clusterIPs": [address]}));
+    assert!(explicit("10.0.1.1").await.is_err());
+    put(
+        "kubernetes",
+        json!(["10.0.0.0/30", "fd00::/112"]),
+        "True",
+        Value::Null,
+    );
+    put("more", json!(["10.0.1.0/30"]), "False", Value::Null);
+    assert!(explicit("10.0.1.1").await.is_err());
+    put("more", json!(["10.0.1.0/30"]), "True", Value::Null);
+    assert!(explicit("10.0.1.1").await.is_ok());
+    for edge in ["10.0.1.0", "10.0.1.3"] {
+        assert!(explicit(edge).await.is_err(), "{edge}");
+    }
+    // The server's own range is filled first.
+    let mut given = Vec::new();
+    for _ in 0..3 {
+        let created = create(&server, json!({})).await.unwrap();
+        given.push(lookup::text(&created, &["spec", "clusterIP"]).to_owned());
+    }
+    given[..2].sort_unstable();
+    assert_eq!(given, ["10.0.0.1", "10.0.0.2", "10.0.1.2"]);
+    assert!(create(&server, json!({})).await.is_err());
+    // Of a range that is to go, nothing is given any more, but taken back.
+    let deleted = json!("2026-01-01T00:00:00Z");
+    put("more", json!(["10.0.1.0/30"]), "True", deleted);
+    let gone = service(json!({"clusterIPs": ["10.0.1.1"]}));
+    server.after_delete(&gone).await;
+    assert!(explicit("10.0.1.1").await.is_err());
+    put("more", json!(["10.0.1.0/30"]), "True", Value::Null);
+    assert!(explicit("10.0.1.1").await.is_ok());
 }
 
 #[tokio::test]
