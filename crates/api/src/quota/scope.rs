@@ -51,20 +51,26 @@ fn matches_one(
             selects(operator, values, &text(&["spec", "priorityClassName"]))
         }
         (Evaluator::Pods, "CrossNamespacePodAffinity") => crosses_namespaces(object),
-        (Evaluator::Claims, "VolumeAttributesClass") => [
-            ["spec", "volumeAttributesClassName"].as_slice(),
-            &["status", "currentVolumeAttributesClassName"],
-            &[
-                "status",
-                "modifyVolumeStatus",
-                "targetVolumeAttributesClassName",
-            ],
-        ]
-        .iter()
-        .any(|path| selects(operator, values, &text(path))),
+        (Evaluator::Claims, "VolumeAttributesClass") => {
+            let classes = attributes_classes(object);
+            classes.is_empty() && selects(operator, values, "")
+                || classes.iter().any(|class| selects(operator, values, class))
+        }
         // Objects that know no scopes fall under no quota that has any.
         _ => false,
     }
+}
+
+/// The classes that a claim has, wants, or is on its way to.
+fn attributes_classes(claim: &Object) -> Vec<&str> {
+    let (modify, target) = ("modifyVolumeStatus", "targetVolumeAttributesClassName");
+    let mut classes = vec![
+        lookup::text(claim, &["spec", "volumeAttributesClassName"]),
+        lookup::text(claim, &["status", "currentVolumeAttributesClassName"]),
+        lookup::text(claim, &["status", modify, target]),
+    ];
+    classes.retain(|class| !class.is_empty());
+    classes
 }
 
 fn selects(operator: &str, values: &[String], value: &str) -> bool {

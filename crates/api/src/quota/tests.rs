@@ -143,6 +143,30 @@ fn scopes_decide_what_is_counted() {
 }
 
 #[test]
+fn claims_fall_under_the_class_they_have_and_the_one_they_get() {
+    let none = json!({"spec": {}});
+    let fast = json!({"spec": {"volumeAttributesClassName": "fast"}});
+    let changing = json!({"spec": {"volumeAttributesClassName": "slow"}, "status": {
+        "currentVolumeAttributesClassName": "slow",
+        "modifyVolumeStatus": {"targetVolumeAttributesClassName": "fast"}}});
+    for (operator, values, expected) in [
+        ("In", json!(["fast"]), [false, true, true]),
+        ("NotIn", json!(["fast"]), [true, false, true]),
+        ("Exists", json!(null), [false, true, true]),
+        ("DoesNotExist", json!(null), [true, false, false]),
+    ] {
+        let scope = "VolumeAttributesClass";
+        let expression = json!({"scopeName": scope, "operator": operator, "values": values});
+        let selector = json!({"matchExpressions": [expression]});
+        let quota = object(json!({"spec": {"scopeSelector": selector}}));
+        let claims = evaluator("", "persistentvolumeclaims");
+        let found =
+            [&none, &fast, &changing].map(|claim| matches(&quota, &claims, &object(claim.clone())));
+        assert_eq!(found, expected, "{operator}");
+    }
+}
+
+#[test]
 fn totals_have_what_is_asked_for_and_zero_for_the_rest() {
     let pods = [
         object(json!({"spec": {"containers": [{"resources": {"requests": {"cpu": "600m"}}}]}})),

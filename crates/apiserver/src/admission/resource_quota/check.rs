@@ -26,7 +26,9 @@ pub(super) fn evaluator(admission: &Admission<'_>) -> Option<Evaluator> {
             ends(admission.new_object()) != ends(admission.old_object)
         }
         Evaluator::Pods => whole || info.subresource == "resize" && update,
-        Evaluator::Services | Evaluator::Claims | Evaluator::ResourceClaims => whole,
+        // What is allocated to a claim, and its class, are in its status.
+        Evaluator::Claims => whole || info.subresource == "status",
+        Evaluator::Services | Evaluator::ResourceClaims => whole,
         Evaluator::Count(_) => whole && !update,
     };
     counted.then_some(evaluator)

@@ -142,3 +142,22 @@ async fn scopes_and_changes() {
     );
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_of_claims_is_counted_and_never_refused() {
+    let cluster = TestCluster::start().await;
+    quota(&cluster, "q", json!({"hard": {"requests.storage": "2Gi"}})).await;
+    let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+    let storage = json!({"requests": {"storage": "1Gi"}});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": storage});
+    let claim = json!({"metadata": {"name": "c"}, "spec": spec});
+    assert_eq!(cluster.post(claims, claim).await.code, 201);
+    let allocated = json!({"status": {"allocatedResources": {"storage": "4Gi"}}});
+    let changed = cluster
+        .patch(&format!("{claims}/c/status"), allocated)
+        .await;
+    assert_eq!(changed.code, 200, "{changed:?}");
+    let quota = cluster.get(&format!("{QUOTAS}/q")).await.body;
+    assert_eq!(quota["status"]["used"], json!({"requests.storage": "4Gi"}));
+    cluster.stop().await;
+}
