@@ -15,6 +15,7 @@ use super::{Call, admit::Gate, options::WriteOptions, pod_condition};
 use crate::{
     admission::Operation,
     body::Body,
+    lookup,
     negotiation::{Accept, Endpoint as Sort, Transform, respond_object},
     storage::{Keep, Next, Stored, Update},
 };
@@ -37,7 +38,12 @@ impl Call<'_> {
         let mut binding = self.decode_as(&BINDING, &bytes, &options)?;
         self.set_namespace(&mut binding)?;
         let name = &context.info.name;
-        if !name.is_empty() && meta::name(&binding) != name {
+        if name.is_empty() {
+            // What is made without a name in its path comes without a history, too: no preconditions.
+            for field in ["uid", "resourceVersion"] {
+                lookup::map_mut(&mut binding, &["metadata"]).remove(field);
+            }
+        } else if meta::name(&binding) != name {
             return Err(Status::bad_request(
                 "name in URL does not match name in Binding object",
             ));
@@ -156,11 +162,9 @@ impl Update for Assignment<'_> {
                 meta::set_annotation(&mut pod, &key, value.as_str());
             }
         }
-        // Labels of the node's topology, which admission has put there; the pod's own stay.
+        // Among them those of the node's topology, which admission has put there.
         for (key, value) in meta::labels(self.binding).cloned().unwrap_or_default() {
-            if meta::label(&pod, &key).is_none() {
-                meta::set_label(&mut pod, &key, value.as_str());
-            }
+            meta::set_label(&mut pod, &key, value.as_str());
         }
         set_scheduled(&mut pod, self.now);
         Ok(if self.dry_run {

@@ -362,13 +362,15 @@ fn plan(call: &Call<'_>, object: &Object, options: &DeleteOptions) -> Plan {
             mark(&mut marked, now, wanted);
             Plan::Mark(marked)
         }
-        _ if left == 0 && !has_finalizers => Plan::Remove,
+        // Whoever waits for the grace to pass changes nothing else.
+        _ if left > 0 => Plan::Pending,
+        _ if !has_finalizers => Plan::Remove,
         _ if finalizers_changed => Plan::Mark(marked()),
         _ => Plan::Pending,
     }
 }
 
-/// A namespace stays, Terminating, until its spec's finalizers are off as well.
+/// A namespace stays, Terminating, until its spec's finalizers are off as well, and until it is deleted once more if it had none.
 fn plan_namespace(
     object: &Object,
     options: &DeleteOptions,
@@ -384,9 +386,6 @@ fn plan_namespace(
         .and_then(serde_json::Value::as_array)
         .is_some_and(|finalizers| !finalizers.is_empty());
     if !meta::is_deleting(object) {
-        if !spec_finalizers && meta::finalizers(&marked).next().is_none() {
-            return Plan::Remove;
-        }
         mark_first(&mut marked, now, 0);
         meta::set_deletion_grace_period_seconds(&mut marked, None);
         let status = marked

@@ -30,6 +30,8 @@ use crate::{
 static EVICTION: GroupVersionKind = GroupVersionKind::new("policy", "v1", "Eviction");
 const PODS: GroupResource = GroupResource::new("", "pods");
 const BUDGETS: GroupResource = GroupResource::new("policy", "poddisruptionbudgets");
+/// The condition by which a budget says whether pods may go.
+const ALLOWED: &str = "DisruptionAllowed";
 /// So many evicted pods may be waited for in a budget's status, as upstream.
 const MAX_DISRUPTED_PODS: usize = 2000;
 
@@ -138,7 +140,7 @@ impl Call<'_> {
             return Ok(());
         };
         if matching.next().is_some() {
-            return Err(Status::internal(
+            return Err(Status::unclassified(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
             ));
         }
@@ -181,6 +183,30 @@ fn is_ready(pod: &Object) -> bool {
         .any(|c| lookup::text(c, &["type"]) == "Ready" && lookup::text(c, &["status"]) == "True")
 }
 
+/// Why a budget allows no disruption; its numbers are not to be trusted while it is not in sync.
+fn why_none(budget: &Object) -> String {
+    let number = |field: &str| lookup::number(budget, &["status", field]).unwrap_or(0);
+    let (wanted, healthy) = (number("desiredHealthy"), number("currentHealthy"));
+    let refusal = lookup::objects(budget, &["status", "conditions"]).find(|condition| {
+        lookup::text(condition, &["type"]) == ALLOWED
+            && lookup::text(condition, &["status"]) == "False"
+            && !lookup::text(condition, &["message"]).is_empty()
+    });
+    let said = refusal.map(|condition| {
+        let of = |field: &str| lookup::text(condition, &[field]);
+        (of("reason"), of("message"))
+    });
+    let not_now = "does not allow evicting pods currently";
+    match said {
+        Some(("SyncFailed", message)) => format!("{not_now} because it failed sync: {message}"),
+        _ if healthy <= wanted => {
+            format!("needs {wanted} healthy pods and has {healthy} currently")
+        }
+        Some((reason, message)) => format!("{not_now} ({reason}): {message}"),
+        None => not_now.to_owned(),
+    }
+}
+
 /// Adds the condition `DisruptionTarget`.
 struct TellDisruption<'a> {
     delete: &'a DeleteOptions,
@@ -210,7 +236,7 @@ impl Update for TellDisruption<'_> {
         }
         let condition = json!({
             "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
-            "message": "Eviction API: evicting", "observedGeneration": meta::generation(&pod),
+            "message": "Eviction API: evicting",
             "lastProbeTime": null, "lastTransitionTime": self.now,
         });
         pod_condition::set(&mut pod, condition);
@@ -246,6 +272,9 @@ impl Update for Take<'_> {
         status.insert("disruptionsAllowed".to_owned(), json!(allowed - 1));
         let disrupted = lookup::map_mut(&mut budget, &["status", "disruptedPods"]);
         disrupted.insert(meta::name(self.pod).to_owned(), self.now.into());
+        if allowed == 1 {
+            self.disallow(&mut budget);
+        }
         Ok(Next::Put(budget))
     }
 }
@@ -265,10 +294,8 @@ impl Take<'_> {
         }
         let forbidden = |reason: &str| Status::forbidden(&BUDGETS, self.name, reason);
         if number("observedGeneration") < meta::generation(budget) {
-            return Err(self.too_many(format!(
-                "The disruption budget {} is still being processed by the server.",
-                self.name
-            )));
+            let cause = "is still being processed by the server.";
+            return Err(self.too_many(cause, 10));
         }
         let allowed = number("disruptionsAllowed");
         if allowed < 0 {
@@ -282,19 +309,34 @@ impl Take<'_> {
             ));
         }
         if allowed == 0 {
-            return Err(self.too_many(format!(
-                "The disruption budget {} needs {} healthy pods and has {} currently",
-                self.name,
-                number("desiredHealthy"),
-                number("currentHealthy")
-            )));
+            return Err(self.too_many(&why_none(budget), 0));
         }
         Ok(true)
     }
 
-    fn too_many(&self, cause: String) -> Status {
+    /// The last disruption is taken: says so before the controller does.
+    fn disallow(&self, budget: &mut Object) {
+        let observed = lookup::number(budget, &["status", "observedGeneration"]).unwrap_or(0);
+        let conditions = lookup::list_mut(budget, &["status"], "conditions");
+        let known = conditions.iter().position(|c| c["type"] == ALLOWED);
+        let since = known.and_then(|index| {
+            let known = &conditions[index];
+            (known["status"] == "False").then(|| known["lastTransitionTime"].clone())
+        });
+        let condition = json!({
+            "type": ALLOWED, "status": "False", "reason": "InsufficientPods", "message": "",
+            "observedGeneration": observed, "lastTransitionTime": since.unwrap_or_else(|| self.now.into()),
+        });
+        match known {
+            Some(index) => conditions[index] = condition,
+            None => conditions.push(condition),
+        }
+    }
+
+    fn too_many(&self, cause: &str, retry_after_seconds: i32) -> Status {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-        Status::too_many_requests(message, 0).with_cause(StatusCause::new(
+        let cause = format!("The disruption budget {} {cause}", self.name);
+        Status::too_many_requests(message, retry_after_seconds).with_cause(StatusCause::new(
             "DisruptionBudget",
             cause,
             "",
