@@ -229,6 +229,26 @@ fn workloads_warn_of_names_that_pods_cannot_have() {
 }
 
 #[test]
+fn a_class_by_annotation_is_warned_of_once() {
+    let strategy = row("networking.k8s.io/v1", "Ingress").strategy;
+    let ingress = |spec: Value| {
+        let annotations = json!({"kubernetes.io/ingress.class": "a"});
+        let body = json!({"metadata": {"annotations": annotations}, "spec": spec});
+        stored("networking.k8s.io/v1", "Ingress", body)
+    };
+    let annotated = ingress(json!({}));
+    assert_eq!(
+        strategy.warnings(&annotated, None),
+        [
+            "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+        ]
+    );
+    assert!(strategy.warnings(&annotated, Some(&annotated)).is_empty());
+    let both = ingress(json!({"ingressClassName": "a"}));
+    assert!(strategy.warnings(&both, None).is_empty());
+}
+
+#[test]
 fn an_empty_protocol_of_a_policy_is_no_default() {
     let rule = json!({"ports": [{"protocol": ""}, {}]});
     let policy = made(

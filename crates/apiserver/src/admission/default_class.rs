@@ -1,6 +1,6 @@
 //! DefaultStorageClass and DefaultIngressClass: who names no class gets the one that is annotated as default.
 //!
-//! Of several default storage classes the youngest is taken; several default ingress classes are an error, as upstream has it.
+//! Of several defaults the youngest is taken, then the first by name.
 
 use std::sync::Arc;
 
@@ -16,19 +16,26 @@ const INGRESS_CLASSES: GroupResource = GroupResource::new("networking.k8s.io", "
 const OLD_STORAGE_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const OLD_INGRESS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
-/// Classes with one of these annotations set to `true`, by name.
-fn defaults(
+/// The name of the youngest class with one of these annotations set to `true`.
+fn default_class(
     reader: &dyn ObjectReader,
     resource: &GroupResource,
     annotations: &[&str],
-) -> Vec<Arc<Object>> {
+) -> Option<String> {
     let mut classes = reader.list(resource, "");
     classes.retain(|class| {
         annotations
             .iter()
             .any(|annotation| meta::annotation(class, annotation) == Some("true"))
     });
-    classes
+    let created =
+        |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
+    classes.sort_by(|a, b| {
+        created(b)
+            .cmp(&created(a))
+            .then_with(|| meta::name(a).cmp(meta::name(b)))
+    });
+    classes.first().map(|class| meta::name(class).to_owned())
 }
 
 pub(super) struct DefaultStorageClass {
@@ -67,17 +74,8 @@ impl Plugin for DefaultStorageClass {
             "storageclass.kubernetes.io/is-default-class",
             "storageclass.beta.kubernetes.io/is-default-class",
         ];
-        let mut classes = defaults(&*self.reader, &STORAGE_CLASSES, &annotations);
-        // The youngest first, then by name.
-        let created =
-            |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
-        classes.sort_by(|a, b| {
-            created(b)
-                .cmp(&created(a))
-                .then_with(|| meta::name(a).cmp(meta::name(b)))
-        });
-        if let Some(class) = classes.first() {
-            lookup::set(claim, &["spec", "storageClassName"], meta::name(class));
+        if let Some(class) = default_class(&*self.reader, &STORAGE_CLASSES, &annotations) {
+            lookup::set(claim, &["spec", "storageClassName"], class);
         }
         Ok(())
     }
@@ -107,7 +105,7 @@ impl Plugin for DefaultIngressClass {
         if !admission.is("networking.k8s.io", "ingresses") {
             return Ok(());
         }
-        let Some(ingress) = admission.new_object() else {
+        let Some(ingress) = admission.object.as_deref_mut() else {
             return Ok(());
         };
         let chosen = lookup::value(ingress, &["spec", "ingressClassName"]).is_some();
@@ -115,20 +113,9 @@ impl Plugin for DefaultIngressClass {
             return Ok(());
         }
         let annotations = ["ingressclass.kubernetes.io/is-default-class"];
-        let classes = defaults(&*self.reader, &INGRESS_CLASSES, &annotations);
-        match classes.as_slice() {
-            [] => Ok(()),
-            [class] => {
-                let name = meta::name(class).to_owned();
-                if let Some(ingress) = admission.object.as_deref_mut() {
-                    lookup::set(ingress, &["spec", "ingressClassName"], name);
-                }
-                Ok(())
-            }
-            many => Err(admission.forbidden(format!(
-                "{} default IngressClasses were found, only 1 allowed",
-                many.len()
-            ))),
+        if let Some(class) = default_class(&*self.reader, &INGRESS_CLASSES, &annotations) {
+            lookup::set(ingress, &["spec", "ingressClassName"], class);
         }
+        Ok(())
     }
 }

@@ -106,10 +106,18 @@ impl Plugin for RuntimeClass {
         let Some(pod) = admission.new_object() else {
             return Ok(());
         };
-        let overhead = lookup::map(pod, &["spec", "overhead"]).is_some();
-        if lookup::text(pod, &["spec", "runtimeClassName"]).is_empty() && overhead {
-            return Err(admission.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"));
-        }
-        Ok(())
+        let class = self.class(admission).await?;
+        let defined = class.as_deref();
+        let defined = defined.and_then(|class| lookup::map(class, &["overhead", "podFixed"]));
+        let refusal = match (defined, lookup::map(pod, &["spec", "overhead"])) {
+            (None, Some(_)) => {
+                "Pod Overhead set without corresponding RuntimeClass defined Overhead"
+            }
+            (Some(defined), given) if given != Some(defined) => {
+                "Pod's Overhead doesn't match RuntimeClass's defined Overhead"
+            }
+            _ => return Ok(()),
+        };
+        Err(admission.forbidden(format!("pod rejected: {refusal}")))
     }
 }

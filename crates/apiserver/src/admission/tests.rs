@@ -658,6 +658,58 @@ async fn pods_stay_within_their_namespaces_level() {
     );
 }
 
+#[tokio::test]
+async fn overhead_is_the_classes_alone() {
+    let world = world();
+    let classes = "runtimeclasses.node.k8s.io";
+    world.put(
+        classes,
+        json!({"metadata": {"name": "plain"}, "handler": "runc"}),
+    );
+    let overhead = json!({"podFixed": {"cpu": "100m"}});
+    world.put(
+        classes,
+        json!({"metadata": {"name": "vm"}, "handler": "vm", "overhead": overhead}),
+    );
+    let gate = Gate::of(&world);
+    let of =
+        |class: &str, cpu: &str| pod(json!({"runtimeClassName": class, "overhead": {"cpu": cpu}}));
+    assert!(gate.create(PODS, of("vm", "100m")).await.is_ok());
+    for (class, refusal) in [
+        (
+            "vm",
+            "Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+        ),
+        (
+            "plain",
+            "Pod Overhead set without corresponding RuntimeClass defined Overhead",
+        ),
+    ] {
+        let said = gate.why_not(Method::POST, PODS, of(class, "1"), None).await;
+        let said = said.split_once("pod rejected: ").unwrap().1;
+        assert_eq!(said, refusal);
+    }
+}
+
+#[tokio::test]
+async fn the_youngest_default_class_is_taken() {
+    let world = world();
+    for (name, day) in [("a", 1), ("c", 2), ("b", 2)] {
+        let annotations = json!({"ingressclass.kubernetes.io/is-default-class": "true"});
+        let created = format!("2026-01-0{day}T00:00:00Z");
+        let metadata =
+            json!({"name": name, "annotations": annotations, "creationTimestamp": created});
+        world.put(
+            "ingressclasses.networking.k8s.io",
+            json!({"metadata": metadata}),
+        );
+    }
+    let ingress = json!({"metadata": {"name": "i", "namespace": "ns"}, "spec": {}});
+    let path = "/apis/networking.k8s.io/v1/namespaces/ns/ingresses";
+    let made = Gate::of(&world).create(path, ingress).await.unwrap();
+    assert_eq!(made["spec"]["ingressClassName"], "b");
+}
+
 #[test]
 fn unknown_plugins_are_refused() {
     let dependencies = dependencies(&world());

@@ -253,7 +253,7 @@ pub fn non_special_ip(ip: IpAddr) -> Vec<String> {
     let mut messages = Vec::new();
     let mut complain = |m: &str| messages.push(m.to_owned());
     if ip.is_unspecified() {
-        complain("may not be unspecified (0.0.0.0 or ::)");
+        complain(&format!("may not be unspecified ({ip})"));
     }
     if ip.is_loopback() {
         complain("may not be in the loopback range (127.0.0.0/8, ::1/128)");

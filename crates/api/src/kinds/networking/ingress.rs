@@ -86,6 +86,16 @@ impl Strategy for IngressStrategy {
         load_balancer_status(&mut errors, &path, balancer);
         errors
     }
+
+    fn warnings(&self, new: &Object, old: Option<&Object>) -> Vec<String> {
+        let class = new.object("spec").map(|spec| spec.has("ingressClassName"));
+        if old.is_some() || annotated_class(new).is_none() || class == Some(true) {
+            return Vec::new();
+        }
+        vec![format!(
+            "annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead"
+        )]
+    }
 }
 
 /// How the class was said before there was a field for it.
