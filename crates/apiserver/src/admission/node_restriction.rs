@@ -12,10 +12,14 @@ use apimachinery::{
     status::Status,
 };
 use async_trait::async_trait;
+use serde_json::Value;
 
 use super::{Admission, Operation, Plugin, certificate_identity};
 use crate::{
-    authz::{Attributes, Authorizer, Decision, node::node_of},
+    authz::{
+        Attributes, Authorizer, Decision,
+        node::{config_maps, node_of, secrets},
+    },
     lookup,
     reader::ObjectReader,
     request_info::RequestInfo,
@@ -26,6 +30,9 @@ const NODES: GroupResource = GroupResource::new("", "nodes");
 const CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
 const VOLUMES: GroupResource = GroupResource::new("", "persistentvolumes");
 const CSI_DRIVERS: GroupResource = GroupResource::new("storage.k8s.io", "csidrivers");
+/// As upstream's caches call what they do not have.
+const POD: GroupResource = GroupResource::new("", "pod");
+const NODE: GroupResource = GroupResource::new("", "node");
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
 /// Labels of kubernetes.io and k8s.io that a kubelet may set on its node.
@@ -43,6 +50,30 @@ const KUBELET_LABELS: &[&str] = &[
     "topology.kubernetes.io/zone",
 ];
 const KUBELET_LABEL_NAMESPACES: &[&str] = &["kubelet.kubernetes.io", "node.kubernetes.io"];
+
+/// Volumes that are made of what is in the API.
+const VOLUMES_OF_THE_API: &[(&str, &str)] = &[
+    ("configMap", "configmaps (via configmap volumes)"),
+    ("secret", "secrets (via secret volumes)"),
+    ("csi", "csidrivers (via CSI volumes)"),
+    ("glusterfs", "endpoints (via glusterFS volumes)"),
+    ("persistentVolumeClaim", "persistentvolumeclaims"),
+    (
+        "ephemeral",
+        "persistentvolumeclaims (via ephemeral volumes)",
+    ),
+    ("azureFile", "secrets (via azureFile volumes)"),
+];
+const PROJECTIONS_OF_THE_API: &[(&str, &str)] = &[
+    ("configMap", "configmaps (via projected volumes)"),
+    ("secret", "secrets (via projected volumes)"),
+    (
+        "serviceAccountToken",
+        "serviceaccounts (via projected volumes)",
+    ),
+    ("clusterTrustBundle", "clustertrustbundles"),
+    ("podCertificate", "podcertificates"),
+];
 
 type Verdict = Result<(), Status>;
 
@@ -70,7 +101,9 @@ impl Plugin for NodeRestriction {
         )
     }
 
-    async fn validate(&self, admission: &Admission<'_>) -> Verdict {
+    // Before anything else has its say, and before webhooks.
+    async fn admit(&self, admission: &mut Admission<'_>) -> Verdict {
+        let admission = &*admission;
         let Some(node) = node_of(admission.user) else {
             return Ok(());
         };
@@ -91,13 +124,13 @@ impl Plugin for NodeRestriction {
                 "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
             ))),
             ("", "nodes", _) => node_object(admission, node),
-            ("", "persistentvolumeclaims", sub) => claim(admission, sub),
+            ("", "persistentvolumeclaims", sub) => claim(admission, node, sub),
             ("", "serviceaccounts", "token") => self.token(admission, node).await,
             ("coordination.k8s.io", "leases", _) => lease(admission, node),
             ("storage.k8s.io", "csinodes", _) => csi_node(admission, node),
             ("resource.k8s.io", "resourceslices", _) => resource_slice(admission, node),
             ("certificates.k8s.io", "certificatesigningrequests", "") => {
-                certificate_request(admission)
+                certificate_request(admission, node)
             }
             _ => Ok(()),
         }
@@ -115,7 +148,7 @@ impl NodeRestriction {
                     None => Ok(()),
                 }
             }
-            operation => Err(admission.forbidden(format!("unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods"))),
+            _ => Err(admission.forbidden(format!("unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"))),
         }
     }
 
@@ -136,65 +169,47 @@ impl NodeRestriction {
             node,
             "node {node} can only create pods with spec.nodeName set to itself",
         )?;
+        let only = |what: &str| {
+            admission.forbidden(format!(
+                "node {node:?} can only create pods with {what} set to itself"
+            ))
+        };
         let owners: Vec<_> = meta::owner_references(pod).collect();
-        if owners.len() > 1 {
+        let owner = match owners.as_slice() {
+            [owner] if owner.api_version == "v1" && owner.kind == "Node" && owner.name == node => {
+                owner
+            }
+            [_] | [] => return Err(only("an owner reference")),
+            _ => return Err(only("a single owner reference")),
+        };
+        if !owner.controller {
+            return Err(only("a controller owner reference"));
+        }
+        if owner.block_owner_deletion {
             return refuse(format!(
-                "node {node:?} can only create pods with a single owner reference set to itself"
+                "node {node:?} must not set blockOwnerDeletion on an owner reference"
             ));
         }
-        if let Some(owner) = owners.first() {
-            if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node {
-                return refuse(format!(
-                    "node {node:?} can only create pods with an owner reference set to itself"
-                ));
-            }
-            if owner.block_owner_deletion {
-                return refuse(format!(
-                    "node {node:?} must not set blockOwnerDeletion on an owner reference"
-                ));
-            }
-            let live = match self.reader.get(&NODES, "", node) {
-                Some(live) => Some(live),
-                None => self.reader.get_fresh(&NODES, "", node).await?,
-            };
-            let Some(live) = live else {
-                return Err(Status::not_found(&NODES, node));
-            };
-            if meta::uid(&live) != owner.uid {
-                return refuse(format!(
-                    "node {node} UID mismatch: expected {:?} got {:?}",
-                    owner.uid,
-                    meta::uid(&live)
-                ));
-            }
-        }
-        if !lookup::text(pod, &["spec", "serviceAccountName"]).is_empty() {
+        let live = match self.reader.get(&NODES, "", node) {
+            Some(live) => Some(live),
+            None => self.reader.get_fresh(&NODES, "", node).await?,
+        };
+        let Some(live) = live else {
+            return Err(Status::not_found(&NODE, node));
+        };
+        if meta::uid(&live) != owner.uid {
             return refuse(format!(
-                "node {node:?} can not create pods that reference a service account"
+                "node {node} UID mismatch: expected {} got {}",
+                owner.uid,
+                meta::uid(&live)
             ));
         }
-        let volumes = || lookup::objects(pod, &["spec", "volumes"]);
-        for (sort, article) in [
-            ("secret", "secrets"),
-            ("configMap", "configmaps"),
-            ("persistentVolumeClaim", "persistentvolumeclaims"),
-        ] {
-            let projected = volumes().any(|volume| {
-                lookup::objects(volume, &["projected", "sources"])
-                    .any(|source| lookup::map(source, &[sort]).is_some())
-            });
-            if projected || volumes().any(|volume| lookup::map(volume, &[sort]).is_some()) {
-                return refuse(format!(
-                    "node {node:?} can not create pods that reference {article}"
-                ));
-            }
+        match referenced(pod) {
+            Some(what) => refuse(format!(
+                "node {node:?} can not create pods that reference {what}"
+            )),
+            None => Ok(()),
         }
-        if !lookup::list(pod, &["spec", "resourceClaims"]).is_empty() {
-            return refuse(format!(
-                "node {node:?} can not create pods that reference resourceclaims"
-            ));
-        }
-        Ok(())
     }
 
     fn pod_status(&self, admission: &Admission<'_>, node: &str) -> Verdict {
@@ -218,12 +233,16 @@ impl NodeRestriction {
                 "node {node:?} cannot update labels through pod status"
             )));
         }
-        for field in ["resourceClaimStatuses", "extendedResourceClaimStatus"] {
+        for (field, what) in [
+            ("resourceClaimStatuses", "resource claim statues"),
+            (
+                "extendedResourceClaimStatus",
+                "extended resource claim status",
+            ),
+        ] {
             let claims = |pod: &Object| lookup::value(pod, &["status", field]).cloned();
             if claims(old) != claims(new) {
-                return Err(admission.forbidden(format!(
-                    "node {node:?} cannot update resource claim statuses"
-                )));
+                return Err(admission.forbidden(format!("node {node:?} cannot update {what}")));
             }
         }
         Ok(())
@@ -236,14 +255,14 @@ impl NodeRestriction {
             );
         }
         let Some(pod) = self.pod_of(admission) else {
-            return Err(Status::not_found(&PODS, admission.name()));
+            return Err(Status::not_found(&POD, admission.name()));
         };
-        on_node(
-            admission,
-            &pod,
-            node,
-            "node {node} can only evict pods with spec.nodeName set to itself",
-        )
+        if lookup::text(&pod, &["spec", "nodeName"]) == node {
+            return Ok(());
+        }
+        Err(admission.forbidden(format!(
+            "node {node} can only evict pods with spec.nodeName set to itself"
+        )))
     }
 
     /// A token that the kubelet asks for is bound to a pod on its node that runs as the account.
@@ -269,11 +288,10 @@ impl NodeRestriction {
         }
         let name = lookup::text(reference, &["name"]);
         let Some(pod) = self.reader.get(&PODS, &admission.request.namespace, name) else {
-            return Err(Status::not_found(&PODS, name));
+            return Err(Status::not_found(&POD, name));
         };
         if meta::uid(&pod) != uid {
-            let live = meta::uid(&pod);
-            return Err(admission.forbidden(format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated ({live})")));
+            return Err(admission.forbidden(format!("the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated")));
         }
         on_node(
             admission,
@@ -313,7 +331,8 @@ impl NodeRestriction {
             return Ok(());
         }
         Err(admission.forbidden(format!(
-            "audience {audience:?} not found in pod spec volume"
+            "audience {audience:?} not found in pod spec volume, {} is not authorized to request tokens for this audience",
+            admission.user.name
         )))
     }
 
@@ -363,6 +382,32 @@ impl NodeRestriction {
     }
 }
 
+/// What of the API a pod refers to, if to anything.
+fn referenced(pod: &Object) -> Option<&'static str> {
+    if !lookup::text(pod, &["spec", "serviceAccountName"]).is_empty() {
+        return Some("serviceaccounts");
+    }
+    if secrets(pod).next().is_some() {
+        return Some("secrets");
+    }
+    if config_maps(pod).next().is_some() {
+        return Some("configmaps");
+    }
+    if !lookup::list(pod, &["spec", "resourceClaims"]).is_empty() {
+        return Some("resourceclaims");
+    }
+    let has = |object: &Object, rows: &[(&str, &'static str)]| {
+        let row = rows.iter().find(|(field, _)| object.contains_key(*field));
+        row.map(|(_, what)| *what)
+    };
+    lookup::objects(pod, &["spec", "volumes"]).find_map(|volume| {
+        has(volume, VOLUMES_OF_THE_API).or_else(|| {
+            lookup::objects(volume, &["projected", "sources"])
+                .find_map(|source| has(source, PROJECTIONS_OF_THE_API))
+        })
+    })
+}
+
 /// Refuses pods of other nodes; `{node}` in the message is the asker.
 fn on_node(admission: &Admission<'_>, pod: &Object, node: &str, message: &str) -> Verdict {
     if lookup::text(pod, &["spec", "nodeName"]) == node {
@@ -382,12 +427,19 @@ fn node_object(admission: &Admission<'_>, node: &str) -> Verdict {
         return Ok(());
     };
     if admission.operation == Operation::Create {
-        let labels: Vec<&str> = meta::labels(new)
-            .into_iter()
-            .flatten()
-            .map(|(key, _)| key.as_str())
-            .collect();
-        return restricted_labels(admission, node, "set", labels.into_iter());
+        if config_source(new).is_some() {
+            return Err(admission.forbidden(format!(
+                "node {node:?} is not allowed to create pods with a non-nil configSource"
+            )));
+        }
+        let labels = meta::labels(new).into_iter().flatten();
+        let forbidden = forbidden_labels(labels.map(|(key, _)| key.as_str()));
+        return match forbidden.as_str() {
+            "" => Ok(()),
+            labels => Err(admission.forbidden(format!(
+                "node {node:?} is not allowed to set the following labels: {labels}"
+            ))),
+        };
     }
     let Some(old) = admission
         .old_object
@@ -395,6 +447,11 @@ fn node_object(admission: &Admission<'_>, node: &str) -> Verdict {
     else {
         return Ok(());
     };
+    if config_source(new).is_some_and(|given| config_source(old) != Some(given)) {
+        return Err(admission.forbidden(format!(
+            "node {node:?} is not allowed to update configSource to a new non-nil configSource"
+        )));
+    }
     let taints = |object: &Object| lookup::value(object, &["spec", "taints"]).cloned();
     if taints(old) != taints(new) {
         return Err(admission.forbidden(format!("node {node:?} is not allowed to modify taints")));
@@ -413,24 +470,22 @@ fn node_object(admission: &Admission<'_>, node: &str) -> Verdict {
             }
         }
     }
-    restricted_labels(admission, node, "modify", changed.into_iter())
+    match forbidden_labels(changed.into_iter()).as_str() {
+        "" => Ok(()),
+        labels => Err(admission.forbidden(format!("is not allowed to modify labels: {labels}"))),
+    }
 }
 
-fn restricted_labels<'a>(
-    admission: &Admission<'_>,
-    node: &str,
-    verb: &str,
-    labels: impl Iterator<Item = &'a str>,
-) -> Verdict {
+/// What a node may read more by, as it was once: the kubelet's configuration.
+fn config_source(node: &Object) -> Option<&Value> {
+    lookup::value(node, &["spec", "configSource"])
+}
+
+/// Those of the labels that are not a kubelet's to set.
+fn forbidden_labels<'a>(labels: impl Iterator<Item = &'a str>) -> String {
     let mut forbidden: Vec<&str> = labels.filter(|label| !kubelet_may_set(label)).collect();
-    if forbidden.is_empty() {
-        return Ok(());
-    }
     forbidden.sort_unstable();
-    let labels = forbidden.join(", ");
-    Err(admission.forbidden(format!(
-        "node {node:?} is not allowed to {verb} the following labels: {labels}"
-    )))
+    forbidden.join(", ")
 }
 
 /// Labels under kubernetes.io and k8s.io are reserved, but for a few; those of `node-restriction.kubernetes.io` are never the kubelet's.
@@ -452,7 +507,7 @@ fn kubelet_may_set(label: &str) -> bool {
 }
 
 /// A kubelet reports the progress of a volume's expansion, and nothing else of a claim.
-fn claim(admission: &Admission<'_>, subresource: &str) -> Verdict {
+fn claim(admission: &Admission<'_>, node: &str, subresource: &str) -> Verdict {
     if subresource != "status" || admission.operation != Operation::Update {
         return Err(admission.forbidden("may only update PVC status"));
     }
@@ -468,8 +523,6 @@ fn claim(admission: &Admission<'_>, subresource: &str) -> Verdict {
             "conditions",
             "allocatedResources",
             "allocatedResourceStatuses",
-            "currentVolumeAttributesClassName",
-            "modifyVolumeStatus",
         ] {
             lookup::map_mut(&mut object, &["status"]).remove(field);
         }
@@ -479,8 +532,7 @@ fn claim(admission: &Admission<'_>, subresource: &str) -> Verdict {
         return Ok(());
     }
     Err(admission.forbidden(format!(
-        "node {:?} may not update fields other than status.quantity and status.conditions",
-        admission.user.name
+        "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
     )))
 }
 
@@ -498,7 +550,7 @@ fn lease(admission: &Admission<'_>, node: &str) -> Verdict {
 }
 
 /// A kubelet asks for its own certificates, not for another node's.
-fn certificate_request(admission: &Admission<'_>) -> Verdict {
+fn certificate_request(admission: &Admission<'_>, node: &str) -> Verdict {
     const OF_KUBELETS: [&str; 2] = [
         "kubernetes.io/kubelet-serving",
         "kubernetes.io/kube-apiserver-client-kubelet",
@@ -510,10 +562,10 @@ fn certificate_request(admission: &Admission<'_>) -> Verdict {
     if admission.operation != Operation::Create || !OF_KUBELETS.contains(&signer) {
         return Ok(());
     }
-    let user = &admission.user.name;
+    let user = format!("system:node:{node}");
     match certificate_identity::common_name(lookup::text(request, &["spec", "request"])) {
         Err(why) => Err(admission.forbidden(format!("unable to parse csr: {why}"))),
-        Ok(name) if name == *user => Ok(()),
+        Ok(name) if name == user => Ok(()),
         Ok(_) => Err(admission.forbidden(format!("can only create a node CSR with CN={user}"))),
     }
 }
@@ -525,13 +577,18 @@ fn csi_node(admission: &Admission<'_>, node: &str) -> Verdict {
     Err(admission.forbidden("can only access CSINode with the same name as the requesting node"))
 }
 
+/// The authorizer sees neither what is created nor each of what a collection's deletion deletes.
 fn resource_slice(admission: &Admission<'_>, node: &str) -> Verdict {
-    let Some(slice) = admission.new_object().or(admission.old_object) else {
-        return Ok(());
+    let (slice, verb) = match admission.operation {
+        Operation::Create => (admission.new_object(), "create"),
+        Operation::Delete => (admission.old_object, "delete"),
+        _ => return Ok(()),
     };
-    if lookup::text(slice, &["spec", "nodeName"]) == node {
+    let own = |slice: &Object| lookup::text(slice, &["spec", "nodeName"]) == node;
+    if slice.is_none_or(own) {
         return Ok(());
     }
-    Err(admission
-        .forbidden("can only create ResourceSlice with the same NodeName as the requesting node"))
+    Err(admission.forbidden(format!(
+        "can only {verb} ResourceSlice with the same NodeName as the requesting node"
+    )))
 }

@@ -140,7 +140,7 @@ const TABLE: &[Row] = &[
     row("LimitPodHardAntiAffinityTopology", false, Validate, |_| Arc::new(LimitPodHardAntiAffinityTopology)),
     row("LimitRanger", true, Both, |deps| Arc::new(LimitRanger::new(deps.reader.clone()))),
     row("ServiceAccount", true, Both, |deps| Arc::new(ServiceAccount::new(deps.reader.clone(), deps.clock.clone()))),
-    row("NodeRestriction", false, Validate, |deps| Arc::new(NodeRestriction::new(deps.reader.clone(), deps.authorizer.clone()))),
+    row("NodeRestriction", false, Admit, |deps| Arc::new(NodeRestriction::new(deps.reader.clone(), deps.authorizer.clone()))),
     row("TaintNodesByCondition", true, Admit, |_| Arc::new(TaintNodesByCondition)),
     row("AlwaysPullImages", false, Both, |_| Arc::new(AlwaysPullImages)),
     configured("ImagePolicyWebhook", false, Validate, |deps, given| Ok(Arc::new(ImagePolicyWebhook::new(deps, given)?))),

@@ -416,6 +416,34 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
             "node \"n1\" is not allowed to modify taints",
         ),
         (
+            Method::PUT,
+            "/api/v1/nodes/n1",
+            node("n1", json!({"kubernetes.io/x": "y"})),
+            Some(node("n1", json!({}))),
+            "forbidden: is not allowed to modify labels: kubernetes.io/x",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/nodes/n1",
+            json!({"metadata": {"name": "n1"}, "spec": {"configSource": {"configMap": {}}}}),
+            Some(node("n1", json!({}))),
+            "node \"n1\" is not allowed to update configSource to a new non-nil configSource",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/ns/persistentvolumeclaims/c/status",
+            json!({"metadata": {"name": "c"}, "status": {"currentVolumeAttributesClassName": "a"}}),
+            Some(json!({"metadata": {"name": "c"}})),
+            "node \"n1\" is not allowed to update fields other than status.quantity and status.conditions",
+        ),
+        (
+            Method::PUT,
+            "/api/v1/namespaces/ns/pods/own",
+            pod(json!({})),
+            Some(pod(json!({}))),
+            "unexpected operation \"UPDATE\", node \"n1\" can only create and delete mirror pods",
+        ),
+        (
             Method::POST,
             PODS,
             pod(json!({"nodeName": "n1", "automountServiceAccountToken": false})),
@@ -453,7 +481,7 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
     let tokens = "/api/v1/namespaces/ns/serviceaccounts/default/token";
     let refusal = gate.why_not(Method::POST, tokens, vault, None).await;
     assert!(
-        refusal.ends_with("audience \"vault\" not found in pod spec volume"),
+        refusal.ends_with("audience \"vault\" not found in pod spec volume, system:node:n1 is not authorized to request tokens for this audience"),
         "{refusal}"
     );
     assert!(
@@ -467,9 +495,46 @@ async fn a_node_writes_itself_and_its_mirror_pods() {
         "spec": {"nodeName": "n1", "containers": []},
     });
     assert!(gate.create(PODS, mirror.clone()).await.is_ok());
-    let mut thief = mirror;
-    thief["spec"]["volumes"] = json!([{"name": "v", "secret": {"secretName": "s"}}]);
-    assert!(gate.create(PODS, thief).await.is_err());
+    let refused = async |change: &dyn Fn(&mut Value), words: &str| {
+        let mut pod = mirror.clone();
+        change(&mut pod);
+        let refusal = gate.why_not(Method::POST, PODS, pod, None).await;
+        assert!(refusal.ends_with(words), "{refusal}");
+    };
+    let volume = |source: Value| move |pod: &mut Value| pod["spec"]["volumes"] = json!([source]);
+    for (source, what) in [
+        (
+            json!({"name": "v", "csi": {"driver": "d"}}),
+            "csidrivers (via CSI volumes)",
+        ),
+        (
+            json!({"name": "v", "ephemeral": {}}),
+            "persistentvolumeclaims (via ephemeral volumes)",
+        ),
+        (
+            json!({"name": "v", "projected": {"sources": [{"clusterTrustBundle": {"path": "a"}}]}}),
+            "clustertrustbundles",
+        ),
+    ] {
+        let words = format!("node \"n1\" can not create pods that reference {what}");
+        refused(&volume(source), &words).await;
+    }
+    let owners =
+        |change: Value| move |pod: &mut Value| pod["metadata"]["ownerReferences"] = change.clone();
+    let owner = |controller: bool, uid: &str| json!([{"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid, "controller": controller}]);
+    for (change, words) in [
+        (
+            json!([]),
+            "can only create pods with an owner reference set to itself",
+        ),
+        (
+            owner(false, "u"),
+            "can only create pods with a controller owner reference set to itself",
+        ),
+        (owner(true, "w"), "node n1 UID mismatch: expected w got u"),
+    ] {
+        refused(&owners(change), words).await;
+    }
 }
 
 #[tokio::test]

@@ -228,10 +228,10 @@ impl NodeAuthorizer {
         };
         match request.resource.as_str() {
             "secrets" => {
-                any_pod(&|pod| refers_to_secret(pod, name))
+                any_pod(&|pod| secrets(pod).any(|secret| secret == name))
                     || self.volumes(node, |volume| volume_secret(volume, namespace, name))
             }
-            "configmaps" => any_pod(&|pod| refers_to_config_map(pod, name)),
+            "configmaps" => any_pod(&|pod| config_maps(pod).any(|map| map == name)),
             "serviceaccounts" => any_pod(&|pod| service_account(pod) == name),
             "persistentvolumeclaims" => any_pod(&|pod| claims(pod).any(|claim| claim == name)),
             "resourceclaims" => any_pod(&|pod| resource_claims(pod).any(|claim| claim == name)),
@@ -358,20 +358,24 @@ fn containers(pod: &Object) -> impl Iterator<Item = &Object> {
         .flat_map(|field| lookup::objects(pod, &["spec", field]))
 }
 
-fn in_environment(pod: &Object, from: &str, key: &str, name: &str) -> bool {
-    containers(pod).any(|container| {
-        lookup::objects(container, &["envFrom"])
-            .any(|source| lookup::text(source, &[from, "name"]) == name)
-            || lookup::objects(container, &["env"])
-                .any(|variable| lookup::text(variable, &["valueFrom", key, "name"]) == name)
+fn in_environment<'a>(
+    pod: &'a Object,
+    from: &'a str,
+    key: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    containers(pod).flat_map(move |container| {
+        let whole = lookup::objects(container, &["envFrom"])
+            .map(move |source| lookup::text(source, &[from, "name"]));
+        let single = lookup::objects(container, &["env"])
+            .map(move |variable| lookup::text(variable, &["valueFrom", key, "name"]));
+        whole.chain(single)
     })
 }
 
-fn in_projection(pod: &Object, source: &str, name: &str) -> bool {
-    volumes(pod).any(|volume| {
-        lookup::objects(volume, &["projected", "sources"])
-            .any(|one| lookup::text(one, &[source, "name"]) == name)
-    })
+fn in_projection<'a>(pod: &'a Object, source: &'a str) -> impl Iterator<Item = &'a str> {
+    volumes(pod)
+        .flat_map(|volume| lookup::objects(volume, &["projected", "sources"]))
+        .map(move |one| lookup::text(one, &[source, "name"]))
 }
 
 /// Volume types that name a secret of the pod's namespace, and where.
@@ -388,21 +392,26 @@ const SECRET_VOLUMES: &[&[&str]] = &[
     &["csi", "nodePublishSecretRef", "name"],
 ];
 
-fn refers_to_secret(pod: &Object, name: &str) -> bool {
-    volumes(pod).any(|volume| {
-        SECRET_VOLUMES
-            .iter()
-            .any(|path| lookup::text(volume, path) == name)
-    }) || in_projection(pod, "secret", name)
-        || in_environment(pod, "secretRef", "secretKeyRef", name)
-        || lookup::objects(pod, &["spec", "imagePullSecrets"])
-            .any(|secret| lookup::text(secret, &["name"]) == name)
+/// The secrets that a pod names.
+pub(crate) fn secrets(pod: &Object) -> impl Iterator<Item = &str> {
+    let mounted = volumes(pod)
+        .flat_map(|volume| SECRET_VOLUMES.iter().map(|path| lookup::text(volume, path)));
+    let pulling = lookup::objects(pod, &["spec", "imagePullSecrets"])
+        .map(|secret| lookup::text(secret, &["name"]));
+    mounted
+        .chain(in_projection(pod, "secret"))
+        .chain(in_environment(pod, "secretRef", "secretKeyRef"))
+        .chain(pulling)
+        .filter(|name| !name.is_empty())
 }
 
-fn refers_to_config_map(pod: &Object, name: &str) -> bool {
-    volumes(pod).any(|volume| lookup::text(volume, &["configMap", "name"]) == name)
-        || in_projection(pod, "configMap", name)
-        || in_environment(pod, "configMapRef", "configMapKeyRef", name)
+/// The ConfigMaps that a pod names.
+pub(crate) fn config_maps(pod: &Object) -> impl Iterator<Item = &str> {
+    volumes(pod)
+        .map(|volume| lookup::text(volume, &["configMap", "name"]))
+        .chain(in_projection(pod, "configMap"))
+        .chain(in_environment(pod, "configMapRef", "configMapKeyRef"))
+        .filter(|name| !name.is_empty())
 }
 
 /// Claims by name; an ephemeral volume's is named after pod and volume.

@@ -49,11 +49,6 @@ impl Call<'_> {
         let bytes = self.body(request).await?;
         let mut eviction = self.decode_as(&EVICTION, &bytes, &options)?;
         self.set_namespace(&mut eviction)?;
-        if meta::name(&eviction) != context.info.name {
-            return Err(Status::bad_request(
-                "name in URL does not match name in Eviction object",
-            ));
-        }
         let delete = eviction
             .get("deleteOptions")
             .and_then(Value::as_object)
@@ -68,6 +63,11 @@ impl Call<'_> {
             options: &create_options,
         };
         self.admit(gate, Some(&mut eviction), None).await?;
+        if meta::name(&eviction) != context.info.name {
+            return Err(Status::bad_request(
+                "name in URL does not match name in Eviction object",
+            ));
+        }
         self.validate_admission(gate, Some(&mut eviction), None)
             .await?;
         delete.is_admitted = true;

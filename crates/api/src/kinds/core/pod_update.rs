@@ -268,7 +268,7 @@ pub(super) fn validate_ephemeral_containers(new: &Object, old: &Object) -> Error
     pod_spec::annotations::validate_update(&mut errors, &annotations, new, old);
     if machinery::annotation(old, pod_spec::annotations::MIRROR).is_some() {
         let detail = "static pods do not support ephemeral containers";
-        return vec![FieldError::forbidden(&Path::default(), detail)];
+        return vec![FieldError::forbidden(&Path::new("[]"), detail)];
     }
     let empty = Object::new();
     let spec = new.object("spec").unwrap_or(&empty);
@@ -320,7 +320,7 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
         .object("metadata")
         .and_then(|meta| meta.object("annotations"));
     if annotations.is_some_and(|all| all.has("kubernetes.io/config.mirror")) {
-        let nowhere = Path::new("");
+        let nowhere = Path::new("[]");
         return vec![FieldError::forbidden(
             &nowhere,
             "static pods cannot be resized",
@@ -330,7 +330,7 @@ pub(super) fn validate_resize(new: &Object, old: &Object) -> ErrorList {
         .object("os")
         .is_some_and(|os| os.text("name") == "windows")
     {
-        let nowhere = Path::new("");
+        let nowhere = Path::new("[]");
         return vec![FieldError::forbidden(
             &nowhere,
             "windows pods cannot be resized",

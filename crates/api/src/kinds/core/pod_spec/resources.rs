@@ -328,7 +328,7 @@ pub(super) fn claims_of_pod(
     for (index, claim) in spec.objects("resourceClaims") {
         if is_mirror {
             let detail = "static pods do not support resource claims";
-            errors.push(FieldError::forbidden(&Path::default(), detail));
+            errors.push(FieldError::forbidden(&Path::new("[]"), detail));
             continue;
         }
         let at = path.index(index);
