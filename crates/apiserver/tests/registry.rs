@@ -1034,3 +1034,29 @@ async fn a_list_says_what_its_objects_say() {
     assert_eq!(again["items"], list["items"]);
     cluster.stop().await;
 }
+
+#[tokio::test]
+async fn the_servers_own_objects_tell_which_part_of_it_made_them() {
+    let cluster = start().await;
+    let managers = async |path: &str| {
+        let (status, object) = cluster.get(path).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        let managed = object["metadata"]["managedFields"].as_array().unwrap();
+        let names = managed
+            .iter()
+            .filter(|entry| entry["subresource"].is_null());
+        names
+            .map(|entry| entry["manager"].clone())
+            .collect::<Vec<_>>()
+    };
+    let level = "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/system";
+    assert_eq!(
+        managers(level).await,
+        ["api-priority-and-fairness-config-producer-v1"]
+    );
+    assert_eq!(
+        managers("/api/v1/namespaces/kube-public").await,
+        ["kube-apiserver"]
+    );
+    cluster.stop().await;
+}

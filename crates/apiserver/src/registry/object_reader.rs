@@ -189,7 +189,12 @@ impl ObjectWriter for ServerWriter {
         };
         endpoint.default(&mut object);
         let created = call
-            .create_object(object, &server_options(), &Object::new(), Keep::Tree)
+            .create_object(
+                object,
+                &server_options(resource),
+                &Object::new(),
+                Keep::Tree,
+            )
             .await?;
         Ok(Arc::new(created.into_stored()?.into_shown()))
     }
@@ -200,7 +205,7 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        let options = server_options();
+        let options = server_options(resource);
         self.update_part(resource, namespace, object, Part::Spec, &options)
             .await
     }
@@ -211,7 +216,7 @@ impl ObjectWriter for ServerWriter {
         namespace: &str,
         object: Object,
     ) -> Result<Arc<Object>, Status> {
-        let options = server_options();
+        let options = server_options(resource);
         self.update_part(resource, namespace, object, Part::Status, &options)
             .await
     }
@@ -333,9 +338,14 @@ fn server_user() -> UserInfo {
     }
 }
 
-fn server_options() -> WriteOptions {
+/// Flow control's objects are the work of a part of the server that has a name of its own, as upstream's.
+fn server_options(resource: &GroupResource) -> WriteOptions {
+    let manager = match &*resource.group {
+        "flowcontrol.apiserver.k8s.io" => "api-priority-and-fairness-config-producer-v1",
+        _ => "kube-apiserver",
+    };
     WriteOptions {
-        field_manager: "kube-apiserver".to_owned(),
+        field_manager: manager.to_owned(),
         ..WriteOptions::default()
     }
 }
