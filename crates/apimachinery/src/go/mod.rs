@@ -1,5 +1,5 @@
-//! What of Go stands in upstream's messages: values decoded without a schema as `%v`, `%#v`, `%T` and `encoding/json` print them, integers as
-//! `strconv` reads and refuses them, fields by their names in structs.
+//! What of Go stands in upstream's messages: values decoded without a schema as `%v`, `%#v`, `%T` and `encoding/json` print them, integers and truth values
+//! as `strconv` reads and refuses them, fields by their names in structs.
 
 mod fields;
 
@@ -144,6 +144,15 @@ fn not_parsed(function: &str, text: &str, error: &ParseIntError) -> String {
         _ => "invalid syntax",
     };
     format!("strconv.{function}: parsing {}: {reason}", quote(text))
+}
+
+/// A truth value as `strconv` reads it; `None` for what it refuses.
+pub fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

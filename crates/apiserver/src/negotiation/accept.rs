@@ -1,6 +1,6 @@
 //! The `Accept` header.
 
-use apimachinery::status::Status;
+use apimachinery::{go, status::Status};
 use http::{HeaderMap, header};
 
 use crate::query::Query;
@@ -373,9 +373,7 @@ fn parse_clause(clause: &str) -> Option<Clause<'_>> {
 /// `pretty=` says; without it people's clients get indented JSON.
 fn wants_pretty(headers: &HeaderMap, query: &Query) -> bool {
     match query.get("pretty") {
-        Some(value) if !value.is_empty() => {
-            matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
-        }
+        Some(value) if !value.is_empty() => go::parse_bool(value) == Some(true),
         _ => headers
             .get(header::USER_AGENT)
             .and_then(|agent| agent.to_str().ok())

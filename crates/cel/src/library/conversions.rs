@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use apimachinery::go;
+
 use super::{Result, arguments, failed, rows, times};
 use crate::{
     cost::Cost,
@@ -54,10 +56,9 @@ fn bool<'a>(args: &[Value<'a>]) -> Result<'a> {
     arguments!(args, [value]);
     match value {
         Value::Bool(_) => Ok(value.clone()),
-        Value::String(text) => match &**text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Value::Bool(true)),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Value::Bool(false)),
-            _ => unconvertible(value, "bool"),
+        Value::String(text) => match go::parse_bool(text) {
+            Some(said) => Ok(Value::Bool(said)),
+            None => unconvertible(value, "bool"),
         },
         _ => unconvertible(value, "bool"),
     }
