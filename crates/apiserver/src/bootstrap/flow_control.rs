@@ -1,7 +1,7 @@
 //! The flow schemas and priority levels that every cluster has. Facts of upstream's suggested and mandatory configuration at v1.36.
 
 use api::kinds::flowcontrol::mandatory;
-use apimachinery::{Object, gvk::GroupResource, meta};
+use apimachinery::{Object, go, gvk::GroupResource, meta};
 use serde_json::{Value, json};
 
 use super::{Wanted, objects::object};
@@ -15,23 +15,14 @@ pub(super) const RESOURCES: [GroupResource; 2] = [
 ];
 const AUTOUPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 
-/// What happens to requests that find no seat.
-#[derive(Clone, Copy)]
-enum Excess {
-    Reject,
-    /// Queues and hand size.
-    Queue(u32, u32),
-}
-
-/// Name, nominal shares, percentage that can be lent, excess. `exempt` is not limited and stands by itself.
-const LEVELS: &[(&str, u32, u32, Excess)] = &[
-    ("catch-all", 5, 0, Excess::Reject),
-    ("global-default", 20, 50, Excess::Queue(128, 6)),
-    ("leader-election", 10, 0, Excess::Queue(16, 4)),
-    ("node-high", 40, 25, Excess::Queue(64, 6)),
-    ("system", 30, 33, Excess::Queue(64, 6)),
-    ("workload-high", 40, 50, Excess::Queue(128, 6)),
-    ("workload-low", 100, 90, Excess::Queue(128, 6)),
+/// Name, nominal shares, percentage that can be lent, queues and hand size of the suggested levels.
+const LEVELS: &[(&str, u32, u32, u32, u32)] = &[
+    ("global-default", 20, 50, 128, 6),
+    ("leader-election", 10, 0, 16, 4),
+    ("node-high", 40, 25, 64, 6),
+    ("system", 30, 33, 64, 6),
+    ("workload-high", 40, 50, 128, 6),
+    ("workload-low", 100, 90, 128, 6),
 ];
 
 const QUEUE_LENGTH: u32 = 50;
@@ -93,7 +84,6 @@ const NODES: Subject = Subject::Group("system:nodes");
 
 #[rustfmt::skip]
 const SCHEMAS: &[Schema] = &[
-    schema("exempt", "exempt", 1, "", &[Subject::Group("system:masters")], Requests::Everything),
     schema("probes", "exempt", 2, "", EVERYBODY, Requests::Probes),
     schema("system-leader-election", "leader-election", 100, "ByUser", &[MANAGER, SCHEDULER, SYSTEM_ACCOUNTS], Requests::LeaderElection),
     schema("system-node-high", "node-high", 400, "ByUser", &[NODES], Requests::NodeHealth),
@@ -103,7 +93,6 @@ const SCHEMAS: &[Schema] = &[
     schema("kube-system-service-accounts", "workload-high", 900, "ByNamespace", &[SYSTEM_ACCOUNTS], Requests::Everything),
     schema("service-accounts", "workload-low", 9000, "ByUser", &[Subject::Group("system:serviceaccounts")], Requests::Everything),
     schema("global-default", "global-default", 9900, "ByUser", EVERYBODY, Requests::Everything),
-    schema("catch-all", "catch-all", 10000, "ByUser", EVERYBODY, Requests::Everything),
 ];
 
 impl Subject {
@@ -153,14 +142,23 @@ impl Requests {
 }
 
 pub(super) fn objects() -> impl Iterator<Item = Wanted> {
-    let levels = LEVELS.iter().map(|(name, shares, lendable, excess)| {
-        let response = match excess {
-            Excess::Reject => json!({"type": "Reject"}),
-            Excess::Queue(queues, hand_size) => json!({
-                "type": "Queue",
-                "queuing": {"queues": queues, "handSize": hand_size, "queueLengthLimit": QUEUE_LENGTH},
-            }),
-        };
+    mandatory_objects().chain(suggested_objects())
+}
+
+fn mandatory_objects() -> impl Iterator<Item = Wanted> {
+    mandatory::NAMES.into_iter().flat_map(|name| {
+        let level = mandatory::priority_level_spec(name).map(|spec| level(name, spec));
+        let schema = mandatory::flow_schema_spec(name).map(|spec| flow_schema(name, spec));
+        level.into_iter().chain(schema)
+    })
+}
+
+fn suggested_objects() -> impl Iterator<Item = Wanted> {
+    let levels = LEVELS.iter().map(|(name, shares, lendable, queues, hand_size)| {
+        let response = json!({
+            "type": "Queue",
+            "queuing": {"queues": queues, "handSize": hand_size, "queueLengthLimit": QUEUE_LENGTH},
+        });
         let limited =
             json!({"nominalConcurrencyShares": shares, "limitResponse": response, "lendablePercent": lendable});
         level(name, json!({"type": "Limited", "limited": limited}))
@@ -174,14 +172,19 @@ pub(super) fn objects() -> impl Iterator<Item = Wanted> {
         if !row.distinguisher.is_empty() {
             spec["distinguisherMethod"] = json!({"type": row.distinguisher});
         }
-        let condition = json!({
-            "type": "Dangling", "status": "False", "reason": "Found",
-            "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {:?} and it exists", row.level),
-        });
-        wanted("flowschemas", "FlowSchema", row.name, spec, json!({"conditions": [condition]}))
+        flow_schema(row.name, spec)
     });
-    let exempt = mandatory::priority_level_spec("exempt").map(|spec| level("exempt", spec));
-    levels.chain(exempt).chain(schemas)
+    levels.chain(schemas)
+}
+
+fn flow_schema(name: &str, spec: Value) -> Wanted {
+    let level = &spec["priorityLevelConfiguration"]["name"];
+    let condition = json!({
+        "type": "Dangling", "status": "False", "reason": "Found",
+        "message": format!("This FlowSchema references the PriorityLevelConfiguration object named {level} and it exists"),
+    });
+    let status = json!({"conditions": [condition]});
+    wanted("flowschemas", "FlowSchema", name, spec, status)
 }
 
 fn level(name: &str, spec: Value) -> Wanted {
@@ -206,24 +209,16 @@ fn wanted(resource: &'static str, kind: &str, name: &str, spec: Value, status: V
     }
 }
 
-/// Objects that must be as the server says, whatever their annotation.
-const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
-
 /// The mandatory FlowSchemas and PriorityLevelConfigurations: what holds before the objects are there.
 pub(crate) fn mandatory_flow_control() -> (Vec<Object>, Vec<Object>) {
-    let mandatory = objects().map(|wanted| wanted.object);
-    mandatory
-        .filter(|object| MANDATORY.contains(&meta::name(object)))
+    mandatory_objects()
+        .map(|wanted| wanted.object)
         .partition(|object| meta::kind(object) == "FlowSchema")
 }
 
 /// What an object's annotation says of following the server; `None` if nothing that can be understood.
 fn says_to_follow(object: &Object) -> Option<bool> {
-    match meta::annotation(object, AUTOUPDATE)? {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
+    meta::annotation(object, AUTOUPDATE).and_then(go::parse_bool)
 }
 
 /// Whether an object that is not among the server's own was one of them in another version, and goes.
@@ -238,7 +233,7 @@ pub(super) fn is_abandoned(object: &Object) -> bool {
 /// A mandatory object follows the server, but for what level `exempt` lends. A suggested one does if it is annotated so, or if its
 /// annotation says nothing and nobody has changed its spec yet.
 fn restore_spec(existing: &Object, wanted: &Object) -> Option<Object> {
-    let mandatory = MANDATORY.contains(&meta::name(wanted));
+    let mandatory = mandatory::NAMES.contains(&meta::name(wanted));
     let says = says_to_follow(existing);
     let follows = mandatory || says.unwrap_or_else(|| meta::generation(existing) == 1);
     let mut mended = existing.clone();
@@ -338,16 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn the_mandatory_objects_are_two_of_each_and_as_they_must_be() {
+    fn the_mandatory_objects_are_two_of_each() {
         let (schemas, levels) = mandatory_flow_control();
         assert_eq!((schemas.len(), levels.len()), (2, 2));
-        for object in schemas {
-            let fixed = mandatory::flow_schema_spec(meta::name(&object));
-            assert_eq!(object.get("spec"), fixed.as_ref());
-        }
-        for object in levels {
-            let fixed = mandatory::priority_level_spec(meta::name(&object));
-            assert_eq!(object.get("spec"), fixed.as_ref());
-        }
     }
 }

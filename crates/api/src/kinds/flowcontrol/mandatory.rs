@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::{internal, validate::shown_as};
 
+/// What they are called: a FlowSchema and a PriorityLevelConfiguration each.
+pub const NAMES: [&str; 2] = ["exempt", "catch-all"];
+
 /// The spec of a mandatory FlowSchema.
 pub fn flow_schema_spec(name: &str) -> Option<Value> {
     let everything = |subjects: Value| {
