@@ -22,20 +22,19 @@ fn default_class(
     resource: &GroupResource,
     annotations: &[&str],
 ) -> Option<String> {
-    let mut classes = reader.list(resource, "");
-    classes.retain(|class| {
-        annotations
+    let classes = reader.list(resource, "");
+    let is_default = |class: &&Arc<Object>| {
+        let mut values = annotations
             .iter()
-            .any(|annotation| meta::annotation(class, annotation) == Some("true"))
-    });
-    let created =
-        |class: &Object| lookup::text(class, &["metadata", "creationTimestamp"]).to_owned();
-    classes.sort_by(|a, b| {
-        created(b)
-            .cmp(&created(a))
+            .map(|annotation| meta::annotation(class, annotation));
+        values.any(|value| value == Some("true"))
+    };
+    let youngest = classes.iter().filter(is_default).min_by(|a, b| {
+        meta::creation_timestamp(b)
+            .cmp(meta::creation_timestamp(a))
             .then_with(|| meta::name(a).cmp(meta::name(b)))
     });
-    classes.first().map(|class| meta::name(class).to_owned())
+    youngest.map(|class| meta::name(class).to_owned())
 }
 
 pub(super) struct DefaultStorageClass {

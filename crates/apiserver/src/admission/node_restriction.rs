@@ -101,7 +101,7 @@ impl Plugin for NodeRestriction {
         )
     }
 
-    // Before anything else has its say, and before webhooks.
+    // Before webhooks, and before what only validates.
     async fn admit(&self, admission: &mut Admission<'_>) -> Verdict {
         let admission = &*admission;
         let Some(node) = node_of(admission.user) else {

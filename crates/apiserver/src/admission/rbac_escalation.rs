@@ -107,7 +107,7 @@ impl RbacEscalation {
         };
         // What such a role will hold is not known yet.
         if (aggregates(Some(role)) || aggregates(admission.old_object))
-            && self.missing(admission, &everything()).is_err()
+            && self.missing(admission, &PolicyRule::everything()).is_err()
         {
             let reason = "must have cluster-admin privileges to use the aggregationRule";
             return Err(forbidden(admission, reason));
@@ -207,21 +207,4 @@ fn only_for_the_collector(admission: &Admission<'_>, new: &Object) -> bool {
         object
     };
     without(old) == without(new)
-}
-
-fn everything() -> [PolicyRule; 2] {
-    let all = || vec!["*".to_owned()];
-    [
-        PolicyRule {
-            verbs: all(),
-            api_groups: all(),
-            resources: all(),
-            ..PolicyRule::default()
-        },
-        PolicyRule {
-            verbs: all(),
-            non_resource_urls: all(),
-            ..PolicyRule::default()
-        },
-    ]
 }

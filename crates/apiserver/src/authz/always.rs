@@ -19,22 +19,8 @@ impl Authorizer for AlwaysAllow {
     }
 
     fn rules_for(&self, _user: &UserInfo, _namespace: &str) -> Resolved {
-        let all = || vec!["*".to_owned()];
-        let rules = vec![
-            PolicyRule {
-                verbs: all(),
-                api_groups: all(),
-                resources: all(),
-                ..PolicyRule::default()
-            },
-            PolicyRule {
-                verbs: all(),
-                non_resource_urls: all(),
-                ..PolicyRule::default()
-            },
-        ];
         Resolved {
-            rules,
+            rules: PolicyRule::everything().into(),
             ..Resolved::default()
         }
     }

@@ -20,7 +20,6 @@ const PODS: GroupResource = GroupResource::new("", "pods");
 const PERSISTENT_VOLUME_CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
 const PERSISTENT_VOLUMES: GroupResource = GroupResource::new("", "persistentvolumes");
 const VOLUME_ATTACHMENTS: GroupResource = GroupResource::new("storage.k8s.io", "volumeattachments");
-
 const RESOURCE_SLICES: GroupResource = GroupResource::new("resource.k8s.io", "resourceslices");
 
 const LEASE_NAMESPACE: &str = "kube-node-lease";

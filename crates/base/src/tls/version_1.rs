@@ -7,7 +7,10 @@ use rustls::{
     crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, UnixTime},
 };
-use x509_parser::prelude::{ASN1Time, FromDer as _, X509Certificate, X509Version};
+use x509_parser::{
+    asn1_rs::Any,
+    prelude::{ASN1Time, FromDer as _, X509Certificate, X509Version},
+};
 
 /// The certificate, if it is of the first version.
 pub(super) fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -24,15 +27,18 @@ pub(super) fn verify_tls12_signature(
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     let key = certificate.public_key();
+    // A key's first member names its algorithm; webpki compares it without its header.
+    let of_key = Any::from_der(key.raw).and_then(|(_, members)| Any::from_der(members.data));
+    let of_key = of_key.ok().map(|(_, of_key)| of_key);
     let of_scheme = algorithms
         .mapping
         .iter()
         .filter(|(scheme, _)| *scheme == signature.scheme)
         .flat_map(|(_, all)| all.iter());
     for algorithm in of_scheme {
-        let is_key_of = contents(key.raw)
-            .and_then(|(algorithm_identifier, _)| contents(algorithm_identifier))
-            .is_some_and(|(of_key, _)| of_key == algorithm.public_key_alg_id().as_ref());
+        let is_key_of = of_key
+            .as_ref()
+            .is_some_and(|of_key| of_key.data == algorithm.public_key_alg_id().as_ref());
         if is_key_of
             && algorithm
                 .verify_signature(&key.subject_public_key.data, message, signature.signature())
@@ -83,19 +89,4 @@ fn valid_at(certificate: &X509Certificate<'_>, now: ASN1Time) -> Result<(), Erro
         return Err(CertificateError::Expired.into());
     }
     Ok(())
-}
-
-/// What a DER value's header is followed by, and what follows the value.
-fn contents(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = der.get(1..)?.split_first()?;
-    let (length, rest) = if length < 0x80 {
-        (usize::from(length), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7f).min(4))?;
-        let length = digits
-            .iter()
-            .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-        (length, rest)
-    };
-    rest.split_at_checked(length)
 }

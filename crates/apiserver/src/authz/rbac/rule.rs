@@ -21,6 +21,24 @@ pub struct PolicyRule {
 }
 
 impl PolicyRule {
+    /// The rules of who may do everything.
+    pub fn everything() -> [Self; 2] {
+        let all = || vec!["*".to_owned()];
+        [
+            Self {
+                verbs: all(),
+                api_groups: all(),
+                resources: all(),
+                ..Self::default()
+            },
+            Self {
+                verbs: all(),
+                non_resource_urls: all(),
+                ..Self::default()
+            },
+        ]
+    }
+
     /// Reads one as it stands in a role.
     pub fn from_object(rule: &Object) -> Self {
         Self {
